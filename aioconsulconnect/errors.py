@@ -1,0 +1,151 @@
+"""Everything this library raises: one tree, named by who must act.
+
+Each error says what was asked (`method`, `path`), what Consul answered (`status`, `text`) and what to do. None of them
+ever holds a token or a private key. All of them can be pickled.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_TEXT_LIMIT = 2000
+
+
+class ConsulError(Exception):
+    """
+    The root of all errors of this library.
+
+    `message` is what to do about it, `status` the HTTP status if there was an answer, `text` what Consul said (trimmed,
+    and cut at 2,000 characters), `method` and `path` what was asked (the path without its query), `address` the agent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        text: str = "",
+        method: str = "",
+        path: str = "",
+        address: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.text = redact(text.strip())[:_TEXT_LIMIT]
+        self.method = method
+        self.path = path
+        self.address = address
+
+    def __str__(self) -> str:
+        asked = f"{self.method} {self.path}: " if self.method else ""
+        status = f"{self.status} " if self.status is not None else ""
+        said = f"{self.text!r} " if self.text else ""
+        return f"{asked}{status}{said}{self.message}" if not said else f"{asked}{status}{said}({self.message})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.__dict__.copy())
+
+
+def _rebuild(kind: type[ConsulError], message: str, state: dict[str, object]) -> ConsulError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+def redact(text: str) -> str:
+    """`text` without any PEM private key in it."""
+    return _PRIVATE_KEY.sub("<private key>", text) if "PRIVATE KEY" in text else text
+
+
+# The caller must act: what was asked can never work.
+
+
+class InvalidRequest(ConsulError, ValueError):
+    """Refused here, before anything was sent: Consul would refuse it, or would quietly do something else."""
+
+
+class SettingsError(InvalidRequest):
+    """An argument of `Consul()` or an environment variable is malformed; the message names it."""
+
+
+class BadRequest(ConsulError):
+    """Consul refused the request as it stands (400, 405, or a 500 whose text says that the input is wrong)."""
+
+
+class NotFound(ConsulError):
+    """What was named does not exist (404, and the texts that mean it)."""
+
+
+class Conflict(ConsulError):
+    """It exists already, or somebody else changed it first: read it again and decide anew."""
+
+
+class Unsupported(ConsulError):
+    """This agent cannot serve the call; `needs` is the Consul version (or edition, or setting) that can."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needs: str = "",
+        status: int | None = None,
+        text: str = "",
+        method: str = "",
+        path: str = "",
+        address: str = "",
+    ) -> None:
+        super().__init__(message, status=status, text=text, method=method, path=path, address=address)
+        self.needs = needs
+
+
+# The operator must act: rights, load, or the state of the cluster.
+
+
+class PermissionDenied(ConsulError):
+    """The token is unknown or lacks rights (401, 403)."""
+
+
+class Throttled(ConsulError):
+    """Too many connections or requests (429, and 503 of the rate limits). Nothing was applied."""
+
+
+class NoLeader(ConsulError):
+    """The servers have no leader, or the agent reaches no server. Reads are worth another try; nothing was applied."""
+
+
+class ServerError(ConsulError):
+    """Any other failure on Consul's side (5xx)."""
+
+
+class ConnectionFailed(ConsulError, ConnectionError):
+    """No answer: the agent is not there, or the connection broke."""
+
+
+class RequestTimeout(ConsulError, TimeoutError):
+    """No answer within the deadline."""
+
+
+class OutcomeUnknown(ConsulError):
+    """A write was sent and its answer lost: it may or may not have been applied. Read before you write again."""
+
+
+class UnreadableResponse(ConsulError):
+    """The answer is not what Consul sends: truncated, not JSON, of the wrong shape, or not from Consul at all."""
+
+
+class ResponseTooLarge(UnreadableResponse):
+    """The answer is larger than `max_body` after decompression."""
+
+
+# The program must act: the object is not in a state to serve.
+
+
+class NotReady(ConsulError):
+    """There is no data yet, or not within the time given."""
+
+
+class Closed(ConsulError, RuntimeError):
+    """The client or watch was closed, or is used from another event loop than its own."""

@@ -1,0 +1,327 @@
+"""One request, one response, and what the second means for the first. All of it pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, Literal, Protocol, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from aioconsulconnect.errors import (
+    BadRequest,
+    Conflict,
+    ConsulError,
+    InvalidRequest,
+    NoLeader,
+    NotFound,
+    PermissionDenied,
+    ServerError,
+    Throttled,
+    UnreadableResponse,
+    Unsupported,
+)
+from aioconsulconnect.options import NO_OPTIONS, Meta, Option, Options
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+Parameters = tuple[tuple[str, str], ...]
+
+ALL_READ: frozenset[Option] = frozenset({"datacenter", "namespace", "partition", "consistency", "cached"})
+UNCACHED_READ: frozenset[Option] = ALL_READ - {"cached"}
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer as it came: `headers` is looked up in lower case, `address` is the agent that gave it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    address: str = ""
+
+    @property
+    def meta(self) -> Meta:
+        """What the headers say."""
+        return Meta.of(self.headers)
+
+    @property
+    def text(self) -> str:
+        """The body as text, trimmed: Consul's errors end in up to two newlines."""
+        return self.body.decode("utf-8", "replace").strip()
+
+
+class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """
+    One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
+
+    `read` says that it changes nothing and may be sent again (a POST can be a read). `takes` names the options that
+    Consul honours here; `needs` the first Consul version that serves it.
+    """
+
+    method: str
+    path: str
+    decode: Callable[[Response], T]
+    query: Parameters = ()
+    body: bytes | None = None
+    read: bool = True
+    options: Options = NO_OPTIONS
+    takes: frozenset[Option] = frozenset()
+    needs: str = ""
+
+    @property
+    def parameters(self) -> Parameters:
+        """The query as it is sent: its own parameters, then those of the options."""
+        return self.query + self.options.parameters(self.takes)
+
+
+class Reply(msgspec.Struct, Generic[T], frozen=True):
+    """A value with the metadata of the answer that brought it."""
+
+    value: T
+    meta: Meta
+
+
+class Blocking(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+    """
+    How a read blocks, and what can change in it.
+
+    `items` gives the parts of a value by stable key, for differences. `by` is the header that moves. `source` says who
+    answers a waiting call: the servers ("servers": dropping the connection leaves the query running there), the agent
+    itself ("agent": roots and leaf from its cache), or its streaming view ("streaming"). `borrow` is another read whose
+    index moves with this one, for servers that send none here (match on 1.8: the list). `absent` gives the value for a
+    404, where "it is not there" is a state that can change; None where a 404 is an error.
+    """
+
+    items: Callable[[T], Mapping[Hashable, Item]]
+    by: Literal["index", "hash"] = "index"
+    source: Literal["servers", "agent", "streaming"] = "servers"
+    borrow: Request[object] | None = None
+    absent: Callable[[], T] | None = None
+
+
+class Sender(Protocol):
+    """What carries requests; `transport.Transport` is the real one."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The agents, the preferred one first."""
+        ...
+
+    async def send(self, request: Request[T]) -> Response:
+        """
+        Carry a plain call: retried and failed over as `retry` says, on the pool for plain calls.
+
+        Returns a 2xx answer, or raises a ConsulError.
+        """
+        ...
+
+    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+        """
+        Try a poll once, on the polls' own connections, with `extra` query parameters, for at most `deadline` seconds.
+
+        Returns whatever was answered, or raises ConnectionFailed, RequestTimeout or UnreadableResponse.
+        """
+        ...
+
+
+def path_of(*segments: str) -> str:
+    """`/v1/…` from unencoded segments; InvalidRequest for one that would lead elsewhere or that Consul cannot take."""
+    for segment in segments:
+        if not segment.isprintable() or any(part in {"", ".", ".."} for part in segment.split("/")):
+            raise InvalidRequest(
+                f"{segment!r} cannot be part of a path: it is empty, has a control character, or a part that is"
+                " empty, '.' or '..'"
+            )
+    return "/v1/" + "/".join(encoded(segment, safe="*") for segment in segments)
+
+
+def encoded(text: str, *, safe: str = "*/:") -> str:
+    """`text` percent-encoded; InvalidRequest where it is not text at all (lone surrogates)."""
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{text!r} cannot be sent: it holds half of a surrogate pair") from None
+
+
+def query_string(parameters: Parameters) -> str:
+    """The parameters as a query string, empty or with its question mark; a flag stands without `=`."""
+    if not parameters:
+        return ""
+    return "?" + "&".join(f"{name}={encoded(value)}" if value else name for name, value in parameters)
+
+
+def interpret(request: Request[T], response: Response) -> T:
+    """The value of an answer, or the error that it is."""
+    error = failure(request, response)
+    if error is not None:
+        raise error
+    try:
+        return request.decode(response)
+    except UnreadableResponse as unreadable:
+        unreadable.method, unreadable.path = request.method, request.path
+        unreadable.status, unreadable.address = response.status, response.address
+        raise
+
+
+def failure(request: Request[T], response: Response) -> ConsulError | None:
+    """The error that an answer is, by status and, where Consul's status says little, by its words; None for a 2xx."""
+    status = response.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the range of success
+        return None
+    text = response.text
+    kind, advice, needs = _classify(request, response, text)
+    details = {"method": request.method, "path": request.path, "address": response.address}
+    if kind is Unsupported:
+        return Unsupported(advice, needs=needs, status=status, text=text, **details)
+    return kind(advice, status=status, text=text, **details)
+
+
+class _Class(msgspec.Struct, frozen=True):
+    """What an error's words mean: any of `words`, looked for anywhere in the text."""
+
+    kind: type[ConsulError]
+    advice: str
+    words: tuple[str, ...]
+    needs: str = ""
+
+
+# In this order: the first hit counts. Client agents put "rpc error making call: " and more before the servers' words.
+_BY_TEXT = (
+    _Class(PermissionDenied, "the token is not known to Consul", ("ACL not found",)),
+    _Class(PermissionDenied, "the token in use lacks the rights for this", ("Permission denied",)),
+    _Class(
+        Unsupported,
+        "this needs Consul Enterprise",
+        ("Enterprise feature", "enterprise feature", "Consul Enterprise", "enterprise-only"),
+        "Consul Enterprise",
+    ),
+    _Class(Throttled, "too many requests or connections; try again later", ("rate limit", "Rate limit")),
+    _Class(
+        NoLeader,
+        "Consul's servers have no leader or cannot be reached; reads can be tried again",
+        (
+            "No cluster leader",
+            "No known Consul servers",
+            "failed to get conn",
+            "Raft leader not found",
+            "Not ready to serve consistent reads",
+            "resolver error: resolver produced no addresses",
+        ),
+    ),
+    _Class(
+        Unsupported, "Connect is switched off on this agent", ("Connect must be enabled",), "connect.enabled = true"
+    ),
+    _Class(Unsupported, "ACLs are switched off on this agent", ("ACL support disabled",), "acl.enabled = true"),
+    _Class(Unsupported, "this Consul does not know the kind of config entry", ("invalid config entry kind",)),
+    _Class(
+        NotFound,
+        "there is no such thing",
+        (
+            "Intention not found",
+            "non-existent intention",
+            "Config entry not found",
+            "Unknown service",
+            "unknown service ID",
+        ),
+    ),
+    _Class(
+        Conflict,
+        "it exists already, or was changed meanwhile: read it again",
+        ("duplicate intention found", "more than once", "ModifyIndex did not match existing"),
+    ),
+    _Class(
+        ServerError,
+        "the certificate authority is not ready; try again later",
+        ("provider not initialized", "CA is uninitialized", "CA has not finished initializing"),
+    ),
+    _Class(ServerError, "the servers are being upgraded; try again later", ("read only while being upgraded",)),
+    _Class(
+        ServerError,
+        "no server of that datacenter can be reached, or there is none of that name",
+        ("No path to datacenter", "Remote DC has no server"),
+    ),
+    _Class(
+        ServerError,
+        "the servers broke off; a write may or may not have been applied",
+        (
+            "leadership lost",
+            "making call: EOF",
+            "i/o timeout",
+            "i/o deadline",
+            "connection reset",
+            "reading from server",
+            "connection is closing",
+            "shutting down",
+        ),
+    ),
+)
+
+_WRONG_INPUT = re.compile(
+    r"Sources\[|must |[Ii]nvalid|required|errors? occurred|error\(s\)|[Cc]annot|incompatible|decode|unsupported"
+    r"|error configuring provider|could not initialize provider|exceeds|should |does not exist|not supported|too many"
+    r"|[Bb]oolean|SPIFFE ID is not|Bad Failover|UUID|parsing|defines|redeclare"
+)
+_UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
+
+# The first version that knows a key which this library sends when it is set.
+FIELD_SINCE = {
+    "Permissions": "1.9",
+    "SourcePartition": "1.11 (Enterprise)",
+    "DestinationPartition": "1.11 (Enterprise)",
+    "Partition": "1.11 (Enterprise)",
+    "Namespace": "Enterprise",
+    "SourcePeer": "1.13",
+    "Peer": "1.13",
+    "SourceSamenessGroup": "1.16 (Enterprise)",
+    "SamenessGroup": "1.16 (Enterprise)",
+    "JWT": "1.16",
+    "Hash": "1.16.4",
+    "Locality": "1.16",
+    "Contains": "1.20.1",
+    "IgnoreCase": "1.20.1",
+}
+
+
+def _classify(request: Request[T], response: Response, text: str) -> tuple[type[ConsulError], str, str]:
+    status = response.status
+    for known in _BY_TEXT:
+        if any(word in text for word in known.words) and not (status < 500 and known.kind is ServerError):  # noqa: PLR2004
+            return known.kind, known.advice, known.needs
+    if needs := _needed_version(request, text):
+        return Unsupported, f"this agent is too old for it: it needs Consul {needs}", needs
+    return _by_status(response, text)
+
+
+def _needed_version(request: Request[T], text: str) -> str:
+    if "UUID must be 36 characters" in text and request.path.endswith("/exact"):
+        return request.needs or "1.9"  # an old server takes the word "exact" for an id
+    field = _UNKNOWN_FIELD.search(text)
+    if field is None:
+        return ""
+    return FIELD_SINCE.get((field[1] or field[2]).rpartition(".")[2], "")
+
+
+def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, str]:
+    status = response.status
+    if status < 400:  # noqa: PLR2004
+        return UnreadableResponse, "a redirect is never followed: is this the address of Consul's HTTP API?", ""
+    html = "html" in response.headers.get("content-type", "") or text[:1] == "<"
+    if status == 404:  # noqa: PLR2004
+        if html:
+            return UnreadableResponse, "this is not Consul's HTTP API", ""
+        if not text or "Invalid URL path" in text:
+            return Unsupported, "this agent does not serve the endpoint", "a newer Consul"
+        return NotFound, "there is no such thing", ""
+    if status in {401, 403}:
+        return PermissionDenied, "Consul's configuration or the token forbids it", ""
+    if status == 429:  # noqa: PLR2004
+        return Throttled, "too many requests or connections; try again later", ""
+    if status < 500 and status != 408:  # noqa: PLR2004
+        return (
+            (UnreadableResponse, "this is not Consul's HTTP API", "") if html else (BadRequest, "mend the request", "")
+        )
+    if status == 500 and _WRONG_INPUT.search(text):  # noqa: PLR2004
+        return BadRequest, "mend the request", ""
+    return ServerError, "Consul failed; reads can be tried again", ""

@@ -1,0 +1,1 @@
+"""What travels: msgspec structs for Consul's JSON, one module per resource."""
