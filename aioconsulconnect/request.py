@@ -260,8 +260,8 @@ _BY_TEXT = (
 
 _WRONG_INPUT = re.compile(
     r"Sources\[|must |[Ii]nvalid|required|errors? occurred|error\(s\)|[Cc]annot|incompatible|decode|unsupported"
-    r"|error configuring provider|does not have|could not initialize provider|exceeds|should |does not exist|not supported|too many"
-    r"|[Bb]oolean|SPIFFE ID is not|Bad Failover|UUID|parsing|defines|redeclare"
+    r"|error configuring provider|could not initialize provider|exceeds|should |does not exist|does not have"
+    r"|not supported|too many|[Bb]oolean|SPIFFE ID is not|Bad Failover|UUID|parsing|defines|redeclare"
 )
 _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
 

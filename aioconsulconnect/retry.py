@@ -1,4 +1,4 @@
-"""Is it worth another try, and after how long: for plain calls here, for polls in `PollBackoff`. Randomness is handed in."""
+"""Is it worth another try, and after how long. Pure: time and randomness are handed in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0
 
 
 def worth_retrying(error: ConsulError, *, read: bool) -> bool:
-    """Whether the same call may succeed if it is sent again, and cannot do harm: a write only if nothing was applied."""
+    """Whether sending it again may succeed and cannot do harm: a write only if nothing was applied."""
     if isinstance(error, Throttled | NoLeader):
         return True
     if isinstance(error, ServerError):
@@ -36,7 +36,7 @@ def worth_retrying(error: ConsulError, *, read: bool) -> bool:
 
 
 def outcome(error: ConsulError) -> ConsulError:
-    """What an error of a write that was sent means: where its answer was lost, that nobody knows whether it was applied."""
+    """What the error of a write means: where its answer was lost, nobody knows whether it was applied."""
     lost = isinstance(error, ServerError) and not worth_retrying(error, read=False) and not _plain_refusal(error)
     if not lost and not isinstance(error, RequestTimeout):
         return error

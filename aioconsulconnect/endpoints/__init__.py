@@ -1,0 +1,1 @@
+"""One class per URL segment; a method builds a request and nothing else."""

@@ -1,0 +1,42 @@
+"""What the groups of endpoints share: how a request is completed, and carried."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from aioconsulconnect.options import NO_OPTIONS, Options
+from aioconsulconnect.polls import Polls
+from aioconsulconnect.request import Blocking, Request, Sender, interpret
+from aioconsulconnect.watch import Query
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Group:
+    """Endpoints that share a transport, polls, and default options."""
+
+    def __init__(self, sender: Sender, polls: Polls, options: Options) -> None:
+        self._sender = sender
+        self._polls = polls
+        self._defaults = options
+
+    async def _call(self, request: Request[T], options: Options | None) -> T:
+        """Send a call that cannot block, and return its value."""
+        request = self._complete(request, options)
+        return interpret(request, await self._sender.send(request))
+
+    def _query(self, request: Request[T], blocking: Blocking[T, Item], options: Options | None) -> Query[T, Item]:
+        """A read that Consul can block on."""
+        return Query(self._sender, self._polls, self._complete(request, options), blocking)
+
+    def _complete(self, request: Request[T], options: Options | None) -> Request[T]:
+        """The request with the options of the call over those of the client."""
+        if options is None:
+            options = self._defaults
+        else:
+            options.refuse_ignored(request.takes, request.method, request.path)
+            options = options.over(self._defaults)
+        return request if options is NO_OPTIONS else msgspec.structs.replace(request, options=options)
