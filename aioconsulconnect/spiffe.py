@@ -1,0 +1,112 @@
+"""Consul's SPIFFE ids: parse, format, compare. Stricter than Consul, whose authorize lets much of this through."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest
+
+SpiffeKind = Literal["service", "agent", "mesh-gateway", "server", "signing"]
+
+# A segment with a colon is a field, any other a word that stands there as it is.
+_FORMS: dict[SpiffeKind, tuple[str, ...]] = {
+    "service": ("ns", ":namespace", "dc", ":datacenter", "svc", ":name"),
+    "agent": ("agent", "client", "dc", ":datacenter", "id", ":name"),
+    "mesh-gateway": ("gateway", "mesh", "dc", ":datacenter"),
+    "server": ("agent", "server", "dc", ":datacenter"),
+    "signing": (),
+}
+_PARTITIONED: frozenset[SpiffeKind] = frozenset({"service", "agent", "mesh-gateway"})
+_DEFAULTS = {"namespace": "default", "datacenter": "", "name": ""}
+
+_TRUST_DOMAIN = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
+_SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+_ID = re.compile(rf"spiffe://({_TRUST_DOMAIN})((?:/{_SEGMENT})*)")
+_LIMIT = 2048
+_UNESCAPED = "$&+,:;=@"  # what Go's net/url leaves alone in a path beside letters, digits and -._~
+
+
+class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Who a certificate says it is. `str()` gives the URI; two are equal when they mean the same.
+
+    `trust_domain` is the host of the URI, in lower case and without a port. `name` is the service's name, or the
+    node's of an agent; names keep their case, and are given unencoded. Raises InvalidRequest for what no Consul would
+    sign.
+    """
+
+    kind: SpiffeKind = "service"
+    trust_domain: str
+    partition: str = "default"
+    namespace: str = "default"
+    datacenter: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold every id to the form of its kind, however it was made."""
+        if self.kind not in get_args(SpiffeKind):
+            raise InvalidRequest(f"{self.kind!r} is no kind of SPIFFE id")
+        if not re.fullmatch(_TRUST_DOMAIN, self.trust_domain):
+            raise InvalidRequest(f"{self.trust_domain!r} is no trust domain: a host name in lower case, without a port")
+        for field, default in _DEFAULTS.items():
+            value = str(getattr(self, field))
+            if f":{field}" in _FORMS[self.kind]:
+                _check(field, value)
+            elif value != default:
+                raise InvalidRequest(f"a SPIFFE id of kind {self.kind} has no {field}")
+        _check("partition", self.partition)
+        if self.partition != self.partition.lower() or (self.partition != "default" and self.kind not in _PARTITIONED):
+            raise InvalidRequest(
+                f"partition {self.partition!r}: in lower case, and only for service, agent and gateway"
+            )
+
+    @classmethod
+    def parse(cls, uri: str) -> SpiffeId:
+        """
+        The id that a URI states; InvalidRequest (a ValueError) for any other text.
+
+        Refused: another scheme or one in capitals, a user, port, query or fragment, an empty host or one with capitals,
+        empty segments, a trailing slash, a percent sign that encodes nothing, unknown forms. Segments are decoded after
+        the path was split, so an encoded slash belongs to the name. No `/ap/` means the partition `default`.
+        """
+        match = _ID.fullmatch(uri) if len(uri) <= _LIMIT else None
+        if match is None:
+            raise InvalidRequest(f"{uri[:_LIMIT]!r} is not the URI of a SPIFFE id")
+        segments = match[2].split("/")[1:]
+        partition = "default"
+        if segments[:1] == ["ap"] and segments[2:]:
+            partition, segments = _decode(segments[1]).lower(), segments[2:]
+        for kind, form in _FORMS.items():
+            if len(form) == len(segments) and all(f[0] == ":" or f == s for f, s in zip(form, segments, strict=True)):
+                fields = {f[1:]: _decode(s) for f, s in zip(form, segments, strict=True) if f[0] == ":"}
+                return cls(kind=kind, trust_domain=match[1], partition=partition, **fields)
+        raise InvalidRequest(f"{uri!r} is a SPIFFE id, but none of Consul's forms")
+
+    def __str__(self) -> str:
+        """The URI as Consul writes it: the default partition is left out."""
+        partition = "" if self.partition == "default" else f"/ap/{quote(self.partition, safe=_UNESCAPED)}"
+        path = (
+            quote(str(getattr(self, segment[1:])), safe=_UNESCAPED) if segment[0] == ":" else segment
+            for segment in _FORMS[self.kind]
+        )
+        return f"spiffe://{self.trust_domain}{partition}" + "".join(f"/{segment}" for segment in path)
+
+    def belongs_to(self, trust_domain: str) -> bool:
+        """Whether it is of this trust domain (`TrustDomain` of the roots), whatever the case that is written in."""
+        return self.trust_domain == trust_domain.lower()
+
+
+def _decode(segment: str) -> str:
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{segment!r} in a SPIFFE id does not decode as UTF-8") from None
+
+
+def _check(field: str, value: str) -> None:
+    if not value or not value.isprintable() or value in {".", ".."}:
+        raise InvalidRequest(f"{value!r} cannot be the {field} of a SPIFFE id")
