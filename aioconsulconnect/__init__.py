@@ -1,3 +1,5 @@
 """Async client for Consul's service mesh (Connect)."""
 
-__version__ = "0.1.0"
+from aioconsulconnect.version import __version__
+
+__all__ = ["__version__"]
