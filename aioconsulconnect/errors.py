@@ -7,6 +7,7 @@ ever holds a token or a private key. All of them can be pickled.
 from __future__ import annotations
 
 import re
+from typing import Self
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _TEXT_LIMIT = 2000
@@ -43,6 +44,12 @@ class ConsulError(Exception):
         status = f"{self.status} " if self.status is not None else ""
         said = f"{self.text!r} " if self.text else ""
         return f"{asked}{status}{said}{self.message}" if not said else f"{asked}{status}{said}({self.message})"
+
+    def about(self, method: str, path: str, address: str = "", status: int | None = None) -> Self:
+        """Say what was asked, on an error raised by code that does not know; return the error itself."""
+        self.method, self.path, self.address = method, path, address
+        self.status = self.status if status is None else status
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.__dict__.copy())

@@ -154,14 +154,13 @@ def query_string(parameters: Parameters) -> str:
 
 def interpret(request: Request[T], response: Response) -> T:
     """The value of an answer, or the error that it is."""
-    error = failure(request, response)
-    if error is not None:
-        raise error
+    refused = failure(request, response)
+    if refused is not None:
+        raise refused
     try:
         return request.decode(response)
-    except UnreadableResponse as unreadable:
-        unreadable.method, unreadable.path = request.method, request.path
-        unreadable.status, unreadable.address = response.status, response.address
+    except ConsulError as error:
+        error.about(request.method, request.path, response.address, response.status)
         raise
 
 

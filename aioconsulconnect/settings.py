@@ -1,4 +1,4 @@
-"""How to reach Consul: an argument, else an environment variable, else the default. The only reader of the environment."""
+"""How to reach Consul: argument, then environment variable, then default. The only reader of the environment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -44,7 +45,7 @@ class Address(msgspec.Struct, frozen=True):
 class TokenSource(Protocol):
     """Where the token of a request comes from; None for none."""
 
-    def __call__(self) -> str | None | Awaitable[str]:
+    def __call__(self) -> str | Awaitable[str] | None:
         """Return the token to use now."""
         ...
 
@@ -247,7 +248,7 @@ def _fixed(text: str, name: str) -> Callable[[], str | None]:
 
 
 class _TokenFile:
-    """A file that holds a token, read again whenever it has changed; one that cannot be read later keeps the last token."""
+    """A file that holds a token, read again when it has changed; while that fails, the last token stays in use."""
 
     def __init__(self, path: str, name: str, fallback: Callable[[], str | None]) -> None:
         self._path = Path(path)
@@ -262,10 +263,8 @@ class _TokenFile:
             raise SettingsError(f"{name}: {path!r} cannot be read: {reason}") from None
 
     def __call__(self) -> str | None:
-        try:
+        with suppress(OSError, UnicodeDecodeError, SettingsError):
             self._read()
-        except (OSError, UnicodeDecodeError, SettingsError):
-            pass  # it is being replaced: the last token stays in use
         return self._token or self._fallback()
 
     def _read(self) -> None:

@@ -1,0 +1,351 @@
+"""The one user of aiohttp's client: sessions, token, TLS to the agent, retries, failover, and its errors translated."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from inspect import isawaitable
+from pathlib import Path
+from random import random as _random
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.errors import (
+    Closed,
+    ConnectionFailed,
+    ConsulError,
+    InvalidRequest,
+    OutcomeUnknown,
+    RequestTimeout,
+    ResponseTooLarge,
+    SettingsError,
+    UnreadableResponse,
+)
+from aioconsulconnect.options import check_token
+from aioconsulconnect.request import Parameters, Request, Response, failure, query_string
+from aioconsulconnect.retry import Random, delay, outcome, worth_retrying
+from aioconsulconnect.settings import DEFAULT_TIMEOUT, Address, Settings
+from aioconsulconnect.version import __version__
+
+T = TypeVar("T")
+
+Session = aiohttp.ClientSession
+TraceConfig = aiohttp.TraceConfig
+
+_PLAIN, _POLLS = "plain", "polls"
+_KEEP_ALIVE = 15.0  # the agent never closes idle connections, and counts them
+_POOL = 100
+_CONNECT_TIMEOUT = 10.0
+
+
+class _Lost(Exception):
+    """
+    The connection broke under a request, where aiohttp would quietly send it again.
+
+    It is none of aiohttp's own errors, so that nothing catches it on the way to `_translated`.
+    """
+
+
+async def _no_hidden_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending GET, PUT and DELETE again on a connection that died idle: only we decide on that."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise _Lost from error
+
+
+class Transport:
+    """
+    Carries requests to Consul. It belongs to the event loop of its first I/O.
+
+    Plain calls and polls have sessions of their own, so that no number of waiting polls delays a call. A `session` of
+    the caller's serves plain calls only, and is never closed here; polls run on one of ours with its trace configs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        session: Session | None = None,
+        trace_configs: Sequence[TraceConfig] = (),
+        clock: Clock | None = None,
+        random: Random = _random,
+    ) -> None:
+        if session is not None and any(address.socket for address in settings.addresses):
+            raise SettingsError("session: a borrowed session cannot reach a unix:// address; leave one of the two out")
+        self._settings = settings
+        self._borrowed = session
+        self._trace_configs = [*trace_configs]
+        self._clock = clock or Clock()
+        self._random = random
+        self._tls = _tls_context(settings)
+        self._addresses = {str(address): address for address in settings.addresses}
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._preferred = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Transport to {', '.join(self._addresses)}{' (closed)' if self._closed else ''}>"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The agents, the preferred one first."""
+        names = tuple(self._addresses)
+        return names[self._preferred :] + names[: self._preferred]
+
+    async def aclose(self) -> None:
+        """Close the sessions that are ours. Twice is fine."""
+        self._closed = True
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
+
+    async def send(self, request: Request[T]) -> Response:
+        """
+        Send a plain call and return its 2xx answer.
+
+        Failures that another try may mend are tried again, up to `tries` times, after a random pause; a call that got
+        no answer goes to the next address. A write is sent again only if nothing can have been applied.
+        """
+        failures = 0
+        while True:
+            address = self.addresses[0]
+            try:
+                response = await self._exchange(request, request.parameters, self._addresses[address], _PLAIN)
+                error = failure(request, response)
+                if error is None:
+                    return response
+            except (ConnectionFailed, RequestTimeout) as failed:
+                error = failed
+                self._prefer_next_to(address)
+            failures += 1
+            if failures >= max(self._settings.tries, len(self._addresses)) or not worth_retrying(
+                error, read=request.read
+            ):
+                raise await self._final(error, request)
+            await self._clock.sleep(delay(failures - 1, self._random))
+
+    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+        """Try a poll once, on the polls' own connections, and return whatever was answered."""
+        return await self._exchange(request, request.parameters + extra, self._addresses[address], _POLLS, deadline)
+
+    def _prefer_next_to(self, address: str) -> None:
+        """Move on from an address that did not serve, unless another call has moved on already."""
+        names = tuple(self._addresses)
+        if names[self._preferred] == address:
+            self._preferred = (self._preferred + 1) % len(names)
+
+    async def _final(self, error: ConsulError, request: Request[T]) -> ConsulError:
+        """The error as the caller sees it: a write without an answer is unknown, and no token is quoted."""
+        if not request.read:
+            error = outcome(error)
+        token = await self._token(request)
+        if token and token in error.text:
+            error.text = error.text.replace(token, "***")
+        return error
+
+    async def _token(self, request: Request[T]) -> str | None:
+        if request.options.token is not None:
+            return request.options.token
+        token = self._settings.token()
+        if isawaitable(token):
+            token = await token
+        if token is not None and not isinstance(token, str):
+            raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
+        return token
+
+    async def _exchange(
+        self, request: Request[T], parameters: Parameters, address: Address, pool: str, deadline: float | None = None
+    ) -> Response:
+        """One request and its whole answer; every error is ours."""
+        session = self._session(address, pool)
+        url = URL(f"{address.url}{request.path}{query_string(parameters)}", encoded=True)
+        headers = await self._headers(request)
+        timeout = self._timeout(deadline or request.options.timeout or DEFAULT_TIMEOUT)
+        try:
+            async with session.request(
+                request.method,
+                url,
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=timeout,
+                middlewares=self._middlewares,
+                ssl=self._tls,
+                server_hostname=self._settings.tls_server_name or None,
+            ) as answer:
+                return Response(answer.status, answer.headers, await self._body(answer), str(address))
+        except (aiohttp.ClientError, OSError, _Lost, ResponseTooLarge) as error:
+            raise self._translated(error, request, address, timeout.total or 0.0) from error
+        except RuntimeError as error:
+            if not session.closed:
+                raise
+            raise Closed("the session was closed").about(request.method, request.path, str(address)) from error
+
+    @property
+    def _middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        """Ours, inside those of a borrowed session: giving any to a request replaces the session's own."""
+        return (*getattr(self._borrowed, "_middlewares", ()), _no_hidden_resend)
+
+    async def _headers(self, request: Request[T]) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        token = await self._token(request)
+        if token:
+            check_token(token)
+            headers["X-Consul-Token"] = token
+        if self._settings.auth:
+            headers["Authorization"] = self._settings.auth
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._borrowed is not None:
+            headers.update(_own_headers(near=True))
+        return headers
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        """The body, up to the limit after decompression."""
+        limit = self._settings.max_body
+        length = answer.content_length
+        if length is not None and length <= limit and "Content-Encoding" not in answer.headers:
+            return await answer.read()
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                answer.close()
+                raise ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        known = self._timeouts.get(seconds)
+        if known is None:
+            if len(self._timeouts) > 64:  # noqa: PLR2004 - polls jitter their deadlines
+                self._timeouts.clear()
+            known = self._timeouts[seconds] = aiohttp.ClientTimeout(
+                total=seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
+            )
+        return known
+
+    def _session(self, address: Address, pool: str) -> Session:
+        if self._closed:
+            raise Closed("this client was closed; make another one")
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None:
+                raise Closed("this client belongs to the event loop of its first call; make one for each loop")
+            self._loop = loop
+        if self._borrowed is not None and pool == _PLAIN:
+            return self._borrowed
+        key = (pool, address.socket)
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = self._open(address, pool)
+        return session
+
+    def _open(self, address: Address, pool: str) -> Session:
+        # Polls are counted by their own budget, and a plain call never waits behind one.
+        limit = _POOL if pool == _PLAIN else 0
+        connector: aiohttp.BaseConnector = (
+            aiohttp.UnixConnector(address.socket, limit=limit, keepalive_timeout=_KEEP_ALIVE)
+            if address.socket
+            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEP_ALIVE)
+        )
+        borrowed = self._borrowed.trace_configs if self._borrowed is not None else []
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_own_headers(near=all(known.near for known in self._addresses.values())),
+            trace_configs=[*borrowed, *self._trace_configs],
+        )
+
+    def _translated(self, error: Exception, request: Request[T], address: Address, seconds: float) -> ConsulError:
+        """One of our errors for one of aiohttp's; a write whose answer was lost is OutcomeUnknown at once."""
+        sent = True
+        found: ConsulError
+        if isinstance(error, ResponseTooLarge):
+            found, sent = error, False
+        elif isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+            found, sent = ConnectionFailed(f"no connection to {address}: {_reason(error)}"), False
+        elif isinstance(error, TimeoutError):
+            found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
+        elif _is_garbage(error):
+            found, sent = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_reason(error)}"), False
+        else:
+            found = ConnectionFailed(f"the connection to {address} broke: {_reason(error)}")
+        if sent and not request.read:
+            found = OutcomeUnknown(f"{found.message}; the write may or may not have been applied: read before another")
+        return found.about(request.method, request.path, str(address))
+
+
+def _own_headers(*, near: bool) -> dict[str, str]:
+    return {
+        "User-Agent": f"aioconsulconnect/{__version__}",
+        "Accept-Encoding": "identity" if near else "gzip, deflate",
+    }
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in the words of the system where there are any."""
+    cause = error.__cause__ if isinstance(error, _Lost) and isinstance(error.__cause__, Exception) else error
+    if isinstance(cause, aiohttp.ServerDisconnectedError):
+        return "closed without an answer"
+    return str(cause) or type(cause).__name__
+
+
+def _is_garbage(error: Exception) -> bool:
+    """Whether what came back is no HTTP, or is packed in a way that cannot be unpacked."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "decode" in f"{error} {error.__cause__!r}"
+    return isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL)
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | bool:
+    """What to check the agent's certificate against; built, and its files read, even where no address is https."""
+    origins: Mapping[str, str] = settings.origins
+    if not (settings.ca_cert or settings.ca_path or settings.client_cert) and settings.verify:
+        return True
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    if settings.ca_cert or settings.ca_path:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # these alone are trusted, not the system's
+    name = "CONSUL_CACERT"
+    try:
+        if settings.ca_cert:
+            context.load_verify_locations(cafile=settings.ca_cert)
+        elif settings.ca_path:
+            name = "CONSUL_CAPATH"
+            for file in sorted(
+                path for path in Path(settings.ca_path).resolve(strict=True).rglob("*") if path.is_file()
+            ):
+                context.load_verify_locations(cafile=str(file))
+        name = "CONSUL_CLIENT_CERT"
+        if settings.client_cert:
+            context.load_cert_chain(settings.client_cert, settings.client_key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"{origins.get(name, name)}: {_file_trouble(error)}") from None
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key instead of asking at the terminal."""
+    raise ValueError("the client key is encrypted; use one without a passphrase")
+
+
+def _file_trouble(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return str(error) if not isinstance(error, ssl.SSLError) else f"not usable as PEM ({error.reason or error})"
+    return f"{error.filename or 'the file'} cannot be read: {error.strerror}"
