@@ -231,6 +231,11 @@ _BY_TEXT = (
         ("duplicate intention found", "more than once", "ModifyIndex did not match existing"),
     ),
     _Class(
+        BadRequest,
+        "another intention of this destination was created by id and has meta: write that one by name, or delete it, first",
+        ("LegacyMeta must be omitted",),
+    ),
+    _Class(
         ServerError,
         "the certificate authority is not ready; try again later",
         ("provider not initialized", "CA is uninitialized", "CA has not finished initializing"),
