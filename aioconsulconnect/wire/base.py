@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 
 from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.wire.duration import from_wire, to_wire
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def _or_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
 
 def reader(kind: type[T]) -> Callable[[bytes], T]:
     """A function that decodes a JSON body into `kind`, and raises UnreadableResponse for any body that is not one."""
-    decode = msgspec.json.Decoder(kind).decode
+    decode = msgspec.json.Decoder(kind, dec_hook=from_wire).decode
 
     def read(body: bytes) -> T:
         try:
@@ -88,4 +89,4 @@ def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
 
 def encode(value: object) -> bytes:
     """`value` as JSON."""
-    return msgspec.json.encode(value)
+    return msgspec.json.encode(value, enc_hook=to_wire)

@@ -10,33 +10,34 @@ import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.wire.base import Wire, reader
+from aioconsulconnect.wire.open import Open
 
 Action = Literal["allow", "deny"]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 
 
-class VerifyClaim(Wire, frozen=True, kw_only=True):
+class VerifyClaim(Open, frozen=True, kw_only=True):
     """A claim that a token must hold: the one at `path` equals `value`."""
 
     path: tuple[str, ...] = ()
     value: str = ""
 
 
-class JWTProviderRequirement(Wire, frozen=True, kw_only=True):
+class JWTProviderRequirement(Open, frozen=True, kw_only=True):
     """A `jwt-provider` config entry by name, and the claims that its tokens must hold."""
 
     name: str = ""
     verify_claims: tuple[VerifyClaim, ...] = ()
 
 
-class JWTRequirement(Wire, frozen=True, kw_only=True):
+class JWTRequirement(Open, frozen=True, kw_only=True):
     """A valid token of any of `providers` is required (Consul 1.16). No providers: no requirement."""
 
     providers: tuple[JWTProviderRequirement, ...] = ()
 
 
-class HeaderPermission(Wire, frozen=True, kw_only=True):
+class HeaderPermission(Open, frozen=True, kw_only=True):
     """
     A request header to match: exactly one of `present`, `exact`, `prefix`, `suffix`, `contains`, `regex`.
 
@@ -55,7 +56,7 @@ class HeaderPermission(Wire, frozen=True, kw_only=True):
     invert: bool = False
 
 
-class HTTPPermission(Wire, frozen=True, kw_only=True):
+class HTTPPermission(Open, frozen=True, kw_only=True):
     """
     What a request must look like; all that is given must match, and something must be given.
 
@@ -70,7 +71,7 @@ class HTTPPermission(Wire, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
 
 
-class Permission(Wire, frozen=True, kw_only=True):
+class Permission(Open, frozen=True, kw_only=True):
     """One rule of an L7 intention; the first whose `http` matches decides. `jwt` needs Consul 1.16."""
 
     action: Action | None = None

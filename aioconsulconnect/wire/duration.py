@@ -1,0 +1,72 @@
+"""Durations: seconds for the user, Go's text on the wire."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from aioconsulconnect.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    # To a reader and a type checker it is a float of seconds; any number given is taken for that.
+    Seconds = float
+else:
+
+    class Seconds(float):
+        """
+        A duration in seconds.
+
+        Consul answers with text ("1m30s") in one place and with whole nanoseconds in another, by field and version;
+        both are read. Text is written, always: every field of every version takes it.
+        """
+
+        def __reduce__(self) -> tuple[object, ...]:
+            return Seconds, (float(self),)
+
+
+_UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}
+_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
+_TEXT = re.compile(rf"([+-]?)((?:{_PART})+)")
+_LIMIT = 2**63
+
+
+def seconds_of(value: object) -> Seconds:
+    """The duration that Go's text or a number of nanoseconds states; ValueError for anything else."""
+    if isinstance(value, str):
+        if value in {"", "0"}:
+            return Seconds(0)
+        match = _TEXT.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{value[:40]!r} is not a duration")
+        amount = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, match[2]))
+        value = -amount if match[1] == "-" else amount
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _LIMIT:
+        raise ValueError("a duration is text or a number of nanoseconds, of at most 292 years")
+    return Seconds(value / 10**9)
+
+
+def go_text(seconds: float) -> str:
+    """`seconds` as Go writes it, to the nanosecond: `1h0m0s`, `1m30s`, `0.5s`."""
+    if not math.isfinite(seconds) or abs(seconds) * 10**9 >= _LIMIT:
+        raise InvalidRequest(f"{seconds!r} seconds is no duration that Consul can hold")
+    whole, fraction = divmod(round(abs(seconds) * 10**9), 10**9)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    point = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return f"{'-' if seconds < 0 else ''}{text}{rest}{point}s"
+
+
+def from_wire(kind: type[object], value: object) -> object:
+    """Decode what msgspec does not know by itself."""
+    if kind is Seconds:
+        return seconds_of(value)
+    raise NotImplementedError(kind)
+
+
+def to_wire(value: object) -> object:
+    """Encode what msgspec does not know by itself."""
+    if isinstance(value, Seconds):
+        return go_text(value)
+    raise NotImplementedError(type(value))
