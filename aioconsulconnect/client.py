@@ -88,7 +88,7 @@ class Consul:
     def with_options(self, options: Options) -> Consul:
         """A view of this client with other default options; it shares connections and polls, and is closed with it."""
         view = object.__new__(Consul)
-        view._show(self._transport, self._polls, options.over(self._options))  # noqa: SLF001 - its own class
+        view._show(self._transport, self._polls, options.over(self._options))
         return view
 
     def token_changed(self) -> None:

@@ -232,7 +232,7 @@ _BY_TEXT = (
     ),
     _Class(
         BadRequest,
-        "another intention of this destination was created by id and has meta: write that one by name, or delete it, first",
+        "an intention of this destination was created by id and has meta: first write that one by name, or delete it",
         ("LegacyMeta must be omitted",),
     ),
     _Class(
