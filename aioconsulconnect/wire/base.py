@@ -63,7 +63,7 @@ def _or_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
     return tuple(
         (field.name, field.default_factory if field.default is msgspec.NODEFAULT else field.default)
         for field in msgspec.structs.fields(kind)
-        if field.default not in (None, msgspec.NODEFAULT) or field.default_factory is not msgspec.NODEFAULT
+        if type(None) in getattr(field.type, "__args__", ()) and field.default is not None
     )
 
 
