@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shutil import which
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -273,3 +274,13 @@ class _TokenFile:
         if seen != self._seen:
             self._token = _fixed(self._path.read_text("utf-8"), self._name)()
             self._seen = seen
+
+
+def find_consul(environ: Mapping[str, str] | None = None) -> str | None:
+    """A consul binary on this machine: the first of CONSUL_BINARIES, else on the PATH, else `.consul/consul`."""
+    variables = os.environ if environ is None else environ
+    for path in variables.get("CONSUL_BINARIES", "").split(os.pathsep):
+        if path:
+            return path
+    local = Path(".consul") / "consul"
+    return which("consul", path=variables.get("PATH")) or (str(local) if os.access(local, os.X_OK) else None)

@@ -1,0 +1,7 @@
+"""`python -m aioconsulconnect`."""
+
+import sys
+
+from aioconsulconnect.cli import main
+
+sys.exit(main())

@@ -1,0 +1,83 @@
+"""An agent for the length of a demonstration: inside this process, or a real one in development mode."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aioconsulconnect.client import Consul
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.errors import ConsulError, NotReady, SettingsError
+from aioconsulconnect.settings import find_consul
+
+_START_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def in_process() -> AsyncIterator[tuple[str, str]]:
+    """The agent in a box: its address, and what to call it."""
+    try:
+        from aioconsulconnect.testing import Agent  # noqa: PLC0415 - the extra it needs may not be there
+    except ImportError as error:
+        raise SettingsError(
+            "the in-process agent needs the extra `testing` (pip install 'aioconsulconnect[testing]');"
+            " or give --address or --consul"
+        ) from error
+    async with Agent() as agent:
+        yield agent.url, f"an agent inside this process that answers as Consul {agent.version} does"
+
+
+@asynccontextmanager
+async def real(binary: str) -> AsyncIterator[tuple[str, str]]:
+    """A real `consul agent -dev` on free ports, stopped at the end."""
+    path = binary or find_consul()
+    if not path:
+        raise SettingsError("no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul")
+    http, server, lan, wan = _free_ports(4)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={http}",
+            f"-server-port={server}", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", "-dns-port=-1", "-grpc-port=-1",
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    try:
+        address = f"http://127.0.0.1:{http}"
+        await _until_ready(address, process)
+        yield address, f"a throw-away agent of {path}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _until_ready(address: str, process: asyncio.subprocess.Process) -> None:
+    """Wait until the agent has a leader and a certificate authority."""
+    clock = Clock()
+    deadline = clock.now() + _START_SECONDS
+    async with Consul(address, tries=1) as consul:
+        while True:
+            try:
+                if (await consul.ca.roots()).roots:
+                    return
+                reason = "it has no root certificate yet"
+            except ConsulError as error:
+                reason = str(error)
+            if process.returncode is not None or clock.now() > deadline:
+                raise NotReady(f"the agent did not start within {_START_SECONDS:g} s: {reason}")
+            await clock.sleep(0.05)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
