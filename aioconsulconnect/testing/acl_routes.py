@@ -1,0 +1,219 @@
+"""/v1/acl: policies and tokens, as many of their members as deciding needs."""
+
+import base64
+import hashlib
+import uuid
+from typing import Final
+
+from aioconsulconnect.testing.acl import ANONYMOUS, MANAGEMENT_POLICY
+from aioconsulconnect.testing.box import Box
+from aioconsulconnect.testing.clock import now
+from aioconsulconnect.testing.gojson import DecodeError, Object, children, text
+from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.rules import RulesError, parse_rules
+from aioconsulconnect.testing.schema import Field, ListOf, Struct, decode
+
+_POLICY: Final = Struct(
+    (Field("ID"), Field("Name"), Field("Description"), Field("Rules"), Field("Datacenters", "ignored"))
+)
+_LINK: Final = Struct((Field("ID"), Field("Name")))
+_TOKEN: Final = Struct(
+    (
+        Field("AccessorID"),
+        Field("SecretID"),
+        Field("Description"),
+        Field("Policies", ListOf(_LINK)),
+        Field("Local", "bool"),
+    )
+)
+
+
+class Tokens:
+    """The handlers of one agent."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        acl = box.acl
+        if not acl.enabled:
+            return
+        acl.policies[MANAGEMENT_POLICY] = {
+            "ID": MANAGEMENT_POLICY,
+            "Name": "global-management",
+            "Description": "Builtin Policy that grants unlimited access",
+            "Rules": "",
+            "Hash": "",
+            "CreateIndex": 4,
+            "ModifyIndex": 4,
+        }
+        self._add_token(str(uuid.uuid4()), acl.management_token, "Initial Management Token", [MANAGEMENT_POLICY], 7)
+        self._add_token(ANONYMOUS, "anonymous", "Anonymous Token", [], 6)
+
+    # Policies.
+
+    async def put_policy(self, ask: Ask) -> Reply:
+        """Create a policy, or replace the one of an id."""
+        self._require(ask, "write")
+        body = self._body(ask, _POLICY, "ACLPolicy", "Policy decoding failed: ")
+        acl, name, rules = self.box.acl, text(body, "Name"), text(body, "Rules")
+        identifier = ask.rest or text(body, "ID")
+        before = acl.policies.get(identifier)
+        if ask.rest and before is None:
+            raise refused_by_server(f"cannot find policy {ask.rest}")
+        if not ask.rest and identifier:
+            raise ask.bad("Cannot specify the ID when creating a new policy")
+        if not name:
+            raise refused_by_server("Invalid Policy: no Name is set")
+        same = next((policy for policy in acl.policies.values() if policy["Name"] == name), None)
+        if same is not None and same is not before:
+            raise refused_by_server(f'Invalid Policy: A Policy with Name "{name}" already exists')
+        if identifier == MANAGEMENT_POLICY:
+            raise refused_by_server("Changing the Rules for the builtin global-management policy is not permitted")
+        try:
+            parsed = parse_rules(rules)
+        except RulesError as error:
+            raise refused_by_server(f"Failed to parse ACL rules: {error}") from error
+        identifier = identifier or str(uuid.uuid4())
+        index = self.box.store.write("acl")
+        acl.policies[identifier] = {
+            "ID": identifier,
+            "Name": name,
+            "Description": text(body, "Description"),
+            "Rules": rules,
+            "Hash": _hash(name, text(body, "Description"), rules),
+            "CreateIndex": before["CreateIndex"] if before else index,
+            "ModifyIndex": index,
+        }
+        acl.parsed[identifier] = parsed
+        return Reply(acl.policies[identifier])
+
+    async def policy(self, ask: Ask) -> Reply:
+        """The policy of an id."""
+        self._require(ask, "read")
+        found = self.box.acl.policies.get(ask.rest)
+        if found is None:
+            raise Refused(404, "Policy not found")
+        return Reply(found, meta=self._meta())
+
+    async def policies(self, ask: Ask) -> Reply:
+        """All policies, without their rules."""
+        self._require(ask, "read")
+        listed = [{key: value for key, value in p.items() if key != "Rules"} for p in self.box.acl.policies.values()]
+        return Reply(listed, meta=self._meta())
+
+    async def delete_policy(self, ask: Ask) -> Reply:
+        """Delete a policy; tokens that had it have it no more."""
+        self._require(ask, "write")
+        if ask.rest == MANAGEMENT_POLICY:
+            raise refused_by_server("Delete operation not permitted on the builtin global-management policy")
+        self.box.acl.policies.pop(ask.rest, None)
+        self.box.acl.parsed.pop(ask.rest, None)
+        self.box.store.write("acl")
+        return Reply(body=True)
+
+    # Tokens.
+
+    async def put_token(self, ask: Ask) -> Reply:
+        """Create a token, or replace the one of an accessor id."""
+        self._require(ask, "write")
+        body = self._body(ask, _TOKEN, "ACLToken", "Token decoding failed: ")
+        before = self._by_accessor(ask.rest) if ask.rest else None
+        if ask.rest and before is None:
+            raise refused_by_server(f'Cannot find token "{ask.rest}"')
+        accessor = ask.rest or text(body, "AccessorID") or str(uuid.uuid4())
+        secret = text(before, "SecretID") if before else text(body, "SecretID") or str(uuid.uuid4())
+        if not ask.rest and (self._by_accessor(accessor) or secret in self.box.acl.tokens):
+            raise refused_by_server("Invalid Token: SecretID or AccessorID is already in use")
+        policies = [self._policy_id(link) for link in children(body, "Policies")]
+        index = self.box.store.write("acl")
+        created = index if before is None else int(str(before["CreateIndex"]))
+        token = self._add_token(accessor, secret, text(body, "Description"), policies, index, created)
+        return Reply(self._shown(token))
+
+    async def token(self, ask: Ask) -> Reply:
+        """The token of an accessor id."""
+        self._require(ask, "read")
+        found = self._by_accessor(ask.rest)
+        if found is None:
+            raise Refused(403, "ACL not found", from_server=True)
+        return Reply(self._shown(found), meta=self._meta())
+
+    async def self(self, ask: Ask) -> Reply:
+        """The token that asks."""
+        self._require(ask, "")
+        self.box.acl.resolve(ask.token)
+        found = self.box.acl.tokens.get(ask.token) or self._by_accessor(ANONYMOUS)
+        return Reply(self._shown(found or {}), meta=self._meta())
+
+    async def list_tokens(self, ask: Ask) -> Reply:
+        """All tokens."""
+        self._require(ask, "read")
+        return Reply([self._shown(token) for token in self.box.acl.tokens.values()], meta=self._meta())
+
+    async def delete_token(self, ask: Ask) -> Reply:
+        """Delete a token."""
+        self._require(ask, "write")
+        if ask.rest == ANONYMOUS:
+            raise refused_by_server("Delete operation not permitted on the anonymous token")
+        if found := self._by_accessor(ask.rest):
+            del self.box.acl.tokens[text(found, "SecretID")]
+        self.box.store.write("acl")
+        return Reply(body=True)
+
+    # What they share.
+
+    def _require(self, ask: Ask, access: str) -> None:
+        acl = self.box.acl
+        if not acl.enabled:
+            raise Refused(401, "ACL support disabled")
+        if access:
+            acl.require(acl.resolve(ask.token), "acl", access)
+
+    def _body(self, ask: Ask, struct: Struct, owner: str, complaint: str) -> Object:
+        try:
+            return decode(ask.json(complaint), struct, self.box.quirks.version, owner)
+        except DecodeError as error:
+            raise ask.bad(f"{complaint}{error}") from error
+
+    def _policy_id(self, link: Object) -> str:
+        policies, wanted = self.box.acl.policies, text(link, "ID")
+        for identifier, policy in policies.items():
+            if identifier == wanted or (not wanted and policy["Name"] == link.get("Name")):
+                return identifier
+        if wanted:
+            raise refused_by_server("Policy ID is not valid: ACL not found")
+        raise refused_by_server(f'No such ACL policy with name "{text(link, "Name")}"')
+
+    def _by_accessor(self, accessor: str) -> Object | None:
+        return next((token for token in self.box.acl.tokens.values() if token["AccessorID"] == accessor), None)
+
+    def _add_token(
+        self, accessor: str, secret: str, description: str, policies: list[str], index: int, created: int | None = None
+    ) -> Object:
+        token: Object = {
+            "AccessorID": accessor,
+            "SecretID": secret,
+            "Description": description,
+            "PolicyIDs": policies,
+            "CreateTime": now(),
+            "CreateIndex": index if created is None else created,
+            "ModifyIndex": index,
+        }
+        self.box.acl.tokens[secret] = token
+        return token
+
+    def _shown(self, token: Object) -> Object:
+        """A token as Consul shows it: without what only this module needs, with the names of its policies."""
+        acl, held = self.box.acl, token.get("PolicyIDs")
+        identifiers = [each for each in held if each in acl.policies] if isinstance(held, list) else []
+        shown: Object = {key: token.get(key) for key in ("AccessorID", "SecretID", "Description")}
+        if identifiers:
+            shown["Policies"] = [{"ID": each, "Name": acl.policies[each]["Name"]} for each in identifiers]
+        shown |= {"Local": False, "CreateTime": token.get("CreateTime"), "Hash": _hash(str(identifiers))}
+        return shown | {key: token.get(key) for key in ("CreateIndex", "ModifyIndex")}
+
+    def _meta(self) -> Meta:
+        return Meta(self.box.store.touched("acl"))
+
+
+def _hash(*parts: str) -> str:
+    return base64.b64encode(hashlib.blake2b("\0".join(parts).encode(), digest_size=32).digest()).decode()

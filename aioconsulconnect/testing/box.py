@@ -1,0 +1,106 @@
+"""What every handler of one agent works on, and the loop of a blocking query."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from aioconsulconnect.testing.acl import Acl
+from aioconsulconnect.testing.authority import Authority
+from aioconsulconnect.testing.http import Ask, Meta, Refused
+from aioconsulconnect.testing.quirks import Quirks
+from aioconsulconnect.testing.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """What a query finds: the value, the index of its table, and the keys whose writes may change it."""
+
+    value: T
+    index: int
+    keys: tuple[str, ...]
+    absent: bool = False
+    """Nothing is there: a wake-up that finds nothing again is not passed on."""
+    unchanged: object = None
+    """What is compared where a wake-up without a change is not passed on."""
+    filtered: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Poll:
+    """A blocking query that waits now."""
+
+    path: str
+    query: dict[str, list[str]]
+    index: int
+
+
+@dataclass(slots=True)
+class Box:
+    """One agent's parts."""
+
+    quirks: Quirks
+    store: Store
+    acl: Acl
+    authority: Authority
+    datacenter: str
+    node_name: str
+    node_id: str
+    cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
+    """The queries that the agent's cache holds."""
+    polls: set[Poll] = field(default_factory=set[Poll])
+
+    def here(self, ask: Ask) -> None:
+        """Refuse a datacenter that nobody knows."""
+        if ask.datacenter not in {"", self.datacenter}:
+            raise Refused(500, "No path to datacenter", from_server=True)
+
+    async def block(self, ask: Ask, query: Callable[[], Found[T]], *, local: bool = False) -> Found[T]:
+        """Answer when the index is above the one asked with, else at the end of the wait, as Consul's loop does.
+
+        ``local`` waits are the agent's own and end on time; the server adds up to a sixteenth.
+        """
+        deadline = asyncio.get_running_loop().time() + ask.wait + (0 if local else random.uniform(0, ask.wait / 16))
+        minimum, before = ask.index, None
+        with self._polling(ask):
+            while True:
+                found = query()
+                if before and ((before.absent and found.absent) or self._settled(before, found)):
+                    minimum = found.index
+                if not ask.index or found.index > minimum:
+                    return found
+                before, ask.waited = found, True
+                if not await self.store.wait(found.keys, deadline):
+                    return found
+
+    @staticmethod
+    def _settled(before: Found[T], found: Found[T]) -> bool:
+        return found.unchanged is not None and found.unchanged == before.unchanged
+
+    @contextmanager
+    def _polling(self, ask: Ask) -> Iterator[None]:
+        if not ask.index:
+            yield
+            return
+        poll = Poll(ask.path, ask.query, ask.index)
+        self.polls.add(poll)
+        try:
+            yield
+        finally:
+            self.polls.discard(poll)
+
+    def cached(self, ask: Ask, key: tuple[object, ...]) -> tuple[str, int | None]:
+        """What the agent's cache says of a query: X-Cache and Age. It follows every write at once, so Age stays 0."""
+        held = (ask.token, ask.datacenter, *key)
+        if held in self.cache:
+            return "HIT", 0
+        self.cache.add(held)
+        return "MISS", None
+
+    def meta(self, ask: Ask, found: Found[T], *, consistency: bool = False) -> Meta:
+        """The headers of a read."""
+        return Meta(found.index, consistency=ask.consistency if consistency else None, filtered=found.filtered)

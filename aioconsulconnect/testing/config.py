@@ -1,0 +1,262 @@
+"""/v1/config: configuration entries."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing import shapes
+from aioconsulconnect.testing.acl import Authorizer
+from aioconsulconnect.testing.box import Box, Found
+from aioconsulconnect.testing.gojson import DecodeError, Object, child, children, is_object, text
+from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.intentions import KIND, EntryBook, hash_of
+from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.schema import Struct, decode_weakly, shape
+from aioconsulconnect.testing.store import entry_key
+from aioconsulconnect.testing.validation import meta_complaint
+
+_ENTERPRISE: Final = re.compile(r"(?:Sources\[\d+\]\.)?(namespace|partition)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of entry: its shape, the right it takes, and the versions that know it."""
+
+    name: str
+    struct: Struct | None
+    resource: str
+    since: str = "1.8"
+    until: str = NEWEST
+
+
+KINDS: Final = (
+    Kind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", since="1.10"),
+    Kind("service-defaults", shapes.SERVICE_DEFAULTS, "service"),
+    Kind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh"),
+    Kind("jwt-provider", shapes.JWT_PROVIDER, "mesh", since="1.16"),
+    Kind("service-resolver", None, "service"),
+    Kind("service-router", None, "service"),
+    Kind("service-splitter", None, "service"),
+    Kind("ingress-gateway", None, "operator"),
+    Kind("terminating-gateway", None, "operator"),
+    Kind("mesh", None, "mesh", since="1.10"),
+    Kind("exported-services", None, "mesh", since="1.16"),
+    Kind("sameness-group", None, "mesh", since="1.16"),
+    Kind("api-gateway", None, "mesh", since="1.16"),
+    Kind("bound-api-gateway", None, "mesh", since="1.16"),
+    Kind("http-route", None, "mesh", since="1.16"),
+    Kind("tcp-route", None, "mesh", since="1.16"),
+    Kind("inline-certificate", None, "mesh", since="1.16"),
+    Kind("file-system-certificate", None, "mesh", since="1.22"),
+)
+"""A kind without a shape is Consul's and not modelled here."""
+
+
+class Entries:
+    """The handlers of one agent."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.intentions = EntryBook(box.store, box.quirks)
+
+    def _kind(self, name: str) -> tuple[Kind, Struct]:
+        kind = next((k for k in KINDS if k.name == name and spans(self.box.quirks.version, k.since, k.until)), None)
+        if kind is None:
+            raise refused_by_server(f"invalid config entry kind: {name}")
+        if kind.struct is None:
+            raise Refused(501, f"The in-process agent does not model config entries of kind {name}")
+        return kind, kind.struct
+
+    # Reading.
+
+    async def get(self, ask: Ask) -> Reply:
+        """One entry, those of a kind, or all."""
+        ask.enterprise_options()
+        ask.read_options()
+        kind, slash, name = ask.rest.partition("/")
+        if slash:
+            return await self._one(ask, kind, name)
+        return await self._many(ask, kind)
+
+    async def _one(self, ask: Ask, kind_name: str, name: str) -> Reply:
+        box = self.box
+        kind, _ = self._kind(kind_name)
+        if not name:
+            raise refused_by_server(f"invalid config entry kind: {kind_name}")
+
+        def query() -> Found[Object | None]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            if not self._readable(who, kind, name):
+                raise box.acl.denied(who, f"{kind.resource}:read", name)
+            entry = box.store.entry(kind_name, name)
+            keys = (entry_key(kind_name, name),)
+            return Found(entry, box.store.touched("config"), keys, absent=entry is None)
+
+        found = await box.block(ask, query)
+        if found.value is None:
+            raise Refused(404, f'Config entry not found for "{kind_name}" / "{name}"', at=found.index)
+        return Reply(found.value, meta=box.meta(ask, found))
+
+    async def _many(self, ask: Ask, kind_name: str) -> Reply:
+        box = self.box
+        kinds = [self._kind(kind_name)[0]] if kind_name else [kind for kind in KINDS if kind.struct]
+        expression = ask.first("filter")
+        if expression and box.quirks.filter_on_listing:
+            if kind_name == "service-defaults":
+                raise Refused(501, "The in-process agent does not model the filter of service-defaults")
+            raise refused_by_server(f"filtering not supported for config entry kind={kind_name}")
+
+        def query() -> Found[list[Object]]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            every = [
+                (kind, entry) for kind in sorted(kinds, key=lambda k: k.name) for entry in box.store.of_kind(kind.name)
+            ]
+            seen = [entry for kind, entry in every if self._readable(who, kind, text(entry, "Name"))]
+            content = [{k: v for k, v in entry.items() if not k.endswith("Index")} for entry in seen]
+            return Found(
+                seen,
+                box.store.touched("config"),
+                (f"config/{kind_name}" if kind_name else "config",),
+                absent=not seen,
+                unchanged=content if kind_name else None,
+                filtered=len(seen) < len(every) and who.anything,
+            )
+
+        found = await box.block(ask, query)
+        return Reply(found.value, meta=box.meta(ask, found))
+
+    @staticmethod
+    def _readable(who: Authorizer, kind: Kind, name: str) -> bool:
+        return kind.name in {"proxy-defaults", "mesh"} or who.may(kind.resource, "read", name)
+
+    # Writing.
+
+    async def put(self, ask: Ask) -> Reply:
+        """Write an entry, with check-and-set where ``cas`` is given."""
+        ask.enterprise_options()
+        value = ask.json("Request decoding failed: ")
+        kind, struct, entry = self._decoded(ask, value)
+        who = self.box.acl.resolve(ask.token)
+        stored = self._checked(kind, struct, entry)
+        name = text(stored, "Name")
+        if not who.may(kind.resource, "write", name if kind.resource in {"service", "intention"} else ""):
+            on = name if kind.resource in {"service", "intention"} else ""
+            raise self.box.acl.denied(who, f"{kind.resource}:write", on)
+        before = self.box.store.entry(kind.name, name)
+        if before is not None and _content(before) == _content(stored):
+            return Reply(body=True)
+        expected = self._cas(ask)
+        if expected is not None and expected != (before["ModifyIndex"] if before else 0):
+            return Reply(body=False)
+        if kind.name != KIND:
+            self._keep_protocols(proposed=stored)
+        self.box.store.put_entry(stored)
+        return Reply(body=True)
+
+    def _keep_protocols(self, proposed: Object | None = None, gone: str = "") -> None:
+        self.intentions.check_protocols(self.box.store.of_kind(KIND), proposed, gone)
+
+    @staticmethod
+    def _cas(ask: Ask) -> int | None:
+        written = ask.first("cas")
+        if not written:
+            return None
+        if not re.fullmatch(r"[0-9]+", written):
+            raise Refused(500, f'strconv.ParseUint: parsing "{written}": invalid syntax')
+        return int(written)
+
+    def _decoded(self, ask: Ask, value: object) -> tuple[Kind, Struct, Object]:
+        body = value if is_object(value) else {}
+        name = next((body[key] for key in ("Kind", "kind") if key in body), None)
+        if name is None:
+            raise ask.bad("Request decoding failed: Payload does not contain a kind/Kind key at the top level")
+        try:
+            kind, struct = self._kind(str(name))
+            self._no_enterprise_keys(body)
+            return kind, struct, decode_weakly(body, struct, self.box.quirks.version)
+        except DecodeError as error:
+            raise ask.bad(f"Request decoding failed: {error}") from error
+        except ValueError as error:
+            raise ask.bad(f"Request decoding failed: {error}") from error
+        except Refused as refused:
+            if refused.status == 501:  # noqa: PLR2004
+                raise
+            raise ask.bad(f"Request decoding failed: {refused.text}") from refused
+
+    @staticmethod
+    def _no_enterprise_keys(body: Object) -> None:
+        """Refuse the keys of Consul Enterprise, which have a text of their own."""
+        sources = next((key for key in body if key.lower() == "sources"), "Sources")
+        places = [(key, key) for key in body]
+        places += [(f"{sources}[{at}].{key}", key) for at, each in enumerate(children(body, sources)) for key in each]
+        for place, key in places:
+            if key.lower() == "namespace":
+                raise DecodeError(f'invalid config key "{place}", namespaces are a consul enterprise feature')
+
+    def _checked(self, kind: Kind, struct: Struct, entry: Object) -> Object:
+        """An entry in the form in which it is stored, refused where it is wrong."""
+        if kind.name == KIND:
+            return self.intentions.checked(entry)
+        normal = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
+        if kind.name == "proxy-defaults" and normal["Name"] != "global":
+            raise refused_by_server('invalid name ("' + str(normal["Name"]) + '"), only "global" is supported')
+        if not normal["Name"]:
+            raise refused_by_server("Name is required")
+        if complaint := meta_complaint(child(normal, "Meta")):
+            raise refused_by_server(complaint)
+        if kind.name == "service-defaults":
+            normal["Protocol"] = text(normal, "Protocol").lower()
+        if kind.name == "jwt-provider":
+            normal["ClockSkewSeconds"] = normal.get("ClockSkewSeconds") or 30
+        normal.pop("Hash", None)
+        stored = shape(normal, struct, self.box.quirks.version)
+        if self.box.quirks.entry_hash:
+            before = {key: value for key, value in stored.items() if not key.endswith("Index")}
+            indexes = {key: stored[key] for key in ("CreateIndex", "ModifyIndex")}
+            stored = {**before, "Hash": hash_of(stored), **indexes}
+        return stored
+
+    async def delete(self, ask: Ask) -> Reply:
+        """Delete an entry; nothing to delete is fine."""
+        ask.enterprise_options()
+        kind_name, slash, name = ask.rest.partition("/")
+        if not slash:
+            raise Refused(404, "Must provide both a kind and name to delete")
+        try:
+            kind, _ = self._kind(kind_name)
+        except Refused as refused:
+            raise Refused(400 if refused.status != 501 else 501, refused.text) from refused  # noqa: PLR2004
+        box = self.box
+        expected = self._cas(ask) if box.quirks.cas_delete else None
+        who = box.acl.resolve(ask.token)
+        on = name if kind.resource in {"service", "intention"} else ""
+        if not who.may(kind.resource, "write", on):
+            raise box.acl.denied(who, f"{kind.resource}:write", on)
+        before = box.store.entry(kind_name, name)
+        if expected is not None and before is not None and expected != before["ModifyIndex"]:
+            return Reply(body=False)
+        if before is not None:
+            self._check_unused(kind, name)
+        box.store.delete_entry(kind_name, name)
+        return Reply({} if expected is None else True)
+
+    def _check_unused(self, kind: Kind, name: str) -> None:
+        if kind.name in {"service-defaults", "proxy-defaults"}:
+            self._keep_protocols(gone=entry_key(kind.name, name))
+        if kind.name != "jwt-provider" or not self.box.quirks.protected_jwt_provider:
+            return
+        for entry in self.box.store.of_kind(KIND):
+            permissions = [p for source in children(entry, "Sources") for p in children(source, "Permissions")]
+            for holder in (entry, *permissions):
+                if any(p.get("Name") == name for p in children(child(holder, "JWT"), "Providers")):
+                    raise refused_by_server(
+                        "cannot delete jwt provider config entry referenced by an intention. "
+                        f"Provider name: {name}, intention name: {text(entry, 'Name')}"
+                    )
+
+
+def _content(entry: Object) -> Object:
+    """What makes two entries the same: everything but their indexes."""
+    return {key: value for key, value in entry.items() if key not in {"CreateIndex", "ModifyIndex", "Hash"}}

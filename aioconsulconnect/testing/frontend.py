@@ -1,0 +1,172 @@
+"""The HTTP side of an agent: from a raw request to a handler, and from its reply to bytes as Go would send them."""
+
+import gzip
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Final
+
+from aiohttp import web
+
+from aioconsulconnect.testing.box import Box
+from aioconsulconnect.testing.gojson import encode
+from aioconsulconnect.testing.http import (
+    FALSE_META,
+    PLAIN,
+    Ask,
+    Dropped,
+    Meta,
+    Refused,
+    Reply,
+    clean,
+    meta_headers,
+    parse_query,
+    unescape,
+    well_escaped,
+)
+from aioconsulconnect.testing.quirks import spans
+from aioconsulconnect.testing.routes import Route, find_route, is_unmodelled
+from aioconsulconnect.testing.store import Closed
+
+_LARGEST_BODY: Final = 64 * 2**20
+_CHUNKED_FROM: Final = 2048
+_KEPT_REQUESTS: Final = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request that the agent has seen; ``status`` is None until it is answered."""
+
+    method: str
+    path: str
+    query: Mapping[str, tuple[str, ...]]
+    token: str = field(repr=False, default="")
+    body: bytes = field(repr=False, default=b"")
+    status: int | None = None
+    seconds: float | None = None
+
+
+class Frontend:
+    """Serves the table of one agent."""
+
+    def __init__(self, box: Box, table: tuple[Route, ...]) -> None:
+        self.box = box
+        self.table = table
+        self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+
+    def application(self) -> web.Application:
+        """What a runner serves: one handler for everything, as the routing is Consul's and not aiohttp's."""
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self.serve)
+        application.on_response_prepare.append(_without_additions)
+        return application
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request, or end its connection."""
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        began = time.monotonic()
+        seen = Request(request.method, raw_path, {})
+        self.requests.append(seen)
+        try:
+            response = await self._answer(request, raw_path, raw_query, seen)
+        except (Dropped, Closed):
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response()  # It goes nowhere: aiohttp sees that the connection is gone.
+        seen.status, seen.seconds = response.status, time.monotonic() - began
+        return response
+
+    async def _answer(self, request: web.Request, raw_path: str, raw_query: str, seen: Request) -> web.Response:
+        quirks = self.box.quirks
+        if not well_escaped(raw_path):
+            return web.Response(
+                status=400, body=b"400 Bad Request", headers={"Content-Type": PLAIN, "Connection": "close"}
+            )
+        path = unescape(raw_path)
+        if not path.isprintable():
+            return web.Response(status=400)
+        query = parse_query(raw_query, strict=quirks.strict_query)
+        if query is None:
+            return web.Response(status=500)
+        cleaned = clean(path if quirks.redirects_escaped else raw_path)
+        if cleaned != (path if quirks.redirects_escaped else raw_path):
+            return self._redirect(request.method, cleaned, raw_query)
+        seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
+        route = find_route(self.table, path, quirks.version)
+        if route is None:
+            return self._unknown(request, path)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen.body = await request.read()
+        ask = Ask(request.method, path, path[len(route.pattern) :], query, headers, seen.body, quirks)
+        seen.token = ask.token
+        reply = await self._routed(route, ask)
+        return self._respond(reply, ask)
+
+    async def _routed(self, route: Route, ask: Ask) -> Reply:
+        quirks = self.box.quirks
+        allow = (("Allow", ",".join(["OPTIONS", *route.handlers])),)
+        if ask.method == "OPTIONS":
+            return Reply(b"", content_type=quirks.empty_body_type, headers=allow)
+        handler = route.handlers.get(ask.method)
+        if handler is None:
+            return Reply(f"method {ask.method} not allowed".encode(), 405, PLAIN, headers=allow)
+        try:
+            return await handler(ask)
+        except Refused as refused:
+            meta = None
+            if refused.at is not None:
+                meta = Meta(refused.at)
+            elif refused.from_server and route.false_index and spans(quirks.version, route.since_meta):
+                meta = FALSE_META
+            return Reply(refused.text.encode(), refused.status, PLAIN, meta)
+
+    def _unknown(self, request: web.Request, path: str) -> web.Response:
+        quirks = self.box.quirks
+        if is_unmodelled(path, quirks.version):
+            words = f"The in-process agent does not model {request.method} {path}; a real Consul {quirks.release} answers it."
+            return web.Response(status=501, body=words.encode(), headers={"Content-Type": PLAIN})
+        text = quirks.unknown_path_text if path.startswith("/v1/") else quirks.outside_v1_text
+        return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)
+
+    def _redirect(self, method: str, path: str, raw_query: str) -> web.Response:
+        status = self.box.quirks.redirect_status
+        location = path + (f"?{raw_query}" if raw_query else "")
+        words = {301: "Moved Permanently", 307: "Temporary Redirect"}[status]
+        page = f'<a href="{escape(location)}">{words}</a>.\n\n' if method == "GET" else ""
+        headers = {"Location": location}
+        if method in {"GET", "HEAD"}:
+            headers["Content-Type"] = "text/html; charset=utf-8"
+        return web.Response(status=status, body=page.encode(), headers=headers)
+
+    def _respond(self, reply: Reply, ask: Ask) -> web.Response:
+        quirks = self.box.quirks
+        newline = quirks.newline_after_json or "pretty" in ask.query
+        raw = isinstance(reply.body, bytes)
+        body = reply.body if isinstance(reply.body, bytes) else encode(reply.body, pretty=True, newline=newline)
+        response = web.Response(status=reply.status)
+        if reply.content_type and (body or raw):
+            response.headers["Content-Type"] = reply.content_type
+        response.headers["Vary"] = "Accept-Encoding"
+        if quirks.default_policy_header:
+            response.headers["X-Consul-Default-Acl-Policy"] = self.box.acl.default
+        if reply.cache:
+            response.headers["X-Cache"] = reply.cache
+        if reply.age is not None:
+            response.headers["Age"] = str(reply.age)
+        response.headers.update([*meta_headers(reply.meta, quirks), *reply.headers])
+        if "gzip" in ask.headers.get("accept-encoding", "") and len(body) >= max(1, quirks.gzip_from):
+            body = gzip.compress(body, compresslevel=1)
+            response.headers["Content-Encoding"] = "gzip"
+        response.body = body
+        if len(body) > _CHUNKED_FROM and "Content-Encoding" not in response.headers:
+            response.enable_chunked_encoding()
+        return response
+
+
+async def _without_additions(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001
+    """Take out what aiohttp puts into every answer and Go does not."""
+    response.headers.pop("Server", None)
+    if response.headers.get("Content-Type") == "application/octet-stream":
+        del response.headers["Content-Type"]

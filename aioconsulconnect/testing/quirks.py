@@ -1,0 +1,151 @@
+"""All that differs between the Consul versions the box can play, as one table of named facts.
+
+Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went are data
+too, and name the first version that has them (``since``) or the last one (``until``) in their own tables.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+VERSIONS: Final = ("1.8", "1.10", "1.16", "1.22")
+NEWEST: Final = VERSIONS[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """What one version does in its own way; the defaults are those of the newest."""
+
+    version: str
+    """The short name, one of VERSIONS."""
+    release: str
+    """What the agent says of itself."""
+    # HTTP
+    bad_request_prefix: str = ""
+    newline_after_json: bool = False
+    empty_body_type: str | None = "application/json"
+    gzip_from: int = 1400
+    unknown_path_text: str = "Invalid URL path: not a recognized HTTP API endpoint\n"
+    outside_v1_text: str = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+    redirect_status: int = 307
+    redirects_escaped: bool = False
+    default_policy_header: bool = True
+    query_backend_header: bool = True
+    filtered_header: bool = True
+    partition_parameter: bool = True
+    namespace_parameter: bool = True
+    datacenter_parameter: bool = True
+    strict_query: bool = True
+    alias_struct: str = "Alias"
+    """What Go calls the struct that a wrong type was meant for."""
+    # intentions
+    intentions_are_entries: bool = True
+    match_has_meta: bool = True
+    name_parts: int = 3
+    source_match_folds_case: bool = False
+    permission_reasons: bool = True
+    post_needs_destination: bool = True
+    cannot_move_text: str = "Cannot modify Destination partition/namespace/name for an intention once it exists."
+    header_kinds: str = "Present, Exact, Prefix, Suffix, Contains, or Regex"
+    ignore_case: bool = True
+    rights_before_filter: bool = True
+    peers: bool = True
+    lookup_of_uuid: str = "failed config entry lookup"
+    empty_uuid_is_missing: bool = True
+    authorize_reason_names_kind: bool = True
+    authorize_default_reason: str | None = None
+    foreign_partition: str = "refused"
+    authorize_error_prefix: bool = True
+    # configuration entries
+    entry_hash: bool = True
+    cas_delete: bool = True
+    filter_on_listing: bool = True
+    protected_jwt_provider: bool = True
+    # certificates
+    root_name: str = "Consul CA Primary Cert"
+    knows_leader_of_roots: bool = True
+    key_type_rotates: bool = True
+    configuration_checks_index: bool = True
+    common_names: bool = False
+    leaf_revalidates: bool = True
+    agent_holds_roots: bool = True
+    leaf_without_name: str = "URI must be either service, agent, server, or kind"
+    root_ttl: str | None = "87600h"
+    rotation_period: str | None = None
+    # agent
+    build_date: bool = True
+    primary_datacenter: bool = True
+
+
+_V22: Final = Quirks(version="1.22", release="1.22.0")
+_V16: Final = replace(
+    _V22,
+    version="1.16",
+    release="1.16.6",
+    newline_after_json=True,
+    empty_body_type=None,
+    redirect_status=301,
+    redirects_escaped=True,
+    header_kinds="Present, Exact, Prefix, Suffix, or Regex",
+    ignore_case=False,
+    rights_before_filter=False,
+    foreign_partition="denied",
+    authorize_error_prefix=False,
+    protected_jwt_provider=False,
+)
+_V10: Final = replace(
+    _V16,
+    version="1.10",
+    release="1.10.12",
+    bad_request_prefix="Bad request: ",
+    unknown_path_text="",
+    outside_v1_text="",
+    filtered_header=False,
+    partition_parameter=False,
+    datacenter_parameter=False,
+    strict_query=False,
+    name_parts=2,
+    permission_reasons=False,
+    post_needs_destination=False,
+    cannot_move_text="Cannot modify DestinationNS or DestinationName for an intention once it exists.",
+    peers=False,
+    authorize_default_reason="ACLs disabled, access is allowed by default",
+    foreign_partition="invalid",
+    entry_hash=False,
+    cas_delete=False,
+    filter_on_listing=False,
+    key_type_rotates=False,
+    common_names=True,
+    agent_holds_roots=False,
+    leaf_without_name="URI must be either service or agent",
+    root_ttl=None,
+    build_date=False,
+)
+_V8: Final = replace(
+    _V10,
+    version="1.8",
+    release="1.8.7",
+    gzip_from=0,
+    default_policy_header=False,
+    query_backend_header=False,
+    namespace_parameter=False,
+    alias_struct="",
+    intentions_are_entries=False,
+    match_has_meta=False,
+    source_match_folds_case=True,
+    lookup_of_uuid="failed intention lookup",
+    empty_uuid_is_missing=False,
+    authorize_reason_names_kind=False,
+    root_name="Consul CA Root Cert",
+    knows_leader_of_roots=False,
+    configuration_checks_index=False,
+    leaf_revalidates=False,
+    rotation_period="2160h",
+    primary_datacenter=False,
+)
+
+QUIRKS: Final = {quirks.version: quirks for quirks in (_V8, _V10, _V16, _V22)}
+
+
+def spans(version: str, since: str, until: str = NEWEST) -> bool:
+    """Whether a version lies between two others, both included."""
+    return VERSIONS.index(since) <= VERSIONS.index(version) <= VERSIONS.index(until)

@@ -1,0 +1,139 @@
+"""Every path the agent knows: one table.
+
+A pattern that ends in a slash takes whatever follows. ``since`` and ``until`` name the first and the last version that has
+the path; a path that is not there falls to the next shorter pattern, as it does in Consul, or to the text of an unknown path.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing.acl_routes import Tokens
+from aioconsulconnect.testing.certificate_routes import Certificates
+from aioconsulconnect.testing.config import Entries
+from aioconsulconnect.testing.connect import Intentions
+from aioconsulconnect.testing.http import Ask, Reply
+from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.system import System
+
+Handler = Callable[[Ask], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and who answers each of its methods."""
+
+    pattern: str
+    handlers: Mapping[str, Handler]
+    """Method to handler, in the order in which Allow names them."""
+    rights: str = ""
+    """What a token needs, for the reader: the handler looks at it, as the order of checks differs."""
+    blocks: bool = False
+    since: str = "1.8"
+    until: str = NEWEST
+    false_index: bool = False
+    """Whether refusals by the server carry an index of 1."""
+    since_meta: str = "1.8"
+    """The first version whose answers have read headers."""
+
+
+UNMODELLED: Final = (
+    ("/v1/acl/", "1.8"),
+    ("/v1/agent/", "1.8"),
+    ("/v1/catalog/", "1.8"),
+    ("/v1/coordinate/", "1.8"),
+    ("/v1/discovery-chain/", "1.8"),
+    ("/v1/event/", "1.8"),
+    ("/v1/exported-services", "1.22"),
+    ("/v1/health/", "1.8"),
+    ("/v1/internal/", "1.8"),
+    ("/v1/kv/", "1.8"),
+    ("/v1/operator/", "1.8"),
+    ("/v1/peering", "1.16"),
+    ("/v1/peering/", "1.16"),
+    ("/v1/peerings", "1.16"),
+    ("/v1/query", "1.8"),
+    ("/v1/query/", "1.8"),
+    ("/v1/session/", "1.8"),
+    ("/v1/snapshot", "1.8"),
+    ("/v1/txn", "1.8"),
+)
+"""What Consul serves and the box does not: it says so instead of pretending that there is nothing."""
+
+
+def build_table(
+    intentions: Intentions, certificates: Certificates, config: Entries, acl: Tokens, system: System
+) -> tuple[Route, ...]:
+    """The table for the handlers of one agent."""
+    return (
+        Route(
+            "/v1/connect/intentions",
+            {"GET": intentions.list, "POST": intentions.create},
+            rights="list is filtered; create: intention:write on the destination",
+            blocks=True,
+            false_index=True,
+        ),
+        Route(
+            "/v1/connect/intentions/match",
+            {"GET": intentions.match},
+            rights="intention:read on every name",
+            blocks=True,
+            false_index=True,
+            since_meta="1.10",
+        ),
+        Route("/v1/connect/intentions/check", {"GET": intentions.check}, rights="service:read on the destination"),
+        Route(
+            "/v1/connect/intentions/exact",
+            {"GET": intentions.read_exact, "PUT": intentions.put_exact, "DELETE": intentions.delete_exact},
+            rights="intention:read on either side; intention:write on the destination",
+            blocks=True,
+            since="1.10",
+        ),
+        Route(
+            "/v1/connect/intentions/",
+            {"GET": intentions.read, "PUT": intentions.update, "DELETE": intentions.delete},
+            rights="as by name",
+        ),
+        Route("/v1/connect/ca/roots", {"GET": certificates.roots}, blocks=True, false_index=True),
+        Route(
+            "/v1/connect/ca/configuration",
+            {"GET": certificates.configuration, "PUT": certificates.configure},
+            rights="operator:write",
+        ),
+        Route("/v1/agent/connect/ca/roots", {"GET": certificates.agent_roots}, blocks=True),
+        Route("/v1/agent/connect/ca/leaf/", {"GET": certificates.leaf}, rights="service:write", blocks=True),
+        Route("/v1/agent/connect/authorize", {"POST": certificates.authorize}, rights="service:write, intention:read"),
+        Route("/v1/config", {"PUT": config.put}, rights="intention:write, service:write or mesh:write"),
+        Route(
+            "/v1/config/",
+            {"GET": config.get, "DELETE": config.delete},
+            rights="intention:read or service:read; proxy-defaults is free",
+            blocks=True,
+        ),
+        Route("/v1/agent/self", {"GET": system.self}, rights="agent:read"),
+        Route("/v1/status/leader", {"GET": system.leader}),
+        Route("/v1/status/peers", {"GET": system.peers}),
+        Route("/v1/acl/policy", {"PUT": acl.put_policy}, rights="acl:write"),
+        Route("/v1/acl/policy/", {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy}, rights="acl"),
+        Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read"),
+        Route("/v1/acl/token", {"PUT": acl.put_token}, rights="acl:write"),
+        Route("/v1/acl/token/self", {"GET": acl.self}),
+        Route("/v1/acl/token/", {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token}, rights="acl"),
+        Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read"),
+    )
+
+
+def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
+    """The route with the longest pattern that fits."""
+    fitting = (route for route in table if spans(version, route.since, route.until) and fits(route.pattern, path))
+    return max(fitting, key=lambda route: len(route.pattern), default=None)
+
+
+def is_unmodelled(path: str, version: str) -> bool:
+    """Whether Consul would have an answer that the box has not."""
+    return any(spans(version, since) and fits(pattern, path) for pattern, since in UNMODELLED)
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether a pattern takes a path."""
+    return path.startswith(pattern) if pattern.endswith("/") else path == pattern

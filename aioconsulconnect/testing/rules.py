@@ -1,0 +1,115 @@
+"""The language of ACL rules, in its two spellings: HCL and JSON."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing.gojson import Object, is_list, is_object
+
+_NAMED: Final = ("agent", "event", "key", "node", "query", "service", "session", "identity")
+_GLOBAL: Final = ("acl", "keyring", "mesh", "operator", "peering")
+_TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([\w./-]+)|([{}=,\[\]:])', re.DOTALL)
+_POLICIES: Final = ("read", "write", "deny", "list")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy for a resource: for one name, for all that begin with it, or for a resource without names."""
+
+    resource: str
+    name: str
+    exact: bool
+    policy: str
+    intentions: str = ""
+
+
+class RulesError(ValueError):
+    """The rules cannot be read."""
+
+
+def parse_rules(source: str) -> tuple[Rule, ...]:
+    """The rules of a policy."""
+    stripped = source.strip()
+    if stripped.startswith("{"):
+        try:
+            tree: object = json.loads(stripped)
+        except ValueError as error:
+            raise RulesError(str(error)) from error
+        pairs = list(tree.items()) if is_object(tree) else []
+        return tuple(rule for resource, value in pairs for rule in _json_rules(resource, value))
+    return tuple(_Reader(stripped).rules())
+
+
+def _json_rules(resource: str, value: object) -> list[Rule]:
+    if isinstance(value, str):
+        return [_rule(resource, "", {"policy": value})]
+    named = value if is_list(value) else [value]
+    return [
+        _rule(resource, name, body if is_object(body) else {})
+        for group in named
+        if is_object(group)
+        for name, body in group.items()
+    ]
+
+
+def _rule(resource: str, name: str, body: Object) -> Rule:
+    exact = not resource.endswith("_prefix")
+    plain = resource.removesuffix("_prefix")
+    if plain not in _NAMED and (plain not in _GLOBAL or not exact):
+        raise RulesError(f"invalid key: {resource}")
+    policy, intentions = body.get("policy", ""), body.get("intentions", "")
+    if not isinstance(policy, str) or policy not in _POLICIES:
+        raise RulesError(f'Invalid {plain} policy: {{"{name}" "{policy}" "" {{"" ""}} [] "" "" ""}}')
+    if not isinstance(intentions, str) or intentions not in {*_POLICIES, ""}:
+        raise RulesError(f"Invalid service intentions policy: {intentions}")
+    return Rule(plain, name, exact, policy, intentions)
+
+
+class _Reader:
+    """Reads the part of HCL that rules are written in."""
+
+    def __init__(self, source: str) -> None:
+        self.tokens: list[str] = []
+        at = 0
+        while at < len(source):
+            found = _TOKEN.match(source, at)
+            if found is None:
+                raise RulesError(f"illegal character at {at}")
+            at = found.end()
+            if found.lastindex:
+                self.tokens.append(found[0])
+        self.tokens.reverse()
+
+    def take(self, expected: str = "") -> str:
+        if not self.tokens or (expected and self.tokens[-1] != expected):
+            raise RulesError(f"expected {expected or 'more'}, found {self.tokens[-1] if self.tokens else 'the end'}")
+        return self.tokens.pop()
+
+    def string(self) -> str:
+        token = self.take()
+        return str(json.loads(token)) if token.startswith('"') else token
+
+    def rules(self) -> list[Rule]:
+        rules: list[Rule] = []
+        while self.tokens:
+            resource = self.string()
+            if self.tokens and self.tokens[-1] in "=:":
+                self.take()
+                rules.append(_rule(resource, "", {"policy": self.string()}))
+                continue
+            name = self.string()
+            rules.append(_rule(resource, name, self.block()))
+        return rules
+
+    def block(self) -> Object:
+        self.take("{")
+        body: Object = {}
+        while self.tokens and self.tokens[-1] != "}":
+            key = self.string()
+            self.take("=")
+            body[key] = self.string()
+            if self.tokens and self.tokens[-1] == ",":
+                self.take()
+        self.take("}")
+        return body

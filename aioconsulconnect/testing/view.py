@@ -1,0 +1,31 @@
+"""What an agent holds, to look at from a test."""
+
+import copy
+from dataclasses import dataclass
+
+from aioconsulconnect.testing.connect import Book
+from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read-only view: what it gives are copies."""
+
+    _store: Store
+    _book: Book
+
+    @property
+    def index(self) -> int:
+        """The raft-like index of the last write."""
+        return self._store.index
+
+    @property
+    def intentions(self) -> list[Object]:
+        """Every intention as the list endpoint shows it, in the order of evaluation."""
+        return copy.deepcopy(self._book.all())
+
+    @property
+    def entries(self) -> list[Object]:
+        """Every configuration entry, by kind and name."""
+        return copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())])
