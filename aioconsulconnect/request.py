@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
 from typing import Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -73,7 +74,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     @property
     def parameters(self) -> Parameters:
         """The query as it is sent: its own parameters, then those of the options."""
-        return self.query + self.options.parameters(self.takes)
+        return self.query if self.options is NO_OPTIONS else self.query + self.options.parameters(self.takes)
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
@@ -137,6 +138,7 @@ def path_of(*segments: str) -> str:
     return "/v1/" + "/".join(encoded(segment, safe="*") for segment in segments)
 
 
+@lru_cache(1024)
 def encoded(text: str, *, safe: str = "*/:") -> str:
     """`text` percent-encoded; InvalidRequest where it is not text at all (lone surrogates)."""
     try:

@@ -88,6 +88,9 @@ class Transport:
         self._random = random
         self._tls = _tls_context(settings)
         self._addresses = {str(address): address for address in settings.addresses}
+        # Ours goes inside those of a borrowed session: giving any to a request replaces the session's own.
+        self._middlewares = (*getattr(session, "_middlewares", ()), _no_hidden_resend)
+        self._fixed_headers = _fixed_headers(settings, borrowed=session is not None)
         self._sessions: dict[tuple[str, str], Session] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
@@ -119,9 +122,9 @@ class Transport:
         """
         failures = 0
         while True:
-            address = self.addresses[0]
+            address = self._settings.addresses[self._preferred]
             try:
-                response = await self._exchange(request, request.parameters, self._addresses[address], _PLAIN)
+                response = await self._exchange(request, request.parameters, address, _PLAIN)
                 error = failure(request, response)
                 if error is None:
                     return response
@@ -139,11 +142,11 @@ class Transport:
         """Try a poll once, on the polls' own connections, and return whatever was answered."""
         return await self._exchange(request, request.parameters + extra, self._addresses[address], _POLLS, deadline)
 
-    def _prefer_next_to(self, address: str) -> None:
+    def _prefer_next_to(self, address: Address) -> None:
         """Move on from an address that did not serve, unless another call has moved on already."""
-        names = tuple(self._addresses)
-        if names[self._preferred] == address:
-            self._preferred = (self._preferred + 1) % len(names)
+        addresses = self._settings.addresses
+        if addresses[self._preferred] is address:
+            self._preferred = (self._preferred + 1) % len(addresses)
 
     async def _final(self, error: ConsulError, request: Request[T]) -> ConsulError:
         """The error as the caller sees it: a write without an answer is unknown, and no token is quoted."""
@@ -157,11 +160,13 @@ class Transport:
     async def _token(self, request: Request[T]) -> str | None:
         if request.options.token is not None:
             return request.options.token
-        token = self._settings.token()
-        if isawaitable(token):
-            token = await token
+        token: object = self._settings.token()
         if token is not None and not isinstance(token, str):
-            raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
+            token = await token if isawaitable(token) else token
+            if token is not None and not isinstance(token, str):
+                raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
+        if token:
+            check_token(token)
         return token
 
     async def _exchange(
@@ -186,30 +191,26 @@ class Transport:
                 server_hostname=self._settings.tls_server_name or None,
             ) as answer:
                 return Response(answer.status, answer.headers, await self._body(answer), str(address))
-        except (aiohttp.ClientError, OSError, _Lost, ResponseTooLarge) as error:
+        except ResponseTooLarge as error:
+            error.about(request.method, request.path, str(address))
+            raise
+        except (aiohttp.ClientError, OSError, _Lost) as error:
             raise self._translated(error, request, address, timeout.total or 0.0) from error
         except RuntimeError as error:
             if not session.closed:
                 raise
             raise Closed("the session was closed").about(request.method, request.path, str(address)) from error
 
-    @property
-    def _middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-        """Ours, inside those of a borrowed session: giving any to a request replaces the session's own."""
-        return (*getattr(self._borrowed, "_middlewares", ()), _no_hidden_resend)
-
-    async def _headers(self, request: Request[T]) -> dict[str, str]:
-        headers: dict[str, str] = {}
+    async def _headers(self, request: Request[T]) -> dict[str, str] | None:
+        """What this request adds to the headers of the session; None for nothing, which is cheaper."""
         token = await self._token(request)
+        if request.body is None and not token:
+            return self._fixed_headers
+        headers = dict(self._fixed_headers or ())
         if token:
-            check_token(token)
             headers["X-Consul-Token"] = token
-        if self._settings.auth:
-            headers["Authorization"] = self._settings.auth
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-        if self._borrowed is not None:
-            headers.update(_own_headers(near=True))
         return headers
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -274,9 +275,7 @@ class Transport:
         """One of our errors for one of aiohttp's; a write whose answer was lost is OutcomeUnknown at once."""
         sent = True
         found: ConsulError
-        if isinstance(error, ResponseTooLarge):
-            found, sent = error, False
-        elif isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+        if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
             found, sent = ConnectionFailed(f"no connection to {address}: {_reason(error)}"), False
         elif isinstance(error, TimeoutError):
             found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
@@ -287,6 +286,14 @@ class Transport:
         if sent and not request.read:
             found = OutcomeUnknown(f"{found.message}; the write may or may not have been applied: read before another")
         return found.about(request.method, request.path, str(address))
+
+
+def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | None:
+    """What every request carries beside the headers of its session."""
+    headers = _own_headers(near=True) if borrowed else {}
+    if settings.auth:
+        headers["Authorization"] = settings.auth
+    return headers or None
 
 
 def _own_headers(*, near: bool) -> dict[str, str]:
