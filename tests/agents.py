@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 MANAGEMENT = "5e1f0b9c-0000-4000-8000-000000000001"  # the management token of agents with ACLs
 READY_TIMEOUT = 40.0
@@ -54,7 +56,18 @@ def binaries() -> tuple[Binary, ...]:
     return (version_of(found),) if found else ()
 
 
-NO_BINARY = "no real Consul found: name some in CONSUL_BINARIES, put one on the PATH, or run .ci/get-consul to get .consul/consul"
+NO_BINARY = (
+    "no real Consul: name some in CONSUL_BINARIES, have one on the PATH, or get .consul/consul by .ci/get-consul"
+)
+
+
+def known(binary: Binary | None) -> Binary:
+    """The binary, or a skip that says why there is none (a failure where CI is set)."""
+    if binary is not None:
+        return binary
+    if os.environ.get("CI") == "true":
+        pytest.fail(NO_BINARY)
+    pytest.skip(NO_BINARY)
 
 
 class Ports(NamedTuple):
@@ -407,3 +420,23 @@ def _listed(directory: str) -> list[Path]:
         return list(Path(directory).iterdir())
     except FileNotFoundError:  # not Linux: nothing is known
         return []
+
+
+class SharedAgents:
+    """The agents that a whole session shares, one for each binary, started when first asked for."""
+
+    def __init__(self, directory: Callable[[], Path]) -> None:
+        self._directory = directory
+        self._running: dict[Binary, tuple[Launcher, RealAgent]] = {}
+
+    def of(self, binary: Binary) -> RealAgent:
+        """The one of this binary."""
+        if binary not in self._running:
+            launcher = Launcher(binary, self._directory)
+            self._running[binary] = launcher, launcher.launch()
+        return self._running[binary][1]
+
+    def end(self) -> None:
+        """End all."""
+        for launcher, _ in self._running.values():
+            launcher.end()

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import NO_BINARY, Binary, Launcher, RealAgent, RealCluster, binaries, children, sockets
+from agents import Binary, Launcher, RealAgent, RealCluster, SharedAgents, binaries, children, known, sockets
 
-REAL = {"real_agent", "own_agent", "real_cluster"}
+REAL = {"real_agent", "own_agent", "real_cluster", "real_binary"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,7 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and REAL & set(item.fixturenames):
+        parameters = getattr(item, "callspec", None)
+        binary = any(isinstance(value, Binary) for value in parameters.params.values()) if parameters else False
+        if binary or REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 
@@ -66,18 +68,10 @@ async def _nothing_left_in_loop() -> AsyncIterator[None]:
 # Real agents.
 
 
-def _known(binary: Binary | None) -> Binary:
-    if binary is not None:
-        return binary
-    if os.environ.get("CI") == "true":
-        pytest.fail(NO_BINARY)
-    pytest.skip(NO_BINARY)
-
-
 @pytest.fixture(scope="session", params=binaries() or (None,), ids=lambda b: f"real-{b}" if b else "no-consul")
 def real_binary(request: pytest.FixtureRequest) -> Binary:
     """Each real Consul binary that is there."""
-    return _known(request.param)
+    return known(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -87,17 +81,23 @@ def fresh_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Pa
 
 
 @pytest.fixture(scope="session")
-def real_agent(real_binary: Binary, fresh_directory: Callable[[], Path]) -> Iterator[RealAgent]:
+def shared_agents(fresh_directory: Callable[[], Path]) -> Iterator[SharedAgents]:
+    """The agents that `real_agent` gives, by binary."""
+    shared = SharedAgents(fresh_directory)
+    try:
+        yield shared
+    finally:
+        shared.end()
+
+
+@pytest.fixture(scope="session")
+def real_agent(real_binary: Binary, shared_agents: SharedAgents) -> RealAgent:
     """
     A dev agent that the whole session shares, one for each binary: `.url`, `.version`, `.binary`.
 
     Use names of your own, clean up, and do not restart it.
     """
-    launcher = Launcher(real_binary, fresh_directory)
-    try:
-        yield launcher.launch()
-    finally:
-        launcher.end()
+    return shared_agents.of(real_binary)
 
 
 @pytest.fixture
