@@ -106,8 +106,10 @@ def _entry(body: bytes, data: Mapping[str, object]) -> Entry:
 
 def entry_data(entry: Entry) -> dict[str, object]:
     """All of an entry as JSON: what is not its default, and what came with it that this library does not know."""
-    data = entry.content if isinstance(entry, UnknownEntry) else plain(entry)
-    return dict(msgspec.convert(data, Mapping[str, object]))
+    if isinstance(entry, UnknownEntry):
+        return dict(entry.content)
+    data = msgspec.convert(plain(entry), dict[str, object])
+    return data if isinstance(entry, Mesh) else {**data, "Name": entry.name}
 
 
 def entry_body(entry: Entry) -> bytes:
