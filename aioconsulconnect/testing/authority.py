@@ -49,7 +49,6 @@ class Leaf:
 
     value: Object
     root: Root
-    lifetime: int
     fetched: float
     index: int
 
@@ -213,7 +212,7 @@ class Authority:
     def held(self, service: str) -> Leaf | None:
         """The leaf that the agent holds, as long as the root that signed it is the active one."""
         leaf = self._leaves.get(service)
-        return leaf if leaf and leaf.root is self.active and leaf.lifetime == self._settings.leaf else None
+        return leaf if leaf and leaf.root is self.active else None
 
     def leaf(self, service: str) -> Leaf:
         """The leaf of a service, signed where none is held."""
@@ -240,7 +239,7 @@ class Authority:
             "CreateIndex": index,
             "ModifyIndex": index,
         }
-        self._leaves[service] = Leaf(value, root, self._settings.leaf, time.monotonic(), index)
+        self._leaves[service] = Leaf(value, root, time.monotonic(), index)
         return self._leaves[service]
 
 

@@ -9,9 +9,9 @@ from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.gojson import DecodeError, Object, child, children, is_object, text
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
-from aioconsulconnect.testing.intentions import KIND, EntryBook, hash_of
+from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
 from aioconsulconnect.testing.quirks import NEWEST, spans
-from aioconsulconnect.testing.schema import Struct, decode_weakly, shape
+from aioconsulconnect.testing.schema import Struct, decode_weakly
 from aioconsulconnect.testing.store import entry_key
 from aioconsulconnect.testing.validation import meta_complaint
 
@@ -210,13 +210,7 @@ class Entries:
             normal["Protocol"] = text(normal, "Protocol").lower()
         if kind.name == "jwt-provider":
             normal["ClockSkewSeconds"] = normal.get("ClockSkewSeconds") or 30
-        normal.pop("Hash", None)
-        stored = shape(normal, struct, self.box.quirks.version)
-        if self.box.quirks.entry_hash:
-            before = {key: value for key, value in stored.items() if not key.endswith("Index")}
-            indexes = {key: stored[key] for key in ("CreateIndex", "ModifyIndex")}
-            stored = {**before, "Hash": hash_of(stored), **indexes}
-        return stored
+        return stored_form(normal, struct, self.box.quirks)
 
     async def delete(self, ask: Ask) -> Reply:
         """Delete an entry; nothing to delete is fine."""

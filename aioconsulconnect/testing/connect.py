@@ -254,9 +254,12 @@ class Intentions:
         intention = self._decoded(value, "Request decode failed: ", 400)
         self._no_peer(intention)
         who = self.box.acl.resolve(ask.token)
+        destination = text(intention, "DestinationName")
+        if self.box.quirks.update_needs_rights_first:
+            self._may_write(who, destination, empty_is_fine=True)
         before = self._existing(ask.rest, "modify")
         self._may_write(who, text(before, "DestinationName"))
-        self._may_write(who, text(intention, "DestinationName"), empty_is_fine=True)
+        self._may_write(who, destination, empty_is_fine=True)
         self.book.update(before, self._defaults(intention))
         return Reply({"ID": ask.rest})
 

@@ -118,7 +118,12 @@ class Frontend:
             meta = None
             if refused.at is not None:
                 meta = Meta(refused.at)
-            elif refused.from_server and route.false_index and spans(quirks.version, route.since_meta):
+            elif (
+                refused.from_server
+                and route.false_index
+                and ask.method == "GET"
+                and spans(quirks.version, route.since_meta)
+            ):
                 meta = FALSE_META
             return Reply(refused.text.encode(), refused.status, PLAIN, meta)
 

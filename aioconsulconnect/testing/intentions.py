@@ -11,7 +11,7 @@ from aioconsulconnect.testing.http import refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
 from aioconsulconnect.testing.quirks import Quirks
-from aioconsulconnect.testing.schema import errors, shape
+from aioconsulconnect.testing.schema import Struct, errors, shape
 from aioconsulconnect.testing.shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.store import Store, entry_key
 from aioconsulconnect.testing.validation import entry_complaint, jwt_complaint, legacy_complaints
@@ -156,10 +156,7 @@ class EntryBook:
         if complaint := jwt_complaint(normal, self._providers()):
             raise refused_by_server(errors([complaint]))
         self.check_protocols([normal])
-        stored = shape({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.quirks.version)
-        if self.quirks.entry_hash:
-            stored["Hash"] = hash_of(stored)
-        return stored
+        return stored_form({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.quirks)
 
     def _providers(self) -> frozenset[str]:
         return frozenset(text(entry, "Name").lower() for entry in self.store.of_kind("jwt-provider"))
@@ -263,7 +260,11 @@ def _upper(permission: Object) -> Object:
     return {**permission, "HTTP": {**http, "Methods": methods}}
 
 
-def hash_of(entry: Object) -> int:
-    """The number that stands for the content of an entry."""
-    content = repr(sorted((k, repr(v)) for k, v in entry.items() if k not in {"Hash", "CreateIndex", "ModifyIndex"}))
-    return int.from_bytes(hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=8).digest())
+def stored_form(entry: Object, struct: Struct, quirks: Quirks) -> Object:
+    """An entry as it is kept and shown, with the number that stands for its content."""
+    shaped = shape({**entry, "Hash": None}, struct, quirks.version)
+    if not quirks.entry_hash:
+        return shaped
+    content = repr({key: value for key, value in shaped.items() if not key.endswith("Index")})
+    number = int.from_bytes(hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=8).digest())
+    return shape({**shaped, "Hash": number}, struct, quirks.version)

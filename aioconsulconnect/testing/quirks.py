@@ -35,15 +35,15 @@ class Quirks:
     namespace_parameter: bool = True
     datacenter_parameter: bool = True
     strict_query: bool = True
-    alias_struct: str = "Alias"
+    alias_struct: str = ".Alias"
     """What Go calls the struct that a wrong type was meant for."""
     # intentions
     intentions_are_entries: bool = True
     match_has_meta: bool = True
     name_parts: int = 3
-    source_match_folds_case: bool = False
     permission_reasons: bool = True
     post_needs_destination: bool = True
+    update_needs_rights_first: bool = False
     cannot_move_text: str = "Cannot modify Destination partition/namespace/name for an intention once it exists."
     header_kinds: str = "Present, Exact, Prefix, Suffix, Contains, or Regex"
     ignore_case: bool = True
@@ -131,7 +131,7 @@ _V8: Final = replace(
     alias_struct="",
     intentions_are_entries=False,
     match_has_meta=False,
-    source_match_folds_case=True,
+    update_needs_rights_first=True,
     lookup_of_uuid="failed intention lookup",
     empty_uuid_is_missing=False,
     authorize_reason_names_kind=False,

@@ -113,7 +113,7 @@ def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
     if value is None:
         return {}
     if not is_object(value):
-        raise DecodeError(f"json: cannot unmarshal {_go_type(value)} into Go value of type structs.{owner}")
+        raise DecodeError(f"json: cannot unmarshal {_go_type(value)} into Go value of type {_go_kind(struct)}")
     return _decode_object(value, struct, version, owner, "")
 
 
@@ -181,6 +181,7 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """Read an object weakly: any case, snake case, numbers for strings; unknown keys are all named at once."""
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
+    invalid.sort(key=lambda place: -place.count("."))
     if invalid:
         raise DecodeError(errors(f'invalid config key "{key}"' for key in invalid))
     return decoded
@@ -251,8 +252,9 @@ def shape(value: Object, struct: Struct, version: str) -> Object:
     for field in struct.of(version):
         if field.of == "ignored":
             continue
-        member = _shape_member(value.get(field.name), field.of, version)
-        if field.always or member or (isinstance(field.of, Struct) and value.get(field.name) is not None):
+        given = value.get(field.name)
+        member = _shape_member(given, field.of, version)
+        if field.always or (given is not None if isinstance(field.of, Struct) else member):
             shaped[field.name] = member
     return shaped
 
