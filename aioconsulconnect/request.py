@@ -26,6 +26,7 @@ from aioconsulconnect.errors import (
 from aioconsulconnect.options import NO_OPTIONS, Meta, Option, Options
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Item = TypeVar("Item")
 
 Parameters = tuple[tuple[str, str], ...]
@@ -53,7 +54,7 @@ class Response(msgspec.Struct, frozen=True):
         return self.body.decode("utf-8", "replace").strip()
 
 
-class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """
     One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
 
@@ -63,7 +64,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     method: str
     path: str
-    decode: Callable[[Response], T]
+    decode: Callable[[Response], T_co]
     query: Parameters = ()
     body: bytes | None = None
     read: bool = True

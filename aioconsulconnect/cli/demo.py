@@ -114,7 +114,8 @@ async def _rotation(client: Consul) -> None:
     current = configuration.consul
     bits = 384 if current is None or current.private_key_bits in {None, 256} else 256
     async with client.ca.roots().watch() as watch:
-        before = await watch.ready(_PATIENCE)
+        await watch.ready(_PATIENCE)
+        before = watch.current
         print(f"\nWatching the roots: {_active(before)} is active")
         began = time.perf_counter()
         changed = {**configuration.config, "PrivateKeyType": "ec", "PrivateKeyBits": bits}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied, UnreadableResponse
@@ -41,7 +43,6 @@ _WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
 _CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
 
 Matches = Mapping[str, tuple[Intention, ...]]
-ManyKey = tuple[str, tuple[str, ...]]
 
 
 class Intentions(Group):
@@ -74,7 +75,7 @@ class Intentions(Group):
         name.
         """
         by, name = _one_side(source, destination)
-        request = _match_request(by, (name,), lambda matches: matches.get(name, ()))
+        request = _match_request(by, (name,), _One(by, name))
         return self._query(request, Blocking(items=by_key, borrow=_list_request(())), options)
 
     def match_many(
@@ -97,7 +98,7 @@ class Intentions(Group):
         by = "source" if sources else "destination"
         for name in names:
             _check_name(by, name)
-        request = _match_request(by, names, lambda matches: {name: matches.get(name, ()) for name in names})
+        request = _match_request(by, names, _Many(by, names))
         return self._query(request, Blocking(items=_by_name_and_key, borrow=_list_request(())), options)
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:
@@ -226,7 +227,7 @@ class Intentions(Group):
         foreign one; and a write by name takes the first source of that name, a peer's too.
         """
         names = (destination, source) if "/" in source else (destination,)
-        request = _match_request("destination", names, lambda found: found.get(destination, ()))
+        request = _match_request("destination", names, _One("destination", destination))
         truthful = Options(consistency="default", cached=False)
         if options is not None:
             truthful = Options(
@@ -257,13 +258,30 @@ def _list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
     return Request(method="GET", path=_LIST, query=query, decode=_intentions, takes=UNCACHED_READ)
 
 
-def _match_request(by: str, names: tuple[str, ...], pick: Callable[[Matches], T]) -> Request[T]:
-    def decode(response: Response) -> T:
-        found = read_matches(response.body)
-        return pick({name: _local(by, intentions or ()) for name, intentions in found.items()})
-
+def _match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
     query = (("by", by), *(("name", name) for name in names))
     return Request(method="GET", path=_MATCH, query=query, decode=decode, takes=ALL_READ)
+
+
+class _One(msgspec.Struct, frozen=True):
+    """The intentions of one name in a match. Two that are equal read alike, so their watches share a poll."""
+
+    by: str
+    name: str
+
+    def __call__(self, response: Response) -> tuple[Intention, ...]:
+        return _local(self.by, read_matches(response.body).get(self.name) or ())
+
+
+class _Many(msgspec.Struct, frozen=True):
+    """The intentions of each of several names in a match."""
+
+    by: str
+    names: tuple[str, ...]
+
+    def __call__(self, response: Response) -> Matches:
+        found = read_matches(response.body)
+        return {name: _local(self.by, found.get(name) or ()) for name in self.names}
 
 
 def _local(by: str, intentions: tuple[Intention, ...]) -> tuple[Intention, ...]:
@@ -348,7 +366,7 @@ def _id_path(intention_id: str) -> str:
     return path_of("connect", "intentions", lowered)
 
 
-def _by_name_and_key(matches: Matches) -> dict[ManyKey, Intention]:
+def _by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
     return {(name, known.key): known for name, intentions in matches.items() for known in intentions}
 
 

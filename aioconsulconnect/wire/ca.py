@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -164,7 +164,7 @@ def read_configuration(body: bytes) -> CAConfiguration:
     )
 
 
-def roots_by_id(roots: Roots) -> dict[str, Root]:
+def roots_by_id(roots: Roots) -> dict[Hashable, Root]:
     """The roots by what tells them apart."""
     return {root.id: root for root in roots.roots}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -159,7 +159,7 @@ read_id = reader(CreatedId)
 read_check = reader(CheckResult)
 
 
-def by_key(intentions: Iterable[Intention]) -> dict[tuple[str, ...], Intention]:
+def by_key(intentions: Iterable[Intention]) -> dict[Hashable, Intention]:
     """The intentions by what tells them apart."""
     return {intention.key: intention for intention in intentions}
 
