@@ -54,3 +54,33 @@ def _plain_refusal(error: ServerError) -> bool:
     """A 500 with Consul's own words that name no broken call: the write was looked at and refused."""
     broken = ("broke off" in error.message) or error.status != 500  # noqa: PLR2004
     return not broken
+
+
+class PollBackoff:
+    """
+    How long a poll waits after its failures: 0.2 to 0.5 s first, twice as long after each more, up to `cap`.
+
+    A poll that works again halves the count, and two minutes without a failure clear it. A plain read that works does
+    neither: it does not show that polls work, and a server that takes reads and breaks polls would be asked for ever.
+    """
+
+    def __init__(self, random: Random, *, first: float = 0.5, cap: float = 30.0, forget: float = 120.0) -> None:
+        self.failures = 0
+        self._random = random
+        self._first = first
+        self._cap = cap
+        self._forget = forget
+        self._last = 0.0
+
+    def failed(self, now: float) -> float:
+        """Count a failure; seconds to wait."""
+        if now - self._last > self._forget:
+            self.failures = 0
+        longest = min(self._cap, self._first * 2 ** min(self.failures, 20))
+        self.failures += 1
+        self._last = now
+        return float(longest * (0.4 + 0.6 * self._random()))
+
+    def worked(self, now: float) -> None:
+        """Count a poll that was answered."""
+        self.failures = 0 if now - self._last > self._forget else self.failures // 2

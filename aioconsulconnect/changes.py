@@ -1,0 +1,93 @@
+"""What changed between two snapshots, by key; merged for whoever did not look in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+Item = TypeVar("Item")
+
+
+class Added(msgspec.Struct, Generic[Item], frozen=True):
+    """It was not there before."""
+
+    new: Item
+
+
+class Changed(msgspec.Struct, Generic[Item], frozen=True):
+    """It is another than before."""
+
+    old: Item
+    new: Item
+
+
+class Removed(msgspec.Struct, Generic[Item], frozen=True):
+    """It is not there any more."""
+
+    old: Item
+
+
+Change = Added[Item] | Changed[Item] | Removed[Item]
+
+
+class Batch(msgspec.Struct, Generic[Item], frozen=True):
+    """
+    What changed at once: iterate it, or see `changes`.
+
+    Applied to what the consumer has seen before, it always gives what is true now. `index` is Consul's index, `time`
+    when the answer came (on the client's clock). `merged` is how many states between were skipped because the consumer
+    was slow: what came and went meanwhile is not told. `resync` says that states were dropped although every one was
+    asked for (`merged` is then how many), or that the first batch does not go on from the cursor that was given.
+    """
+
+    changes: tuple[Change[Item], ...]
+    index: int | None = None
+    time: float = 0.0
+    merged: int = 0
+    resync: bool = False
+
+    def __iter__(self) -> Iterator[Change[Item]]:
+        """The changes: removed ones first, then the others in Consul's order."""
+        return iter(self.changes)
+
+    def __len__(self) -> int:
+        """How many changes there are."""
+        return len(self.changes)
+
+    def __bool__(self) -> bool:
+        """A batch is something also when it is empty (nothing was there at first)."""
+        return True
+
+
+Ignore = Callable[[Item], object] | Collection[str]
+
+
+def projection(ignore: Ignore[Item]) -> Callable[[Item], object] | None:
+    """What of an item counts: a function gives it, or the names of the fields that do not count; None for all."""
+    if callable(ignore):
+        return ignore
+    names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
+    return _without(names) if names else None
+
+
+def _without(names: frozenset[str]) -> Callable[[object], object]:
+    def rest(item: object) -> object:
+        fields: tuple[str, ...] = getattr(item, "__struct_fields__", ())
+        return [getattr(item, name) for name in fields if name not in names] if fields else item
+
+    return rest
+
+
+def difference(
+    old: Mapping[Hashable, Item], new: Mapping[Hashable, Item], counts: Callable[[Item], object] | None = None
+) -> tuple[Change[Item], ...]:
+    """The changes that lead from `old` to `new`; items that are the same object are not looked into."""
+    found: list[Change[Item]] = [Removed(item) for key, item in old.items() if key not in new]
+    for key, item in new.items():
+        if key not in old:
+            found.append(Added(item))
+        elif (was := old[key]) is not item and (counts(was) != counts(item) if counts else was != item):
+            found.append(Changed(was, item))
+    return tuple(found)

@@ -1,0 +1,99 @@
+"""What a watch tells about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+State = Literal["starting", "synced", "absent", "polling", "throttled", "denied", "stale", "closed"]
+Place = int | str | None
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One request and what came of it, for `explain()`; never with a secret.
+
+    `asked` is read, poll, list (the borrowed index), confirm or check; `sent` and `got` are the index or hash;
+    `verdict` says what was made of the answer.
+    """
+
+    time: float
+    asked: str
+    sent: Place
+    got: Place
+    took: float
+    status: int | None
+    size: int
+    verdict: str
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What a poll has seen since it began; `errors` by class."""
+
+    turns: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    early: int = 0
+    reset: int = 0
+    timeout: int = 0
+    zero: int = 0
+    confirm: int = 0
+    hidden: int = 0
+    decoded: int = 0
+    merged: int = 0
+    dropped: int = 0
+    errors: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The state of a watch.
+
+    `state`: starting (no data yet), synced, absent (synced, and what is watched is not there), polling (reads at an
+    `interval`, because the server cannot block on it or the budget of polls is used up), throttled, denied (the token
+    lost rights), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
+
+    `age`: seconds since the data was last known to be true, None before there is data. `filtered`: the token hides
+    items. `policy`: the default ACL policy that the agent names. `error`: the last failure while it lasts. `retry_in`:
+    seconds to the next try after a failure. `zombies`: polls of the whole client that were given up and still occupy
+    the servers. Times are those of the client's clock (`time.monotonic`).
+    """
+
+    state: State
+    since: float
+    age: float | None = None
+    index: int | None = None
+    changed: float | None = None
+    address: str = ""
+    backend: str | None = None
+    wait: float = 0.0
+    interval: float | None = None
+    failures: int = 0
+    retry_in: float | None = None
+    error: str = ""
+    filtered: bool = False
+    policy: str | None = None
+    consumers: int = 0
+    zombies: int = 0
+    counters: Counters = msgspec.field(default_factory=Counters)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the metrics hook is told.
+
+    `kind` "turn": a request of a poll, its `verdict` and how long it `took`. "state": the watch is in another `state`.
+    "delivered": a consumer was handed a change `took` seconds after its answer came, `merged` with so many others.
+    """
+
+    kind: Literal["turn", "state", "delivered"]
+    path: str
+    verdict: str = ""
+    state: State = "starting"
+    took: float = 0.0
+    merged: int = 0
+
+
+Hook = Callable[[Event], None]
