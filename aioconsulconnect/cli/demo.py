@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from secrets import token_hex
 
 import anyio
 
 from aioconsulconnect.changes import Added, Batch, Changed, Removed
-from aioconsulconnect.cli.throwaway import in_process, real
+from aioconsulconnect.cli.throwaway import in_process, new_key, real
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import InvalidRequest, NotReady, Unsupported
 from aioconsulconnect.watch import Watch
@@ -22,6 +22,7 @@ _PATIENCE = 10.0
 
 async def demo(*, address: str | None, consul: str | None, rotate: bool) -> None:
     """Run the demonstration; a ConsulError says why it could not be finished. Nothing is left behind."""
+    where: AbstractAsyncContextManager[tuple[str, str]]
     if address is not None:
         where = nullcontext((address, f"the agent at {address}"))
     else:
@@ -107,18 +108,17 @@ def _rule(intention: Intention) -> str:
 
 
 async def _rotation(client: Consul) -> None:
-    """Give the built-in authority a key of another size, which makes it a new root, and see it arrive."""
+    """Give the built-in authority another key, which makes another root, and see it arrive."""
     configuration = await client.ca.configuration()
-    if configuration.provider != "consul" or configuration.config.get("PrivateKey"):
-        raise InvalidRequest("only a root that Consul's built-in provider made itself is rotated here")
-    current = configuration.consul
-    bits = 384 if current is None or current.private_key_bits in {None, 256} else 256
+    if configuration.provider != "consul":
+        raise InvalidRequest(f"the root is that of the provider {configuration.provider!r}: rotate it there")
+    changed = {**configuration.config, "PrivateKey": new_key()}
+    changed.pop("RootCert", None)
     async with client.ca.roots().watch() as watch:
         await watch.ready(_PATIENCE)
         before = watch.current
         print(f"\nWatching the roots: {_active(before)} is active")
         began = time.perf_counter()
-        changed = {**configuration.config, "PrivateKeyType": "ec", "PrivateKeyBits": bits}
         await client.ca.update_configuration(changed)
         after = await _new_root(watch, before)
         took = 1e3 * (time.perf_counter() - began)

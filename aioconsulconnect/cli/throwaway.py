@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.clock import Clock
@@ -18,15 +18,27 @@ _START_SECONDS = 20.0
 @asynccontextmanager
 async def in_process() -> AsyncIterator[tuple[str, str]]:
     """The agent in a box: its address, and what to call it."""
-    try:
-        from aioconsulconnect.testing import Agent  # noqa: PLC0415 - the extra it needs may not be there
-    except ImportError as error:
-        raise SettingsError(
-            "the in-process agent needs the extra `testing` (pip install 'aioconsulconnect[testing]');"
-            " or give --address or --consul"
-        ) from error
+    with _needs_testing("the in-process agent", "or give --address or --consul"):
+        from aioconsulconnect.testing import Agent  # noqa: PLC0415 - its extra may not be there
     async with Agent() as agent:
         yield agent.url, f"an agent inside this process that answers as Consul {agent.version} does"
+
+
+def new_key() -> str:
+    """A private key for another root, as PEM."""
+    with _needs_testing("the rotation of a root", "so that it can make a key"):
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - its extra may not be there
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+@contextmanager
+def _needs_testing(what: str, how: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise SettingsError(f"{what} needs pip install 'aioconsulconnect[testing]', {how}") from error
 
 
 @asynccontextmanager
