@@ -24,6 +24,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.options import NO_OPTIONS, Meta, Option, Options
+from aioconsulconnect.versions import FIELD_SINCE
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -176,6 +177,9 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
     kind, advice, needs = _classify(request, response, text)
     details = {"method": request.method, "path": request.path, "address": response.address}
     if kind is Unsupported:
+        if not needs:
+            needs = request.needs or "a newer Consul"
+            advice = f"{advice}: it needs {'Consul ' if request.needs else ''}{needs}"
         return Unsupported(advice, needs=needs, status=status, text=text, **details)
     return kind(advice, status=status, text=text, **details)
 
@@ -272,24 +276,6 @@ _WRONG_INPUT = re.compile(
 )
 _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
 
-# The first version that knows a key which this library sends when it is set.
-FIELD_SINCE = {
-    "Permissions": "1.9",
-    "SourcePartition": "1.11 (Enterprise)",
-    "DestinationPartition": "1.11 (Enterprise)",
-    "Partition": "1.11 (Enterprise)",
-    "Namespace": "Enterprise",
-    "SourcePeer": "1.13",
-    "Peer": "1.13",
-    "SourceSamenessGroup": "1.16 (Enterprise)",
-    "SamenessGroup": "1.16 (Enterprise)",
-    "JWT": "1.16",
-    "Hash": "1.16.4",
-    "Locality": "1.16",
-    "Contains": "1.20.1",
-    "IgnoreCase": "1.20.1",
-}
-
 
 def _classify(request: Request[T], response: Response, text: str) -> tuple[type[ConsulError], str, str]:
     status = response.status
@@ -319,7 +305,7 @@ def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, s
         if html:
             return UnreadableResponse, "this is not Consul's HTTP API", ""
         if not text or "Invalid URL path" in text:
-            return Unsupported, "this agent does not serve the endpoint", "a newer Consul"
+            return Unsupported, "this agent does not serve the endpoint", ""
         return NotFound, "there is no such thing", ""
     if status in {401, 403}:
         return PermissionDenied, "Consul's configuration or the token forbids it", ""

@@ -1,0 +1,87 @@
+"""What an agent is able to: from its version where it tells, from its answers where it does not."""
+
+from __future__ import annotations
+
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.errors import PermissionDenied, Unsupported
+from aioconsulconnect.options import NO_OPTIONS, Meta, Options
+from aioconsulconnect.request import Request, Response, Sender, path_of
+from aioconsulconnect.versions import OLDEST, Capabilities, version_of
+from aioconsulconnect.wire.agent import read_info
+
+_SELF = path_of("agent", "self")
+_NOWHERE = path_of("no-such-endpoint")
+_EXPORTED = path_of("exported-services")
+_ROOTS = path_of("connect", "ca", "roots")
+
+
+class Prober(Group):
+    """Finds out, and remembers for each agent."""
+
+    _found: dict[str, Capabilities] | None = None
+
+    async def capabilities(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
+        """
+        What the agent in use is able to (`GET /v1/agent/self`), remembered until `refresh`.
+
+        Where the token lacks `agent:read`, three harmless reads tell a version that it is at least.
+        """
+        if self._found is None:
+            self._found = {}
+        known = self._found.get(self._sender.addresses[0])
+        if known is None or refresh:
+            known = await probe(self._sender, (options or NO_OPTIONS).over(self._defaults))
+            self._found[known.address] = known
+        return known
+
+
+async def probe(sender: Sender, options: Options) -> Capabilities:
+    """Ask the agent now."""
+    try:
+        response = await sender.send(_get(_SELF, options))
+    except PermissionDenied as denied:
+        at_least = max([_by_denial(denied), *await _by_answers(sender, options)], key=version_of)
+        return Capabilities(address=denied.address, version=None, at_least=at_least)
+    version = read_info(response.body).version
+    return Capabilities(address=response.address, version=version, at_least=version)
+
+
+def _by_denial(denied: PermissionDenied) -> str:
+    """The texts of a 403 grew by and by."""
+    return "1.16" if "anonymous token" in denied.text else "1.12" if "AccessorID" in denied.text else OLDEST
+
+
+async def _by_answers(sender: Sender, options: Options) -> list[str]:
+    """What three reads prove that need no rights: an unknown path, one that came with 1.17.3, and the CA's roots."""
+    proved: list[str] = []
+    try:
+        await sender.send(_get(_NOWHERE, options))
+    except Unsupported as error:
+        if "Invalid URL path" in error.text:
+            proved.append("1.11")
+    try:
+        await sender.send(_get(_EXPORTED, options))
+        proved.append("1.17.3")
+    except PermissionDenied:
+        proved.append("1.17.3")
+    except Unsupported:
+        pass
+    try:
+        meta = Meta.of((await sender.send(_get(_ROOTS, options))).headers)
+    except Unsupported:  # Connect is off
+        return proved
+    if meta.backend is not None:
+        proved.append("1.10.1")
+    if meta.default_acl_policy is not None:
+        proved.append("1.9")
+    return proved
+
+
+def _get(path: str, options: Options) -> Request[Response]:
+    # Where it is sent and with which token is all that matters: an agent answers these for itself.
+    return Request(
+        method="GET",
+        path=path,
+        decode=lambda response: response,
+        options=Options(token=options.token, timeout=options.timeout),
+    )

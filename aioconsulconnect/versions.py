@@ -1,0 +1,162 @@
+"""Which Consul serves what: one table of operations, one of kinds, one of fields; and what is known of an agent."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest, Unsupported
+
+Version = tuple[int, ...]
+
+OLDEST = "1.8"
+
+# Operation: the request that it makes, and the first Consul that serves it ("" for all that this library works with).
+OPERATIONS: dict[str, tuple[str, str]] = {
+    "intentions.list": ("GET /v1/connect/intentions", ""),
+    "intentions.match": ("GET /v1/connect/intentions/match", ""),
+    "intentions.match_many": ("GET /v1/connect/intentions/match", ""),
+    "intentions.check": ("GET /v1/connect/intentions/check", ""),
+    "intentions.read": ("GET /v1/connect/intentions/exact", "1.9"),
+    "intentions.upsert": ("PUT /v1/connect/intentions/exact", "1.9"),
+    "intentions.delete": ("DELETE /v1/connect/intentions/exact", "1.9"),
+    "intentions.create": ("POST /v1/connect/intentions", ""),
+    "intentions.read_by_id": ("GET /v1/connect/intentions/:uuid", ""),
+    "intentions.update_by_id": ("PUT /v1/connect/intentions/:uuid", ""),
+    "intentions.delete_by_id": ("DELETE /v1/connect/intentions/:uuid", ""),
+    "intentions.export": ("GET /v1/config/service-intentions", "1.9"),
+    "intentions.plan": ("GET /v1/config/service-intentions", "1.9"),
+    "ca.roots": ("GET /v1/connect/ca/roots", ""),
+    "ca.roots_pem": ("GET /v1/connect/ca/roots?pem", "1.8.5"),
+    "ca.configuration": ("GET /v1/connect/ca/configuration", ""),
+    "ca.update_configuration": ("PUT /v1/connect/ca/configuration", ""),
+    "agent.roots": ("GET /v1/agent/connect/ca/roots", ""),
+    "agent.leaf": ("GET /v1/agent/connect/ca/leaf/:service", ""),
+    "agent.authorize": ("POST /v1/agent/connect/authorize", ""),
+    "agent.register": ("PUT /v1/agent/service/register", ""),
+    "agent.deregister": ("PUT /v1/agent/service/deregister/:id", ""),
+    "agent.service": ("GET /v1/agent/service/:id", ""),
+    "agent.services": ("GET /v1/agent/services", ""),
+    "agent.maintenance": ("PUT /v1/agent/service/maintenance/:id", ""),
+    "agent.check_pass": ("PUT /v1/agent/check/pass/:id", ""),
+    "agent.check_warn": ("PUT /v1/agent/check/warn/:id", ""),
+    "agent.check_fail": ("PUT /v1/agent/check/fail/:id", ""),
+    "agent.info": ("GET /v1/agent/self", ""),
+    "catalog.connect": ("GET /v1/catalog/connect/:service", ""),
+    "catalog.gateway_services": ("GET /v1/catalog/gateway-services/:gateway", ""),
+    "health.connect": ("GET /v1/health/connect/:service", ""),
+    "health.ingress": ("GET /v1/health/ingress/:service", ""),
+    "health.service": ("GET /v1/health/service/:service", ""),
+    "config.read": ("GET /v1/config/:kind/:name", ""),
+    "config.list": ("GET /v1/config/:kind", ""),
+    "config.write": ("PUT /v1/config", ""),
+    "config.delete": ("DELETE /v1/config/:kind/:name", ""),
+    "config.delete with cas": ("DELETE /v1/config/:kind/:name?cas", "1.11"),
+    "discovery_chain": ("GET, POST /v1/discovery-chain/:service", ""),
+}
+
+KIND_SINCE = {
+    "service-intentions": "1.9",
+    "mesh": "1.10",
+    "exported-services": "1.14",
+    "jwt-provider": "1.16",
+    "api-gateway": "1.16",
+    "http-route": "1.16",
+    "tcp-route": "1.16",
+    "inline-certificate": "1.16",
+    "sameness-group": "1.16 (Enterprise)",
+    "file-system-certificate": "1.20",
+}
+
+# The first version known to take a key which this library sends when it is set; an older one calls it unknown.
+FIELD_SINCE = {
+    "LoadBalancer": "1.9",
+    "Permissions": "1.9",
+    "SocketPath": "1.10",
+    "TransparentProxy": "1.10",
+    "UpstreamConfig": "1.10",
+    "DestinationPartition": "1.11 (Enterprise)",
+    "Partition": "1.11 (Enterprise)",
+    "SourcePartition": "1.11 (Enterprise)",
+    "DestinationPeer": "1.13",
+    "Peer": "1.13",
+    "SourcePeer": "1.13",
+    "BalanceInboundConnections": "1.14",
+    "Destination": "1.14",
+    "IdleTimeout": "1.14",
+    "LocalConnectTimeoutMs": "1.14",
+    "LocalRequestTimeoutMs": "1.14",
+    "MaxInboundConnections": "1.14",
+    "Peering": "1.14",
+    "RequestTimeout": "1.14",
+    "RetryOn": "1.14",
+    "Targets": "1.14",
+    "AccessLogs": "1.16",
+    "AllowEnablingPermissiveMutualTLS": "1.16",
+    "EnvoyExtensions": "1.16",
+    "FailoverPolicy": "1.16",
+    "JWT": "1.16",
+    "Locality": "1.16",
+    "MutualTLSMode": "1.16",
+    "PassiveHealthCheck": "1.16",
+    "PrioritizeByLocality": "1.16",
+    "SamenessGroup": "1.16 (Enterprise)",
+    "SourceSamenessGroup": "1.16 (Enterprise)",
+    "Hash": "1.16.4",
+    "CaseInsensitive": "1.20",
+    "DisableAutoHostRewrite": "1.20",
+    "RateLimits": "1.20 (Enterprise)",
+    "ValidateClusters": "1.20",
+    "Contains": "1.20.1",
+    "IgnoreCase": "1.20.1",
+    "Incoming": "1.20.1",
+    "UseSNI": "1.22",
+    "Namespace": "Enterprise",
+}
+
+
+def version_of(text: str) -> Version:
+    """The numbers at the start of a version: `(1, 16, 6)` for "1.16.6+ent"."""
+    match = re.match(r"\d+(?:\.\d+)*", text)
+    if match is None:
+        raise InvalidRequest(f"{text!r} is not a version of Consul")
+    return tuple(int(part) for part in match[0].split("."))
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What is known of one agent, at the time it was asked.
+
+    `version` is what it says of itself, None where the token may not ask for it. `at_least` is then what its answers
+    prove: it can be newer, but not older. It is the agent's; servers behind a client agent can be others.
+    """
+
+    address: str
+    version: str | None
+    at_least: str
+
+    def knows(self, version: str) -> bool:
+        """Whether it is certain that the agent is of this version or newer."""
+        return version_of(self.at_least) >= version_of(version)
+
+    def serves(self, operation: str) -> bool:
+        """Whether it is certain that it serves an operation, such as "intentions.upsert" (the keys of `OPERATIONS`)."""
+        if operation not in OPERATIONS:
+            raise InvalidRequest(f"{operation!r} is no operation of this library")
+        return self.knows(OPERATIONS[operation][1] or OLDEST)
+
+    def require(self, operation: str) -> None:
+        """Raise Unsupported, with the version needed, unless it is certain that the agent serves it."""
+        if not self.serves(operation):
+            needs = OPERATIONS[operation][1]
+            known = self.version or f"of an unknown version, at least {self.at_least}"
+            raise Unsupported(
+                f"{operation} needs Consul {needs}, and the agent is {known}", needs=needs, address=self.address
+            )
+
+
+def table() -> str:
+    """The operations in Markdown, with the request and the first Consul that serves each."""
+    rows = (f"| `{name}` | `{request}` | {since or OLDEST} |" for name, (request, since) in OPERATIONS.items())
+    return "\n".join(("| operation | request | Consul |", "| --- | --- | --- |", *rows)) + "\n"
