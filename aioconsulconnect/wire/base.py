@@ -69,11 +69,14 @@ def _or_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
 
 def reader(kind: type[T]) -> Callable[[bytes], T]:
     """A function that decodes a JSON body into `kind`, and raises UnreadableResponse for any body that is not one."""
-    decode = msgspec.json.Decoder(kind, dec_hook=from_wire).decode
+
+    @cache  # built at the first use: at import it would cost everyone who needs another one
+    def decoder() -> Callable[[bytes], T]:
+        return msgspec.json.Decoder(kind, dec_hook=from_wire).decode
 
     def read(body: bytes) -> T:
         try:
-            return decode(body)
+            return decoder()(body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise unreadable(body, error) from error
         except UnicodeDecodeError as error:
