@@ -25,6 +25,7 @@ DEFAULT_MAX_BODY = 64 * 1024 * 1024
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_DROPPED = re.compile(r"[\t\r\n]")  # urlsplit drops them without a word
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w-]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
@@ -115,8 +116,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             token=_token(env, token, token_file),
             auth=_basic(env.text("CONSUL_HTTP_AUTH", auth)),
             verify=env.flag("CONSUL_HTTP_SSL_VERIFY", verify, default=True),
-            ca_cert=env.path("CONSUL_CACERT", ca_cert),
-            ca_path="" if ca_cert is not None else env.path("CONSUL_CAPATH", ca_path),
+            # An explicit authority of either kind is the only one: no variable may add to it or take its place.
+            ca_cert="" if ca_cert is None and ca_path is not None else env.path("CONSUL_CACERT", ca_cert),
+            ca_path="" if ca_path is None and ca_cert is not None else env.path("CONSUL_CAPATH", ca_path),
             client_cert=cert,
             client_key=key,
             tls_server_name=_server_name(env.text("CONSUL_TLS_SERVER_NAME", tls_server_name)),
@@ -176,6 +178,8 @@ def _address(text: str, name: str, *, tls: bool) -> Address:
         raise SettingsError(f"{name}: unknown scheme {scheme[:40]!r}; use host:port, http://, https:// or unix://")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
+        if _DROPPED.search(rest):
+            raise SettingsError(f"{name}: {text[:80]!r} has a line break or a tab in it")
         _check_parts(parts, name)
     except ValueError as error:
         if isinstance(error, SettingsError):
