@@ -16,9 +16,9 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
-from aioconsulconnect.blocking import Snapshot
 from aioconsulconnect.changes import Added, Batch, Change, difference
 from aioconsulconnect.clock import Bell
+from aioconsulconnect.content import Snapshot
 from aioconsulconnect.errors import Closed
 from aioconsulconnect.polls import Poll, Polls
 from aioconsulconnect.status import Event, Status

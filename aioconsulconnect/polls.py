@@ -19,10 +19,11 @@ from typing import Generic, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
-from aioconsulconnect.blocking import Ask, Machine, Snapshot
+from aioconsulconnect.blocking import Ask, Machine
 from aioconsulconnect.budget import Budget
 from aioconsulconnect.changes import Change, difference
 from aioconsulconnect.clock import Bell, Clock
+from aioconsulconnect.content import Snapshot
 from aioconsulconnect.errors import Closed, ConsulError, RequestTimeout, Throttled
 from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.request import Blocking, Request, Response, Sender
@@ -185,6 +186,10 @@ class Poll(Generic[T, Item]):
             return await attempt(request, extra=ask.extra, deadline=ask.deadline, address=address)
         except ConsulError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
+            failed = ConsulError(f"the request could not be made: {type(error).__name__}", path=self.request.path)
+            failed.__cause__ = error
+            return failed
 
     async def _aside(self) -> ConsulError | None:
         polls = self._polls

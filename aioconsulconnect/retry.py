@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aioconsulconnect.errors import (
+    BadRequest,
     ConnectionFailed,
     ConsulError,
     NoLeader,
+    NotFound,
     OutcomeUnknown,
+    PermissionDenied,
     RequestTimeout,
     ServerError,
     Throttled,
+    Unsupported,
 )
 
 Random = Callable[[], float]
@@ -84,3 +88,24 @@ class PollBackoff:
     def worked(self, now: float) -> None:
         """Count a poll that was answered."""
         self.failures = 0 if now - self._last > self._forget else self.failures // 2
+
+
+def ends_watch(error: ConsulError, *, worked: bool) -> bool:
+    """
+    Whether no waiting will heal it: the request itself is refused, or it never `worked` and rights forbid it.
+
+    A 500 may mean anything, so it ends nothing that has worked before.
+    """
+    if isinstance(error, BadRequest | NotFound | Unsupported):
+        return not worked or error.status is None or error.status < 500  # noqa: PLR2004
+    return isinstance(error, PermissionDenied) and not worked
+
+
+def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
+    """Whether something between us and Consul can have ended a poll: early, and not in Consul's words."""
+    if elapsed >= wait:
+        return False
+    if isinstance(error, ConnectionFailed):
+        return True
+    gateway = error.status in {408, 502, 504} or (error.status == 503 and error.text[:1] == "<")  # noqa: PLR2004
+    return gateway or "i/o deadline reached" in error.text

@@ -11,7 +11,7 @@ State = Literal["starting", "synced", "absent", "polling", "throttled", "denied"
 Place = int | str | None
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(msgspec.Struct, frozen=True):
     """
     One request and what came of it, for `explain()`; never with a secret.
 

@@ -10,10 +10,10 @@ from typing import Generic, Literal, NoReturn, Self, TypeVar
 
 import msgspec
 
-from aioconsulconnect.blocking import Snapshot
 from aioconsulconnect.changes import Ignore, projection
 from aioconsulconnect.clock import Bell
 from aioconsulconnect.consumer import Changes, Cursor, How, Seat, Snapshots, States, digest
+from aioconsulconnect.content import Snapshot
 from aioconsulconnect.errors import Closed, InvalidRequest, NotFound, NotReady
 from aioconsulconnect.options import Meta
 from aioconsulconnect.polls import Polls

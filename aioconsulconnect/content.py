@@ -1,0 +1,142 @@
+"""
+What is known of a query's data, and what one more answer adds to it; pure.
+
+Bytes are compared before anything is decoded. Items that did not change stay the same objects, so that later
+comparisons are cheap. Whatever is missing goes through `guard`. What is not believed leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from aioconsulconnect import guard
+from aioconsulconnect.options import Meta
+from aioconsulconnect.request import Blocking, Request, Response, interpret
+from aioconsulconnect.status import Counters
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Verdict = Literal["first", "changed", "unchanged", "confirm", "hidden"]
+
+
+class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+    """A good state: its value, its parts by stable key, where and when it was seen; `version` counts from 1."""
+
+    value: T
+    items: Mapping[Hashable, Item]
+    index: int | None
+    time: float
+    version: int
+    body: bytes
+
+
+class Content(Generic[T, Item]):
+    """
+    The last good state, how it was learned, and since when it is known to be true.
+
+    Whoever drives it says with `failed` that something went wrong since, with `blind` that a check found the servers
+    unreachable: then answers that prove nothing (streaming, agent's cache) do not make it fresh again.
+    """
+
+    def __init__(self, request: Request[T], blocking: Blocking[T, Item], counters: Counters, fall: float) -> None:
+        self.snapshot: Snapshot[T, Item] | None = None
+        self.meta = Meta()  # of the last good answer
+        self.absent = False
+        self.hidden = False
+        self.failed = False
+        self.blind = False
+        self.proved: float | None = None
+        self._request = request
+        self._blocking = blocking
+        self._counters = counters
+        self._fall = fall
+        self._body = b""
+
+    def take(
+        self, response: Response, meta: Meta, now: float, *, index: int | None, firm: bool, beside: bool
+    ) -> Verdict:
+        """
+        Take a good answer; UnreadableResponse when it cannot be decoded.
+
+        `firm`: a plain read from the leader, which confirms. `beside`: not one of the loop, so its headers do not say
+        how the loop is answered. `index`: where the data stands, if anywhere.
+        """
+        old = self.snapshot
+        absent = response.status == 404  # noqa: PLR2004
+        if old is not None and absent == self.absent and response.body == self._body:
+            self._counters.unchanged += 1
+            self._accept(response, meta, now, beside=beside)
+            return "unchanged"
+        self._counters.decoded += 1
+        make_absent = self._blocking.absent
+        value = make_absent() if absent and make_absent else interpret(self._request, response)
+        items = self._blocking.items(value)
+        judgement = self._judge(items, meta, firm=firm)
+        if judgement == "confirm":
+            self._counters.confirm += 1
+            return "confirm"
+        if judgement == "hidden" and old is not None:
+            self._counters.hidden += 1
+            self.hidden = True
+            return "hidden"
+        if old is not None:
+            items = _kept(old.items, items)
+        if old is not None and items == old.items:
+            self._counters.unchanged += 1
+            verdict: Verdict = "unchanged"
+        else:
+            self._counters.changed += 1
+            version = old.version + 1 if old else 1
+            self.snapshot = Snapshot(
+                value=value, items=items, index=index, time=now, version=version, body=response.body
+            )
+            verdict = "changed" if old else "first"
+        self._accept(response, meta, now, beside=beside)
+        return verdict
+
+    def age(self, now: float, *, held: bool) -> float | None:
+        """
+        Seconds since the data was last known to be true; `held`: a poll is open that will tell of a change.
+
+        Headers can make it older and never younger. The Age of a leaf, which comes without LastContact, is that of the
+        certificate.
+        """
+        if self.snapshot is None:
+            return None
+        meta = self.meta
+        proved = self.snapshot.time if self.proved is None else self.proved
+        if held and proves(meta) and not self.failed and not self.hidden:
+            proved = now
+        age = now - proved + (meta.last_contact or 0.0)
+        return age if meta.age is None or meta.last_contact is None else max(age, meta.age)
+
+    def _judge(self, items: Mapping[Hashable, Item], meta: Meta, *, firm: bool) -> guard.Judgement:
+        old = self.snapshot
+        known = None if old is None else guard.Known(old.items.keys(), self.meta, self.failed)
+        stale = self._request.options.consistency == "stale" and not firm
+        return guard.judge(known, items.keys(), meta, firm=firm, stale=stale, fall=self._fall)
+
+    def _accept(self, response: Response, meta: Meta, now: float, *, beside: bool) -> None:
+        self._body, self.absent = response.body, response.status == 404  # noqa: PLR2004
+        self.hidden = self.failed = False
+        if not beside:
+            self.meta = meta
+        if proves(meta):
+            self.proved, self.blind = now, False
+
+
+def proves(meta: Meta) -> bool:
+    """Whether an answer came from the servers: not from the agent's cache, and not from its streaming view."""
+    return meta.backend != "streaming" and meta.cache is None
+
+
+def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Mapping[Hashable, Item]:
+    """`new`, with the old object for each item that is equal to it."""
+    kept: dict[Hashable, Item] = {}
+    for key, item in new.items():
+        was = old.get(key, item)
+        kept[key] = was if was == item else item
+    return kept
