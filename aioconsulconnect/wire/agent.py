@@ -166,6 +166,7 @@ class Registration(Part, frozen=True, kw_only=True):
     proxy: Proxy | None = None
     connect: ConnectBody | None = None
     locality: Locality | None = None
+    token: str = ""
 
 
 class AuthorizeBody(Part, frozen=True, kw_only=True):

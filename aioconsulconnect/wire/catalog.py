@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Literal
 
 import msgspec
@@ -241,11 +241,11 @@ read_catalog = reader(tuple[CatalogInstance, ...])
 read_gateway_services = reader(tuple[GatewayService, ...])
 
 
-def instances_by_key(instances: Iterable[Instance]) -> dict[InstanceKey, Instance]:
+def instances_by_key(instances: tuple[Instance, ...]) -> Mapping[Hashable, Instance]:
     """The instances by what tells them apart."""
     return {instance.key: instance for instance in instances}
 
 
-def catalog_by_key(instances: Iterable[CatalogInstance]) -> dict[InstanceKey, CatalogInstance]:
+def catalog_by_key(instances: tuple[CatalogInstance, ...]) -> Mapping[Hashable, CatalogInstance]:
     """The instances by what tells them apart."""
     return {instance.key: instance for instance in instances}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar, get_args
 
 import msgspec
@@ -136,6 +136,6 @@ def entry_key(entry: Entry) -> EntryKey:
     return entry.kind, entry.partition, entry.namespace, entry.name.lower()
 
 
-def entries_by_key(entries: Iterable[Entry]) -> dict[EntryKey, Entry]:
+def entries_by_key(entries: tuple[Entry, ...]) -> Mapping[Hashable, Entry]:
     """The entries by what tells them apart."""
     return {entry_key(entry): entry for entry in entries}

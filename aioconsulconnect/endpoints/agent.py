@@ -1,0 +1,285 @@
+"""`/v1/agent`: the services, leaf certificates and verdicts of the agent itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.options import NO_OPTIONS, Option, Options
+from aioconsulconnect.request import Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.watch import Query
+from aioconsulconnect.wire.agent import (
+    AgentInfo,
+    AgentService,
+    Authorization,
+    AuthorizeBody,
+    Check,
+    ConnectBody,
+    Leaf,
+    Registration,
+    Sidecar,
+    read_authorization,
+    read_info,
+    read_leaf,
+    read_service,
+    read_services,
+)
+from aioconsulconnect.wire.base import encode
+from aioconsulconnect.wire.ca import Root, Roots, read_roots, roots_by_id
+from aioconsulconnect.wire.open import plain
+from aioconsulconnect.wire.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
+
+_TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
+_MAX_PARTS = 3  # partition/namespace/name
+
+
+class Agent(Group):
+    """
+    The local agent: answers from its own memory, so they come fast, and without a leader too.
+
+    A watch of roots and leaf waits at the agent, which renews a leaf by itself in good time.
+    """
+
+    def roots(self, *, options: Options | None = None) -> Query[Roots, Root]:
+        """
+        The roots as the agent has them cached (`GET /v1/agent/connect/ca/roots`). Needs no rights.
+
+        Needs a server when the agent has none yet.
+        """
+        request = Request(method="GET", path=path_of("agent", "connect", "ca", "roots"), decode=_roots)
+        return self._query(request, Blocking(items=roots_by_id, source="agent"), options)
+
+    def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
+        """
+        A certificate for `service` with its key (`GET /v1/agent/connect/ca/leaf/:service`).
+
+        The agent makes one at the first call, and hands out the same until it renews it; watch it to have the next in
+        time. The service need not be registered. Needs `service:write`, though newer agents give a cached leaf to any
+        token: a leaf proves no right. Throttled when the authority signs as much as it may.
+        """
+        if not service or "/" in service:
+            raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
+        path = path_of("agent", "connect", "ca", "leaf", service)
+        request = Request(method="GET", path=path, decode=_leaf, takes=_TENANCY)
+        return self._query(request, Blocking(items=lambda leaf: {"leaf": leaf}, source="agent"), options)
+
+    async def authorize(
+        self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
+    ) -> Authorization:
+        """
+        Whether a client with that SPIFFE id may connect to the service `target`: true or false, with a reason.
+
+        `POST /v1/agent/connect/authorize`. Verify the certificate first: Consul looks at neither trust domain nor
+        datacenter nor serial. L7 intentions count as a denial. From the agent's cache, so a moment behind. `target` is
+        a service; in Consul Enterprise `namespace/name` or `partition/namespace/name`. Needs `service:write` and
+        `intentions:read` on it.
+        """
+        *tenancy, name = target.split("/")
+        if not all(target.split("/")) or len(tenancy) >= _MAX_PARTS:
+            raise InvalidRequest(f"target: {target!r} is not a name, namespace/name or partition/namespace/name")
+        defaults = (options or NO_OPTIONS).over(self._defaults)
+        body = AuthorizeBody(
+            target=name,
+            client_cert_uri=client_cert_uri,
+            client_cert_serial=client_cert_serial,
+            namespace=tenancy[-1] if tenancy else defaults.namespace or "",
+            partition=tenancy[0] if tenancy[1:] else defaults.partition or "",
+        )
+        request = Request(
+            method="POST",
+            path=path_of("agent", "connect", "authorize"),
+            body=encode(plain(body)),
+            decode=_authorization,
+            takes=_TENANCY,
+        )
+        return await self._call(request, options)
+
+    async def register(
+        self,
+        name: str,
+        *,
+        id: str = "",  # noqa: A002 - Consul's word
+        port: int = 0,
+        address: str = "",
+        socket_path: str = "",
+        kind: ServiceKind | None = None,
+        native: bool = False,
+        sidecar: Sidecar | None = None,
+        proxy: Proxy | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, str] | None = None,
+        checks: Sequence[Check] = (),
+        tagged_addresses: Mapping[str, TaggedAddress] | None = None,
+        weights: Weights | None = None,
+        enable_tag_override: bool = False,
+        locality: Locality | None = None,
+        service_token: str = "",
+        replace_existing_checks: bool = False,
+        options: Options | None = None,
+    ) -> None:
+        """
+        Register a service with the agent, or register it anew (`PUT /v1/agent/service/register`).
+
+        `id` is the name if it is not given. In the mesh it is one of: `native` (it speaks mutual TLS itself, needs a
+        port or socket), with a `sidecar` (a proxy registered along with it: `Sidecar()` for all defaults), of kind
+        "connect-proxy" with a `proxy` that names its destination, or a gateway ("mesh-gateway", "ingress-gateway",
+        "terminating-gateway", "api-gateway"). `service_token` is what the agent uses to announce it.
+        `replace_existing_checks` removes checks that are not named. `socket_path` needs Consul 1.10, `locality` 1.16.
+
+        Needs `service:write` on the name, on that of the sidecar, and on the destination of a proxy. The agent takes it
+        without a leader too, and announces it later.
+        """
+        _check_shape(name, kind, native=native, sidecar=sidecar, proxy=proxy, at=bool(port or socket_path))
+        for tuple_of, value in (("tags", tags), ("checks", checks)):
+            if isinstance(value, str):
+                raise InvalidRequest(f"{tuple_of} takes a sequence, not one string")
+        body = Registration(
+            kind=kind or "",
+            name=name,
+            id=id,
+            tags=tuple(tags),
+            port=port,
+            address=address,
+            socket_path=socket_path,
+            tagged_addresses=tagged_addresses or {},
+            meta=meta or {},
+            checks=tuple(checks),
+            weights=weights,
+            enable_tag_override=enable_tag_override,
+            proxy=proxy,
+            connect=ConnectBody(native=native, sidecar_service=sidecar) if native or sidecar is not None else None,
+            locality=locality,
+            token=service_token,
+        )
+        query: Parameters = (("replace-existing-checks", "true"),) if replace_existing_checks else ()
+        await self._put(path_of("agent", "service", "register"), options, query=query, body=encode(plain(body)))
+
+    async def deregister(self, service_id: str, *, options: Options | None = None) -> None:
+        """
+        Remove a service, and its sidecar with it (`PUT /v1/agent/service/deregister/:id`).
+
+        An unknown id is NotFound from Consul 1.12, and up to 1.10 where ACLs are on; else it is no error.
+        """
+        await self._put(path_of("agent", "service", "deregister", service_id), options)
+
+    def service(self, service_id: str, *, options: Options | None = None) -> Query[AgentService | None, AgentService]:
+        """
+        One service as the agent has it, None where there is none (`GET /v1/agent/service/:id`).
+
+        A watch waits for another content hash, so registering the same again tells nothing. While there is none,
+        Consul does not wait, and the watch asks again from time to time. Needs `service:read`.
+        """
+        request: Request[AgentService | None] = Request(
+            method="GET", path=path_of("agent", "service", service_id), decode=_service, takes=_TENANCY
+        )
+        blocking: Blocking[AgentService | None, AgentService] = Blocking(
+            items=lambda found: {} if found is None else {found.id: found},
+            by="hash",
+            source="agent",
+            absent=lambda: None,
+        )
+        return self._query(request, blocking, options)
+
+    async def services(
+        self,
+        *,
+        filter: str = "",  # noqa: A002 - Consul's word
+        options: Options | None = None,
+    ) -> Mapping[str, AgentService]:
+        """
+        All services of the agent by id, proxies and gateways too (`GET /v1/agent/services`); it cannot be watched.
+
+        `filter` is an expression such as `Kind == "connect-proxy"`. What the token may not see is left out.
+        """
+        query: Parameters = (("filter", filter),) if filter else ()
+        request = Request(
+            method="GET", path=path_of("agent", "services"), query=query, decode=_services, takes=_TENANCY
+        )
+        return await self._call(request, options)
+
+    async def maintenance(
+        self, service_id: str, *, enable: bool, reason: str = "", options: Options | None = None
+    ) -> None:
+        """
+        Take a service out of service, or put it back (`PUT /v1/agent/service/maintenance/:id`).
+
+        While it is enabled the service counts as critical, with `reason` for people to read.
+        """
+        query: Parameters = (("enable", "true" if enable else "false"),)
+        path = path_of("agent", "service", "maintenance", service_id)
+        await self._put(path, options, query=(*query, ("reason", reason)) if reason else query)
+
+    async def check_pass(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
+        """
+        Say that a TTL check is well (`PUT /v1/agent/check/pass/:id`), for as long as its TTL.
+
+        NotFound for an unknown id (from Consul 1.12; a ServerError before). `note` is for people.
+        """
+        await self._check("pass", check_id, note, options)
+
+    async def check_warn(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
+        """Say that a TTL check is doubtful (`PUT /v1/agent/check/warn/:id`); as `check_pass`."""
+        await self._check("warn", check_id, note, options)
+
+    async def check_fail(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
+        """Say that a TTL check fails (`PUT /v1/agent/check/fail/:id`); as `check_pass`."""
+        await self._check("fail", check_id, note, options)
+
+    async def info(self, *, options: Options | None = None) -> AgentInfo:
+        """Version, datacenter, node, and whether Connect is on (`GET /v1/agent/self`). Needs `agent:read`."""
+        request = Request(method="GET", path=path_of("agent", "self"), decode=_info)
+        return await self._call(request, options)
+
+    async def _check(self, verb: str, check_id: str, note: str, options: Options | None) -> None:
+        await self._put(path_of("agent", "check", verb, check_id), options, query=(("note", note),) if note else ())
+
+    async def _put(
+        self, path: str, options: Options | None, *, query: Parameters = (), body: bytes | None = None
+    ) -> None:
+        request = Request(method="PUT", path=path, query=query, body=body, decode=_nothing, read=False, takes=_TENANCY)
+        await self._call(request, options)
+
+
+def _check_shape(
+    name: str, kind: ServiceKind | None, *, native: bool, sidecar: Sidecar | None, proxy: Proxy | None, at: bool
+) -> None:
+    """Raise InvalidRequest for what some versions of Consul refuse, and others store without a use."""
+    if not name:
+        raise InvalidRequest("name: a service needs one")
+    if sum((kind is not None, native, sidecar is not None)) > 1:
+        raise InvalidRequest("give only one of kind, native and sidecar")
+    if kind == "connect-proxy" and not (proxy and proxy.destination_service_name):
+        raise InvalidRequest("a connect-proxy needs a proxy with a destination_service_name")
+    if proxy is not None and kind is None:
+        raise InvalidRequest("proxy belongs to a kind; the proxy of a sidecar is given as Sidecar(proxy=…)")
+    if (native or kind == "connect-proxy") and not at:
+        raise InvalidRequest("a native service and a connect-proxy need a port or a socket_path")
+
+
+def _roots(response: Response) -> Roots:
+    return read_roots(response.body)
+
+
+def _leaf(response: Response) -> Leaf:
+    return read_leaf(response.body)
+
+
+def _authorization(response: Response) -> Authorization:
+    return read_authorization(response.body)
+
+
+def _service(response: Response) -> AgentService | None:
+    return read_service(response.body)
+
+
+def _services(response: Response) -> Mapping[str, AgentService]:
+    return read_services(response.body)
+
+
+def _info(response: Response) -> AgentInfo:
+    return read_info(response.body)
+
+
+def _nothing(_: Response) -> None:
+    """A 200 says it all; its body is empty whatever its label."""

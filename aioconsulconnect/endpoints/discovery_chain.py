@@ -1,0 +1,44 @@
+"""`/v1/discovery-chain`: how a proxy that dials a service gets to its instances."""
+
+from __future__ import annotations
+
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.options import Options
+from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.watch import Query
+from aioconsulconnect.wire.base import encode
+from aioconsulconnect.wire.chain import ChainOverrides, DiscoveryChain, read_chain
+from aioconsulconnect.wire.open import plain
+
+
+class Chains(Group):
+    """Compiled discovery chains; the client shows it as `discovery_chain(…)`."""
+
+    def read(
+        self,
+        service: str,
+        *,
+        compile_datacenter: str = "",
+        overrides: ChainOverrides | None = None,
+        options: Options | None = None,
+    ) -> Query[DiscoveryChain, DiscoveryChain]:
+        """
+        The chain of `service` as the servers compile it: always one, of a name that nobody knows too.
+
+        `GET /v1/discovery-chain/:service`, and with `overrides` a POST that changes nothing. `compile_datacenter`
+        (`?compile-dc`) compiles it as seen from there. Needs `service:read`; PermissionDenied without.
+        """
+        query: Parameters = (("compile-dc", compile_datacenter),) if compile_datacenter else ()
+        request = Request(
+            method="GET" if overrides is None else "POST",
+            path=path_of("discovery-chain", service),
+            query=query,
+            body=None if overrides is None else encode(plain(overrides)),
+            decode=_chain,
+            takes=ALL_READ,
+        )
+        return self._query(request, Blocking(items=lambda chain: {"chain": chain}), options)
+
+
+def _chain(response: Response) -> DiscoveryChain:
+    return read_chain(response.body)
