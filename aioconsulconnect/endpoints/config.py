@@ -1,0 +1,291 @@
+"""`/v1/config`: config entries of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar, overload
+
+from aioconsulconnect.endpoints.capabilities import probe
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
+from aioconsulconnect.options import NO_OPTIONS, Option, Options
+from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.versions import KIND_SINCE
+from aioconsulconnect.watch import Query
+from aioconsulconnect.wire.base import reader
+from aioconsulconnect.wire.entries import Entry, entries_by_key, entry_body, read_entries, read_entry
+from aioconsulconnect.wire.entries_access import ExportedServices, JWTProvider, ServiceIntentions
+from aioconsulconnect.wire.entries_defaults import Mesh, ProxyDefaults, ServiceDefaults
+from aioconsulconnect.wire.entries_gateways import IngressGateway, TerminatingGateway
+from aioconsulconnect.wire.entries_traffic import ServiceResolver, ServiceRouter, ServiceSplitter
+
+T = TypeVar("T")
+
+_WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
+_THE_ONE = {"mesh": "mesh", "proxy-defaults": "global", "exported-services": "default"}
+
+_read_written = reader(bool)
+_read_deleted = reader(object)
+
+
+class Config(Group):
+    """
+    Config entries, a struct for each kind; an `UnknownEntry` for any other.
+
+    What is read can be changed with `msgspec.structs.replace` and written: keys that a newer server put into it, at any
+    depth, are sent back as they came. Writes go to the primary datacenter, whatever `datacenter` says.
+    """
+
+    @overload
+    def read(  # pyright: ignore[reportOverlappingOverload] - a Literal is a str too
+        self, kind: Literal["service-intentions"], name: str, *, options: Options | None = None
+    ) -> Query[ServiceIntentions | None, ServiceIntentions]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["service-defaults"], name: str, *, options: Options | None = None
+    ) -> Query[ServiceDefaults | None, ServiceDefaults]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["proxy-defaults"], name: str = "global", *, options: Options | None = None
+    ) -> Query[ProxyDefaults | None, ProxyDefaults]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["service-resolver"], name: str, *, options: Options | None = None
+    ) -> Query[ServiceResolver | None, ServiceResolver]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["service-router"], name: str, *, options: Options | None = None
+    ) -> Query[ServiceRouter | None, ServiceRouter]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["service-splitter"], name: str, *, options: Options | None = None
+    ) -> Query[ServiceSplitter | None, ServiceSplitter]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["mesh"], name: str = "mesh", *, options: Options | None = None
+    ) -> Query[Mesh | None, Mesh]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["ingress-gateway"], name: str, *, options: Options | None = None
+    ) -> Query[IngressGateway | None, IngressGateway]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["terminating-gateway"], name: str, *, options: Options | None = None
+    ) -> Query[TerminatingGateway | None, TerminatingGateway]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["jwt-provider"], name: str, *, options: Options | None = None
+    ) -> Query[JWTProvider | None, JWTProvider]: ...
+
+    @overload
+    def read(
+        self, kind: Literal["exported-services"], name: str = "default", *, options: Options | None = None
+    ) -> Query[ExportedServices | None, ExportedServices]: ...
+
+    @overload
+    def read(self, kind: str, name: str = "", *, options: Options | None = None) -> Query[Entry | None, Entry]: ...
+
+    def read(self, kind: str, name: str = "", *, options: Options | None = None) -> object:
+        """
+        One entry, None where there is none (`GET /v1/config/:kind/:name`).
+
+        Where there can be only one of a kind (`mesh`, `proxy-defaults`, `exported-services`) it needs no name. Consul
+        finds a name in any case. Needs the right to read it (`intentions:read` for service-intentions); `mesh` and
+        `proxy-defaults` need none. Unsupported for a kind that the server does not know.
+        """
+        name = name or _THE_ONE.get(kind, "")
+        if not name:
+            raise InvalidRequest(f"an entry of kind {kind} is read by its name")
+
+        def decode(response: Response) -> Entry | None:
+            return _of_kind(kind, (read_entry(response.body),))[0]
+
+        blocking: Blocking[Entry | None, Entry] = Blocking(
+            items=lambda found: {} if found is None else {"entry": found}, absent=lambda: None
+        )
+        return self._query(_get(path_of("config", kind, name), kind, decode), blocking, options)
+
+    @overload
+    def list(  # pyright: ignore[reportOverlappingOverload] - as above
+        self, kind: Literal["service-intentions"], *, options: Options | None = None
+    ) -> Query[tuple[ServiceIntentions, ...], ServiceIntentions]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["service-defaults"], *, options: Options | None = None
+    ) -> Query[tuple[ServiceDefaults, ...], ServiceDefaults]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["proxy-defaults"], *, options: Options | None = None
+    ) -> Query[tuple[ProxyDefaults, ...], ProxyDefaults]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["service-resolver"], *, options: Options | None = None
+    ) -> Query[tuple[ServiceResolver, ...], ServiceResolver]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["service-router"], *, options: Options | None = None
+    ) -> Query[tuple[ServiceRouter, ...], ServiceRouter]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["service-splitter"], *, options: Options | None = None
+    ) -> Query[tuple[ServiceSplitter, ...], ServiceSplitter]: ...
+
+    @overload
+    def list(self, kind: Literal["mesh"], *, options: Options | None = None) -> Query[tuple[Mesh, ...], Mesh]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["ingress-gateway"], *, options: Options | None = None
+    ) -> Query[tuple[IngressGateway, ...], IngressGateway]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["terminating-gateway"], *, options: Options | None = None
+    ) -> Query[tuple[TerminatingGateway, ...], TerminatingGateway]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["jwt-provider"], *, options: Options | None = None
+    ) -> Query[tuple[JWTProvider, ...], JWTProvider]: ...
+
+    @overload
+    def list(
+        self, kind: Literal["exported-services"], *, options: Options | None = None
+    ) -> Query[tuple[ExportedServices, ...], ExportedServices]: ...
+
+    @overload
+    def list(self, kind: str = "", *, options: Options | None = None) -> Query[tuple[Entry, ...], Entry]: ...
+
+    def list(self, kind: str = "", *, options: Options | None = None) -> object:
+        """
+        All entries of a kind that the token may see, or of all kinds (`GET /v1/config/:kind`, `GET /v1/config/`).
+
+        What the token may not see is left out without an error.
+        """
+
+        def decode(response: Response) -> tuple[Entry, ...]:
+            return _of_kind(kind, read_entries(response.body))
+
+        path = path_of("config", kind) if kind else path_of("config") + "/"
+        return self._query(_get(path, kind, decode), Blocking(items=entries_by_key), options)
+
+    async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
+        """
+        Create or replace an entry (`PUT /v1/config`).
+
+        With `cas` it is written only if the stored entry still has that `modify_index`, and with 0 only if there is
+        none; Conflict otherwise. One exception, which is Consul's: where the very same content is stored already,
+        nothing is written and nothing is wrong, whatever `cas` says.
+
+        Only what is set is sent, so an older server meets no key that it does not know; where it does, Unsupported
+        tells the version needed. BadRequest for what Consul finds invalid.
+        """
+        query: Parameters = () if cas is None else (("cas", str(_index(cas))),)
+        request = Request(
+            method="PUT",
+            path=path_of("config"),
+            query=query,
+            body=entry_body(entry),
+            decode=_written,
+            read=False,
+            takes=_WRITE,
+            needs=KIND_SINCE.get(entry.kind, ""),
+        )
+        if not await self._call(request, options):
+            raise _lost("written", entry.kind, entry.name, request)
+
+    async def delete(
+        self, kind: str, name: str = "", *, cas: int | None = None, options: Options | None = None
+    ) -> None:
+        """
+        Delete an entry; no error where there is none (`DELETE /v1/config/:kind/:name`).
+
+        With `cas` (Consul 1.11) only if the stored entry still has that `modify_index`; Conflict otherwise. Servers up
+        to 1.10 would ignore it and delete, so the agent's version is asked for first, and nothing is sent unless it is
+        certain to be new enough (Unsupported).
+        """
+        name = name or _THE_ONE.get(kind, "")
+        if not name:
+            raise InvalidRequest(f"an entry of kind {kind} is deleted by its name")
+        if cas == 0:
+            raise InvalidRequest("cas: 0 stands for an entry that does not exist; Consul would never delete one")
+        request = Request(
+            method="DELETE",
+            path=path_of("config", kind, name),
+            query=() if cas is None else (("cas", str(_index(cas))),),
+            decode=_deleted,
+            read=False,
+            takes=_WRITE,
+            needs=KIND_SINCE.get(kind, ""),
+        )
+        if cas is not None:
+            await self.require_checked_delete(options=options)
+        deleted = await self._call(request, options)
+        if deleted is False:
+            raise _lost("deleted", kind, name, request)
+        if cas is not None and deleted is None:
+            raise Unsupported(
+                "the server is older than its agent: it ignored cas, and deleted the entry",
+                needs="1.11",
+                method=request.method,
+                path=request.path,
+            )
+
+    async def require_checked_delete(self, *, options: Options | None = None) -> None:
+        """Raise Unsupported unless it is certain that the agent deletes by check-and-set (`GET /v1/agent/self`)."""
+        capabilities = await probe(self._sender, (options or NO_OPTIONS).over(self._defaults))
+        capabilities.require("config.delete with cas")
+
+
+def _get(path: str, kind: str, decode: Callable[[Response], T]) -> Request[T]:
+    return Request(method="GET", path=path, decode=decode, takes=UNCACHED_READ, needs=KIND_SINCE.get(kind, ""))
+
+
+def _of_kind(kind: str, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """What the types promise."""
+    for entry in entries:
+        if kind and entry.kind != kind:
+            raise UnreadableResponse(f"an entry of kind {entry.kind} came where {kind} was asked for")
+    return entries
+
+
+def _index(cas: int) -> int:
+    if cas < 0:
+        raise InvalidRequest(f"cas: {cas} is no modify_index")
+    return cas
+
+
+def _lost(what: str, kind: str, name: str, request: Request[T]) -> Conflict:
+    return Conflict(
+        f"{kind} {name!r} was not {what}: it is another one now; read it again and decide anew",
+        method=request.method,
+        path=request.path,
+    )
+
+
+def _written(response: Response) -> bool:
+    return _read_written(response.body)
+
+
+def _deleted(response: Response) -> bool | None:
+    """True or false where the server compared, None where it just deleted."""
+    answer = _read_deleted(response.body)
+    if isinstance(answer, bool):
+        return answer
+    if answer == {}:
+        return None
+    raise UnreadableResponse("a deletion is answered by true, false or {}, and this was not")
