@@ -272,7 +272,7 @@ _BY_TEXT = (
 _WRONG_INPUT = re.compile(
     r"Sources\[|must |[Ii]nvalid|required|errors? occurred|error\(s\)|[Cc]annot|incompatible|decode|unsupported"
     r"|error configuring provider|could not initialize provider|exceeds|should |does not exist|does not have"
-    r"|not supported|too many|[Bb]oolean|SPIFFE ID is not|Bad Failover|UUID|parsing|defines|redeclare"
+    r"|not support|too many|[Bb]oolean|SPIFFE ID is not|Bad Failover|UUID|parsing|defines|redeclare"
 )
 _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
 
@@ -290,10 +290,8 @@ def _classify(request: Request[T], response: Response, text: str) -> tuple[type[
 def _needed_version(request: Request[T], text: str) -> str:
     if "UUID must be 36 characters" in text and request.path.endswith("/exact"):
         return request.needs or "1.9"  # an old server takes the word "exact" for an id
-    field = _UNKNOWN_FIELD.search(text)
-    if field is None:
-        return ""
-    return FIELD_SINCE.get((field[1] or field[2]).rpartition(".")[2], "")
+    unknown = ((field[1] or field[2]).rpartition(".")[2] for field in _UNKNOWN_FIELD.finditer(text))
+    return next((FIELD_SINCE[field] for field in unknown if field in FIELD_SINCE), "")
 
 
 def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, str]:
