@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import InvalidRequest
@@ -62,7 +62,7 @@ class Agent(Group):
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
         request = Request(method="GET", path=path, decode=_leaf, takes=_TENANCY)
-        return self._query(request, Blocking(items=lambda leaf: {"leaf": leaf}, source="agent"), options)
+        return self._query(request, Blocking(items=_one_leaf, source="agent"), options)
 
     async def authorize(
         self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
@@ -170,16 +170,9 @@ class Agent(Group):
         A watch waits for another content hash, so registering the same again tells nothing. While there is none,
         Consul does not wait, and the watch asks again from time to time. Needs `service:read`.
         """
-        request: Request[AgentService | None] = Request(
-            method="GET", path=path_of("agent", "service", service_id), decode=_service, takes=_TENANCY
-        )
-        blocking: Blocking[AgentService | None, AgentService] = Blocking(
-            items=lambda found: {} if found is None else {found.id: found},
-            by="hash",
-            source="agent",
-            absent=lambda: None,
-        )
-        return self._query(request, blocking, options)
+        path = path_of("agent", "service", service_id)
+        request = Request(method="GET", path=path, decode=_service, takes=_TENANCY)
+        return self._query(request, Blocking(items=_one_service, by="hash", source="agent", absent=_absent), options)
 
     async def services(
         self,
@@ -265,12 +258,24 @@ def _leaf(response: Response) -> Leaf:
     return read_leaf(response.body)
 
 
+def _one_leaf(leaf: Leaf) -> Mapping[Hashable, Leaf]:
+    return {"leaf": leaf}
+
+
 def _authorization(response: Response) -> Authorization:
     return read_authorization(response.body)
 
 
 def _service(response: Response) -> AgentService | None:
     return read_service(response.body)
+
+
+def _one_service(found: AgentService | None) -> Mapping[Hashable, AgentService]:
+    return {} if found is None else {found.id: found}
+
+
+def _absent() -> AgentService | None:
+    return None
 
 
 def _services(response: Response) -> Mapping[str, AgentService]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+
+import msgspec
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
@@ -43,20 +45,13 @@ class Catalog(Group):
         newest servers alone (1.22): others answer with local instances, which raises Unsupported; `health.connect`
         takes it from 1.13 on. Without rights Consul answers with nothing.
         """
-
-        def decode(response: Response) -> tuple[CatalogInstance, ...]:
-            found = read_catalog(response.body)
-            if any(instance.peer_name != peer for instance in found if peer):
-                raise Unsupported(
-                    "this Consul ignores peer here, and answered with local instances: use health.connect",
-                    needs="1.22",
-                    path=request.path,
-                )
-            return found
-
         query = selection(tags, filter, near, node_meta, peer=peer, merge_central_config=merge_central_config)
         request = Request(
-            method="GET", path=path_of("catalog", "connect", service), query=query, decode=decode, takes=ALL_READ
+            method="GET",
+            path=path_of("catalog", "connect", service),
+            query=query,
+            decode=_Catalog(peer),
+            takes=ALL_READ,
         )
         return self._query(request, Blocking(items=catalog_by_key), options)
 
@@ -66,8 +61,26 @@ class Catalog(Group):
         """The services that an ingress or terminating gateway serves (`GET /v1/catalog/gateway-services/:gateway`)."""
         path = path_of("catalog", "gateway-services", gateway)
         request = Request(method="GET", path=path, decode=_gateway_services, takes=UNCACHED_READ)
-        return self._query(request, Blocking(items=lambda found: {service.key: service for service in found}), options)
+        return self._query(request, Blocking(items=_by_key), options)
+
+
+class _Catalog(msgspec.Struct, frozen=True):
+    """Reads an answer. Two that are equal read alike, so their watches share a poll."""
+
+    peer: str
+
+    def __call__(self, response: Response) -> tuple[CatalogInstance, ...]:
+        found = read_catalog(response.body)
+        if any(instance.peer_name != self.peer for instance in found if self.peer):
+            raise Unsupported(
+                "this Consul ignores peer here, and answered with local instances: use health.connect", needs="1.22"
+            )
+        return found
 
 
 def _gateway_services(response: Response) -> tuple[GatewayService, ...]:
     return read_gateway_services(response.body)
+
+
+def _by_key(services: tuple[GatewayService, ...]) -> Mapping[Hashable, GatewayService]:
+    return {service.key: service for service in services}

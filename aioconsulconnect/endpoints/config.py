@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, TypeVar, overload
+
+import msgspec
 
 from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.group import Group
@@ -105,14 +107,9 @@ class Config(Group):
         name = name or _THE_ONE.get(kind, "")
         if not name:
             raise InvalidRequest(f"an entry of kind {kind} is read by its name")
-
-        def decode(response: Response) -> Entry | None:
-            return _of_kind(kind, (read_entry(response.body),))[0]
-
-        blocking: Blocking[Entry | None, Entry] = Blocking(
-            items=lambda found: {} if found is None else {"entry": found}, absent=lambda: None
+        return self._query(
+            _get(path_of("config", kind, name), kind, _One(kind)), Blocking(items=_one, absent=_absent), options
         )
-        return self._query(_get(path_of("config", kind, name), kind, decode), blocking, options)
 
     @overload
     def list(  # pyright: ignore[reportOverlappingOverload] - as above
@@ -176,12 +173,8 @@ class Config(Group):
 
         What the token may not see is left out without an error.
         """
-
-        def decode(response: Response) -> tuple[Entry, ...]:
-            return _of_kind(kind, read_entries(response.body))
-
         path = path_of("config", kind) if kind else path_of("config") + "/"
-        return self._query(_get(path, kind, decode), Blocking(items=entries_by_key), options)
+        return self._query(_get(path, kind, _Many(kind)), Blocking(items=entries_by_key), options)
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
         """
@@ -255,12 +248,36 @@ def _get(path: str, kind: str, decode: Callable[[Response], T]) -> Request[T]:
     return Request(method="GET", path=path, decode=decode, takes=UNCACHED_READ, needs=KIND_SINCE.get(kind, ""))
 
 
-def _of_kind(kind: str, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """What the types promise."""
-    for entry in entries:
-        if kind and entry.kind != kind:
-            raise UnreadableResponse(f"an entry of kind {entry.kind} came where {kind} was asked for")
-    return entries
+class _One(msgspec.Struct, frozen=True):
+    """Reads an entry, of the kind that the types promise. Two that are equal read alike: their watches share a poll."""
+
+    kind: str
+
+    def __call__(self, response: Response) -> Entry | None:
+        return _of_kind(self.kind, read_entry(response.body))
+
+
+class _Many(msgspec.Struct, frozen=True):
+    """The same for a list; of all kinds where `kind` is empty."""
+
+    kind: str
+
+    def __call__(self, response: Response) -> tuple[Entry, ...]:
+        return tuple(_of_kind(self.kind or entry.kind, entry) for entry in read_entries(response.body))
+
+
+def _of_kind(kind: str, entry: Entry) -> Entry:
+    if entry.kind != kind:
+        raise UnreadableResponse(f"an entry of kind {entry.kind} came where {kind} was asked for")
+    return entry
+
+
+def _one(entry: Entry | None) -> Mapping[Hashable, Entry]:
+    return {} if entry is None else {"entry": entry}
+
+
+def _absent() -> Entry | None:
+    return None
 
 
 def _index(cas: int) -> int:

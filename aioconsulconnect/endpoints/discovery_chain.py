@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.options import Options
 from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, path_of
@@ -37,7 +39,11 @@ class Chains(Group):
             decode=_chain,
             takes=ALL_READ,
         )
-        return self._query(request, Blocking(items=lambda chain: {"chain": chain}), options)
+        return self._query(request, Blocking(items=_one), options)
+
+
+def _one(chain: DiscoveryChain) -> Mapping[Hashable, DiscoveryChain]:
+    return {"chain": chain}
 
 
 def _chain(response: Response) -> DiscoveryChain:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
 from aioconsulconnect.errors import Unsupported
@@ -99,18 +101,22 @@ class Health(Group):
         options: Options | None,
         peer: str = "",
     ) -> Instances:
-        def decode(response: Response) -> tuple[Instance, ...]:
-            found = read_instances(response.body)
-            if any(instance.service.peer_name != peer for instance in found if peer):
-                raise Unsupported(
-                    "this Consul ignores peer, and answered with local instances", needs="1.13", path=request.path
-                )
-            return found
-
         query = (("passing", ""), *query) if passing else query
         request = Request(
-            method="GET", path=path_of("health", which, service), query=query, decode=decode, takes=ALL_READ
+            method="GET", path=path_of("health", which, service), query=query, decode=_Instances(peer), takes=ALL_READ
         )
         streaming = not near and which != "ingress"
         source: Literal["servers", "streaming"] = "streaming" if streaming else "servers"
         return self._query(request, Blocking(items=instances_by_key, source=source), options)
+
+
+class _Instances(msgspec.Struct, frozen=True):
+    """Reads an answer. Two that are equal read alike, so their watches share a poll."""
+
+    peer: str
+
+    def __call__(self, response: Response) -> tuple[Instance, ...]:
+        found = read_instances(response.body)
+        if any(instance.service.peer_name != self.peer for instance in found if self.peer):
+            raise Unsupported("this Consul ignores peer, and answered with local instances", needs="1.13")
+        return found
