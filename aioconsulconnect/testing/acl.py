@@ -104,7 +104,7 @@ class Acl:
         return self._authorizer(str(token["AccessorID"]), texts(token, "PolicyIDs"))
 
     def _anonymous(self) -> list[str]:
-        return next((texts(t, "PolicyIDs") for t in self.tokens.values() if t["AccessorID"] == ANONYMOUS), [])
+        return [p for t in self.tokens.values() if t["AccessorID"] == ANONYMOUS for p in texts(t, "PolicyIDs")]
 
     def _authorizer(self, accessor: str, policies: Iterable[str]) -> Authorizer:
         policies = list(policies)

@@ -8,7 +8,7 @@ from typing import Final
 from aioconsulconnect.testing.acl import ANONYMOUS, MANAGEMENT_POLICY
 from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.clock import now
-from aioconsulconnect.testing.gojson import DecodeError, Object, children, text
+from aioconsulconnect.testing.gojson import DecodeError, Object, children, text, texts
 from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.rules import RulesError, parse_rules
 from aioconsulconnect.testing.schema import Field, ListOf, Struct, decode
@@ -45,8 +45,14 @@ class Tokens:
             "CreateIndex": 4,
             "ModifyIndex": 4,
         }
-        self._add_token(str(uuid.uuid4()), acl.management_token, "Initial Management Token", [MANAGEMENT_POLICY], 7)
-        self._add_token(ANONYMOUS, "anonymous", "Anonymous Token", [], 6)
+        self._add_token(
+            str(uuid.uuid4()),
+            acl.management_token,
+            description="Initial Management Token",
+            policies=[MANAGEMENT_POLICY],
+            index=7,
+        )
+        self._add_token(ANONYMOUS, "anonymous", description="Anonymous Token", policies=[], index=6)
 
     # Policies.
 
@@ -126,7 +132,14 @@ class Tokens:
         policies = [self._policy_id(link) for link in children(body, "Policies")]
         index = self.box.store.write("acl")
         created = index if before is None else int(str(before["CreateIndex"]))
-        token = self._add_token(accessor, secret, text(body, "Description"), policies, index, created)
+        token = self._add_token(
+            accessor,
+            secret,
+            description=text(body, "Description"),
+            policies=policies,
+            index=index,
+            created=created,
+        )
         return Reply(self._shown(token))
 
     async def token(self, ask: Ask) -> Reply:
@@ -187,7 +200,14 @@ class Tokens:
         return next((token for token in self.box.acl.tokens.values() if token["AccessorID"] == accessor), None)
 
     def _add_token(
-        self, accessor: str, secret: str, description: str, policies: list[str], index: int, created: int | None = None
+        self,
+        accessor: str,
+        secret: str,
+        *,
+        description: str,
+        policies: list[str],
+        index: int,
+        created: int | None = None,
     ) -> Object:
         token: Object = {
             "AccessorID": accessor,
@@ -203,8 +223,8 @@ class Tokens:
 
     def _shown(self, token: Object) -> Object:
         """A token as Consul shows it: without what only this module needs, with the names of its policies."""
-        acl, held = self.box.acl, token.get("PolicyIDs")
-        identifiers = [each for each in held if each in acl.policies] if isinstance(held, list) else []
+        acl = self.box.acl
+        identifiers = [each for each in texts(token, "PolicyIDs") if each in acl.policies]
         shown: Object = {key: token.get(key) for key in ("AccessorID", "SecretID", "Description")}
         if identifiers:
             shown["Policies"] = [{"ID": each, "Name": acl.policies[each]["Name"]} for each in identifiers]

@@ -28,8 +28,8 @@ Policy = Literal["allow", "deny"]
 class Agent:
     """A Consul agent to test with, in this process: what it answers is what that version of Consul answers.
 
-    It is both the only server and the agent asked, in development mode (pretty JSON), with Connect on. Enter it, or call
-    ``start`` and ``stop``.
+    It is both the only server and the agent asked, in development mode (pretty JSON), with Connect on.
+    Enter it, or call ``start`` and ``stop``.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Agent:
     ) -> None:
         quirks = QUIRKS[version]
         self._port = port
-        self._store = Store(12, {"config": 10, "roots": 9})
+        self._store = Store(12, {"config": quirks.first_entries_index, "roots": 9})
         # An agent without ACLs still names a default policy; with ACLs the careful one is the better default.
         self._acl = Acl(quirks, enabled=acl, default=default_policy or ("deny" if acl else "allow"))
         self._authority = Authority(self._store, quirks, datacenter)

@@ -110,7 +110,10 @@ class Authority:
             certificates.load_key(settings.key) if settings.key else certificates.make_key(settings.kind, settings.bits)
         )
         if key is None:
-            raise refused_by_server("error configuring provider: error parsing private key: no PEM-encoded data found")
+            raise refused_by_server(
+                "error generating CA root certificate: error generating CA: "
+                f'error parsing private key "{settings.key}": no PEM-encoded data found'
+            )
         if settings.certificate:
             try:
                 certificate = x509.load_pem_x509_certificate(settings.certificate.encode())
@@ -214,6 +217,10 @@ class Authority:
         leaf = self._leaves.get(service)
         return leaf if leaf and leaf.root is self.active else None
 
+    def uri(self, service: str) -> str:
+        """The SPIFFE id of a service."""
+        return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
+
     def leaf(self, service: str) -> Leaf:
         """The leaf of a service, signed where none is held."""
         if held := self.held(service):
@@ -221,7 +228,7 @@ class Authority:
         if self._broken:
             raise refused_by_server("provider not initialized")
         root = self.active
-        uri = f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*')}"
+        uri = self.uri(service)
         plain = re.sub(r"[^A-Za-z0-9]", "", service)
         name = f"{plain}.svc.default.{self.cluster[:8]}.consul" if self.quirks.common_names else ""
         lifetime = timedelta(microseconds=self._settings.leaf // 1000)
@@ -284,6 +291,8 @@ def read_settings(config: Object) -> Settings:
 
 
 def _complaint(settings: Settings) -> str | None:
+    if settings.certificate and not settings.key:
+        return "must provide a private key when providing a root cert"
     if settings.leaf < _HOUR:
         return "leaf cert TTL must be greater or equal than 1h0m0s"
     if settings.leaf > _YEAR:

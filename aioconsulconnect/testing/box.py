@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -82,7 +82,7 @@ class Box:
         return found.unchanged is not None and found.unchanged == before.unchanged
 
     @contextmanager
-    def _polling(self, ask: Ask) -> Iterator[None]:
+    def _polling(self, ask: Ask) -> Generator[None, None, None]:
         if not ask.index:
             yield
             return

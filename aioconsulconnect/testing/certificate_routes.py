@@ -10,26 +10,29 @@ from aioconsulconnect.testing.authority import Leaf
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.connect import Book
 from aioconsulconnect.testing.gojson import DecodeError, Object, children, is_object, text
-from aioconsulconnect.testing.http import FALSE, TRUE, Ask, Dropped, Meta, Refused, Reply, empty
+from aioconsulconnect.testing.http import Ask, Dropped, Meta, Refused, Reply, empty
 from aioconsulconnect.testing.precedence import decides
-from aioconsulconnect.testing.schema import Field, Struct, decode
+from aioconsulconnect.testing.schema import FALSE, TRUE, Field, MapOf, Struct, decode
 from aioconsulconnect.testing.table import describe
 
 _CONFIGURATION: Final = Struct(
     (
         Field("ClusterID"),
         Field("Provider"),
-        Field("Config", "any"),
+        Field("Config", MapOf("any"), go_type="map[string]interface {}"),
         Field("State", "any"),
         Field("ForceWithoutCrossSigning", "bool"),
         Field("CreateIndex", "uint64"),
         Field("ModifyIndex", "uint64"),
-    )
+    ),
+    'struct { ForceWithoutCrossSigningSnake bool "json:\\"force_without_cross_signing\\""; *structs.Alias }',
 )
-_AUTHORIZE: Final = Struct((Field("Target"), Field("ClientCertURI"), Field("ClientCertSerial")))
+_AUTHORIZE: Final = Struct(
+    (Field("Target"), Field("ClientCertURI"), Field("ClientCertSerial")), "structs.ConnectAuthorizeRequest"
+)
 _PARTITION: Final = r"(?:/ap/(?P<partition>[^/]+))?"
 _SERVICE: Final = re.compile(_PARTITION + r"/ns/([^/]+)/dc/([^/]+)/svc/(?P<service>[^/]+)")
-_OTHERS: Final = re.compile(_PARTITION + r"(?:/agent/client/dc/[^/]+/id/[^/]+)?")
+_OTHERS: Final = re.compile(_PARTITION + r"/agent/client/dc/[^/]+/id/[^/]+")
 _NEWER: Final = re.compile(_PARTITION + r"(?:/gateway/mesh/dc/[^/]+|/agent/server/dc/[^/]+)")
 _LEAF_WAIT: Final = 600.0
 
@@ -92,7 +95,7 @@ class Certificates:
         renamed = {"force_without_cross_signing": "ForceWithoutCrossSigning"}
         body = {renamed.get(key, key): each for key, each in value.items()} if is_object(value) else value
         try:
-            wanted = decode(body, _CONFIGURATION, quirks.version, "CAConfiguration")
+            wanted = decode(body, _CONFIGURATION, quirks.version, quirks.alias_struct)
         except DecodeError as error:
             raise ask.bad(f"Request decode failed: {error}") from error
         self._operator(ask)
@@ -116,7 +119,7 @@ class Certificates:
         if not service:
             raise Refused(500, box.quirks.leaf_without_name)
         if "/" in service:
-            raise Refused(500, f"SPIFFE ID is not in the expected format: {service}")
+            raise Refused(500, f"SPIFFE ID is not in the expected format: {box.authority.uri(service)}")
         box.acl.require(who, "service", "write", service)
         held = box.authority.held(service) is not None
 
@@ -175,8 +178,9 @@ class Certificates:
         old = quirks.foreign_partition == "invalid"
         if scheme.lower() == "spiffe" and found and not (old and found["partition"]):
             return unquote(found["service"]), unquote(found["partition"] or "default")
-        other = _OTHERS.fullmatch(path) or (not old and _NEWER.fullmatch(path))
-        kind = "Service" if scheme.lower() == "spiffe" and rest and other else "Connect"
+        signs = not path and "." in rest[1:]
+        other = signs or _OTHERS.fullmatch(path) or (not old and _NEWER.fullmatch(path))
+        kind = "Service" if scheme.lower() == "spiffe" and other else "Connect"
         raise ask.bad(f"ClientCertURI not a valid {kind} identifier")
 
     def _decide(self, source: str, target: str) -> tuple[bool, str]:

@@ -72,7 +72,7 @@ def common_name(kind: str, trust_domain: str) -> str:
     return f"{kind}-{random_part}.consul.ca.{trust_domain[:8]}.consul"
 
 
-def _signature_hash(key: PrivateKey) -> hashes.HashAlgorithm:
+def _signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
     return hashes.SHA512() if bits > 384 else hashes.SHA384() if bits > 256 else hashes.SHA256()  # noqa: PLR2004
 

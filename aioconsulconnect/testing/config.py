@@ -7,15 +7,13 @@ from typing import Final
 from aioconsulconnect.testing import shapes
 from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
-from aioconsulconnect.testing.gojson import DecodeError, Object, child, children, is_object, text
+from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
 from aioconsulconnect.testing.quirks import NEWEST, spans
 from aioconsulconnect.testing.schema import Struct, decode_weakly
 from aioconsulconnect.testing.store import entry_key
 from aioconsulconnect.testing.validation import meta_complaint
-
-_ENTERPRISE: Final = re.compile(r"(?:Sources\[\d+\]\.)?(namespace|partition)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,6 @@ class Entries:
     async def _one(self, ask: Ask, kind_name: str, name: str) -> Reply:
         box = self.box
         kind, _ = self._kind(kind_name)
-        if not name:
-            raise refused_by_server(f"invalid config entry kind: {kind_name}")
 
         def query() -> Found[Object | None]:
             box.here(ask)
@@ -138,6 +134,7 @@ class Entries:
         ask.enterprise_options()
         value = ask.json("Request decoding failed: ")
         kind, struct, entry = self._decoded(ask, value)
+        expected = self._cas(ask)
         who = self.box.acl.resolve(ask.token)
         stored = self._checked(kind, struct, entry)
         name = text(stored, "Name")
@@ -145,11 +142,13 @@ class Entries:
             on = name if kind.resource in {"service", "intention"} else ""
             raise self.box.acl.denied(who, f"{kind.resource}:write", on)
         before = self.box.store.entry(kind.name, name)
-        if before is not None and _content(before) == _content(stored):
+        same = before is not None and _content(before) == _content(stored)
+        if same and self.box.quirks.identical_is_unwritten:
             return Reply(body=True)
-        expected = self._cas(ask)
         if expected is not None and expected != (before["ModifyIndex"] if before else 0):
             return Reply(body=False)
+        if not name:
+            raise refused_by_server("serviceName is required")
         if kind.name != KIND:
             self._keep_protocols(proposed=stored)
         self.box.store.put_entry(stored)
@@ -168,16 +167,19 @@ class Entries:
         return int(written)
 
     def _decoded(self, ask: Ask, value: object) -> tuple[Kind, Struct, Object]:
-        body = value if is_object(value) else {}
+        if value is not None and not is_object(value):
+            names = (("slice", list), ("string", str), ("bool", bool))
+            found = next((name for name, kind in names if isinstance(value, kind)), "float64")
+            raise ask.bad(f"Request decoding failed: '' expected a map, got '{found}'")
+        body = value or {}
         name = next((body[key] for key in ("Kind", "kind") if key in body), None)
         if name is None:
             raise ask.bad("Request decoding failed: Payload does not contain a kind/Kind key at the top level")
+        if not isinstance(name, str):
+            raise ask.bad("Request decoding failed: Kind value in payload is not a string")
         try:
-            kind, struct = self._kind(str(name))
-            self._no_enterprise_keys(body)
+            kind, struct = self._kind(name)
             return kind, struct, decode_weakly(body, struct, self.box.quirks.version)
-        except DecodeError as error:
-            raise ask.bad(f"Request decoding failed: {error}") from error
         except ValueError as error:
             raise ask.bad(f"Request decoding failed: {error}") from error
         except Refused as refused:
@@ -185,24 +187,16 @@ class Entries:
                 raise
             raise ask.bad(f"Request decoding failed: {refused.text}") from refused
 
-    @staticmethod
-    def _no_enterprise_keys(body: Object) -> None:
-        """Refuse the keys of Consul Enterprise, which have a text of their own."""
-        sources = next((key for key in body if key.lower() == "sources"), "Sources")
-        places = [(key, key) for key in body]
-        places += [(f"{sources}[{at}].{key}", key) for at, each in enumerate(children(body, sources)) for key in each]
-        for place, key in places:
-            if key.lower() == "namespace":
-                raise DecodeError(f'invalid config key "{place}", namespaces are a consul enterprise feature')
-
     def _checked(self, kind: Kind, struct: Struct, entry: Object) -> Object:
         """An entry in the form in which it is stored, refused where it is wrong."""
         if kind.name == KIND:
             return self.intentions.checked(entry)
         normal = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
+        if kind.name == "proxy-defaults" and self.box.quirks.proxy_defaults_named_anything:
+            normal["Name"] = "global"
         if kind.name == "proxy-defaults" and normal["Name"] != "global":
             raise refused_by_server('invalid name ("' + str(normal["Name"]) + '"), only "global" is supported')
-        if not normal["Name"]:
+        if kind.name == "jwt-provider" and not normal["Name"]:
             raise refused_by_server("Name is required")
         if complaint := meta_complaint(child(normal, "Meta")):
             raise refused_by_server(complaint)
@@ -223,6 +217,8 @@ class Entries:
         except Refused as refused:
             raise Refused(400 if refused.status != 501 else 501, refused.text) from refused  # noqa: PLR2004
         box = self.box
+        if kind_name == "proxy-defaults" and box.quirks.proxy_defaults_named_anything:
+            name = "global"
         expected = self._cas(ask) if box.quirks.cas_delete else None
         who = box.acl.resolve(ask.token)
         on = name if kind.resource in {"service", "intention"} else ""

@@ -19,16 +19,45 @@ from aioconsulconnect.testing.table import TableBook
 class Book(Protocol):
     """The intentions of an agent, wherever its version keeps them."""
 
-    def index(self) -> int: ...
-    def all(self) -> list[Object]: ...
-    def list_keys(self) -> tuple[str, ...]: ...
-    def to(self, name: str, namespace: str = "default") -> list[Object]: ...
-    def by(self, name: str, namespace: str = "default") -> list[Object]: ...
-    def match_keys(self, side: str, name: str) -> tuple[str, ...]: ...
-    def get(self, identifier: str) -> Object | None: ...
-    def create(self, intention: Object) -> str: ...
-    def update(self, before: Object, intention: Object) -> None: ...
-    def delete(self, intention: Object) -> None: ...
+    def index(self) -> int:
+        """The index of the table."""
+        ...
+
+    def all(self) -> list[Object]:
+        """Every intention, in order."""
+        ...
+
+    def list_keys(self) -> tuple[str, ...]:
+        """What wakes a list."""
+        ...
+
+    def to(self, name: str, namespace: str = "default") -> list[Object]:
+        """The intentions whose destination is a service or everything."""
+        ...
+
+    def by(self, name: str, namespace: str = "default") -> list[Object]:
+        """The intentions whose source is a service or everything."""
+        ...
+
+    def match_keys(self, side: str, name: str) -> tuple[str, ...]:
+        """What may change a match."""
+        ...
+
+    def get(self, identifier: str) -> Object | None:
+        """The intention of a uuid."""
+        ...
+
+    def create(self, intention: Object) -> str:
+        """Add an intention with a uuid of its own."""
+        ...
+
+    def update(self, before: Object, intention: Object) -> None:
+        """Replace an intention under its uuid."""
+        ...
+
+    def delete(self, intention: Object) -> None:
+        """Delete an intention that has a uuid."""
+        ...
 
 
 def book_of(box: Box) -> Book:
@@ -53,7 +82,7 @@ class Intentions:
 
     async def list(self, ask: Ask) -> Reply:
         """All intentions that the token may see."""
-        ask.enterprise_options()
+        ask.intention_options()
         ask.read_options()
         box, expression = self.box, ask.first("filter")
 
@@ -74,7 +103,7 @@ class Intentions:
     async def create(self, ask: Ask) -> Reply:
         """Create an intention with a uuid."""
         box = self.box
-        ask.enterprise_options()
+        ask.intention_options()
         value = ask.json("Failed to decode request body: ", status=500)
         if value is None and self.entries:
             raise Dropped
@@ -94,7 +123,7 @@ class Intentions:
 
     async def match(self, ask: Ask) -> Reply:
         """The intentions that match each of some names on one side."""
-        ask.enterprise_options()
+        ask.intention_options()
         ask.read_options()
         side = ask.only("by")
         if side not in {"source", "destination"}:
@@ -139,7 +168,7 @@ class Intentions:
 
     async def check(self, ask: Ask) -> Reply:
         """Whether a connection would be allowed, permissions counting as a refusal."""
-        ask.enterprise_options()
+        ask.intention_options()
         ask.read_options()
         box, quirks = self.box, self.box.quirks
         source = parse_name(ask.only("source"), "source", quirks)
@@ -166,7 +195,7 @@ class Intentions:
 
     async def read_exact(self, ask: Ask) -> Reply:
         """The intention between two names."""
-        ask.enterprise_options()
+        ask.intention_options()
         ask.read_options()
         box, entries = self.box, self._entries()
         source = parse_name(ask.only("source"), "source", box.quirks, peers=True)
@@ -191,7 +220,7 @@ class Intentions:
 
     async def put_exact(self, ask: Ask) -> Reply:
         """Create or replace the intention between two names."""
-        ask.enterprise_options()
+        ask.intention_options()
         source, destination = self._exact_names(ask)
         value = ask.json()
         if value is None:
@@ -204,7 +233,7 @@ class Intentions:
 
     async def delete_exact(self, ask: Ask) -> Reply:
         """Delete the intention between two names; nothing to delete is fine."""
-        ask.enterprise_options()
+        ask.intention_options()
         source, destination = self._exact_names(ask)
         self._may_write(self.box.acl.resolve(ask.token), destination)
         self._entries().remove(source, destination)
@@ -229,7 +258,7 @@ class Intentions:
 
     async def read(self, ask: Ask) -> Reply:
         """The intention of a uuid."""
-        ask.enterprise_options()
+        ask.intention_options()
         ask.read_options()
         if not ask.rest and self.box.quirks.empty_uuid_is_missing:
             raise Refused(404, "Intention not found")
@@ -247,7 +276,7 @@ class Intentions:
 
     async def update(self, ask: Ask) -> Reply:
         """Replace the intention of a uuid."""
-        ask.enterprise_options()
+        ask.intention_options()
         value = ask.json()
         if value is None:
             raise Dropped
@@ -265,7 +294,7 @@ class Intentions:
 
     async def delete(self, ask: Ask) -> Reply:
         """Delete the intention of a uuid."""
-        ask.enterprise_options()
+        ask.intention_options()
         who = self.box.acl.resolve(ask.token)
         before = self._existing(ask.rest, "delete")
         self._may_write(who, text(before, "DestinationName"))

@@ -59,7 +59,7 @@ class Frontend:
     def application(self) -> web.Application:
         """What a runner serves: one handler for everything, as the routing is Consul's and not aiohttp's."""
         application = web.Application(client_max_size=_LARGEST_BODY)
-        application.router.add_route("*", "/{path:.*}", self.serve)
+        application.router.add_route("*", "/{path:(?s:.*)}", self.serve)
         application.on_response_prepare.append(_without_additions)
         return application
 
@@ -87,12 +87,14 @@ class Frontend:
         path = unescape(raw_path)
         if not path.isprintable():
             return web.Response(status=400)
-        query = parse_query(raw_query, strict=quirks.strict_query)
+        query = parse_query(raw_query, semicolon_separates=quirks.semicolon_separates)
         if query is None:
             return web.Response(status=500)
         cleaned = clean(path if quirks.redirects_escaped else raw_path)
         if cleaned != (path if quirks.redirects_escaped else raw_path):
-            return self._redirect(request.method, cleaned, raw_query)
+            return self._redirect(request.method, cleaned, raw_query, quirks.redirect_status)
+        if path == "/":
+            return self._redirect(request.method, "/ui/", "", 301)
         seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
         route = find_route(self.table, path, quirks.version)
         if route is None:
@@ -130,13 +132,13 @@ class Frontend:
     def _unknown(self, request: web.Request, path: str) -> web.Response:
         quirks = self.box.quirks
         if is_unmodelled(path, quirks.version):
-            words = f"The in-process agent does not model {request.method} {path}; a real Consul {quirks.release} answers it."
+            words = f"The in-process agent does not model {request.method} {path}; Consul {quirks.release} does."
             return web.Response(status=501, body=words.encode(), headers={"Content-Type": PLAIN})
         text = quirks.unknown_path_text if path.startswith("/v1/") else quirks.outside_v1_text
         return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)
 
-    def _redirect(self, method: str, path: str, raw_query: str) -> web.Response:
-        status = self.box.quirks.redirect_status
+    @staticmethod
+    def _redirect(method: str, path: str, raw_query: str, status: int) -> web.Response:
         location = path + (f"?{raw_query}" if raw_query else "")
         words = {301: "Moved Permanently", 307: "Temporary Redirect"}[status]
         page = f'<a href="{escape(location)}">{words}</a>.\n\n' if method == "GET" else ""

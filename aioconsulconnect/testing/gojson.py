@@ -88,9 +88,11 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _quote(character: str) -> str:
-    return {"'": r"'\''", '"': "'\"'", "\n": r"'\n'", "\t": r"'\t'", "\r": r"'\r'", "\\": r"'\\'"}.get(
-        character, f"'{character}'"
-    )
+    """A character as Go quotes it; its scanner sees bytes, so of a longer one the first byte."""
+    byte = character.encode("utf-8", "surrogatepass")[0]
+    named = {"'": "\\'", '"': '"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}.get(character)
+    plain = chr(byte) if chr(byte).isprintable() else f"\\x{byte:02x}" if byte < 128 else f"\\u{byte:04x}"  # noqa: PLR2004
+    return f"'{named or plain}'"
 
 
 def _explain(error: json.JSONDecodeError) -> str:

@@ -15,8 +15,6 @@ JSON: Final = "application/json"
 _LARGEST: Final = 2**64 - 1
 _DEFAULT_WAIT: Final = 300.0
 _LONGEST_WAIT: Final = 600.0
-TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _DIRECTIVE: Final = re.compile(r"(max-age|stale-if-error)=(.*)", re.IGNORECASE)
 
 
@@ -165,33 +163,33 @@ class Ask:
 
     def enterprise_options(self) -> None:
         """Refuse what only Consul Enterprise takes."""
-        quirks = self.quirks
-        named = (("ns", "Namespace", "Namespaces", quirks.namespace_parameter),) + (
-            ("partition", "Partition", "Partitions", quirks.partition_parameter),
-        )
-        for parameter, header, feature, refused in named:
-            if refused and self.first(parameter):
+        partitions = self.quirks.partition_parameter
+        for parameter, header, feature in (("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions")):
+            if self.first(parameter) and (parameter == "ns" or partitions):
                 raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
-            if refused and quirks.partition_parameter and self.headers.get(f"x-consul-{header.lower()}"):
+            if partitions and self.headers.get(f"x-consul-{header.lower()}"):
                 raise self.bad(f'Invalid header: "X-Consul-{header}" - {feature} are a Consul Enterprise feature')
+
+    def intention_options(self) -> None:
+        """The same for intentions, which an old server did not look at."""
+        if not self.quirks.intentions_take_namespace:
+            self.enterprise_options()
 
 
 def _failed(text: str) -> Refused:
     return Refused(500, text)
 
 
-def parse_query(raw: str, *, strict: bool) -> dict[str, list[str]] | None:
-    """The parameters by name; None where a strict parser finds them malformed."""
+def parse_query(raw: str, *, semicolon_separates: bool) -> dict[str, list[str]] | None:
+    """The parameters by name; None where they are malformed."""
     query: dict[str, list[str]] = {}
-    for pair in re.split("&" if strict else "[&;]", raw):
+    for pair in re.split("[&;]" if semicolon_separates else "&", raw):
         if not pair:
             continue
         name, _, value = pair.partition("=")
-        malformed = (strict and ";" in pair) or not (well_escaped(name) and well_escaped(value))
-        if malformed and strict:
+        if ";" in pair or not well_escaped(pair):
             return None
-        if not malformed:
-            query.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+        query.setdefault(unquote_plus(name), []).append(unquote_plus(value))
     return query
 
 

@@ -32,8 +32,10 @@ def parse_name(written: str, label: str, quirks: Quirks, *, peers: bool = False)
     if len(parts) > quirks.name_parts:
         most = {2: "one", 3: "two"}[quirks.name_parts]
         raise Refused(500, invalid + f"input can contain at most {most} '/'")
-    name, namespace, partition = [*reversed(parts), "", ""][:3]
-    return Name(name, namespace or "default", partition or "default", peer)
+    name, namespace, partition = [*reversed(parts), "default", "default"][:3]
+    if quirks.intentions_are_entries:
+        namespace = namespace or "default"
+    return Name(name, namespace, partition or "default", peer)
 
 
 def check_uuid(identifier: str, lookup: str) -> None:

@@ -1,7 +1,7 @@
 """All that differs between the Consul versions the box can play, as one table of named facts.
 
-Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went are data
-too, and name the first version that has them (``since``) or the last one (``until``) in their own tables.
+Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went
+are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables.
 """
 
 from dataclasses import dataclass, replace
@@ -32,9 +32,10 @@ class Quirks:
     query_backend_header: bool = True
     filtered_header: bool = True
     partition_parameter: bool = True
-    namespace_parameter: bool = True
+    intentions_take_namespace: bool = False
+    """Whether intentions pass over a namespace parameter instead of refusing it."""
     datacenter_parameter: bool = True
-    strict_query: bool = True
+    semicolon_separates: bool = False
     alias_struct: str = ".Alias"
     """What Go calls the struct that a wrong type was meant for."""
     # intentions
@@ -58,7 +59,10 @@ class Quirks:
     # configuration entries
     entry_hash: bool = True
     cas_delete: bool = True
+    identical_is_unwritten: bool = True
+    first_entries_index: int = 10
     filter_on_listing: bool = True
+    proxy_defaults_named_anything: bool = False
     protected_jwt_provider: bool = True
     # certificates
     root_name: str = "Consul CA Primary Cert"
@@ -102,7 +106,7 @@ _V10: Final = replace(
     filtered_header=False,
     partition_parameter=False,
     datacenter_parameter=False,
-    strict_query=False,
+    semicolon_separates=True,
     name_parts=2,
     permission_reasons=False,
     post_needs_destination=False,
@@ -127,9 +131,12 @@ _V8: Final = replace(
     gzip_from=0,
     default_policy_header=False,
     query_backend_header=False,
-    namespace_parameter=False,
+    intentions_take_namespace=True,
+    proxy_defaults_named_anything=True,
     alias_struct="",
     intentions_are_entries=False,
+    identical_is_unwritten=False,
+    first_entries_index=1,
     match_has_meta=False,
     update_needs_rights_first=True,
     lookup_of_uuid="failed intention lookup",

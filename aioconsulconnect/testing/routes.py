@@ -1,7 +1,7 @@
 """Every path the agent knows: one table.
 
-A pattern that ends in a slash takes whatever follows. ``since`` and ``until`` name the first and the last version that has
-the path; a path that is not there falls to the next shorter pattern, as it does in Consul, or to the text of an unknown path.
+A pattern that ends in a slash takes whatever follows. ``since`` and ``until`` name the first and the last version that
+has the path; one that is not there falls to the next shorter pattern, as it does in Consul, or is an unknown path.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -57,6 +57,7 @@ UNMODELLED: Final = (
     ("/v1/session/", "1.8"),
     ("/v1/snapshot", "1.8"),
     ("/v1/txn", "1.8"),
+    ("/ui/", "1.8"),
 )
 """What Consul serves and the box does not: it says so instead of pretending that there is nothing."""
 

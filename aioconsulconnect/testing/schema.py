@@ -1,9 +1,9 @@
 """The shape of what goes in and out: what a struct holds, how strictly it is read, what an empty member looks like.
 
-Consul reads JSON in two ways. Most bodies go through Go's own decoder, which wants the right type and refuses an unknown
-member (``decode``). Configuration entries go through a weak one, which takes snake case and turns a number into a string
-(``decode_weakly``). Both give plain objects with Go's names; ``shape`` then writes them in Go's order and fills in what
-is never absent.
+JSON is read in two ways. Most bodies go through Go's own decoder, which wants the right type and refuses an
+unknown member (``decode``). Configuration entries go through a weak one, which takes snake case and turns a number into
+a string (``decode_weakly``). Both give plain objects with Go's names; ``shape`` then writes them in Go's order and fills
+in what is never absent.
 """
 
 import re
@@ -16,6 +16,8 @@ from aioconsulconnect.testing.quirks import NEWEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds"]
 Ignored = Literal["ignored", "any"]
+TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _UNITS: Final = {
     "ns": 1,
     "us": 10**3,
@@ -54,6 +56,7 @@ class Field:
     since: str = "1.8"
     until: str = NEWEST
     alias: str = ""
+    go_type: str = ""
 
     def answers_to(self, key: str) -> bool:
         """Whether the weak decoder takes a key for this member."""
@@ -66,6 +69,7 @@ class Struct:
     """An object with known members."""
 
     fields: tuple[Field, ...]
+    go_name: str = "struct"
 
     def of(self, version: str) -> Iterator[Field]:
         """The members that a version knows."""
@@ -108,12 +112,21 @@ def format_duration(nanoseconds: int) -> str:
 # Strictly, as Go's own decoder reads.
 
 
+class _WrongTypeError(Exception):
+    """A value of another type than its member wants."""
+
+    def __init__(self, found: str, kind: Kind, path: str) -> None:
+        super().__init__(f"json: cannot unmarshal {found}")
+        self.kind: Kind = kind
+        self.path = path
+
+
 def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
     """Read an object strictly. ``owner`` is what Go calls the struct in its complaints."""
     if value is None:
         return {}
     if not is_object(value):
-        raise DecodeError(f"json: cannot unmarshal {_go_type(value)} into Go value of type {_go_kind(struct)}")
+        raise DecodeError(f"json: cannot unmarshal {_go_type(value)} into Go value of type {struct.go_name}")
     return _decode_object(value, struct, version, owner, "")
 
 
@@ -125,7 +138,12 @@ def _decode_object(value: Object, struct: Struct, version: str, owner: str, path
         if field is None:
             raise DecodeError(f'json: unknown field "{key}"')
         if member is not None and field.of != "ignored":
-            decoded[field.name] = _decode_member(member, field.of, version, owner, f"{path}.{field.name}")
+            place = f"{path}.{field.name}"
+            try:
+                decoded[field.name] = _decode_member(member, field.of, version, owner, place)
+            except _WrongTypeError as error:
+                wanted = field.go_type or _go_kind(error.kind)
+                raise DecodeError(f"{error} into Go struct field {owner}{error.path} of type {wanted}") from error
     return decoded
 
 
@@ -148,17 +166,14 @@ def _decode_member(value: object, kind: Kind, version: str, owner: str, path: st
         ):
             return value
         case _:
-            raise DecodeError(
-                f"json: cannot unmarshal {_go_type(value)} into Go struct field {owner}{path} of type {_go_kind(kind)}"
-            )
+            found = f"number {value}" if isinstance(value, float) and kind in {"int", "uint64"} else _go_type(value)
+            raise _WrongTypeError(found, kind, path)
 
 
 def _go_type(value: object) -> str:
     if isinstance(value, bool):
         return "bool"
-    if isinstance(value, float):
-        return f"number {value}"
-    names: Mapping[type, str] = {str: "string", int: "number", list: "array", dict: "object"}
+    names: Mapping[type, str] = {str: "string", int: "number", float: "number", list: "array", dict: "object"}
     return next(name for kind, name in names.items() if isinstance(value, kind))
 
 
@@ -183,11 +198,16 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     decoded = _weak_object(value, struct, version, "", invalid)
     invalid.sort(key=lambda place: -place.count("."))
     if invalid:
-        raise DecodeError(errors(f'invalid config key "{key}"' for key in invalid))
+        raise DecodeError(errors([_invalid_key(key) for key in invalid]))
     return decoded
 
 
-def errors(messages: Iterator[str] | list[str]) -> str:
+def _invalid_key(place: str) -> str:
+    enterprise = place.rsplit(".", 1)[-1].lower() == "namespace"
+    return f'invalid config key "{place}"' + ", namespaces are a consul enterprise feature" * enterprise
+
+
+def errors(messages: list[str]) -> str:
     """Several complaints in the list form that ends in two newlines."""
     lines = [f"\t* {message}\n" for message in messages]
     return f"{len(lines)} error{'s' if len(lines) > 1 else ''} occurred:\n{''.join(lines)}\n"
@@ -215,9 +235,17 @@ def _weak_member(value: object, kind: Kind, version: str, path: str, invalid: li
             return [_weak_member(each, item, version, f"{path}[{at}]", invalid) for at, each in enumerate(items)]
         case MapOf(item) if is_object(value):
             return {key: _weak_member(each, item, version, f"{path}[{key}]", invalid) for key, each in value.items()}
+        case str() if is_list(value) and len(value) == 1:
+            return _weak_member(value[0], kind, version, path, invalid)
+        case _:
+            return _weak_scalar(value, kind, path)
+
+
+def _weak_scalar(value: object, kind: Kind, path: str) -> object:
+    match kind:
         case "any":
             return value
-        case _ if kind in {"duration", "nanoseconds"} and isinstance(value, str | int):
+        case "duration" | "nanoseconds" if isinstance(value, str | int):
             length = parse_duration(value) if isinstance(value, str) else int(value)
             return format_duration(length) if kind == "duration" else length
         case "string" if isinstance(value, bool | int | float | str):
@@ -234,13 +262,29 @@ def _weak_member(value: object, kind: Kind, version: str, path: str, invalid: li
 
 def _weak_text(value: object, kind: Kind, path: str) -> object:
     """A number or boolean that was sent as a string."""
-    if isinstance(value, str) and kind in {"int", "uint64", "float64"} and re.fullmatch(r"-?\d+", value):
-        return int(value)
-    if isinstance(value, str) and kind == "bool" and value in {"true", "false", "1", "0", ""}:
-        return value in {"true", "1"}
-    raise DecodeError(
-        errors([f"'{path}' expected type '{_go_kind(kind)}', got unconvertible type '{_go_type(value).split()[0]}'"])
-    )
+    if isinstance(value, str) and kind in {"int", "uint64", "float64"}:
+        if re.fullmatch(r"-?\d+", value):
+            return int(value)
+        raise _undecodable(f"cannot parse '{path}' as int: strconv.ParseInt: parsing \"{value}\": invalid syntax")
+    if isinstance(value, str) and kind == "bool":
+        if value in {"", *TRUE, *FALSE}:
+            return value in TRUE
+        raise _undecodable(f"cannot parse '{path}' as bool: strconv.ParseBool: parsing \"{value}\": invalid syntax")
+    names: Mapping[type, str] = {
+        dict: "map[string]interface {}",
+        list: "[]interface {}",
+        bool: "bool",
+        str: "string",
+        int: "float64",
+        float: "float64",
+    }
+    if isinstance(kind, Struct | MapOf):
+        raise _undecodable(f"'{path}' expected a map, got '{names[type(value)].replace('[]interface {}', 'slice')}'")
+    raise _undecodable(f"'{path}' expected type '{_go_kind(kind)}', got unconvertible type '{names[type(value)]}'")
+
+
+def _undecodable(complaint: str) -> DecodeError:
+    return DecodeError(f"1 error(s) decoding:\n\n* {complaint}")
 
 
 # Out again.

@@ -53,8 +53,8 @@ PERMISSION: Final = Struct(
 )
 INTENTION: Final = Struct(
     (
-        Field("CreatedAt", "ignored"),
-        Field("UpdatedAt", "ignored"),
+        Field("CreatedAt"),
+        Field("UpdatedAt"),
         Field("ID"),
         Field("Description"),
         Field("SourceNS"),
@@ -65,22 +65,23 @@ INTENTION: Final = Struct(
         Field("DestinationPartition", since="1.16"),
         Field("SourcePeer", since="1.16"),
         Field("SourceSamenessGroup", since="1.16"),
-        Field("SourceType"),
-        Field("Action"),
+        Field("SourceType", go_type="structs.IntentionSourceType"),
+        Field("Action", go_type="structs.IntentionAction"),
         Field("Permissions", ListOf(PERMISSION), since="1.10"),
         Field("JWT", "ignored", since="1.16"),
-        Field("DefaultAddr", "ignored"),
-        Field("DefaultPort", "ignored"),
+        Field("DefaultAddr"),
+        Field("DefaultPort", "int"),
         Field("Meta", META),
-        Field("Precedence", "ignored"),
-        Field("Hash", "ignored"),
-        Field("CreateIndex", "ignored"),
-        Field("ModifyIndex", "ignored"),
-    )
+        Field("Precedence", "int"),
+        Field("Hash"),
+        Field("CreateIndex", "uint64"),
+        Field("ModifyIndex", "uint64"),
+    ),
+    "struct { Hash string; CreatedAt string; UpdatedAt string; *structs.Alias }",
 )
 
-_ENTRY_HEAD: Final = (Field("Kind", always=True), Field("Name", always=True))
-_ENTRY_TAIL: Final = (
+ENTRY_HEAD: Final = (Field("Kind", always=True), Field("Name", always=True))
+ENTRY_TAIL: Final = (
     Field("Meta", META),
     Field("Hash", "uint64", since="1.16"),
     Field("CreateIndex", "uint64", always=True),
@@ -102,9 +103,9 @@ SOURCE: Final = Struct(
         Field("SamenessGroup", since="1.16"),
     )
 )
-_MESH_GATEWAY: Final = Struct((Field("Mode"),))
-_TRANSPARENT_PROXY: Final = Struct((Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")))
-_EXPOSE: Final = Struct(
+MESH_GATEWAY: Final = Struct((Field("Mode"),))
+TRANSPARENT_PROXY: Final = Struct((Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")))
+EXPOSE: Final = Struct(
     (
         Field("Checks", "bool"),
         Field(
@@ -154,11 +155,11 @@ _UPSTREAM: Final = Struct(
                 )
             ),
         ),
-        Field("MeshGateway", _MESH_GATEWAY, always=True),
+        Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("BalanceOutboundConnections", since="1.16"),
     )
 )
-_ENVOY_EXTENSIONS: Final = ListOf(
+ENVOY_EXTENSIONS: Final = ListOf(
     Struct(
         (
             Field("Name", always=True),
@@ -208,22 +209,22 @@ _LOCATION: Final = Struct(
 
 SERVICE_INTENTIONS: Final = Struct(
     (
-        *_ENTRY_HEAD,
+        *ENTRY_HEAD,
         Field("Sources", ListOf(SOURCE), always=True),
         Field("JWT", JWT, since="1.16"),
-        *_ENTRY_TAIL,
+        *ENTRY_TAIL,
     )
 )
 SERVICE_DEFAULTS: Final = Struct(
     (
-        *_ENTRY_HEAD,
+        *ENTRY_HEAD,
         Field("Protocol", always=True),
         Field("BalanceInboundConnections", since="1.16"),
         Field("Mode", since="1.10"),
-        Field("TransparentProxy", _TRANSPARENT_PROXY, always=True, since="1.10"),
+        Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
         Field("MutualTLSMode", since="1.16"),
-        Field("MeshGateway", _MESH_GATEWAY, always=True),
-        Field("Expose", _EXPOSE, always=True),
+        Field("MeshGateway", MESH_GATEWAY, always=True),
+        Field("Expose", EXPOSE, always=True),
         Field("ExternalSNI"),
         Field(
             "UpstreamConfig",
@@ -235,19 +236,19 @@ SERVICE_DEFAULTS: Final = Struct(
         Field("LocalConnectTimeoutMs", "int", since="1.16"),
         Field("LocalRequestTimeoutMs", "int", since="1.16"),
         Field("RateLimits", "any", since="1.22"),
-        Field("EnvoyExtensions", _ENVOY_EXTENSIONS, since="1.16"),
-        *_ENTRY_TAIL,
+        Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
+        *ENTRY_TAIL,
     )
 )
 PROXY_DEFAULTS: Final = Struct(
     (
-        *_ENTRY_HEAD,
+        *ENTRY_HEAD,
         Field("Config", "any", always=True),
         Field("Mode", since="1.10"),
-        Field("TransparentProxy", _TRANSPARENT_PROXY, always=True, since="1.10"),
+        Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
         Field("MutualTLSMode", since="1.16"),
-        Field("MeshGateway", _MESH_GATEWAY, always=True),
-        Field("Expose", _EXPOSE, always=True),
+        Field("MeshGateway", MESH_GATEWAY, always=True),
+        Field("Expose", EXPOSE, always=True),
         Field(
             "AccessLogs",
             Struct(
@@ -263,15 +264,15 @@ PROXY_DEFAULTS: Final = Struct(
             always=True,
             since="1.16",
         ),
-        Field("EnvoyExtensions", _ENVOY_EXTENSIONS, since="1.16"),
+        Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         Field("FailoverPolicy", Struct((Field("Mode"), Field("Regions", ListOf("string")))), since="1.16"),
         Field("PrioritizeByLocality", Struct((Field("Mode"),)), since="1.16"),
-        *_ENTRY_TAIL,
+        *ENTRY_TAIL,
     )
 )
 JWT_PROVIDER: Final = Struct(
     (
-        *_ENTRY_HEAD,
+        *ENTRY_HEAD,
         Field("JSONWebKeySet", _KEY_SET),
         Field("Issuer"),
         Field("Audiences", ListOf("string")),
@@ -279,6 +280,6 @@ JWT_PROVIDER: Final = Struct(
         Field("Forwarding", Struct((Field("HeaderName"), Field("PadForwardPayloadHeader", "bool")))),
         Field("ClockSkewSeconds", "int"),
         Field("CacheConfig", Struct((Field("Size", "int"),))),
-        *_ENTRY_TAIL,
+        *ENTRY_TAIL,
     )
 )

@@ -1,8 +1,8 @@
 """What the agent holds: configuration entries, one raft-like index, and one way to wait for a change.
 
-Every write takes the next index and touches keys: the table, the part of it, the thing. ``config/service-intentions/db``
-touches ``config``, ``config/service-intentions`` and itself, so that a blocked query can wait for as much or as little as
-Consul's does in its place.
+Every write takes the next index and touches keys: the table, the part of it, the thing.
+``config/service-intentions/db`` touches ``config``, ``config/service-intentions`` and itself, so that a blocked query
+can wait for as much or as little as Consul's does in its place.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Store:
     def write(self, *keys: str) -> int:
         """Take the next index, note it at the keys and all above them, and wake who waits for any of these."""
         self.index += 1
-        for key in {above for key in keys for above in _upwards(key)}:
+        for key in {above for each in keys for above in _upwards(each)}:
             self._touched[key] = self.index
             for waiter in self._waiting.pop(key, ()):
                 if not waiter.done():

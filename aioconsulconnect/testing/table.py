@@ -4,7 +4,7 @@ import uuid
 from typing import Final
 
 from aioconsulconnect.testing.clock import now
-from aioconsulconnect.testing.gojson import Object, child, text
+from aioconsulconnect.testing.gojson import Object, child, number, text
 from aioconsulconnect.testing.http import refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
@@ -86,8 +86,8 @@ class TableBook:
             "DestinationName": text(intention, "DestinationName"),
             "SourceType": text(intention, "SourceType"),
             "Action": text(intention, "Action"),
-            "DefaultAddr": "",
-            "DefaultPort": 0,
+            "DefaultAddr": text(intention, "DefaultAddr"),
+            "DefaultPort": number(intention, "DefaultPort"),
             "Meta": dict(sorted(child(intention, "Meta").items())),
         }
         source = text(row, "SourceNS"), text(row, "SourceName")

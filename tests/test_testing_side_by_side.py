@@ -1,0 +1,347 @@
+"""Random sequences of requests, sent to the box and to a real 1.8, are answered alike up to ids, times and indexes."""
+
+import asyncio
+import http.client
+import json
+import re
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlsplit
+
+import pytest
+from agents import Binary, RealAgent, binaries, known
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from aioconsulconnect.testing import Agent
+
+T = TypeVar("T")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+Z")
+HEADERS = ("Content-Type", "Allow", "X-Consul-Knownleader", "X-Consul-Lastcontact", "X-Cache", "Vary", "Location")
+OLD = tuple(binary for binary in binaries() if binary.version == (1, 8))
+
+
+class Command(NamedTuple):
+    """A request; ``{n}`` in its path stands for the n-th intention created, where there is one."""
+
+    method: str
+    path: str
+    body: str | None = None
+
+
+class Answer(NamedTuple):
+    """What is compared."""
+
+    status: int
+    headers: dict[str, str | None]
+    body: Any
+
+
+class Background:
+    """An event loop in a thread, for the box: hypothesis and its requests are synchronous."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+class Side:
+    """One of the two agents, and the names that its ids are compared under."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = http.client.HTTPConnection(str(urlsplit(url).netloc), timeout=10)
+        self.ids: list[str] = []
+        self.indexes: dict[str, str] = {}
+
+    def send(self, command: Command) -> Answer:
+        path = re.sub(r"\{(\d+)\}", lambda n: self.ids[int(n[1]) % len(self.ids)] if self.ids else "none", command.path)
+        try:
+            self.connection.request(command.method, path, body=command.body and command.body.encode())
+            response = self.connection.getresponse()
+            text = response.read().decode()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self.connection.close()
+            return Answer(0, {}, "closed without an answer")
+        if command.method == "POST" and response.status == 200:
+            self.ids += UUID.findall(text)
+        headers: dict[str, str | None] = {name: response.headers[name] for name in HEADERS}
+        headers["X-Consul-Index"] = self._moved(path, response)
+        return Answer(
+            response.status, headers, self._normal(text, response.headers["Content-Type"] == "application/json")
+        )
+
+    def _moved(self, path: str, response: http.client.HTTPResponse) -> str | None:
+        """Whether an index is another than the last time this path was asked; that of an error says nothing."""
+        index = response.headers["X-Consul-Index"]
+        if index is None or response.status >= 500:
+            return index
+        before = self.indexes.get(path)
+        self.indexes[path] = index
+        return "first" if before is None else "moved" if before != index else "same"
+
+    def _normal(self, text: str, is_json: bool) -> Any:
+        text = UUID.sub(lambda found: f"<{self.ids.index(found[0])}>" if found[0] in self.ids else found[0], text)
+        text = TIME.sub("<time>", text)
+        if not is_json:
+            return sorted(text.splitlines())  # some complaints come in the order of Go's maps, which is random
+        return self._indexless(json.loads(text)) if text.strip() else text
+
+    def _indexless(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._indexless(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        plain = {key: self._indexless(item) for key, item in value.items() if not key.endswith(("Index", "Hash"))}
+        if "ModifyIndex" in value:
+            plain["modified since it was made"] = value["ModifyIndex"] != value["CreateIndex"]
+        return [*plain.items()]  # with their order
+
+
+NAMES = st.sampled_from(["web", "Web", "db", "DB", "api", "*", "we*", "", "a/b", "ü <&>"])
+NAMESPACES = st.sampled_from(["default", "DEFAULT", "other", "*", ""])
+ACTIONS = st.sampled_from(["allow", "allow", "deny", "ALLOW", ""])
+META = st.dictionaries(st.sampled_from(["b", "a", "team"]), st.sampled_from(["", "1", "x" * 513]), max_size=3)
+FILTERS = st.sampled_from(
+    [
+        "SourceName == web",
+        'SourceName != "web" and Action == allow',
+        "not (DestinationName == db or DestinationName == api)",
+        "Meta.a == 1",
+        "Meta is empty",
+        "Meta is not empty",
+        "a in Meta",
+        "a not in Meta",
+        "Meta contains team",
+        "SourceName matches `^w`",
+        'DestinationName not matches "b$"',
+        "Precedence == 9",
+        "Precedence != 9",
+        "Description is empty",
+        'Description == ""',
+        "Hash == x",
+        "Nope is empty",
+        "CreatedAt == x",
+    ]
+)
+
+
+@st.composite
+def intentions(draw: st.DrawFn) -> str:
+    fields: dict[str, Any] = {"SourceName": draw(NAMES), "DestinationName": draw(NAMES), "Action": draw(ACTIONS)}
+    optional = st.fixed_dictionaries(
+        {},
+        optional={
+            "SourceNS": NAMESPACES,
+            "DestinationNS": NAMESPACES,
+            "SourceType": st.sampled_from(["consul", "vm"]),
+            "Description": st.sampled_from(["", "why", "x" * 513, "ü<>&\u2028"]),
+            "Meta": META,
+            "Precedence": st.just(1),
+            "ID": st.sampled_from(["", "11111111-2222-3333-4444-555555555555"]),
+            "Bogus": st.just(1),
+            "sourcename": st.just("api"),
+            "DefaultAddr": st.just("x"),
+            "CreatedAt": st.just("2020-01-01T00:00:00Z"),
+        },
+    )
+    # Most intentions are good ones, or no sequence would get anywhere.
+    return json.dumps(fields | (draw(optional) if draw(st.integers(0, 2)) == 0 else {}))
+
+
+BODIES = st.one_of(
+    intentions(),
+    intentions(),
+    intentions(),
+    st.sampled_from(
+        [
+            *(
+                "",
+                "{",
+                "[",
+                "null",
+                "7",
+                '"x"',
+                "{}",
+                "nul",
+                '{"a" 1}',
+                '{"a":1,}',
+                '{"SourceName": 7}',
+                "[]",
+                "{} rest",
+            ),
+            *('{"SourceName": null, "Action": "allow"}', '{"Meta": {"a": 1}}', '{"Action": ["allow"]}', '{"a":"\t"}'),
+            *(
+                "\ufeff{}",
+                "{'a': 1}",
+                "[1 2]",
+                '{"a": tru}',
+                '{"Precedence": "x"}',
+                '{"Meta": []}',
+                '{"SourceName": 1.5}',
+            ),
+        ]
+    ),
+)
+ENTRIES = st.one_of(
+    st.builds(
+        lambda name, protocol, more: json.dumps(
+            {"Kind": "service-defaults", "Name": name, "Protocol": protocol} | more
+        ),
+        st.sampled_from(["web", "WEB", "db", ""]),
+        st.sampled_from(["http", "HTTP", "tcp", "grpc", ""]),
+        st.sampled_from([{}, {"MeshGateway": {"Mode": "local"}}, {"ExternalSNI": "x"}, {"expose": {"checks": True}}]),
+    ),
+    st.sampled_from(
+        [
+            '{"Kind": "proxy-defaults", "Name": "global", "Config": {"b": 1, "a": [1, {"d": 1, "c": 2}]}}',
+            '{"Kind": "proxy-defaults", "Name": "other"}',
+            '{"Kind": "proxy-defaults", "Name": "global"}',
+            '{"kind": "service-defaults", "name": 5}',
+            '{"Kind": "service-defaults", "Name": "x", "Bogus": 1}',
+            '{"Kind": "service-intentions", "Name": "x"}',
+            '{"Kind": "nope"}',
+            '{"Name": "x"}',
+            "null",
+            "",
+            "{",
+        ]
+    ),
+)
+CAS = st.sampled_from(["", "", "?cas=0", "?cas=1", "?cas=", "?cas=abc"])
+COMMANDS: st.SearchStrategy[Command] = st.one_of(
+    st.builds(lambda body: Command("POST", "/v1/connect/intentions", body), BODIES),
+    st.builds(lambda body: Command("POST", "/v1/connect/intentions", body), intentions()),
+    st.builds(lambda n, body: Command("PUT", f"/v1/connect/intentions/{{{n}}}", body), st.integers(0, 5), BODIES),
+    st.builds(lambda n: Command("DELETE", f"/v1/connect/intentions/{{{n}}}"), st.integers(0, 5)),
+    st.builds(lambda n: Command("GET", f"/v1/connect/intentions/{{{n}}}"), st.integers(0, 5)),
+    st.sampled_from(
+        [
+            Command(method, f"/v1/connect/intentions{rest}")
+            for method in ("GET", "PUT", "DELETE")
+            for rest in ("/", "/x", "/11111111-2222-3333-4444-55555555555g", "/exact?source=a&destination=b", "/match/")
+        ]
+    ),
+    st.sampled_from([Command("GET", "/v1/connect/intentions"), Command("GET", "/v1/connect/intentions?pretty")]),
+    st.builds(lambda f: Command("GET", f"/v1/connect/intentions?filter={quote(f)}"), FILTERS),
+    st.builds(
+        lambda by, names: Command(
+            "GET", f"/v1/connect/intentions/match?by={by}" + "".join(f"&name={quote(name)}" for name in names)
+        ),
+        st.sampled_from(["source", "destination", "", "x"]),
+        st.lists(st.one_of(NAMES, st.sampled_from(["other/web", "DEFAULT/db", "a/b/c", "*/*", "/web"])), max_size=3),
+    ),
+    st.builds(
+        lambda a, b, more: Command(
+            "GET", f"/v1/connect/intentions/check?source={quote(a)}&destination={quote(b)}{more}"
+        ),
+        NAMES,
+        NAMES,
+        st.sampled_from(["", "&source-type=consul", "&source-type=", "&source=x", "&index=5", "&ns=x"]),
+    ),
+    st.builds(lambda body, cas: Command("PUT", f"/v1/config{cas}", body), ENTRIES, CAS),
+    st.builds(
+        lambda method, rest: Command(method, f"/v1/config/{rest}"),
+        st.sampled_from(["GET", "GET", "DELETE"]),
+        st.sampled_from(
+            ["service-defaults", "service-defaults/web", "service-defaults/DB", "proxy-defaults/global", "nope"]
+        ),
+    ),
+    st.builds(
+        lambda method, path: Command(method, path, None),
+        st.sampled_from(["GET", "HEAD", "OPTIONS", "PATCH", "PUT"]),
+        st.sampled_from(
+            [
+                *("/v1/connect/nothing", "/v1/connect/intentions/match", "/v1/connect//intentions", "/nothing"),
+                *(
+                    "/v1/connect/intentions?index=x",
+                    "/v1/connect/intentions?wait=10",
+                    "/v1/connect/intentions?index=-1",
+                ),
+                *(
+                    "/v1/connect/intentions?stale&consistent",
+                    "/v1/connect/intentions?dc=mars",
+                    "/v1/connect/./intentions",
+                ),
+                *("/v1/connect/intentions?cached&consistent", "/v1/connect/intentions?max_stale=x", "/v1/config"),
+                *("/v1/connect/ca/roots?pem=maybe", "/v1/connect/ca/roots?dc=mars", "/v1/connect/intentions%0a"),
+                *("/v1/connect/intentions?max_stale=1s", "/v1/connect/intentions?wait=1h&index=0", "/v1/acl/tokens"),
+            ]
+        ),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def background() -> Iterator[Background]:
+    running = Background()
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAgent]:
+    """A real 1.8 of our own: what is listed must be ours."""
+    binary: Binary = known(OLD[0] if OLD else None)
+    agent = RealAgent(binary, tmp_path_factory.mktemp("real"))
+    agent.start()
+    try:
+        agent.wait_ready()
+        yield agent
+    finally:
+        agent.stop()
+
+
+def run_both(background: Background, real: RealAgent, commands: list[Command]) -> None:
+    box = Agent("1.8")
+    background.run(box.start())
+    sides = Side(box.url), Side(real.url)
+    try:
+        for at, command in enumerate(commands):
+            ours, theirs = (side.send(command) for side in sides)
+            assert ours == theirs, f"request {at} of {commands[: at + 1]}"
+    finally:
+        for side in sides:
+            side.connection.close()
+        background.run(box.stop())
+        empty(real)
+
+
+def empty(real: RealAgent) -> None:
+    """Take away what the sequence left in the real agent."""
+    for intention in real.call("GET", "/v1/connect/intentions"):
+        real.call("DELETE", f"/v1/connect/intentions/{intention['ID']}")
+    for kind in ("service-defaults", "proxy-defaults"):
+        for entry in real.call("GET", f"/v1/config/{kind}"):
+            real.call("DELETE", f"/v1/config/{kind}/{entry['Name']}")
+
+
+COMMON = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink],
+)
+
+
+@settings(COMMON, max_examples=25)
+@given(commands=st.lists(COMMANDS, max_size=25))
+def test_some_sequences_are_answered_alike(background: Background, real: RealAgent, commands: list[Command]) -> None:
+    run_both(background, real, commands)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(COMMON, max_examples=500)
+@given(commands=st.lists(COMMANDS, max_size=40))
+def test_many_sequences_are_answered_alike(background: Background, real: RealAgent, commands: list[Command]) -> None:
+    run_both(background, real, commands)
