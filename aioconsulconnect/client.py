@@ -8,7 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from aioconsulconnect.clock import Clock
+from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.ca import CA
+from aioconsulconnect.endpoints.capabilities import Prober
+from aioconsulconnect.endpoints.catalog import Catalog
+from aioconsulconnect.endpoints.config import Config
+from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
+from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.polls import Polls, PollSettings
@@ -84,6 +90,12 @@ class Consul:
         self._options = options
         self.intentions = Intentions(transport, polls, options)
         self.ca = CA(transport, polls, options)
+        self.agent = Agent(transport, polls, options)
+        self.catalog = Catalog(transport, polls, options)
+        self.health = Health(transport, polls, options)
+        self.config = Config(transport, polls, options)
+        self.discovery_chain = DiscoveryChains(transport, polls, options)
+        self.capabilities = Prober(transport, polls, options)
 
     def with_options(self, options: Options) -> Consul:
         """A view of this client with other default options; it shares connections and polls, and is closed with it."""

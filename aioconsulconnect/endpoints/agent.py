@@ -47,7 +47,8 @@ class Agent(Group):
 
         Needs a server when the agent has none yet.
         """
-        request = Request(method="GET", path=path_of("agent", "connect", "ca", "roots"), decode=_roots)
+        path = path_of("agent", "connect", "ca", "roots")
+        request = Request(method="GET", path=path, decode=_roots, takes=frozenset({"datacenter"}))
         return self._query(request, Blocking(items=roots_by_id, source="agent"), options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:

@@ -16,11 +16,11 @@ _ROOTS = path_of("connect", "ca", "roots")
 
 
 class Prober(Group):
-    """Finds out, and remembers for each agent."""
+    """Finds out, and remembers for each agent: `await consul.capabilities()`."""
 
     _found: dict[str, Capabilities] | None = None
 
-    async def capabilities(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
+    async def __call__(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
         """
         What the agent in use is able to (`GET /v1/agent/self`), remembered until `refresh`.
 

@@ -13,10 +13,10 @@ from aioconsulconnect.wire.chain import ChainOverrides, DiscoveryChain, read_cha
 from aioconsulconnect.wire.open import plain
 
 
-class Chains(Group):
-    """Compiled discovery chains; the client shows it as `discovery_chain(…)`."""
+class DiscoveryChains(Group):
+    """Compiled discovery chains: called with the name of a service, `consul.discovery_chain("web")`."""
 
-    def read(
+    def __call__(
         self,
         service: str,
         *,

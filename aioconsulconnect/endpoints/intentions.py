@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.endpoints.intentions_plan import IntentionPlans
 from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied, UnreadableResponse
 from aioconsulconnect.options import Option, Options
 from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Blocking, Parameters, Request, Response, path_of
@@ -45,7 +45,7 @@ _CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partiti
 Matches = Mapping[str, tuple[Intention, ...]]
 
 
-class Intentions(Group):
+class Intentions(IntentionPlans):
     """
     Intentions, by the names of source and destination (Consul 1.9) or by id (every version; deprecated by Consul).
 

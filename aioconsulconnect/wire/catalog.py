@@ -238,7 +238,12 @@ class GatewayService(Part, frozen=True, kw_only=True):
 
 read_instances = reader(tuple[Instance, ...])
 read_catalog = reader(tuple[CatalogInstance, ...])
-read_gateway_services = reader(tuple[GatewayService, ...])
+_read_gateway_services = reader(OrEmpty[tuple[GatewayService, ...]])
+
+
+def read_gateway_services(body: bytes) -> tuple[GatewayService, ...]:
+    """The services in a body; Consul says null for none."""
+    return _read_gateway_services(body) or ()
 
 
 def instances_by_key(instances: tuple[Instance, ...]) -> Mapping[Hashable, Instance]:
