@@ -150,13 +150,13 @@ class Machine(Generic[T, Item]):
             self._crowded, self._interval = False, None
             self._settle(now)
 
-    def distrust(self, now: float) -> None:
-        """The token is another one: what was asked with the old one does not count."""
+    def distrust(self, now: float) -> bool:
+        """The token is another one: what is under way does not count. Whether something is."""
         self._denials = 0
+        self._distrusted = self._flying is not None
         if self._flying is None:
             self._read_again(now)
-        else:
-            self._distrusted = True
+        return self._distrusted
 
     @property
     def checked_by(self) -> float | None:

@@ -96,7 +96,7 @@ class Waits:
         self._random = random
         self._limit = longest
         self._limited = float("-inf")
-        self._cut = float("inf")
+        self._cut = 0.0
 
     @property
     def limit(self) -> float:

@@ -115,10 +115,11 @@ class Poll(Generic[T, Item]):
         return self._queued
 
     def renew(self) -> None:
-        """The token has changed: read at once, and believe nothing that was asked with the old one."""
-        self.machine.distrust(self._polls.clock.now())
-        self._poked.ring()
-        self.refresh()
+        """The client's token has changed: read at once, and believe nothing that was asked with the old one."""
+        if self.request.options.token is None:
+            if self.machine.distrust(self._polls.clock.now()):
+                self.refresh()
+            self._poked.ring()
 
     # The loop
 
