@@ -125,6 +125,15 @@ EXPOSE: Final = Struct(
         ),
     )
 )
+PASSIVE_HEALTH_CHECK: Final = Struct(
+    (
+        Field("Interval", "nanoseconds"),
+        Field("MaxFailures", "int"),
+        Field("EnforcingConsecutive5xx", "int", since="1.16"),
+        Field("MaxEjectionPercent", "int", since="1.16"),
+        Field("BaseEjectionTime", "nanoseconds", since="1.16"),
+    )
+)
 _UPSTREAM: Final = Struct(
     (
         Field("Name"),
@@ -143,18 +152,7 @@ _UPSTREAM: Final = Struct(
                 )
             ),
         ),
-        Field(
-            "PassiveHealthCheck",
-            Struct(
-                (
-                    Field("Interval", "nanoseconds"),
-                    Field("MaxFailures", "int"),
-                    Field("EnforcingConsecutive5xx", "int", since="1.16"),
-                    Field("MaxEjectionPercent", "int", since="1.16"),
-                    Field("BaseEjectionTime", "nanoseconds", since="1.16"),
-                )
-            ),
-        ),
+        Field("PassiveHealthCheck", PASSIVE_HEALTH_CHECK),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("BalanceOutboundConnections", since="1.16"),
     )
