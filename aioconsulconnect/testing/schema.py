@@ -1,9 +1,9 @@
 """The shape of what goes in and out: what a struct holds, how strictly it is read, what an empty member looks like.
 
 JSON is read in two ways. Most bodies go through Go's own decoder, which wants the right type and refuses an
-unknown member (``decode``). Configuration entries go through a weak one, which takes snake case and turns a number into
-a string (``decode_weakly``). Both give plain objects with Go's names; ``shape`` then writes them in Go's order and fills
-in what is never absent.
+unknown member (``decode``). Configuration entries go through a weak one, which takes snake case and turns a number
+into a string (``decode_weakly``). Both give plain objects with Go's names; ``shape`` then writes them in Go's order and
+fills in what is never absent.
 """
 
 import re
@@ -70,6 +70,8 @@ class Struct:
 
     fields: tuple[Field, ...]
     go_name: str = "struct"
+    snake: bool = False
+    """Whether the strict decoder takes snake case here too, as it does for services and checks."""
 
     def of(self, version: str) -> Iterator[Field]:
         """The members that a version knows."""
@@ -131,10 +133,13 @@ def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
 
 
 def _decode_object(value: Object, struct: Struct, version: str, owner: str, path: str) -> Object:
-    known = {field.name.lower(): field for field in struct.of(version)}
+    fields = tuple(struct.of(version))
+    known = {field.name.lower(): field for field in fields}
     decoded: Object = {}
     for key, member in value.items():
         field = known.get(key.lower())
+        if field is None and struct.snake:
+            field = next((each for each in fields if each.answers_to(key)), None)
         if field is None:
             raise DecodeError(f'json: unknown field "{key}"')
         if member is not None and field.of != "ignored":
@@ -165,9 +170,20 @@ def _decode_member(value: object, kind: Kind, version: str, owner: str, path: st
             isinstance(value, int) and not isinstance(value, bool) and (kind == "int" or value >= 0)
         ):
             return value
+        case "duration" | "nanoseconds" if isinstance(value, str | int) and not isinstance(value, bool):
+            return _length(value, kind)
         case _:
             found = f"number {value}" if isinstance(value, float) and kind in {"int", "uint64"} else _go_type(value)
             raise _WrongTypeError(found, kind, path)
+
+
+def _length(value: str | int, kind: Literal["duration", "nanoseconds"]) -> object:
+    """A duration, written as it is kept."""
+    try:
+        length = parse_duration(value) if isinstance(value, str) else int(value)
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+    return (format_duration(length) if length else "") if kind == "duration" else length
 
 
 def _go_type(value: object) -> str:
@@ -247,7 +263,7 @@ def _weak_scalar(value: object, kind: Kind, path: str) -> object:
             return value
         case "duration" | "nanoseconds" if isinstance(value, str | int):
             length = parse_duration(value) if isinstance(value, str) else int(value)
-            return format_duration(length) if kind == "duration" else length
+            return (format_duration(length) if length else "") if kind == "duration" else length
         case "string" if isinstance(value, bool | int | float | str):
             return {True: "1", False: "0"}[value] if isinstance(value, bool) else str(value)
         case "bool" if isinstance(value, bool | int):
