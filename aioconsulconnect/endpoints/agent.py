@@ -208,7 +208,7 @@ class Agent(Group):
         """
         Say that a TTL check is well (`PUT /v1/agent/check/pass/:id`), for as long as its TTL.
 
-        NotFound for an unknown id (from Consul 1.12; a ServerError before). `note` is for people.
+        NotFound for an unknown id (BadRequest on 1.8). `note` is for people.
         """
         await self._check("pass", check_id, note, options)
 

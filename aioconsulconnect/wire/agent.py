@@ -69,7 +69,7 @@ class AgentService(Part, frozen=True, kw_only=True):
     address: str = ""
     socket_path: str = ""
     tagged_addresses: OrEmpty[Mapping[str, TaggedAddress]] = {}
-    weights: Weights = Weights()
+    weights: Weights | None = None
     enable_tag_override: bool = False
     proxy: Proxy | None = None
     connect: OrEmpty[Connect] = Connect()

@@ -132,8 +132,8 @@ class CAConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Configuration(Nullable, frozen=True, kw_only=True):
     provider: str = ""
-    config: OrEmpty[dict[str, object]] = msgspec.field(default_factory=dict)
-    state: OrEmpty[dict[str, str]] = msgspec.field(default_factory=dict)
+    config: OrEmpty[dict[str, object]] = {}
+    state: OrEmpty[dict[str, str]] = {}
     force_without_cross_signing: bool = False
     create_index: int = 0
     modify_index: int = 0

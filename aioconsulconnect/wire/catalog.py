@@ -56,7 +56,7 @@ class ServiceInstance(Part, frozen=True, kw_only=True):
     meta: OrEmpty[Mapping[str, str]] = {}
     port: int = 0
     socket_path: str = ""
-    weights: OrEmpty[Weights] = Weights()
+    weights: Weights | None = None
     enable_tag_override: bool = False
     proxy: OrEmpty[Proxy] = Proxy()
     connect: OrEmpty[Connect] = Connect()
@@ -157,7 +157,7 @@ class CatalogInstance(Part, frozen=True, kw_only=True):
     service_tags: OrEmpty[tuple[str, ...]] = ()
     service_address: str = ""
     service_tagged_addresses: OrEmpty[Mapping[str, TaggedAddress]] = {}
-    service_weights: OrEmpty[Weights] = Weights()
+    service_weights: Weights | None = None
     service_meta: OrEmpty[Mapping[str, str]] = {}
     service_port: int = 0
     service_socket_path: str = ""

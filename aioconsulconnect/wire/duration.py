@@ -59,7 +59,7 @@ def go_text(seconds: float) -> str:
 
 
 def from_wire(kind: type[object], value: object) -> object:
-    """Decode what msgspec does not know by itself: durations. (It asks for `object` too, and checks what it gets.)"""
+    """Decode what msgspec does not know by itself: durations. It asks for `object` too, and checks what it gets."""
     return seconds_of(value) if kind is Seconds else value
 
 

@@ -103,7 +103,7 @@ class Intention(Wire, frozen=True, kw_only=True):
     action: Action | None = None
     permissions: tuple[Permission, ...] = ()
     jwt: JWTRequirement | None = None
-    meta: Mapping[str, str] = msgspec.field(default_factory=dict)
+    meta: Mapping[str, str] = {}
     precedence: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -137,7 +137,7 @@ class IntentionBody(Wire, frozen=True, kw_only=True):
     action: Action | None = None
     permissions: tuple[Permission, ...] = ()
     description: str = ""
-    meta: Mapping[str, str] = msgspec.field(default_factory=dict)
+    meta: Mapping[str, str] = {}
 
 
 class CreatedId(Wire, frozen=True, kw_only=True):

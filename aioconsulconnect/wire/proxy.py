@@ -117,10 +117,10 @@ class TaggedAddress(Part, frozen=True, kw_only=True):
 
 
 class Weights(Part, frozen=True, kw_only=True):
-    """The share of DNS answers and requests while passing, and while warning."""
+    """The share of DNS answers and requests while passing, and while warning; Consul's default is 1 and 1."""
 
-    passing: int = 1
-    warning: int = 1
+    passing: int
+    warning: int
 
 
 class Locality(Part, frozen=True, kw_only=True):
