@@ -195,11 +195,14 @@ class Transport:
             error.about(request.method, request.path, str(address))
             raise
         except (aiohttp.ClientError, OSError, _Lost) as error:
-            raise self._translated(error, request, address, timeout.total or 0.0) from error
+            broken = error
         except RuntimeError as error:
             if not session.closed:
                 raise
             raise Closed("the session was closed").about(request.method, request.path, str(address)) from error
+        # aiohttp's errors about an answer carry the request's headers, the token among them: only its parser's goes on.
+        cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
+        raise self._translated(broken, request, address, timeout.total or 0.0) from cause
 
     async def _headers(self, request: Request[T]) -> dict[str, str] | None:
         """What this request adds to the headers of the session; None for nothing, which is cheaper."""
