@@ -11,7 +11,7 @@ from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.http import Ask, Meta, Refused
 from aioconsulconnect.testing.quirks import Quirks
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.store import Store, poll_key
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class Box:
         ``local`` waits are the agent's own and end on time; the server adds up to a sixteenth.
         """
         deadline = asyncio.get_running_loop().time() + ask.wait + (0 if local else random.uniform(0, ask.wait / 16))
+        own = () if local else (poll_key(ask.path),)
         minimum, before = ask.index, None
         with self._polling(ask):
             while True:
@@ -74,7 +75,7 @@ class Box:
                 if not ask.index or found.index > minimum:
                     return found
                 before, ask.waited = found, True
-                if not await self.store.wait(found.keys, deadline):
+                if not await self.store.wait((*found.keys, *own), deadline):
                     return found
 
     @staticmethod

@@ -8,8 +8,11 @@ can wait for as much or as little as Consul's does in its place.
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 from aioconsulconnect.testing.gojson import Object, text
+
+State: TypeAlias = tuple[dict[str, int], dict[tuple[str, str], Object]]
 
 
 class Closed(Exception):
@@ -23,7 +26,7 @@ class Store:
         self.index = index
         self._touched = dict(tables)
         self._entries: dict[tuple[str, str], Object] = {}
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
         self._closed = False
 
     def write(self, *keys: str) -> int:
@@ -31,10 +34,12 @@ class Store:
         self.index += 1
         for key in {above for each in keys for above in _upwards(each)}:
             self._touched[key] = self.index
-            for waiter in self._waiting.pop(key, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake(key, changed=True)
         return self.index
+
+    def _wake(self, key: str, *, changed: bool) -> None:
+        for waiter in self._waiting.pop(key, ()):
+            _settle(waiter, changed)
 
     def touched(self, *keys: str) -> int:
         """The index of the last write to any of the keys; 1 where there was none, as Consul never says 0."""
@@ -46,16 +51,12 @@ class Store:
             raise Closed
         keys = tuple(keys)
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(deadline, waiter.cancel)
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_at(deadline, _settle, waiter, False)  # noqa: FBT003 - call_at knows no keywords
         for key in keys:
             self._waiting.setdefault(key, set()).add(waiter)
         try:
-            await waiter
-        except asyncio.CancelledError:
-            if loop.time() < deadline:
-                raise
-            return False
+            return await waiter
         finally:
             timer.cancel()
             for key in keys:
@@ -63,7 +64,15 @@ class Store:
                     waiters.discard(waiter)
                     if not waiters:
                         del self._waiting[key]
-        return True
+
+    def end_polls(self, path: str = "") -> None:
+        """Let the blocking queries of the server end as if their time were over; those of the agent's cache wait on."""
+        for key in [key for key in self._waiting if key.startswith(poll_key(path))]:
+            self._wake(key, changed=False)
+
+    def open(self) -> None:
+        """Be there again after ``close``."""
+        self._closed = False
 
     def close(self) -> None:
         """End all waiting."""
@@ -72,6 +81,16 @@ class Store:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(Closed())
+
+    def state(self) -> State:
+        """What a snapshot keeps."""
+        return dict(self._touched), dict(self._entries)
+
+    def load(self, state: State) -> None:
+        """Be as a snapshot was. The index of the next write lies above all there have been, as in raft."""
+        touched, entries = state
+        self._touched, self._entries = dict(touched), dict(entries)
+        self.index += 1
 
     # Configuration entries.
 
@@ -107,6 +126,16 @@ class Store:
 def entry_key(kind: str, name: str) -> str:
     """The key that a write of a configuration entry touches."""
     return f"config/{kind}/{name.lower()}"
+
+
+def poll_key(path: str) -> str:
+    """The key that a blocking query of the server waits for besides its data."""
+    return f"poll {path}"
+
+
+def _settle(waiter: asyncio.Future[bool], changed: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(changed)
 
 
 def _upwards(key: str) -> Iterator[str]:
