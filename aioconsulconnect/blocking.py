@@ -60,10 +60,11 @@ Kind = Literal["read", "poll", "list", "confirm"]
 _TURNS = 50  # kept for explain()
 _FROZEN = 1.5  # times the deadline: then it was not the server that was slow
 _EARLY = 0.9  # of the wait
+_CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outlive the truth
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send next, not before `at`; `place` and `wait` only for a poll."""
+    """What to send next, not before `at`; `place` and `wait` only for a poll; `plain`: past caches, to the leader."""
 
     kind: Kind
     at: float
@@ -71,6 +72,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     extra: Parameters = ()
     place: Place = None
     wait: float = 0.0
+    plain: bool = False
 
 
 class Machine(Generic[T, Item]):
@@ -104,6 +106,7 @@ class Machine(Generic[T, Item]):
         self._place: Place = None
         self._not_before = now
         self._check_at = now + settings.check
+        self._plain_until = float("-inf")
         self._backend: str | None = None  # of the last place: places of two backends do not compare
         self._flying: Ask | None = None
         self._distrusted = False
@@ -124,12 +127,13 @@ class Machine(Generic[T, Item]):
     def ask(self, now: float) -> Ask:
         """The next request, and the earliest time for it."""
         at = self._not_before if self._is_free(self._next) else max(self._not_before, self._pace.at(now))
+        plain = self._next == "confirm" or now < self._plain_until
         if self._next != "poll":
-            return Ask(kind=self._next, at=at, deadline=self._settings.read_timeout)
+            return Ask(kind=self._next, at=at, deadline=self._settings.read_timeout, plain=plain)
         wait = self._waits.pick(now)
         extra = ((self._blocking.by, str(self._place)), ("wait", f"{max(1, round(wait * 1000))}ms"))
         deadline = wait * 17 / 16 + self._settings.margin
-        return Ask(kind="poll", at=at, deadline=deadline, extra=extra, place=self._place, wait=wait)
+        return Ask(kind="poll", at=at, deadline=deadline, extra=extra, place=self._place, wait=wait, plain=plain)
 
     def delay(self, seconds: float) -> None:
         """Put the next request off: many start at once."""
@@ -191,6 +195,8 @@ class Machine(Generic[T, Item]):
                 error = unreadable
         if error is None:
             self._check_at = now + self._settings.check
+            if self.snapshot is not before and self._content.meta.cache is not None:
+                self._plain_until = now + _CACHE_IS_WRONG
             if self._flying is None:
                 self._read_again(now)
             elif self.snapshot is not before:

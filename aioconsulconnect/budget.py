@@ -7,7 +7,7 @@ import heapq
 
 from aioconsulconnect.clock import Clock
 
-_FROZEN_SERVER = 40.0  # how long one was seen to hold a request that its client had given up
+_FROZEN_SERVER = 40.0  # seconds: how long one was seen to hold what it should have answered
 _RECOVER = 10.0  # seconds for each connection that comes back after the limit was lowered
 
 
@@ -61,13 +61,11 @@ class Budget:
         return True
 
     def give(self, held_until: float | None = None) -> None:
-        """Give it back; `held_until` is when the servers will let go of a poll that was given up."""
+        """Give it back; for `held_until` see `given_up`."""
         self._open -= 1
         self.given_up(held_until)
 
-    def given_up(self, held_until: float | None, *, frozen: bool = False) -> None:
-        """Count a request that was given up; one that passed its deadline is held longer: its server is frozen."""
+    def given_up(self, held_until: float | None) -> None:
+        """Count a request that passed its deadline; until when a healthy server would have held it, None for nobody."""
         if held_until is not None:
-            until = held_until + (_FROZEN_SERVER if frozen else 0.0)
-            if until > self._clock.now():
-                heapq.heappush(self._zombies, until)
+            heapq.heappush(self._zombies, held_until + _FROZEN_SERVER)

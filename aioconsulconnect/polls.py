@@ -153,20 +153,19 @@ class Poll(Generic[T, Item]):
             await self._poked.wait(clock, seconds if self._consumers else min(seconds, self._polls.settings.linger))
         elif ask.kind != "poll":
             async with budget.reads:
-                await self._send(ask)
+                budget.given_up(await self._send(ask))
         elif budget.take():
             held_until = None
             try:
-                if await self._send(ask) and self._blocking.source == "servers":
-                    held_until = now + ask.wait * 17 / 16
+                held_until = await self._send(ask)
             finally:
                 budget.give(held_until)
         else:
             self.machine.crowded(now, self._polls.crowded_interval())
             self._notice(None)
 
-    async def _send(self, ask: Ask) -> bool:
-        """Carry one request; whether it was given up while the servers may still hold it."""
+    async def _send(self, ask: Ask) -> float | None:
+        """Carry one request; where it was given up, until when the servers should have held it."""
         clock, before = self._polls.clock, self.snapshot
         sent = clock.now()
         self.machine.start(ask, sent)
@@ -175,7 +174,8 @@ class Poll(Generic[T, Item]):
         if isinstance(answer, Throttled) and "concurrent connections" in answer.text:
             self._polls.budget.lower()
         self._notice(before)
-        return isinstance(answer, RequestTimeout)
+        given_up = isinstance(answer, RequestTimeout) and self._blocking.source == "servers"
+        return sent + ask.wait * 17 / 16 if given_up else None
 
     async def _attempt(self, ask: Ask) -> Response | ConsulError:
         attempt, address = self._polls.sender.attempt, self.address
@@ -183,7 +183,7 @@ class Poll(Generic[T, Item]):
         try:
             if ask.kind == "list" and borrow is not None:
                 return await attempt(borrow, extra=(), deadline=ask.deadline, address=address)
-            request = plain(self.request) if ask.kind == "confirm" else self.request
+            request = plain(self.request) if ask.plain else self.request
             return await attempt(request, extra=ask.extra, deadline=ask.deadline, address=address)
         except ConsulError as error:
             return error
@@ -197,7 +197,7 @@ class Poll(Generic[T, Item]):
         async with polls.budget.reads:
             self._queued = None  # who comes from here on needs another
             sent, before = polls.clock.now(), self.snapshot
-            answer = await self._attempt(Ask(kind="confirm", at=sent, deadline=polls.settings.read_timeout))
+            answer = await self._attempt(Ask(kind="confirm", at=sent, deadline=polls.settings.read_timeout, plain=True))
         error = self.machine.aside(sent, polls.clock.now(), answer)
         self._notice(before)
         self._poked.ring()

@@ -28,6 +28,7 @@ class FakeClock(Clock):
         self._now = start
         self._timers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
+        self._full = 100
 
     def now(self) -> float:
         return self._now
@@ -35,6 +36,10 @@ class FakeClock(Clock):
     async def sleep(self, seconds: float) -> None:
         future = asyncio.get_running_loop().create_future()
         heapq.heappush(self._timers, (self._now + seconds, next(self._numbers), future))
+        if len(self._timers) > self._full:
+            self._timers = [timer for timer in self._timers if not timer[2].done()]
+            heapq.heapify(self._timers)
+            self._full = 100 + 2 * len(self._timers)
         await future
 
     async def advance(self, seconds: float) -> None:
