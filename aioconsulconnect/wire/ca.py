@@ -12,7 +12,7 @@ import msgspec
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.wire.base import Nullable, OrEmpty, Wire, reader
 
-_SECRET = re.compile(r"private_?key$|token|secret|password|params", re.IGNORECASE)
+_SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method", re.IGNORECASE)
 
 
 class Root(Nullable, frozen=True, kw_only=True):

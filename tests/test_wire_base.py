@@ -1,0 +1,143 @@
+"""What all structs share: Consul's keys, null for empty, and one error for every body that is not what it should be."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.wire.base import Nullable, OrEmpty, Wire, consul_case, encode, reader
+from aioconsulconnect.wire.duration import Seconds
+
+
+class Plain(Wire, frozen=True, kw_only=True):
+    service_id: str = ""
+    acl_token_ttl: int = 0
+    wait: Seconds | None = None
+
+
+class Lists(Nullable, frozen=True, kw_only=True):
+    names: OrEmpty[tuple[str, ...]] = ()
+    meta: OrEmpty[dict[str, str]] = msgspec.field(default_factory=dict)
+    inner: OrEmpty[Plain] = Plain(service_id="default")
+    maybe: str | None = None
+    needed: int
+
+
+read_plain = reader(Plain)
+read_lists = reader(Lists)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("source_name", "SourceName"),
+        ("service_id", "ServiceID"),
+        ("root_cert", "RootCert"),
+        ("ids", "IDs"),
+        ("jwt", "JWT"),
+        ("csr_max_per_second", "CSRMaxPerSecond"),
+        ("tls", "TLS"),
+        ("x", "X"),
+    ],
+)
+def test_keys_are_spelled_as_consul_does(name: str, key: str) -> None:
+    assert consul_case(name) == key
+
+
+def test_a_default_is_not_sent_and_durations_are_text() -> None:
+    assert encode(Plain()) == b"{}"
+    assert json.loads(encode(Plain(service_id="a", wait=Seconds(90)))) == {"ServiceID": "a", "Wait": "1m30s"}
+
+
+def test_unknown_keys_are_ignored_and_missing_ones_have_their_default() -> None:
+    assert read_plain(b'{"ServiceID": "a", "New": {"x": [1]}}') == Plain(service_id="a")
+
+
+@pytest.mark.parametrize("body", [b'{"Needed": 1}', b'{"Names": null, "Meta": null, "Inner": null, "Needed": 1}'])
+def test_null_and_absent_are_empty(body: bytes) -> None:
+    found = read_lists(body)
+    assert (found.names, found.meta, found.inner, found.maybe) == ((), {}, Plain(service_id="default"), None)
+
+
+def test_an_empty_map_is_not_shared() -> None:
+    one, other = read_lists(b'{"Meta": null, "Needed": 1}'), read_lists(b'{"Meta": null, "Needed": 1}')
+    assert one.meta is not other.meta
+
+
+def test_what_is_there_stays() -> None:
+    found = read_lists(b'{"Names": ["a"], "Meta": {"b": "c"}, "Inner": {}, "Maybe": "d", "Needed": 1}')
+    assert found == Lists(names=("a",), meta={"b": "c"}, inner=Plain(), maybe="d", needed=1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"true",
+        b"[]",
+        b'{"Needed": 1',
+        b'{"Needed": 1}x',
+        b'{"Needed": NaN}',
+        b'{"Needed": Infinity}',
+        b'{"Needed": 1.5}',
+        b'{"Needed": "1"}',
+        b'{"Needed": null}',
+        b'{"Needed": 1, "Names": "a"}',
+        b'{"Needed": 1, "Names": [null]}',
+        b'{"Needed": 1, "Maybe": "\xff"}',
+        b'{"Needed": 1, "Maybe": "\\ud800"}',
+        b"<html>no</html>",
+        b"{}",
+        b"\x00",
+        b"[" * 200_000,
+        b'{"Needed": 1, "X": ' + b"[" * 200_000,
+    ],
+)
+def test_whatever_is_not_the_struct_is_one_error(body: bytes) -> None:
+    with pytest.raises(UnreadableResponse, match=f"{len(body)} bytes"):
+        read_lists(body)
+
+
+@given(st.binary(max_size=60))
+def test_any_body_is_a_struct_or_that_error(body: bytes) -> None:
+    try:
+        read_lists(body)
+    except UnreadableResponse:
+        return
+    json.loads(body)  # what was taken is JSON
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"Needed": "-----BEGIN EC PRIVATE KEY-----MHcCAQEE"}',
+        b'{"Needed": 1, "Maybe": "-----BEGIN EC PRIVATE KEY-----MHcCAQEE"\xff}',
+        b'{"Needed": 1, "Maybe": "-----BEGIN EC PRIVATE KEY-----MHcCAQEE\xff"}',
+        b'{"Needed": 1, "Names": "-----BEGIN EC PRIVATE KEY-----MHcCAQEE"}',
+    ],
+)
+def test_a_body_is_never_quoted(body: bytes) -> None:
+    with pytest.raises(UnreadableResponse) as caught:
+        read_lists(body)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "MHc" not in f"{shown} {caught.value!r} {caught.value.__cause__!r}"
+
+
+@given(
+    st.builds(
+        Lists,
+        names=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+        meta=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
+        maybe=st.none() | st.text(max_size=3),
+        needed=st.integers(0, 2**64 - 1),
+    )
+)
+def test_what_is_sent_reads_back(value: Lists) -> None:
+    assert read_lists(encode(value)) == value
