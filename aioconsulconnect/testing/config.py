@@ -1,53 +1,22 @@
 """/v1/config: configuration entries."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing import shapes
 from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
+from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
-from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.kind_rules import complaint, rewritten
+from aioconsulconnect.testing.kinds import COMPILED, KINDS, Kind, find_kind
 from aioconsulconnect.testing.schema import Struct, decode_weakly
 from aioconsulconnect.testing.store import entry_key
 from aioconsulconnect.testing.validation import meta_complaint
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of entry: its shape, the right it takes, and the versions that know it."""
-
-    name: str
-    struct: Struct | None
-    resource: str
-    since: str = "1.8"
-    until: str = NEWEST
-
-
-KINDS: Final = (
-    Kind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", since="1.10"),
-    Kind("service-defaults", shapes.SERVICE_DEFAULTS, "service"),
-    Kind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh"),
-    Kind("jwt-provider", shapes.JWT_PROVIDER, "mesh", since="1.16"),
-    Kind("service-resolver", None, "service"),
-    Kind("service-router", None, "service"),
-    Kind("service-splitter", None, "service"),
-    Kind("ingress-gateway", None, "operator"),
-    Kind("terminating-gateway", None, "operator"),
-    Kind("mesh", None, "mesh", since="1.10"),
-    Kind("exported-services", None, "mesh", since="1.16"),
-    Kind("sameness-group", None, "mesh", since="1.16"),
-    Kind("api-gateway", None, "mesh", since="1.16"),
-    Kind("bound-api-gateway", None, "mesh", since="1.16"),
-    Kind("http-route", None, "mesh", since="1.16"),
-    Kind("tcp-route", None, "mesh", since="1.16"),
-    Kind("inline-certificate", None, "mesh", since="1.16"),
-    Kind("file-system-certificate", None, "mesh", since="1.22"),
-)
-"""A kind without a shape is Consul's and not modelled here."""
+_FINAL: Final = (403, 501)
+"""The refusals that mean the same wherever they arise; others of a kind are a malformed request on a write."""
 
 
 class Entries:
@@ -56,11 +25,14 @@ class Entries:
     def __init__(self, box: Box) -> None:
         self.box = box
         self.intentions = EntryBook(box.store, box.quirks)
+        self.graph = Graph(box.store, box.quirks, box.datacenter, box.authority)
 
-    def _kind(self, name: str) -> tuple[Kind, Struct]:
-        kind = next((k for k in KINDS if k.name == name and spans(self.box.quirks.version, k.since, k.until)), None)
+    def _kind(self, name: str, *, writing: bool = False) -> tuple[Kind, Struct]:
+        kind = find_kind(name, self.box.quirks.version)
         if kind is None:
             raise refused_by_server(f"invalid config entry kind: {name}")
+        if writing and kind.written_by_controller:
+            raise Refused(403, "Permission denied: only writeable by controller")
         if kind.struct is None:
             raise Refused(501, f"The in-process agent does not model config entries of kind {name}")
         return kind, kind.struct
@@ -84,7 +56,7 @@ class Entries:
             box.here(ask)
             who = box.acl.resolve(ask.token)
             if not self._readable(who, kind, name):
-                raise box.acl.denied(who, f"{kind.resource}:read", name)
+                raise box.acl.denied(who, f"{kind.read}:read", kind.on(kind.read, name))
             entry = box.store.entry(kind_name, name)
             keys = (entry_key(kind_name, name),)
             return Found(entry, box.store.touched("config"), keys, absent=entry is None)
@@ -92,7 +64,7 @@ class Entries:
         found = await box.block(ask, query)
         if found.value is None:
             raise Refused(404, f'Config entry not found for "{kind_name}" / "{name}"', at=found.index)
-        return Reply(found.value, meta=box.meta(ask, found))
+        return Reply(kind.shown(found.value), meta=box.meta(ask, found))
 
     async def _many(self, ask: Ask, kind_name: str) -> Reply:
         box = self.box
@@ -109,7 +81,7 @@ class Entries:
             every = [
                 (kind, entry) for kind in sorted(kinds, key=lambda k: k.name) for entry in box.store.of_kind(kind.name)
             ]
-            seen = [entry for kind, entry in every if self._readable(who, kind, text(entry, "Name"))]
+            seen = [kind.shown(entry) for kind, entry in every if self._readable(who, kind, text(entry, "Name"))]
             content = [{k: v for k, v in entry.items() if not k.endswith("Index")} for entry in seen]
             return Found(
                 seen,
@@ -125,7 +97,7 @@ class Entries:
 
     @staticmethod
     def _readable(who: Authorizer, kind: Kind, name: str) -> bool:
-        return kind.name in {"proxy-defaults", "mesh"} or who.may(kind.resource, "read", name)
+        return not kind.read or who.may(kind.read, "read", kind.on(kind.read, name))
 
     # Writing.
 
@@ -138,9 +110,7 @@ class Entries:
         who = self.box.acl.resolve(ask.token)
         stored = self._checked(kind, struct, entry)
         name = text(stored, "Name")
-        if not who.may(kind.resource, "write", name if kind.resource in {"service", "intention"} else ""):
-            on = name if kind.resource in {"service", "intention"} else ""
-            raise self.box.acl.denied(who, f"{kind.resource}:write", on)
+        self.box.acl.require(who, kind.write, "write", kind.on(kind.write, name))
         before = self.box.store.entry(kind.name, name)
         same = before is not None and _content(before) == _content(stored)
         if same and self.box.quirks.identical_is_unwritten:
@@ -149,13 +119,17 @@ class Entries:
             return Reply(body=False)
         if not name:
             raise refused_by_server("serviceName is required")
-        if kind.name != KIND:
-            self._keep_protocols(proposed=stored)
+        self._check_graph(kind, name, stored)
         self.box.store.put_entry(stored)
         return Reply(body=True)
 
-    def _keep_protocols(self, proposed: Object | None = None, gone: str = "") -> None:
-        self.intentions.check_protocols(self.box.store.of_kind(KIND), proposed, gone)
+    def _check_graph(self, kind: Kind, name: str, proposed: Object | None) -> None:
+        """Refuse an entry, or its absence, that breaks what other entries rely on."""
+        if kind.name in {*COMPILED, "ingress-gateway"}:
+            self.graph.check(kind.name, name, proposed)
+        if kind.name in COMPILED:
+            gone = "" if proposed else entry_key(kind.name, name)
+            self.intentions.check_protocols(self.box.store.of_kind(KIND), proposed, gone)
 
     @staticmethod
     def _cas(ask: Ask) -> int | None:
@@ -178,12 +152,12 @@ class Entries:
         if not isinstance(name, str):
             raise ask.bad("Request decoding failed: Kind value in payload is not a string")
         try:
-            kind, struct = self._kind(name)
+            kind, struct = self._kind(name, writing=True)
             return kind, struct, decode_weakly(body, struct, self.box.quirks.version)
         except ValueError as error:
             raise ask.bad(f"Request decoding failed: {error}") from error
         except Refused as refused:
-            if refused.status == 501:  # noqa: PLR2004
+            if refused.status in _FINAL:
                 raise
             raise ask.bad(f"Request decoding failed: {refused.text}") from refused
 
@@ -191,20 +165,13 @@ class Entries:
         """An entry in the form in which it is stored, refused where it is wrong."""
         if kind.name == KIND:
             return self.intentions.checked(entry)
-        normal = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
-        if kind.name == "proxy-defaults" and self.box.quirks.proxy_defaults_named_anything:
-            normal["Name"] = "global"
-        if kind.name == "proxy-defaults" and normal["Name"] != "global":
-            raise refused_by_server('invalid name ("' + str(normal["Name"]) + '"), only "global" is supported')
-        if kind.name == "jwt-provider" and not normal["Name"]:
-            raise refused_by_server("Name is required")
-        if complaint := meta_complaint(child(normal, "Meta")):
-            raise refused_by_server(complaint)
-        if kind.name == "service-defaults":
-            normal["Protocol"] = text(normal, "Protocol").lower()
-        if kind.name == "jwt-provider":
-            normal["ClockSkewSeconds"] = normal.get("ClockSkewSeconds") or 30
-        return stored_form(normal, struct, self.box.quirks)
+        normal: Object = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
+        if kind.name == "mesh" or (kind.only_name and self.box.quirks.proxy_defaults_named_anything):
+            normal["Name"] = kind.only_name
+        normal = rewritten(kind.name, normal, self.box.quirks)
+        if wrong := meta_complaint(child(normal, "Meta")) or complaint(kind.name, normal, self.box.quirks):
+            raise refused_by_server(wrong)
+        return {**stored_form(normal, struct, self.box.quirks), "Name": normal["Name"]}
 
     async def delete(self, ask: Ask) -> Reply:
         """Delete an entry; nothing to delete is fine."""
@@ -213,17 +180,17 @@ class Entries:
         if not slash:
             raise Refused(404, "Must provide both a kind and name to delete")
         try:
-            kind, _ = self._kind(kind_name)
+            kind, _ = self._kind(kind_name, writing=True)
         except Refused as refused:
-            raise Refused(400 if refused.status != 501 else 501, refused.text) from refused  # noqa: PLR2004
+            if refused.status in _FINAL:
+                raise
+            raise Refused(400, refused.text) from refused
         box = self.box
         if kind_name == "proxy-defaults" and box.quirks.proxy_defaults_named_anything:
             name = "global"
         expected = self._cas(ask) if box.quirks.cas_delete else None
         who = box.acl.resolve(ask.token)
-        on = name if kind.resource in {"service", "intention"} else ""
-        if not who.may(kind.resource, "write", on):
-            raise box.acl.denied(who, f"{kind.resource}:write", on)
+        box.acl.require(who, kind.write, "write", kind.on(kind.write, name))
         before = box.store.entry(kind_name, name)
         if expected is not None and before is not None and expected != before["ModifyIndex"]:
             return Reply(body=False)
@@ -233,8 +200,7 @@ class Entries:
         return Reply({} if expected is None else True)
 
     def _check_unused(self, kind: Kind, name: str) -> None:
-        if kind.name in {"service-defaults", "proxy-defaults"}:
-            self._keep_protocols(gone=entry_key(kind.name, name))
+        self._check_graph(kind, name, None)
         if kind.name != "jwt-provider" or not self.box.quirks.protected_jwt_provider:
             return
         for entry in self.box.store.of_kind(KIND):

@@ -257,9 +257,7 @@ MESH: Final = Struct(
         Field("TransparentProxy", Struct((Field("MeshDestinationsOnly", "bool", always=True),)), always=True),
         Field("AllowEnablingPermissiveMutualTLS", "bool", since="1.16"),
         Field("ValidateClusters", "bool", since="1.22"),
-        Field(
-            "TLS", Struct((Field("Incoming", _TLS_DIRECTION), Field("Outgoing", _TLS_DIRECTION))), since="1.16"
-        ),
+        Field("TLS", Struct((Field("Incoming", _TLS_DIRECTION), Field("Outgoing", _TLS_DIRECTION))), since="1.16"),
         Field(
             "HTTP",
             Struct(

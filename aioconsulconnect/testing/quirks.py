@@ -64,6 +64,18 @@ class Quirks:
     filter_on_listing: bool = True
     proxy_defaults_named_anything: bool = False
     protected_jwt_provider: bool = True
+    protocols_are_checked: bool = True
+    router_names_namespace: bool = False
+    empty_failover_text: str = (
+        ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
+    )
+    # discovery chain
+    chain_is_newer: bool = True
+    """Partitions, Default, what the service's defaults say of it, virtual addresses."""
+    chain_scope: str = "default.default"
+    target_has_timeout: bool = True
+    gateways_at_home: bool = True
+    """Whether a target in the own datacenter has the mode of mesh gateways too."""
     # certificates
     root_name: str = "Consul CA Primary Cert"
     knows_leader_of_roots: bool = True
@@ -95,6 +107,7 @@ _V16: Final = replace(
     foreign_partition="denied",
     authorize_error_prefix=False,
     protected_jwt_provider=False,
+    protocols_are_checked=False,
 )
 _V10: Final = replace(
     _V16,
@@ -123,6 +136,10 @@ _V10: Final = replace(
     leaf_without_name="URI must be either service or agent",
     root_ttl=None,
     build_date=False,
+    empty_failover_text=" one of Service, ServiceSubset, Namespace, or Datacenters is required",
+    chain_is_newer=False,
+    chain_scope="default",
+    gateways_at_home=False,
 )
 _V8: Final = replace(
     _V10,
@@ -148,6 +165,8 @@ _V8: Final = replace(
     leaf_revalidates=False,
     rotation_period="2160h",
     primary_datacenter=False,
+    router_names_namespace=True,
+    target_has_timeout=False,
 )
 
 QUIRKS: Final = {quirks.version: quirks for quirks in (_V8, _V10, _V16, _V22)}

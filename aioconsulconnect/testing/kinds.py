@@ -1,0 +1,66 @@
+"""The kinds of configuration entries: one table."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing import kind_shapes, shapes
+from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.schema import Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of entry: its shape, the rights it takes, and the versions that know it."""
+
+    name: str
+    struct: Struct | None
+    """None where the kind is Consul's and not modelled here."""
+    write: str
+    """The resource that a token needs to write it: by the entry's name, unless it is the mesh."""
+    read: str
+    """Likewise to read it; empty where anybody may."""
+    since: str = "1.8"
+    until: str = NEWEST
+    only_name: str = ""
+    """The one name that entries of this kind have."""
+    written_by_controller: bool = False
+
+    def on(self, resource: str, name: str) -> str:
+        """What a right of this kind names."""
+        return "" if resource == "mesh" else name
+
+    def shown(self, entry: Object) -> Object:
+        """An entry as it goes out: that of the mesh has no name."""
+        return {key: value for key, value in entry.items() if key != "Name" or self.name != "mesh"}
+
+
+KINDS: Final = (
+    Kind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
+    Kind("service-defaults", shapes.SERVICE_DEFAULTS, "service", "service"),
+    Kind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
+    Kind("service-resolver", kind_shapes.SERVICE_RESOLVER, "service", "service"),
+    Kind("service-router", kind_shapes.SERVICE_ROUTER, "service", "service"),
+    Kind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
+    Kind("ingress-gateway", kind_shapes.INGRESS_GATEWAY, "mesh", "service"),
+    Kind("terminating-gateway", kind_shapes.TERMINATING_GATEWAY, "mesh", "service"),
+    Kind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
+    Kind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
+    Kind("sameness-group", kind_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
+    Kind("jwt-provider", shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
+    Kind("api-gateway", kind_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
+    Kind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
+    Kind("http-route", kind_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
+    Kind("tcp-route", kind_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
+    Kind("inline-certificate", kind_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
+    Kind("file-system-certificate", kind_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
+)
+COMPILED: Final = frozenset(
+    {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}
+)
+"""The kinds that a discovery chain is compiled from."""
+
+
+def find_kind(name: str, version: str) -> Kind | None:
+    """The kind of that name, where the version knows it."""
+    return next((kind for kind in KINDS if kind.name == name and spans(version, kind.since, kind.until)), None)
