@@ -19,6 +19,7 @@ that no waiting will heal.
     ---------------  ------------------------------------------  --------  ---------------  ------------------------
     read, confirm    good, with a place                          poll      if it differs    pace
     poll             place moved on                              poll      if it differs    pace
+    poll             place moved on alone, and it can be absent  read      no               pace
     poll             same place, wait over                       poll      if it differs    pace
     poll             same place, early (restore, shutdown)       read      if it differs    pace; once in 5 s
     poll             lower place, same backend (reset)           read      if it differs    pace
@@ -275,7 +276,10 @@ class Machine(Generic[T, Item]):
             self._read_again(now)
             return "reset"
         if place != ask.place:
-            return ""
+            if changed or self._blocking.absent is None:
+                return ""
+            self._read_again(now)  # 1.8 wakes for a deletion with what is deleted
+            return "moved alone"
         if elapsed >= _EARLY * ask.wait:
             self.counters.timeout += 1
             return "timeout"
