@@ -5,12 +5,13 @@ import http.client
 import json
 import re
 import threading
+import uuid
 from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import pytest
-from agents import Binary, RealAgent, binaries, known
+from agents import RealAgent, binaries, known
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +60,8 @@ class Background:
 class Side:
     """One of the two agents, and the names that its ids are compared under."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
+        self.token = token
         self.connection = http.client.HTTPConnection(str(urlsplit(url).netloc), timeout=10)
         self.ids: list[str] = []
         self.indexes: dict[str, str] = {}
@@ -67,7 +69,8 @@ class Side:
     def send(self, command: Command) -> Answer:
         path = re.sub(r"\{(\d+)\}", lambda n: self.ids[int(n[1]) % len(self.ids)] if self.ids else "none", command.path)
         try:
-            self.connection.request(command.method, path, body=command.body and command.body.encode())
+            body = command.body and command.body.encode()
+            self.connection.request(command.method, path, body, {"X-Consul-Token": self.token})
             response = self.connection.getresponse()
             text = response.read().decode()
         except (http.client.RemoteDisconnected, ConnectionError):
@@ -292,8 +295,16 @@ def background() -> Iterator[Background]:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAgent]:
     """A real 1.8 of our own: what is listed must be ours."""
-    binary: Binary = known(OLD[0] if OLD else None)
-    agent = RealAgent(binary, tmp_path_factory.mktemp("real"))
+    yield from running(RealAgent(known(OLD[0] if OLD else None), tmp_path_factory.mktemp("real")))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAgent]:
+    """Another one, with ACLs that deny by default."""
+    yield from running(RealAgent(known(OLD[0] if OLD else None), tmp_path_factory.mktemp("guarded"), acl=True))
+
+
+def running(agent: RealAgent) -> Iterator[RealAgent]:
     agent.start()
     try:
         agent.wait_ready()
@@ -326,6 +337,111 @@ def empty(real: RealAgent) -> None:
             real.call("DELETE", f"/v1/config/{kind}/{entry['Name']}")
 
 
+# Rights: the same requests by a token with some rules, for intentions that a management token made.
+
+RULES = st.lists(
+    st.one_of(
+        st.builds(
+            lambda kind, name, policy, more: f'{kind} "{name}" {{ policy = "{policy}" {more} }}',
+            st.sampled_from(["service", "service_prefix"]),
+            st.sampled_from(["", "a", "ab", "*", "db", "web"]),
+            st.sampled_from(["read", "write", "deny"]),
+            st.sampled_from(["", "", 'intentions = "read"', 'intentions = "write"', 'intentions = "deny"']),
+        ),
+        st.sampled_from(
+            ['operator = "read"', 'operator = "write"', 'agent_prefix "" { policy = "read" }', "# nothing"]
+        ),
+        st.sampled_from(['acl = "read"', 'node_prefix "" { policy = "read" }', 'key "x" { policy = "deny" }']),
+    ),
+    max_size=4,
+).map("\n".join)
+SERVICES = st.sampled_from(["a", "ab", "abc", "b", "db", "web", "*"])
+GUARDED: st.SearchStrategy[Command] = st.one_of(
+    st.just(Command("GET", "/v1/connect/intentions")),
+    st.builds(
+        lambda by, names: Command("GET", f"/v1/connect/intentions/match?by={by}&name=" + "&name=".join(names)),
+        st.sampled_from(["source", "destination"]),
+        st.lists(SERVICES, min_size=1, max_size=2),
+    ),
+    st.builds(
+        lambda a, b: Command("GET", f"/v1/connect/intentions/check?source={a}&destination={b}"), SERVICES, SERVICES
+    ),
+    st.builds(lambda n: Command("GET", f"/v1/connect/intentions/{{{n}}}"), st.integers(0, 5)),
+    st.builds(lambda n: Command("DELETE", f"/v1/connect/intentions/{{{n}}}"), st.integers(0, 5)),
+    st.builds(
+        lambda method, n, a, b: Command(
+            method,
+            "/v1/connect/intentions" + (f"/{{{n}}}" if method == "PUT" else ""),
+            json.dumps({"SourceName": a, "DestinationName": b, "Action": "allow"}),
+        ),
+        st.sampled_from(["POST", "PUT"]),
+        st.integers(0, 5),
+        SERVICES,
+        SERVICES,
+    ),
+    st.builds(
+        lambda target: Command(
+            "POST",
+            "/v1/agent/connect/authorize",
+            json.dumps({"Target": target, "ClientCertURI": "spiffe://x/ns/default/dc/dc1/svc/web"}),
+        ),
+        SERVICES,
+    ),
+    st.builds(lambda name: Command("GET", f"/v1/config/service-defaults/{name}"), SERVICES),
+    st.builds(lambda name: Command("DELETE", f"/v1/config/service-defaults/{name}"), SERVICES),
+    st.builds(lambda n: Command("PUT", "/v1/config", json.dumps({"Kind": "service-defaults", "Name": n})), SERVICES),
+    st.sampled_from(
+        [
+            *(Command("GET", "/v1/config/service-defaults"), Command("GET", "/v1/config/proxy-defaults")),
+            *(
+                Command("PUT", "/v1/config", '{"Kind": "proxy-defaults", "Name": "global"}'),
+                Command("GET", "/v1/config/"),
+            ),
+            *(
+                Command("GET", "/v1/connect/ca/roots?dc=mars"),
+                Command("GET", "/v1/connect/intentions?filter=Nope%20==%201"),
+            ),
+            *(
+                Command("PUT", "/v1/connect/ca/configuration", "{"),
+                Command("GET", "/v1/connect/ca/configuration?stale"),
+            ),
+            Command("PUT", "/v1/connect/ca/configuration", '{"Provider": "nope"}'),
+        ]
+    ),
+)
+
+
+def run_guarded(background: Background, real: RealAgent, rules: str, made: list[str], commands: list[Command]) -> None:
+    box = Agent("1.8", acl=True)
+    background.run(box.start())
+    managers = Side(box.url, box.management_token), Side(real.url, real.token)
+    name = f"p{uuid.uuid4().hex}"
+    try:
+        for command in [
+            *(Command("POST", "/v1/connect/intentions", body) for body in made),
+            Command("PUT", "/v1/config", '{"Kind": "service-defaults", "Name": "ab"}'),
+        ]:
+            ours, theirs = (manager.send(command) for manager in managers)
+            assert ours == theirs
+        sides: list[Side] = []
+        for manager, url in zip(managers, (box.url, real.url), strict=True):
+            policy = manager.send(Command("PUT", "/v1/acl/policy", json.dumps({"Name": name, "Rules": rules})))
+            assert policy.status == 200
+            made_token = manager.send(Command("PUT", "/v1/acl/token", json.dumps({"Policies": [{"Name": name}]})))
+            sides.append(Side(url, dict(made_token.body)["SecretID"]))
+            sides[-1].ids = manager.ids
+        for at, command in enumerate(commands):
+            ours, theirs = (side.send(command) for side in sides)
+            assert ours == theirs, f"with {rules!r}, {made}: request {at} of {commands[: at + 1]}"
+        for side in sides:
+            side.connection.close()
+    finally:
+        for manager in managers:
+            manager.connection.close()
+        background.run(box.stop())
+        empty(real)
+
+
 COMMON = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
@@ -345,3 +461,27 @@ def test_some_sequences_are_answered_alike(background: Background, real: RealAge
 @given(commands=st.lists(COMMANDS, max_size=40))
 def test_many_sequences_are_answered_alike(background: Background, real: RealAgent, commands: list[Command]) -> None:
     run_both(background, real, commands)
+
+
+MADE = st.lists(
+    st.builds(lambda a, b: json.dumps({"SourceName": a, "DestinationName": b, "Action": "allow"}), SERVICES, SERVICES),
+    max_size=4,
+)
+
+
+@settings(COMMON, max_examples=25)
+@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=15))
+def test_some_rights_are_judged_alike(
+    background: Background, guarded: RealAgent, rules: str, made: list[str], commands: list[Command]
+) -> None:
+    run_guarded(background, guarded, rules, made, commands)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(COMMON, max_examples=500)
+@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=25))
+def test_many_rights_are_judged_alike(
+    background: Background, guarded: RealAgent, rules: str, made: list[str], commands: list[Command]
+) -> None:
+    run_guarded(background, guarded, rules, made, commands)

@@ -42,6 +42,8 @@ def _fail(reason: str) -> NoReturn:
 class _Parser:
     def __init__(self, expression: str, version: str) -> None:
         self.tokens: list[tuple[str, bool]] = []
+        self.places: list[int] = []
+        self.end = len(expression)
         self.version = version
         self.depth = 0
         at, end = 0, len(expression.rstrip())
@@ -49,6 +51,7 @@ class _Parser:
             found = _TOKEN.match(expression, at)
             if found is None:
                 self.no_match(at)
+            self.places.append(at)
             at = found.end()
             quoted = found["quoted"]
             self.tokens.append((quoted[1:-1].replace('\\"', '"'), True) if quoted else (found[0].strip(), False))
@@ -58,10 +61,13 @@ class _Parser:
     def no_match(at: int) -> NoReturn:
         _fail(f"1:{at + 1} ({at}): no match found")
 
+    def unexpected(self) -> NoReturn:
+        self.no_match(self.places[self.at] if self.at < len(self.places) else self.end)
+
     def parse(self) -> Predicate:
         predicate = self.either()
         if self.at < len(self.tokens):
-            self.no_match(self.at)
+            self.unexpected()
         return predicate
 
     def peek(self) -> str:
@@ -79,7 +85,7 @@ class _Parser:
 
     def value(self) -> str:
         if self.at >= len(self.tokens) or self.peek() in {"(", ")", "==", "!="}:
-            self.no_match(self.at)
+            self.unexpected()
         self.at += 1
         return self.tokens[self.at - 1][0]
 
@@ -98,14 +104,14 @@ class _Parser:
     def term(self) -> Predicate:
         self.depth += 1
         if self.depth > _DEEPEST:
-            self.no_match(self.at)
+            self.unexpected()
         if self.accept("not"):
             inner = self.term()
             return lambda item: not inner(item)
         if self.accept("("):
             inner = self.either()
             if not self.accept(")"):
-                self.no_match(self.at)
+                self.unexpected()
             return inner
         return self.comparison()
 
@@ -129,7 +135,7 @@ class _Parser:
             return self.made(first, "Is Empty", "")
         if self.accept("is", "not", "empty"):
             return self.made(first, "Is Not Empty", "")
-        return self.no_match(self.at)
+        return self.unexpected()
 
     def made(self, selector: str, operator: str, value: str) -> Predicate:
         """The predicate of one comparison."""
