@@ -1,9 +1,8 @@
 """Tokens, policies, and what they allow."""
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.gojson import Object, texts
 from aioconsulconnect.testing.http import Refused
@@ -80,17 +79,29 @@ def _stronger(new: str, old: str) -> bool:
     return new == "deny" or (old != "deny" and _LEVELS.get(new, 0) > _LEVELS.get(old, 0))
 
 
+State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[Rule, ...]]]
+
+
 class Acl:
     """The ACL system of one agent: off, or with a default policy, policies and tokens."""
 
-    def __init__(self, quirks: Quirks, *, enabled: bool, default: str) -> None:
+    def __init__(self, quirks: Quirks, *, enabled: bool, default: str, management_token: str) -> None:
         self.quirks = quirks
         self.enabled = enabled
         self.default = default
         self.policies: dict[str, Object] = {}
         self.tokens: dict[str, Object] = {}
         self.parsed: dict[str, tuple[Rule, ...]] = {}
-        self.management_token = str(uuid.uuid4()) if enabled else ""
+        self.management_token = management_token
+
+    def state(self) -> State:
+        """What a snapshot keeps."""
+        return dict(self.policies), dict(self.tokens), dict(self.parsed)
+
+    def load(self, state: State) -> None:
+        """Be as a snapshot was."""
+        policies, tokens, parsed = state
+        self.policies, self.tokens, self.parsed = dict(policies), dict(tokens), dict(parsed)
 
     def resolve(self, secret: str) -> Authorizer:
         """What a token may do. An unknown one is refused; none at all is the anonymous one."""

@@ -1,11 +1,18 @@
 """An agent in the process: its life, and what a test may do to it and ask it."""
 
 import uuid
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
 from aiohttp import web
 
+from aioconsulconnect.testing import acl as acl_system
+from aioconsulconnect.testing import authority as ca
+from aioconsulconnect.testing import store as storage
 from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.acl_routes import Tokens
 from aioconsulconnect.testing.authority import Authority
@@ -13,23 +20,39 @@ from aioconsulconnect.testing.box import Box, Poll
 from aioconsulconnect.testing.certificate_routes import Certificates
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions, book_of
+from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
+from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.https import HttpsIdentity
 from aioconsulconnect.testing.quirks import QUIRKS
 from aioconsulconnect.testing.routes import build_table
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.system import System
+from aioconsulconnect.testing.table import TableBook
 from aioconsulconnect.testing.view import View
 
 _LARGEST_HEAD: Final = 2**20
+_KEPT_REQUESTS: Final = 10_000
 Version = Literal["1.8", "1.10", "1.16", "1.22"]
 Policy = Literal["allow", "deny"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Snapshot:
+    """What an agent held at one moment, to give back to it or to another of its version."""
+
+    store: storage.State
+    acl: acl_system.State
+    authority: ca.State
+    intentions: dict[str, Object]
 
 
 class Agent:
     """A Consul agent to test with, in this process: what it answers is what that version of Consul answers.
 
-    It is both the only server and the agent asked, in development mode (pretty JSON), with Connect on.
-    Enter it, or call ``start`` and ``stop``.
+    It is both the only server and the agent asked, in development mode (pretty JSON), with Connect on. Enter it, or
+    call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it wants
+    one too, such as ``client_cert_file`` with ``client_key_file``. What may go wrong is in ``faults``.
     """
 
     def __init__(
@@ -37,33 +60,48 @@ class Agent:
         version: Version = "1.22",
         *,
         port: int = 0,
+        tls: bool = False,
+        client_certificates: bool = False,
         acl: bool = False,
         default_policy: Policy | None = None,
         datacenter: str = "dc1",
         node_name: str = "box",
     ) -> None:
-        quirks = QUIRKS[version]
+        self._quirks = QUIRKS[version]
         self._port = port
-        self._store = Store(12, {"config": quirks.first_entries_index, "roots": 9})
+        self._tls = tls
+        self._client_certificates = client_certificates
         # An agent without ACLs still names a default policy; with ACLs the careful one is the better default.
-        self._acl = Acl(quirks, enabled=acl, default=default_policy or ("deny" if acl else "allow"))
-        self._authority = Authority(self._store, quirks, datacenter)
-        box = Box(quirks, self._store, self._acl, self._authority, datacenter, node_name, str(uuid.uuid4()))
-        self._box = box
-        self._book = book_of(box)
-        self._frontend = Frontend(
-            box,
-            build_table(
-                Intentions(box, self._book), Certificates(box, self._book), Entries(box), Tokens(box), System(box)
-            ),
-        )
+        self._acl_settings = acl, default_policy or ("deny" if acl else "allow")
+        self._datacenter = datacenter
+        self._node_name = node_name
+        self._management_token = str(uuid.uuid4()) if acl else ""
+        self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self._https: HttpsIdentity | None = None
         self._runner: web.AppRunner | None = None
         self._address = ""
+        self.faults: Final = Faults(self._quirks, lambda: self._store, self._connections)
+        self._build()
+
+    def _build(self) -> None:
+        """Make everything that an agent holds, as it is at first."""
+        quirks = self._quirks
+        enabled, default = self._acl_settings
+        self._store = Store(12, {"config": quirks.first_entries_index, "roots": 9})
+        self._acl = Acl(quirks, enabled=enabled, default=default, management_token=self._management_token)
+        self._authority = Authority(self._store, quirks, self._datacenter)
+        box = Box(quirks, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4()))
+        self._box = box
+        self._book = book_of(box)
+        table = build_table(
+            Intentions(box, self._book), Certificates(box, self._book), Entries(box), Tokens(box), System(box)
+        )
+        self._frontend = Frontend(box, table, self.faults, self._requests)
 
     # Life.
 
     async def start(self) -> Self:
-        """Listen on 127.0.0.1, at the port asked for or at a free one."""
+        """Listen on 127.0.0.1, at the port asked for or at a free one; after ``stop``, at the same one."""
         runner = web.AppRunner(
             self._frontend.application(),
             access_log=None,
@@ -72,21 +110,49 @@ class Agent:
             max_field_size=_LARGEST_HEAD,
         )
         await runner.setup()
+        if self._tls and self._https is None:
+            self._https = HttpsIdentity(client_certificates=self._client_certificates)
+        context = self._https.context if self._https else None
         try:
-            await web.TCPSite(runner, "127.0.0.1", self._port, backlog=1024).start()
+            await web.TCPSite(runner, "127.0.0.1", self._port, backlog=1024, ssl_context=context).start()
         except OSError:
             await runner.cleanup()
+            self._remove_files()
             raise
+        self._store.open()
         self._runner = runner
-        self._address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._port = runner.addresses[0][1]
+        self._address = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
         return self
 
     async def stop(self) -> None:
-        """Close every connection; polls that wait get no answer, as from an agent that goes away."""
+        """Close every connection; polls that wait get no answer, as from an agent that is killed."""
+        await self._close()
+        self._remove_files()
+
+    async def _close(self) -> None:
         self._store.close()
+        self.faults.release()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._box.cache.clear()
+        self._authority.forget_leaves()
+
+    def _remove_files(self) -> None:
+        if self._https is not None:
+            self._https.close()
+            self._https = None
+
+    async def restart(self, *, keep: bool = True) -> None:
+        """Be killed and started again at the same address: with all that was written, or as a new cluster.
+
+        What the agent alone holds, its leaves and its cache, is lost either way; faults stay in force.
+        """
+        await self._close()
+        if not keep:
+            self._build()
+        await self.start()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -109,14 +175,35 @@ class Agent:
         return self._address
 
     @property
+    def ca_file(self) -> Path:
+        """The CA to trust for an agent with ``tls``, while it runs."""
+        return self._files.ca_file
+
+    @property
+    def client_cert_file(self) -> Path:
+        """A certificate that an agent with ``client_certificates`` takes, while it runs."""
+        return self._files.client_cert_file
+
+    @property
+    def client_key_file(self) -> Path:
+        """The key of ``client_cert_file``."""
+        return self._files.client_key_file
+
+    @property
+    def _files(self) -> HttpsIdentity:
+        if self._https is None:
+            raise RuntimeError("the agent has such files with tls=True, and while it runs")
+        return self._https
+
+    @property
     def version(self) -> str:
         """The full version, such as 1.16.6."""
-        return self._box.quirks.release
+        return self._quirks.release
 
     @property
     def management_token(self) -> str:
         """The token that may do everything; empty where ACLs are off."""
-        return self._acl.management_token
+        return self._management_token
 
     @property
     def trust_domain(self) -> str:
@@ -131,12 +218,21 @@ class Agent:
     @property
     def requests(self) -> tuple[Request, ...]:
         """The requests so far, oldest first; the last ten thousand are kept."""
-        return tuple(self._frontend.requests)
+        return tuple(self._requests)
 
     @property
     def polls(self) -> tuple[Poll, ...]:
         """The blocking queries that wait now, also those whose client is gone: Consul keeps them too."""
         return tuple(self._box.polls)
+
+    @property
+    def connections(self) -> int:
+        """The connections that Consul counts: the open ones, and those that left a poll behind which still waits."""
+        return len(self._connections())
+
+    def _connections(self) -> Collection[object]:
+        server = self._runner.server if self._runner is not None else None
+        return server.connections if server is not None else ()
 
     # What a test does to it.
 
@@ -147,3 +243,22 @@ class Agent:
     def advance(self, index: int) -> None:
         """Raise the index, as writes elsewhere would; the next write here lies above it."""
         self._store.index = max(self._store.index, index)
+
+    def snapshot(self) -> Snapshot:
+        """What `consul snapshot save` saves: all that the servers hold, not what the agent holds for its services."""
+        rows = self._book.state() if isinstance(self._book, TableBook) else {}
+        return Snapshot(self._store.state(), self._acl.state(), self._authority.state(), rows)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Do as `consul snapshot restore` does: it lies once.
+
+        Polls that wait end at once with the data from before it and an unmoved index; what is read afterwards is the
+        restored data, under its old and lower index. What the agent holds (its roots, leaves) is right at the next
+        read, while a real one keeps the discarded data for ten minutes; polls for it are not woken.
+        """
+        self._store.load(snapshot.store)
+        self._acl.load(snapshot.acl)
+        self._authority.load(snapshot.authority)
+        if isinstance(self._book, TableBook):
+            self._book.load(snapshot.intentions)
+        self.faults.wake()

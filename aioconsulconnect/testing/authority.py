@@ -4,7 +4,7 @@ import itertools
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
@@ -68,6 +68,18 @@ class Settings:
     def identity(self, *, with_kind: bool) -> tuple[object, ...]:
         """What makes a new root when it changes."""
         return (self.key.strip(), self.certificate.strip(), *((self.kind, self.bits) if with_kind else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a snapshot keeps of a CA."""
+
+    cluster: str
+    roots: tuple[Root, ...]
+    config: Object | None
+    settings: Settings
+    force: bool
+    modified: int
 
 
 class Authority:
@@ -165,6 +177,25 @@ class Authority:
         new.created = new.modified = old.modified = index
         old.active = False
         self._roots.append(new)
+
+    def state(self) -> State:
+        """What a snapshot keeps: all but the leaves, which the agent holds."""
+        roots = tuple(replace(root, intermediates=list(root.intermediates)) for root in self.roots)
+        return State(self.cluster, roots, self._config, self._settings, self._force, self._modified)
+
+    def load(self, state: State) -> None:
+        """Be as a snapshot was; leaves of roots that are no longer there are signed anew when somebody asks."""
+        self.cluster, self.trust_domain = state.cluster, f"{state.cluster}.consul"
+        self._config, self._settings = state.config, state.settings
+        self._force, self._modified = state.force, state.modified
+        self._roots = [replace(root, intermediates=list(root.intermediates)) for root in state.roots]
+        by_id = {root.id: root for root in self._roots}
+        for leaf in self._leaves.values():
+            leaf.root = by_id.get(leaf.root.id, leaf.root)
+
+    def forget_leaves(self) -> None:
+        """Lose what the agent holds, as it does when it is started again."""
+        self._leaves.clear()
 
     # Configuration.
 

@@ -85,7 +85,8 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
 
 
-def _usage(*, authority: bool) -> x509.KeyUsage:
+def usage(*, authority: bool) -> x509.KeyUsage:
+    """What the key of a certificate may be used for."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -112,7 +113,7 @@ def make_root(key: PrivateKey, trust_domain: str, serial: int, lifetime: timedel
         .serial_number(serial)
         .not_valid_before(begin)
         .not_valid_after(begin + lifetime)
-        .add_extension(_usage(authority=True), critical=True)
+        .add_extension(usage(authority=True), critical=True)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier(identifier), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier(identifier, None, None), critical=False)
@@ -156,7 +157,7 @@ def make_leaf(
         .serial_number(serial)
         .not_valid_before(begin)
         .not_valid_after(begin + lifetime)
-        .add_extension(_usage(authority=False), critical=True)
+        .add_extension(usage(authority=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )

@@ -1,7 +1,7 @@
 """The HTTP side of an agent: from a raw request to a handler, and from its reply to bytes as Go would send them."""
 
+import asyncio
 import gzip
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from aioconsulconnect.testing.box import Box
+from aioconsulconnect.testing.exchange import Exchange, Meetings
 from aioconsulconnect.testing.gojson import encode
 from aioconsulconnect.testing.http import (
     FALSE_META,
@@ -32,7 +33,6 @@ from aioconsulconnect.testing.store import Closed
 
 _LARGEST_BODY: Final = 64 * 2**20
 _CHUNKED_FROM: Final = 2048
-_KEPT_REQUESTS: Final = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +51,11 @@ class Request:
 class Frontend:
     """Serves the table of one agent."""
 
-    def __init__(self, box: Box, table: tuple[Route, ...]) -> None:
+    def __init__(self, box: Box, table: tuple[Route, ...], meetings: Meetings, requests: deque[Request]) -> None:
         self.box = box
         self.table = table
-        self.requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self.meetings = meetings
+        self.requests = requests
 
     def application(self) -> web.Application:
         """What a runner serves: one handler for everything, as the routing is Consul's and not aiohttp's."""
@@ -66,16 +67,16 @@ class Frontend:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or end its connection."""
         raw_path, _, raw_query = request.raw_path.partition("?")
-        began = time.monotonic()
+        exchange = Exchange(request, raw_path, raw_query, asyncio.get_running_loop().time())
         seen = Request(request.method, raw_path, {})
         self.requests.append(seen)
         try:
-            response = await self._answer(request, raw_path, raw_query, seen)
+            response = await self.meetings.meet(exchange, lambda: self._answer(request, raw_path, raw_query, seen))
         except (Dropped, Closed):
             if request.transport is not None:
                 request.transport.close()
             return web.Response()  # It goes nowhere: aiohttp sees that the connection is gone.
-        seen.status, seen.seconds = response.status, time.monotonic() - began
+        seen.status, seen.seconds = response.status, asyncio.get_running_loop().time() - exchange.began
         return response
 
     async def _answer(self, request: web.Request, raw_path: str, raw_query: str, seen: Request) -> web.Response:

@@ -36,6 +36,8 @@ class Quirks:
     """Whether intentions pass over a namespace parameter instead of refusing it."""
     datacenter_parameter: bool = True
     semicolon_separates: bool = False
+    says_too_many: bool = True
+    """Whether a connection too many is answered by 429 rather than reset."""
     alias_struct: str = ".Alias"
     """What Go calls the struct that a wrong type was meant for."""
     # intentions
@@ -143,6 +145,7 @@ _V10: Final = replace(
 )
 _V8: Final = replace(
     _V10,
+    says_too_many=False,
     version="1.8",
     release="1.8.7",
     gzip_from=0,

@@ -24,6 +24,14 @@ class TableBook:
         self.quirks = quirks
         self._rows: dict[str, Object] = {}
 
+    def state(self) -> dict[str, Object]:
+        """What a snapshot keeps."""
+        return dict(self._rows)
+
+    def load(self, state: dict[str, Object]) -> None:
+        """Be as a snapshot was."""
+        self._rows = dict(state)
+
     def index(self) -> int:
         """The index of the table."""
         return self.store.touched(_TABLE)
