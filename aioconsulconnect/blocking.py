@@ -278,7 +278,8 @@ class Machine(Generic[T, Item]):
         if place != ask.place:
             if changed or self._blocking.absent is None:
                 return ""
-            self._read_again(now)  # 1.8 wakes for a deletion with what is deleted
+            self._read_again(now)  # 1.8 wakes for a deletion with what is deleted, so this index proves nothing
+            self._content.failed = True
             return "moved alone"
         if elapsed >= _EARLY * ask.wait:
             self.counters.timeout += 1
