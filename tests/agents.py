@@ -118,6 +118,7 @@ class RealAgent:
         ports: Ports | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.made_of = binary
         self.binary = binary.path
         self.version = binary.version
         self.full_version = binary.full
@@ -423,20 +424,22 @@ def _listed(directory: str) -> list[Path]:
 
 
 class SharedAgents:
-    """The agents that a whole session shares, one for each binary, started when first asked for."""
+    """The agents that a whole session shares, two for each binary, started when first asked for."""
 
     def __init__(self, directory: Callable[[], Path]) -> None:
         self._directory = directory
-        self._running: dict[Binary, tuple[Launcher, RealAgent]] = {}
+        self._running: dict[tuple[Binary, bool], RealAgent] = {}
+        self._launchers: list[Launcher] = []
 
-    def of(self, binary: Binary) -> RealAgent:
-        """The one of this binary."""
-        if binary not in self._running:
-            launcher = Launcher(binary, self._directory)
-            self._running[binary] = launcher, launcher.launch()
-        return self._running[binary][1]
+    def of(self, binary: Binary, *, acl: bool = False) -> RealAgent:
+        """The one of this binary, or the other one, which has ACLs and denies by default."""
+        key = binary, acl
+        if key not in self._running:
+            self._launchers.append(Launcher(binary, self._directory))
+            self._running[key] = self._launchers[-1].launch(acl=acl)
+        return self._running[key]
 
     def end(self) -> None:
         """End all."""
-        for launcher, _ in self._running.values():
+        for launcher in self._launchers:
             launcher.end()

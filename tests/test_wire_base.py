@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.wire.base import Nullable, OrEmpty, Wire, consul_case, encode, reader
 from aioconsulconnect.wire.duration import Seconds
 
@@ -141,3 +141,8 @@ def test_a_body_is_never_quoted(body: bytes) -> None:
 )
 def test_what_is_sent_reads_back(value: Lists) -> None:
     assert read_lists(encode(value)) == value
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    with pytest.raises(InvalidRequest, match="surrogate"):
+        encode(Plain(service_id="a\ud800"))

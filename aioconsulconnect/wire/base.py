@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.wire.duration import from_wire, to_wire
 
 T = TypeVar("T")
@@ -91,5 +91,8 @@ def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
 
 
 def encode(value: object) -> bytes:
-    """`value` as JSON."""
-    return msgspec.json.encode(value, enc_hook=to_wire)
+    """`value` as JSON; InvalidRequest where it holds what is not text at all (lone surrogates)."""
+    try:
+        return msgspec.json.encode(value, enc_hook=to_wire)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{error.object!r} cannot be sent: it holds half of a surrogate pair") from None

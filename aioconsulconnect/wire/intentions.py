@@ -183,13 +183,17 @@ def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, de
 
 def check_description(description: str, meta: Mapping[str, str]) -> None:
     """Raise InvalidRequest for texts beyond Consul's limits."""
-    if len(description.encode()) > 512:  # noqa: PLR2004 - Consul's limit
+    if _size(description) > 512:  # noqa: PLR2004 - Consul's limit
         raise InvalidRequest("description is longer than 512 bytes")
     if len(meta) > 64:  # noqa: PLR2004 - Consul's limit
         raise InvalidRequest("meta has more than 64 keys")
     for key, value in meta.items():
-        if len(key.encode()) > 128 or len(value.encode()) > 512:  # noqa: PLR2004 - Consul's limits
+        if _size(key) > 128 or _size(value) > 512:  # noqa: PLR2004 - Consul's limits
             raise InvalidRequest(f"meta[{key[:40]!r}]: keys have at most 128 bytes, values at most 512")
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))  # what is no text is refused where it would be sent
 
 
 def _check_action(field: str, action: object) -> None:

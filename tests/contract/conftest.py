@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from agents import Binary, RealAgent, SharedAgents, binaries, known
+from aiohttp import ClientSession
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent, Version
@@ -52,6 +53,40 @@ async def consul(agent: AgentUnderTest) -> AsyncIterator[Consul]:
     """A client of that agent."""
     async with Consul(agent.url) as client:
         yield client
+
+
+@dataclass(frozen=True)
+class GuardedAgent(AgentUnderTest):
+    """An agent with ACLs that denies by default; `management` may do everything."""
+
+    management: str
+
+    async def token(self, rules: str) -> str:
+        """The SecretID of a new token with these rules."""
+        name = f"p{uuid4().hex}"
+        headers = {"X-Consul-Token": self.management}
+        async with ClientSession(self.url, headers=headers, raise_for_status=True) as session:
+            await session.put("/v1/acl/policy", json={"Name": name, "Rules": rules})
+            async with session.put("/v1/acl/token", json={"Policies": [{"Name": name}]}) as answer:
+                return str((await answer.json())["SecretID"])
+
+
+@pytest.fixture(scope="session")
+def which_guarded(which: Version | RealAgent, shared_agents: SharedAgents) -> Version | RealAgent:
+    """The same with ACLs."""
+    return which if isinstance(which, str) else shared_agents.of(which.made_of, acl=True)
+
+
+@pytest.fixture
+async def guarded(which_guarded: Version | RealAgent) -> AsyncIterator[GuardedAgent]:
+    """An agent with ACLs."""
+    if isinstance(which_guarded, RealAgent):
+        real = which_guarded
+        yield GuardedAgent(real.url, real.version, f"real {real.full_version}", real.token)
+        return
+    async with Agent(version=which_guarded, acl=True) as box:
+        major, minor = which_guarded.split(".")
+        yield GuardedAgent(box.url, (int(major), int(minor)), f"box {which_guarded}", box.management_token)
 
 
 @pytest.fixture
