@@ -34,7 +34,7 @@ class Answer:
 
 
 class Client:
-    """Calls in a few words. Beware: aiohttp quietly sends a GET again when its connection is closed without an answer."""
+    """Calls in a few words. Beware: aiohttp quietly sends a GET again when its connection ends without an answer."""
 
     def __init__(self, session: aiohttp.ClientSession, agent: Agent) -> None:
         self.session = session
