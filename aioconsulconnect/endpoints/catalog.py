@@ -39,13 +39,15 @@ class Catalog(Group):
         """
         The proxies and native instances of `service` (`GET /v1/catalog/connect/:service`).
 
-        `tags` that an instance must have, all of them (`?tag`); `filter`, an expression such as
+        `tags` that an instance must have, all of them, in the same case; `filter`, an expression such as
         `ServiceMeta.version == "2"`; `near` a node (or "_agent"), for the order; `node_meta` that the node must have
         (`?node-meta`); `merge_central_config` (Consul 1.13; the node's address is then missing). `peer` works on the
         newest servers alone (1.22): others answer with local instances, which raises Unsupported; `health.connect`
         takes it from 1.13 on. Without rights Consul answers with nothing.
         """
-        query = selection(tags, filter, near, node_meta, peer=peer, merge_central_config=merge_central_config)
+        query = selection(
+            tags, "ServiceTags", filter, near, node_meta, peer=peer, merge_central_config=merge_central_config
+        )
         request = Request(
             method="GET",
             path=path_of("catalog", "connect", service),

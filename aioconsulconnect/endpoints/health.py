@@ -23,10 +23,11 @@ class Health(Group):
     Instances with their health; `Instance.address` and `.port` are where to dial.
 
     All take the same: `passing` leaves out whatever has a check that does not pass; `tags` that an instance must have,
-    all of them (`?tag`); `filter`, an expression such as `Service.Meta.version == "2"`; `near` a node (or "_agent"),
-    for the order; `node_meta` that the node must have (`?node-meta`); `merge_central_config` (Consul 1.13) to see the
-    proxy's configuration with the central defaults merged in. They need `service:read` and `node:read`; without,
-    Consul answers with nothing or, for `connect` from 1.16, with PermissionDenied.
+    all of them, in the same case (they join the filter: Consul itself ignores `?tag` here); `filter`, an expression
+    such as `Service.Meta.version == "2"`; `near` a node (or "_agent"), for the order; `node_meta` that the node must
+    have (`?node-meta`); `merge_central_config` (Consul 1.13) to see the proxy's configuration with the central defaults
+    merged in. They need `service:read` and `node:read`; without, Consul answers with nothing or, for `connect` from
+    1.16, with PermissionDenied.
 
     A watch is served from the agent's streaming view from Consul 1.10 on: then `meta.known_leader` says nothing.
     """
@@ -50,7 +51,9 @@ class Health(Group):
         `GET /v1/health/connect/:service`. `peer` (Consul 1.13) asks for a service imported from there; an older server
         would answer with local instances, which raises Unsupported.
         """
-        query = selection(tags, filter, near, node_meta, peer=peer, merge_central_config=merge_central_config)
+        query = selection(
+            tags, "Service.Tags", filter, near, node_meta, peer=peer, merge_central_config=merge_central_config
+        )
         return self._instances("connect", service, query, passing=passing, peer=peer, near=near, options=options)
 
     def ingress(
@@ -66,7 +69,9 @@ class Health(Group):
         options: Options | None = None,
     ) -> Instances:
         """The ingress gateways that serve `service` (`GET /v1/health/ingress/:service`, Consul 1.8)."""
-        query = selection(tags, filter, near, node_meta, peer="", merge_central_config=merge_central_config)
+        query = selection(
+            tags, "Service.Tags", filter, near, node_meta, peer="", merge_central_config=merge_central_config
+        )
         return self._instances("ingress", service, query, passing=passing, near=near, options=options)
 
     def service(
@@ -87,7 +92,9 @@ class Health(Group):
 
         `GET /v1/health/service/:service`; `peer` as for `connect`.
         """
-        query = selection(tags, filter, near, node_meta, peer=peer, merge_central_config=merge_central_config)
+        query = selection(
+            tags, "Service.Tags", filter, near, node_meta, peer=peer, merge_central_config=merge_central_config
+        )
         return self._instances("service", service, query, passing=passing, peer=peer, near=near, options=options)
 
     def _instances(
