@@ -61,7 +61,7 @@ class TableBook:
             of, called = text(row, f"{side}NS").lower(), text(row, f"{side}Name").lower()
             return (of == namespace.lower() and called in {name.lower(), "*"}) or (of, called) == ("*", "*")
 
-        return [row for row in self.all() if matches(row)]
+        return sorted((row for row in self._rows.values() if matches(row)), key=order)
 
     def get(self, identifier: str) -> Object | None:
         """The intention of a uuid."""
