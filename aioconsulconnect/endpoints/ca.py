@@ -68,8 +68,9 @@ class CA(Group):
         """
         Replace the provider's configuration (`PUT /v1/connect/ca/configuration`); needs `operator:write`.
 
-        All of it: a key that is left out is dropped, so start from `configuration()` to change one. A new key type,
-        key or provider rotates the root: the new one is cross-signed by the old, unless the provider cannot and
+        All of it: a key that is left out is dropped, so start from `configuration()` to change one. A new private key
+        or provider rotates the root, and so does a new key type (not on 1.8 to 1.10, which store it for the next
+        rotation): the new root is cross-signed by the old one, unless the provider cannot and
         `force_without_cross_signing` is set, which breaks connections until every leaf is new.
 
         No ModifyIndex is ever sent: when it does not match, Consul's built-in authority stops signing for good.

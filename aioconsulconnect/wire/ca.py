@@ -182,7 +182,7 @@ def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, obj
             raise InvalidRequest(f"config[{key!r}]: Consul stores keys in snake_case and ignores them; use CamelCase")
         if key.lower().endswith("ttl") and isinstance(value, int | float):
             raise InvalidRequest(f"config[{key!r}]: a number means nanoseconds here; write a duration such as '72h'")
-    return config
+    return dict(config)
 
 
 def _shown(values: Mapping[str, object]) -> str:

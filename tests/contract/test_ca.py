@@ -1,0 +1,192 @@
+"""The certificate authority on every agent: roots, their rotation, and a configuration that cannot break it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from aioconsulconnect.changes import Added
+from aioconsulconnect.client import Consul
+from aioconsulconnect.errors import BadRequest, InvalidRequest, PermissionDenied
+from aioconsulconnect.options import Options
+from aioconsulconnect.wire.ca import CAConfig, Roots
+from contract.conftest import AgentUnderTest, GuardedAgent
+
+
+@pytest.fixture(autouse=True)
+async def _authority_of_use(consul: Consul, unique: str) -> AsyncIterator[None]:
+    """Afterwards the configuration is what it was, and leaves are signed by the active root."""
+    before = await consul.ca.configuration()
+    yield
+    if dict((await consul.ca.configuration()).config) != dict(before.config):
+        await consul.ca.update_configuration(before.config)
+    roots = await consul.ca.roots()
+    leaf = await consul.agent.leaf(f"{unique}leaf")
+    assert roots.active is not None
+    issued = x509.load_pem_x509_certificates(leaf.cert_pem.encode())[0]
+    issued.verify_directly_issued_by(x509.load_pem_x509_certificate(roots.active.root_cert.encode()))
+
+
+def certificates(roots: Roots) -> list[x509.Certificate]:
+    """Each root followed by its intermediates."""
+    texts = [text for root in roots.roots for text in (root.root_cert, *root.intermediate_certs)]
+    return [x509.load_pem_x509_certificate(text.encode()) for text in texts]
+
+
+async def test_roots(consul: Consul) -> None:
+    reply = await consul.ca.roots().reply()
+    roots = reply.value
+    assert (reply.meta.index or 0) > 0
+    assert roots.trust_domain.endswith(".consul")
+    assert roots.active is not None
+    assert (roots.active.active, roots.active.id) == (True, roots.active_root_id)
+    assert sum(root.active for root in roots.roots) == 1
+    for root in roots.roots:
+        certificate = x509.load_pem_x509_certificate(root.root_cert.encode())
+        assert certificate.serial_number == root.serial_number
+        assert root.not_after == certificate.not_valid_after_utc
+        assert root.external_trust_domain == roots.trust_domain.removesuffix(".consul")
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.load_verify_locations(cadata="".join(root.root_cert for root in roots.roots))
+
+
+async def test_roots_as_pem(consul: Consul) -> None:
+    pem, roots = await consul.ca.roots_pem(), await consul.ca.roots()
+    assert x509.load_pem_x509_certificates(pem.encode()) == certificates(roots)
+
+
+def new_key() -> str:
+    """A private key for a root."""
+    return (
+        ec.generate_private_key(ec.SECP256R1())
+        .private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        .decode()
+    )
+
+
+async def test_a_root_rotation(consul: Consul) -> None:
+    before, old = await consul.ca.roots(), await consul.ca.configuration()
+    async with asyncio.timeout(20), consul.ca.roots().watch() as watch:
+        changes = watch.changes()
+        assert {change.new.id for change in await anext(changes) if isinstance(change, Added)} == {
+            root.id for root in before.roots
+        }
+        await consul.ca.update_configuration({**old.config, "PrivateKey": new_key()})
+        added: list[str] = []
+        while not added:
+            added = [change.new.id for change in await anext(changes) if isinstance(change, Added)]
+    after = await consul.ca.roots()
+    assert after.trust_domain == before.trust_domain
+    assert after.active_root_id != before.active_root_id
+    assert before.active_root_id in {root.id for root in after.roots}
+    assert after.active is not None
+    assert added == [after.active_root_id]
+    assert len(after.active.intermediate_certs) == 1  # the new root, signed by the old one
+    assert x509.load_pem_x509_certificates((await consul.ca.roots_pem()).encode()) == certificates(after)
+
+
+async def test_a_key_that_was_stored_is_not_shown(consul: Consul) -> None:
+    old, key = await consul.ca.configuration(), new_key()
+    await consul.ca.update_configuration({**old.config, "PrivateKey": key})
+    found = await consul.ca.configuration()
+    assert found.config["PrivateKey"] == key
+    assert key.splitlines()[1] not in f"{found!r} {found.consul!r} {found.config!r}"
+
+
+async def test_a_new_kind_of_key(consul: Consul, agent: AgentUnderTest) -> None:
+    before, old = await consul.ca.roots(), await consul.ca.configuration()
+    await consul.ca.update_configuration({**old.config, "PrivateKeyType": "ec", "PrivateKeyBits": 384})
+    after = await consul.ca.roots()
+    if agent.version < (1, 11):
+        assert after.active_root_id == before.active_root_id
+        assert (await consul.ca.configuration()).config["PrivateKeyBits"] == 384  # for the next rotation
+    else:
+        assert after.active is not None
+        assert after.active_root_id != before.active_root_id
+        assert (after.active.private_key_type, after.active.private_key_bits) == ("ec", 384)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    config: dict[str, object]
+    provider: str
+    words: str
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Wrong({}, "nope", "unknown CA provider"),
+        Wrong({}, "", "unknown CA provider"),
+        Wrong({"LeafCertTTL": "1m"}, "consul", "leaf cert TTL must be greater"),
+        Wrong({"LeafCertTTL": "9000h"}, "consul", "must be less than"),
+        Wrong({"LeafCertTTL": "72h", "IntermediateCertTTL": "100h"}, "consul", "Intermediate Cert TTL must be greater"),
+        Wrong({"PrivateKeyType": "ec", "PrivateKeyBits": 123}, "consul", "EC key length"),
+        Wrong({"PrivateKeyType": "dsa", "PrivateKeyBits": 256}, "consul", "private key type"),
+        Wrong({"LeafCertTTL": "soon"}, "consul", "error decoding config"),
+    ],
+    ids=lambda wrong: wrong.words,
+)
+async def test_a_configuration_that_consul_refuses_changes_nothing(consul: Consul, wrong: Wrong) -> None:
+    before, roots = await consul.ca.configuration(), await consul.ca.roots()
+    with pytest.raises(BadRequest, match=wrong.words):
+        await consul.ca.update_configuration(wrong.config, provider=wrong.provider)
+    after = await consul.ca.configuration()
+    assert (after.provider, dict(after.config), await consul.ca.roots()) == (
+        before.provider,
+        dict(before.config),
+        roots,
+    )
+
+
+async def test_the_configuration_is_replaced_and_typed(consul: Consul) -> None:
+    before = await consul.ca.configuration()
+    assert (before.provider, before.force_without_cross_signing) == ("consul", False)
+    assert before.consul is not None
+    assert before.consul.leaf_cert_ttl == "72h"
+    await consul.ca.update_configuration({**before.config, "LeafCertTTL": "50h"})
+    after = await consul.ca.configuration()
+    assert after.consul is not None
+    assert after.consul.leaf_cert_ttl == "50h"
+    assert after.modify_index > before.modify_index
+    await consul.ca.update_configuration(CAConfig(leaf_cert_ttl="49h", intermediate_cert_ttl="8760h"))
+    typed = (await consul.ca.configuration()).consul
+    assert typed is not None
+    assert (typed.leaf_cert_ttl, typed.intermediate_cert_ttl) == ("49h", "8760h")
+
+
+async def test_what_consul_would_store_and_ignore_is_refused(consul: Consul) -> None:
+    before = await consul.ca.configuration()
+    for config in ({"leaf_cert_ttl": "50h"}, {"LeafCertTTL": 72}):
+        with pytest.raises(InvalidRequest, match="config"):
+            await consul.ca.update_configuration(config)
+    with pytest.raises(InvalidRequest, match="ignores"):
+        await consul.ca.update_configuration({}, options=Options(datacenter="dc1"))
+    assert await consul.ca.configuration() == before
+
+
+async def test_rights(guarded: GuardedAgent) -> None:
+    token = await guarded.token('operator = "read"')
+    writer = await guarded.token('operator = "write"')
+    async with Consul(guarded.url, token=token) as consul:
+        assert (await consul.ca.roots()).active is not None  # for everyone
+        assert "BEGIN CERTIFICATE" in await consul.ca.roots_pem()
+        for call in (consul.ca.configuration(), consul.ca.update_configuration(CAConfig(leaf_cert_ttl="72h"))):
+            with pytest.raises(PermissionDenied, match="Permission denied"):
+                await call
+        allowed = consul.with_options(Options(token=writer))
+        assert (await allowed.ca.configuration()).provider == "consul"
+        await allowed.ca.update_configuration((await allowed.ca.configuration()).config)
+
+
+async def test_roots_of_a_datacenter(consul: Consul, agent: AgentUnderTest) -> None:
+    assert await consul.ca.roots(options=Options(datacenter="dc1", consistency="stale")) == await consul.ca.roots()
