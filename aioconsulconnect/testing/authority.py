@@ -322,25 +322,23 @@ def read_settings(config: Object) -> Settings:
 
 
 def _complaint(settings: Settings) -> str | None:
-    if settings.certificate and not settings.key:
-        return "must provide a private key when providing a root cert"
-    if settings.leaf < _HOUR:
-        return "leaf cert TTL must be greater or equal than 1h0m0s"
-    if settings.leaf > _YEAR:
-        return "leaf cert TTL must be less than 8760h0m0s"
-    if settings.intermediate < 3 * settings.leaf:
-        least = format_duration(3 * settings.leaf)
-        return f"Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL (>={least})."
-    if settings.kind == "ec" and settings.bits not in _CURVES:
-        return "EC key length must be one of (224, 256, 384, 521) bits"
-    if settings.kind == "rsa" and settings.bits not in {2048, 4096}:
-        return "RSA key length must be 2048 or 4096 bits"
-    if settings.kind not in {"ec", "rsa"}:
-        return "private key type must be either 'ec' or 'rsa'"
-    if settings.root <= settings.intermediate:
-        return (
-            "root cert TTL is set and is not greater than intermediate cert ttl. "
-            f"root cert ttl: {format_duration(settings.root)}, "
-            f"intermediate cert ttl: {format_duration(settings.intermediate)}"
-        )
-    return None
+    """The first thing that is wrong with the settings."""
+    least = format_duration(3 * settings.leaf)
+    faults = {
+        "must provide a private key when providing a root cert": bool(settings.certificate and not settings.key),
+        "leaf cert TTL must be greater or equal than 1h0m0s": settings.leaf < _HOUR,
+        "leaf cert TTL must be less than 8760h0m0s": settings.leaf > _YEAR,
+        "Intermediate Cert TTL must be greater or equal than 3h": settings.intermediate < 3 * _HOUR,
+        f"Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL (>={least}).": (
+            settings.intermediate < 3 * settings.leaf
+        ),
+        "EC key length must be one of (224, 256, 384, 521) bits": (
+            settings.kind == "ec" and settings.bits not in _CURVES
+        ),
+        "RSA key length must be 2048 or 4096 bits": settings.kind == "rsa" and settings.bits not in {2048, 4096},
+        "private key type must be either 'ec' or 'rsa'": settings.kind not in {"ec", "rsa"},
+        "root cert TTL is set and is not greater than intermediate cert ttl. "
+        f"root cert ttl: {format_duration(settings.root)}, "
+        f"intermediate cert ttl: {format_duration(settings.intermediate)}": settings.root <= settings.intermediate,
+    }
+    return next((complaint for complaint, holds in faults.items() if holds), None)

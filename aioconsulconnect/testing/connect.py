@@ -115,6 +115,7 @@ class Intentions:
             if self.entries and namespace.lower() not in {"", "default"}:
                 raise ask.bad(f"Invalid {side}NS({namespace}): Namespaces is a Consul Enterprise feature")
         self._no_peer(intention)
+        self._right_datacenter(ask)
         who = box.acl.resolve(ask.token)
         self._may_write(who, text(intention, "DestinationName"))
         if intention.get("ID"):
@@ -282,6 +283,7 @@ class Intentions:
             raise Dropped
         intention = self._decoded(value, "Request decode failed: ", 400)
         self._no_peer(intention)
+        self._right_datacenter(ask)
         who = self.box.acl.resolve(ask.token)
         destination = text(intention, "DestinationName")
         if self.box.quirks.update_needs_rights_first:
@@ -295,6 +297,7 @@ class Intentions:
     async def delete(self, ask: Ask) -> Reply:
         """Delete the intention of a uuid."""
         ask.intention_options()
+        self._right_datacenter(ask)
         who = self.box.acl.resolve(ask.token)
         before = self._existing(ask.rest, "delete")
         self._may_write(who, text(before, "DestinationName"))
@@ -311,6 +314,11 @@ class Intentions:
         return found
 
     # What they share.
+
+    def _right_datacenter(self, ask: Ask) -> None:
+        """Send a write where it belongs: to the primary, or to the datacenter it names."""
+        if not self.box.quirks.writes_go_to_primary:
+            self.box.here(ask)
 
     def _decoded(self, value: object, complaint: str, status: int) -> Object:
         quirks = self.box.quirks

@@ -90,7 +90,7 @@ class Frontend:
             return web.Response(status=400)
         query = parse_query(raw_query, semicolon_separates=quirks.semicolon_separates)
         if query is None:
-            return web.Response(status=500)
+            return web.Response(status=500, headers={"Vary": "Accept-Encoding"})
         cleaned = clean(path if quirks.redirects_escaped else raw_path)
         if cleaned != (path if quirks.redirects_escaped else raw_path):
             return self._redirect(request.method, cleaned, raw_query, quirks.redirect_status)

@@ -96,6 +96,7 @@ class Ask:
 
     def __post_init__(self) -> None:
         bearer = re.fullmatch(r"bearer\s+(\S+)\s*", self.headers.get("authorization", ""), re.IGNORECASE)
+        self.datacenter = (self.quirks.datacenter_parameter and self.first("datacenter")) or self.first("dc")
         self.token = (
             self.first("token") or self.headers.get("x-consul-token", "").strip() or (bearer[1] if bearer else "")
         )
@@ -124,8 +125,6 @@ class Ask:
 
     def read_options(self) -> None:
         """Read what every blocking endpoint takes, in the order in which Consul finds faults."""
-        quirks = self.quirks
-        self.datacenter = (quirks.datacenter_parameter and self.first("datacenter")) or self.first("dc")
         stale, consistent = "stale" in self.query, "consistent" in self.query
         self.cached = "cached" in self.query
         if self.first("max_stale"):

@@ -42,6 +42,8 @@ class Quirks:
     """What Go calls the struct that a wrong type was meant for."""
     # intentions
     intentions_are_entries: bool = True
+    writes_go_to_primary: bool = True
+    """Whether a write of an intention passes over the datacenter it names."""
     match_has_meta: bool = True
     name_parts: int = 3
     permission_reasons: bool = True
@@ -85,6 +87,7 @@ class Quirks:
     configuration_checks_index: bool = True
     common_names: bool = False
     leaf_revalidates: bool = True
+    leaf_minds_datacenter: bool = False
     agent_holds_roots: bool = True
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
     root_ttl: str | None = "87600h"
@@ -135,6 +138,7 @@ _V10: Final = replace(
     key_type_rotates=False,
     common_names=True,
     agent_holds_roots=False,
+    leaf_minds_datacenter=True,
     leaf_without_name="URI must be either service or agent",
     root_ttl=None,
     build_date=False,
@@ -155,6 +159,7 @@ _V8: Final = replace(
     proxy_defaults_named_anything=True,
     alias_struct="",
     intentions_are_entries=False,
+    writes_go_to_primary=False,
     identical_is_unwritten=False,
     first_entries_index=1,
     match_has_meta=False,
