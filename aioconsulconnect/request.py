@@ -294,6 +294,14 @@ def _needed_version(request: Request[T], text: str) -> str:
     return next((FIELD_SINCE[field] for field in unknown if field in FIELD_SINCE), "")
 
 
+_BY_STATUS: dict[int, tuple[type[ConsulError], str]] = {
+    401: (PermissionDenied, "Consul's configuration or the token forbids it"),
+    403: (PermissionDenied, "Consul's configuration or the token forbids it"),
+    429: (Throttled, "too many requests or connections; try again later"),
+    501: (Unsupported, "this agent does not implement it"),
+}
+
+
 def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, str]:
     status = response.status
     if status < 400:  # noqa: PLR2004
@@ -305,10 +313,8 @@ def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, s
         if not text or "Invalid URL path" in text:
             return Unsupported, "this agent does not serve the endpoint", ""
         return NotFound, "there is no such thing", ""
-    if status in {401, 403}:
-        return PermissionDenied, "Consul's configuration or the token forbids it", ""
-    if status == 429:  # noqa: PLR2004
-        return Throttled, "too many requests or connections; try again later", ""
+    if status in _BY_STATUS:
+        return *_BY_STATUS[status], ""
     if status < 500 and status != 408:  # noqa: PLR2004
         return (
             (UnreadableResponse, "this is not Consul's HTTP API", "") if html else (BadRequest, "mend the request", "")
