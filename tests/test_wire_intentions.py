@@ -34,6 +34,7 @@ from aioconsulconnect.wire.intentions import (
     read_matches,
     read_one,
 )
+from aioconsulconnect.wire.open import open_struct, plain
 
 BASE = "/v1/connect/intentions"
 
@@ -114,7 +115,7 @@ def test_the_key_tells_intentions_apart_in_consuls_order() -> None:
 
 
 def test_only_what_was_said_is_sent() -> None:
-    assert encode(IntentionBody(action="allow")) == b'{"Action":"allow"}'
+    assert encode(plain(IntentionBody(action="allow"))) == b'{"Action":"allow"}'
     permission = Permission(
         action="allow",
         http=HTTPPermission(path_prefix="/", methods=("GET",), header=(HeaderPermission(name="x", present=True),)),
@@ -122,7 +123,7 @@ def test_only_what_was_said_is_sent() -> None:
             providers=(JWTProviderRequirement(name="okta", verify_claims=(VerifyClaim(path=("a",), value="b"),)),)
         ),
     )
-    assert json.loads(encode(IntentionBody(permissions=(permission,)))) == {
+    assert json.loads(encode(plain(IntentionBody(permissions=(permission,))))) == {
         "Permissions": [
             {
                 "Action": "allow",
@@ -243,5 +244,11 @@ def test_texts_at_consuls_limits() -> None:
 )
 def test_a_permission_reads_back_as_it_was_sent(permission: Permission) -> None:
     check_rule(None, (permission,), destination="db")
-    sent = encode(IntentionBody(permissions=(permission,)))
+    sent = encode(plain(IntentionBody(permissions=(permission,))))
     assert read_one(sent).permissions == (permission,)
+
+
+def test_what_a_newer_consul_put_into_a_permission_goes_back_as_it_came() -> None:
+    raw = {"Action": "allow", "HTTP": {"PathExact": "/", "Cookie": [{"Name": "x"}]}}
+    body = IntentionBody(permissions=(open_struct(Permission, raw),))
+    assert json.loads(encode(plain(body))) == {"Permissions": [raw]}

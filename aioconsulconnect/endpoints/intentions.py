@@ -29,6 +29,7 @@ from aioconsulconnect.wire.intentions import (
     read_matches,
     read_one,
 )
+from aioconsulconnect.wire.open import plain
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ class Intentions(IntentionPlans):
         permissions = tuple(permissions)
         check_rule(action, permissions, destination=destination)
         check_description(description, {})
-        body = encode(IntentionBody(action=action, permissions=permissions, description=description))
+        body = encode(plain(IntentionBody(action=action, permissions=permissions, description=description)))
         request = _exact_request("PUT", source, destination, _true, body=body, takes=_WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
@@ -345,18 +346,17 @@ def _id_body(source: str, destination: str, action: Action, description: str, me
             )
         namespace, _, service = name.rpartition("/")
         sides.append((namespace, service))
-    return encode(
-        IntentionBody(
-            source_namespace=sides[0][0],
-            source_name=sides[0][1],
-            destination_namespace=sides[1][0],
-            destination_name=sides[1][1],
-            source_type="consul",
-            action=action,
-            description=description,
-            meta=meta,
-        )
+    body = IntentionBody(
+        source_namespace=sides[0][0],
+        source_name=sides[0][1],
+        destination_namespace=sides[1][0],
+        destination_name=sides[1][1],
+        source_type="consul",
+        action=action,
+        description=description,
+        meta=meta,
     )
+    return encode(plain(body))
 
 
 def _id_path(intention_id: str) -> str:

@@ -126,7 +126,7 @@ class Intention(Wire, frozen=True, kw_only=True):
         )
 
 
-class IntentionBody(Wire, frozen=True, kw_only=True):
+class IntentionBody(Open, frozen=True, kw_only=True):
     """What a write sends: only what the caller said, so that an older server meets no key it does not know."""
 
     source_namespace: str = msgspec.field(default="", name="SourceNS")
