@@ -231,6 +231,7 @@ class Intentions(IntentionPlans):
         request = _match_request("destination", names, _One("destination", destination))
         truthful = Options(consistency="default", cached=False)
         if options is not None:
+            options.refuse_ignored(_WRITE, "PUT", _EXACT)  # the write would, but only after the look
             truthful = Options(
                 namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
             ).over(truthful)

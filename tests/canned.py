@@ -1,0 +1,54 @@
+"""A sender that answers from a list and remembers what it was asked, for tests of what endpoints ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.pacing import PollSettings
+from aioconsulconnect.polls import Polls
+from aioconsulconnect.request import Parameters, Request, Response, failure, query_string
+
+T = TypeVar("T")
+Canned = bytes | tuple[int, bytes] | ConsulError
+
+
+class CannedSender:
+    """`asked` are the requests, `wire` what each would be on the wire: method, path and query, body."""
+
+    def __init__(self) -> None:
+        self.answers: list[Canned] = []
+        self.asked: list[Request[object]] = []
+        self.addresses = ("http://canned:1",)
+
+    @property
+    def wire(self) -> list[tuple[str, str, bytes | None]]:
+        return [(a.method, a.path + query_string(a.parameters), a.body) for a in self.asked]
+
+    async def send(self, request: Request[T]) -> Response:
+        response = await self.attempt(request, extra=(), deadline=1, address=self.addresses[0])
+        error = failure(request, response)
+        if error is not None:
+            raise error
+        return response
+
+    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, ConsulError):
+            raise answer
+        status, body = answer if isinstance(answer, tuple) else (200, answer)
+        return Response(status, {"x-consul-index": "7"}, body, address)
+
+
+@asynccontextmanager
+async def polls_of(sender: CannedSender) -> AsyncIterator[Polls]:
+    """Polls on that sender, closed afterwards."""
+    polls = Polls(sender, settings=PollSettings(), clock=Clock())
+    try:
+        yield polls
+    finally:
+        await polls.aclose()
