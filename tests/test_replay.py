@@ -23,7 +23,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 # What differs between any two agents of one version.
 PASSING = re.compile(
     r"\w*Index|\w*Hash|SerialNumber|SigningKeyID|ID|NodeID|\w*PEM|RootCert|IntermediateCerts|CreatedAt|UpdatedAt|CreateTime"
-    r"|NotBefore|NotAfter|ValidAfter|ValidBefore|ActiveRootID|SecretID|AccessorID"
+    r"|NotBefore|NotAfter|ValidAfter|ValidBefore|ActiveRootID|SecretID|AccessorID|LastTransitionTime"
 )
 EXACT_HEADERS = (
     "X-Consul-Knownleader",
@@ -89,6 +89,7 @@ class Replay:
 
     def _ours(self, text: str) -> str:
         text = UUID.sub(lambda found: self.names.get(found[0], found[0]), text)
+        text = re.sub(r"(?<=[?&]hash=)([0-9a-f]+)", lambda f: self.names.get("h" + f[1], f[1]), text)
         return re.sub(r"(?<=[?&])(index|cas)=(\d+)", lambda f: f"{f[1]}={self.names.get('i' + f[2], f[2])}", text)
 
     def _compare(
@@ -98,6 +99,8 @@ class Replay:
         theirs = dict(response["headers"])
         if "X-Consul-Index" in theirs and "X-Consul-Index" in headers:
             self.names["i" + theirs["X-Consul-Index"]] = headers["X-Consul-Index"]
+        if "X-Consul-Contenthash" in theirs and "X-Consul-Contenthash" in headers:
+            self.names["h" + theirs["X-Consul-Contenthash"]] = headers["X-Consul-Contenthash"]
         for old, new in zip(UUID.findall(response["body"]), UUID.findall(text), strict=False):
             self.names.setdefault(old, new)
         if status == 501:
@@ -122,7 +125,7 @@ class Replay:
         for name in EXACT_HEADERS:
             if theirs.get(name) != ours.get(name):
                 yield f"header {name}: {theirs.get(name)!r} became {ours.get(name)!r}"
-        for name in ("X-Consul-Index", "Age"):
+        for name in ("X-Consul-Index", "X-Consul-Contenthash", "Age"):
             if (name in theirs) != (name in ours):
                 yield f"header {name}: {theirs.get(name)!r} became {ours.get(name)!r}"
         if (theirs.get("X-Consul-Index") == "1") != (ours.get("X-Consul-Index") == "1"):
@@ -198,6 +201,6 @@ def test_no_known_difference_is_one_of_status_null_or_blocking(replays: dict[str
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_most_of_a_recording_is_compared(replays: dict[str, Replay], version: str) -> None:
-    # The rest are paths that the box does not model and says so.
-    assert replays[version].compared >= 170
+def test_nearly_all_of_a_recording_is_compared(replays: dict[str, Replay], version: str) -> None:
+    # The rest are prepared queries and the token of a peering, which the box does not model and says so.
+    assert replays[version].compared >= 243

@@ -17,15 +17,20 @@ from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.acl_routes import Tokens
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.box import Box, Poll
+from aioconsulconnect.testing.catalog_routes import Catalog
 from aioconsulconnect.testing.certificate_routes import Certificates
+from aioconsulconnect.testing.chain_routes import Chains
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions, book_of
+from aioconsulconnect.testing.controller import Controller
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
 from aioconsulconnect.testing.gojson import Object
 from aioconsulconnect.testing.https import HttpsIdentity
 from aioconsulconnect.testing.quirks import QUIRKS
-from aioconsulconnect.testing.routes import build_table
+from aioconsulconnect.testing.registry import Registry
+from aioconsulconnect.testing.routes import Handlers, build_table
+from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.system import System
 from aioconsulconnect.testing.table import TableBook
@@ -67,6 +72,10 @@ class Agent:
         datacenter: str = "dc1",
         node_name: str = "box",
     ) -> None:
+        if version not in QUIRKS:
+            raise ValueError(f"the in-process agent plays Consul {', '.join(QUIRKS)}, not {version!r}")
+        if client_certificates and not tls:
+            raise ValueError("client_certificates needs tls=True")
         self._quirks = QUIRKS[version]
         self._port = port
         self._tls = tls
@@ -87,16 +96,27 @@ class Agent:
         """Make everything that an agent holds, as it is at first."""
         quirks = self._quirks
         enabled, default = self._acl_settings
-        self._store = Store(12, {"config": quirks.first_entries_index, "roots": 9})
+        tables = {"config": quirks.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        self._store = Store(12, tables)
         self._acl = Acl(quirks, enabled=enabled, default=default, management_token=self._management_token)
         self._authority = Authority(self._store, quirks, self._datacenter)
         box = Box(quirks, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4()))
         self._box = box
         self._book = book_of(box)
-        table = build_table(
-            Intentions(box, self._book), Certificates(box, self._book), Entries(box), Tokens(box), System(box)
+        self._registry = Registry(self._store, quirks)
+        entries = Entries(box)
+        Controller(self._store, quirks)
+        handlers = Handlers(
+            intentions=Intentions(box, self._book),
+            certificates=Certificates(box, self._book),
+            config=entries,
+            services=Services(box, self._registry),
+            catalog=Catalog(box, self._registry, entries.graph),
+            chains=Chains(box, self._registry, entries.graph),
+            acl=Tokens(box),
+            system=System(box),
         )
-        self._frontend = Frontend(box, table, self.faults, self._requests)
+        self._frontend = Frontend(box, build_table(handlers), self.faults, self._requests)
 
     # Life.
 
@@ -120,6 +140,7 @@ class Agent:
             self._remove_files()
             raise
         self._store.open()
+        self._registry.open()
         self._runner = runner
         self._port = runner.addresses[0][1]
         self._address = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
@@ -132,6 +153,7 @@ class Agent:
 
     async def _close(self) -> None:
         self._store.close()
+        await self._registry.close()
         self.faults.release()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -173,6 +195,21 @@ class Agent:
         if not self._address:
             raise RuntimeError("the agent has not been started: enter it with `async with`")
         return self._address
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The CONSUL_* variables that lead a service to it, with the token that may do everything."""
+        variables = {"CONSUL_HTTP_ADDR": self.url}
+        if self._management_token:
+            variables["CONSUL_HTTP_TOKEN"] = self._management_token
+        if self._tls:
+            variables["CONSUL_CACERT"] = str(self.ca_file)
+        if self._client_certificates:
+            variables |= {
+                "CONSUL_CLIENT_CERT": str(self.client_cert_file),
+                "CONSUL_CLIENT_KEY": str(self.client_key_file),
+            }
+        return variables
 
     @property
     def ca_file(self) -> Path:

@@ -67,7 +67,7 @@ class Box:
         deadline = asyncio.get_running_loop().time() + ask.wait + (0 if local else random.uniform(0, ask.wait / 16))
         own = () if local else (poll_key(ask.path),)
         minimum, before = ask.index, None
-        with self._polling(ask):
+        with self.polling(ask, waits=bool(ask.index)):
             while True:
                 found = query()
                 if before and ((before.absent and found.absent) or self._settled(before, found)):
@@ -83,8 +83,9 @@ class Box:
         return found.unchanged is not None and found.unchanged == before.unchanged
 
     @contextmanager
-    def _polling(self, ask: Ask) -> Generator[None, None, None]:
-        if not ask.index:
+    def polling(self, ask: Ask, *, waits: bool) -> Generator[None, None, None]:
+        """Count a blocking query among the polls while it is answered."""
+        if not waits:
             yield
             return
         poll = Poll(ask.path, ask.query, ask.index)

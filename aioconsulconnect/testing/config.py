@@ -5,6 +5,7 @@ from typing import Final
 
 from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
+from aioconsulconnect.testing.controller import ROUTES, check_bindings
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
 from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
@@ -125,6 +126,8 @@ class Entries:
 
     def _check_graph(self, kind: Kind, name: str, proposed: Object | None) -> None:
         """Refuse an entry, or its absence, that breaks what other entries rely on."""
+        if proposed and kind.name in {"api-gateway", *ROUTES}:
+            check_bindings(proposed, self.box.store)
         if kind.name in {*COMPILED, "ingress-gateway"}:
             self.graph.check(kind.name, name, proposed)
         if kind.name in COMPILED:

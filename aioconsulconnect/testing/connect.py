@@ -12,7 +12,7 @@ from aioconsulconnect.testing.identifiers import Name, parse_name
 from aioconsulconnect.testing.intentions import EntryBook
 from aioconsulconnect.testing.precedence import decides
 from aioconsulconnect.testing.schema import decode, errors
-from aioconsulconnect.testing.shapes import INTENTION
+from aioconsulconnect.testing.shapes import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.table import TableBook
 
 
@@ -88,7 +88,7 @@ class Intentions:
 
         def query() -> Found[list[Object]]:
             box.here(ask)
-            keep = compile_filter(expression, box.quirks.version) if expression else None
+            keep = compile_filter(expression, box.quirks.version, INTENTION_FILTER) if expression else None
             who = box.acl.resolve(ask.token)
             every = self.book.all()
             candidates = [i for i in every if keep is None or keep(i)]

@@ -1,46 +1,39 @@
-"""The filter language of list endpoints, for intentions."""
+"""The filter language of list endpoints: its grammar, and what an operator means for each kind of member."""
 
 import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.gojson import Object, child, number, text
+from aioconsulconnect.testing.gojson import Object, is_object
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.quirks import spans
+from aioconsulconnect.testing.schema import Kind, ListOf, MapOf, Struct
 
 Predicate = Callable[[Object], bool]
 
-_STRINGS: Final = (
-    ("Action", "1.8"),
-    ("Description", "1.8"),
-    ("DestinationNS", "1.8"),
-    ("DestinationName", "1.8"),
-    ("DestinationPartition", "1.16"),
-    ("ID", "1.8"),
-    ("SourceNS", "1.8"),
-    ("SourceName", "1.8"),
-    ("SourcePartition", "1.16"),
-    ("SourcePeer", "1.16"),
-    ("SourceSamenessGroup", "1.16"),
-    ("SourceType", "1.8"),
-)
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<sign>==|!=|[()])|(?P<word>[^\s()=!"`\[\]]+(?:\["[^"]*"\])*))"""
 )
+_PART: Final = re.compile(r'\["([^"]*)"\]|([^.\[\]]+)')
 _DEEPEST: Final = 50
+_PREFIX: Final = "Failed to create boolean expression evaluator: "
 
 
-def compile_filter(expression: str, version: str) -> Predicate:
-    """The predicate that an expression stands for; a refusal in Consul's words where it stands for nothing."""
-    return _Parser(expression, version).parse()
+def compile_filter(expression: str, version: str, shape: Struct, *, of_agent: bool = False) -> Predicate:
+    """The predicate that an expression stands for; a refusal in Consul's words where it stands for nothing.
+
+    ``of_agent``: what the agent filters itself, it begins the refusal of a selector otherwise.
+    """
+    return _Parser(expression, version, shape, "" if of_agent else _PREFIX).parse()
 
 
-def _fail(reason: str) -> NoReturn:
-    raise Refused(500, f"Failed to create boolean expression evaluator: {reason}", from_server=True)
+def _fail(reason: str, prefix: str = _PREFIX) -> NoReturn:
+    raise Refused(500, prefix + reason, from_server=True)
 
 
 class _Parser:
-    def __init__(self, expression: str, version: str) -> None:
+    def __init__(self, expression: str, version: str, shape: Struct, prefix: str) -> None:
+        self.shape = shape
+        self.prefix = prefix
         self.tokens: list[tuple[str, bool]] = []
         self.places: list[int] = []
         self.end = len(expression)
@@ -144,24 +137,85 @@ class _Parser:
         return (lambda item: not test(item)) if positive != operator else test
 
     def positive(self, selector: str, positive: str, operator: str, value: str) -> Predicate:
-        known = {name for name, since in _STRINGS if spans(self.version, since)}
-        key = re.fullmatch(r'Meta(?:\.([^.\[\]]+)|\["([^"]*)"\])', selector)
-        if selector == "Meta" and positive in {"Is Empty", "In"}:
-            return (lambda item: not child(item, "Meta")) if positive == "Is Empty" else _holds(value)
-        if selector == "Precedence" and positive == "Equal":
-            if not re.fullmatch(r"-?\d+", value):
-                _fail(
-                    f'Failed to convert value "{value}" for selector "Precedence": strconv.ParseInt: '
-                    f'parsing "{value}": invalid syntax'
-                )
-            return lambda item: number(item, "Precedence") == int(value)
-        if selector in known and positive in {"Equal", "In", "Matches"}:
-            return _string(lambda item: text(item, selector), positive, value)
-        if key and positive in {"Equal", "In", "Matches"}:
-            return _string(lambda item: text(child(item, "Meta"), key[1] or key[2]), positive, value)
-        if selector in known or selector in {"Meta", "Precedence"} or key:
-            _fail(f'Invalid match operator "{operator}" for selector "{selector}"')
-        _fail(f'Selector "{selector}" is not valid')
+        """The predicate of a selector and an operator, with ``operator`` for the refusal."""
+        found = select(self.shape, selector, self.version)
+        if found is None:
+            _fail(f'Selector "{selector}" is not valid', self.prefix)
+        kind, read = found
+        test = self.test(kind, positive, selector, value)
+        if test is None:
+            _fail(f'Invalid match operator "{operator}" for selector "{selector}"', self.prefix)
+        return lambda item: any(test(each) for each in read(item))
+
+    def test(self, kind: Kind, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
+        """What an operator asks of one value; None where it asks nothing of that kind."""
+        match kind, operator:
+            case "string", "Equal":
+                return lambda found: (found or "") == value
+            case "string", "In":
+                return lambda found: value in str(found or "")
+            case "string", "Matches":
+                pattern = self.pattern(value)
+                return lambda found: pattern.search(str(found or "")) is not None
+            case "int", "Equal":
+                number = self.converted(int, "ParseInt", selector, value)
+                return lambda found: (found or 0) == number
+            case "bool", "Equal":
+                wanted = self.converted(lambda text: {"true": True, "false": False}[text], "ParseBool", selector, value)
+                return lambda found: (found or False) == wanted
+            case ((ListOf("string") | MapOf()), "In"):
+                return lambda found: isinstance(found, list | dict) and value in found
+            case ((ListOf() | MapOf()), "Is Empty"):
+                return lambda found: not found
+            case _:
+                return None
+
+    def pattern(self, value: str) -> re.Pattern[str]:
+        """A regular expression."""
+        try:
+            return re.compile(value)
+        except re.error as error:
+            _fail(f"Failed to compile regular expression {value!r}: {error}", self.prefix)
+
+    def converted(self, convert: Callable[[str], int], function: str, selector: str, value: str) -> int:
+        """A value as the number or truth that a selector holds."""
+        try:
+            return convert(value)
+        except (KeyError, ValueError):
+            _fail(
+                f'Failed to convert value "{value}" for selector "{selector}": strconv.{function}: '
+                f'parsing "{value}": invalid syntax',
+                self.prefix,
+            )
+
+
+def select(shape: Struct, selector: str, version: str) -> tuple[Kind, Callable[[Object], list[object]]] | None:
+    """The kind of what a selector names, and how to read it; of lists every element counts."""
+    kind: Kind = shape
+    path = [found[1] or found[2] for found in _PART.finditer(selector)]
+    for part in path:
+        if isinstance(kind, ListOf):
+            kind = kind.item
+        if isinstance(kind, MapOf):
+            kind = kind.item
+        elif isinstance(kind, Struct):
+            member = next((field for field in kind.of(version) if field.name == part), None)
+            if member is None:
+                return None
+            kind = member.of
+        else:
+            return None
+    if isinstance(kind, Struct) or kind in {"uint64", "any", "ignored"}:
+        return None
+
+    def read(item: Object) -> list[object]:
+        values: list[object] = [item]
+        for part in path:
+            values = [each for value in values for each in (value if isinstance(value, list) else [value])]
+            values = [value.get(part) if is_object(value) else None for value in values]
+        return values
+
+    return kind, read
 
 
 def _or(left: Predicate, right: Predicate) -> Predicate:
@@ -170,19 +224,3 @@ def _or(left: Predicate, right: Predicate) -> Predicate:
 
 def _and(left: Predicate, right: Predicate) -> Predicate:
     return lambda item: left(item) and right(item)
-
-
-def _holds(key: str) -> Predicate:
-    return lambda item: key in child(item, "Meta")
-
-
-def _string(read: Callable[[Object], str], operator: str, value: str) -> Predicate:
-    if operator == "Equal":
-        return lambda item: read(item) == value
-    if operator == "In":
-        return lambda item: value in read(item)
-    try:
-        pattern = re.compile(value)
-    except re.error as error:
-        _fail(f"Failed to compile regular expression {value!r}: {error}")
-    return lambda item: pattern.search(read(item)) is not None

@@ -125,7 +125,7 @@ class Frontend:
                 refused.from_server
                 and route.false_index
                 and ask.method == "GET"
-                and spans(quirks.version, route.since_meta)
+                and spans(quirks.version, route.since_meta, route.false_index_until)
             ):
                 meta = FALSE_META
             return Reply(refused.text.encode(), refused.status, PLAIN, meta)

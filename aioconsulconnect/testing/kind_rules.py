@@ -45,6 +45,10 @@ def rewritten(kind: str, entry: Object, quirks: Quirks) -> Object:
             return {**entry, "Routes": [_route(route, quirks) for route in children(entry, "Routes")]}
         case "ingress-gateway":
             return {**entry, "Listeners": _listeners(entry)}
+        case "http-route":
+            return {**entry, "Rules": [_rule(rule) for rule in children(entry, "Rules")], "Status": None}
+        case "api-gateway" | "tcp-route":
+            return {**entry, "Status": None}
         case "exported-services":
             services = [{k: v for k, v in each.items() if k != "Namespace"} for each in children(entry, "Services")]
             return {**entry, "Services": services}
@@ -61,6 +65,11 @@ def go_number(weight: float) -> float:
     """A weight with two decimals, a whole one without a point."""
     rounded = round(weight, 2)
     return int(rounded) if rounded == int(rounded) else rounded
+
+
+def _rule(rule: Object) -> Object:
+    services = [{**service, "Weight": service.get("Weight") or 1} for service in children(rule, "Services")]
+    return {**rule, "Services": services or None}
 
 
 def _route(route: Object, quirks: Quirks) -> Object:

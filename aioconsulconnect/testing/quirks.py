@@ -73,6 +73,41 @@ class Quirks:
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
     )
+    # services
+    native_needs_port: bool = True
+    proxy_needs_one_destination: bool = True
+    proxy_port_text: str = "Port or SocketPath must be set for a connect-proxy"
+    upstream_port_text: str = "upstream local bind port or local socket path must be defined and nonzero"
+    interval_text: str = "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
+    registration_prefix: str = "Validation failed: "
+    register_names_token: bool = True
+    """Whether a refusal names token and permission; before, it names the permission after two more words."""
+    unknown_service_status: int = 404
+    """Of a deregistration; 200 means that it is only refused where ACLs are on."""
+    unknown_service_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
+    unknown_check_text: str = 'Unknown check ID "{}". Ensure that the check ID is passed, not the check name.'
+    unknown_check_status: int = 404
+    ports_run_out_status: int = 500
+    sidecar_check_status: int = 400
+    unregistered_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
+    node_tells_version: bool = True
+    virtual_ips: bool = True
+    checks_tell_interval: bool = True
+    # central configuration
+    central_configuration: bool = True
+    central_without_destination_id: bool = True
+    """Whether proxies that name no instance of their destination take part."""
+    # catalog and health
+    streaming: bool = True
+    denied_health_is_refused: bool = True
+    streaming_retries: bool = True
+    """Whether streaming tries for seconds before it tells of an unknown token."""
+    wildcard_takes_native: bool = False
+    auto_host_rewrite: bool = True
+    merged_nodes_are_blank: bool = True
+    catalog_takes_peer: bool = True
+    sameness_groups_refused: bool = True
+    bad_passing_has_index: bool = False
     # discovery chain
     chain_is_newer: bool = True
     """Partitions, Default, what the service's defaults say of it, virtual addresses."""
@@ -113,6 +148,10 @@ _V16: Final = replace(
     authorize_error_prefix=False,
     protected_jwt_provider=False,
     protocols_are_checked=False,
+    auto_host_rewrite=False,
+    catalog_takes_peer=False,
+    sameness_groups_refused=False,
+    bad_passing_has_index=True,
 )
 _V10: Final = replace(
     _V16,
@@ -146,6 +185,24 @@ _V10: Final = replace(
     chain_is_newer=False,
     chain_scope="default",
     gateways_at_home=False,
+    native_needs_port=False,
+    proxy_port_text="Port or SocketPath must be set for a Connect proxy",
+    interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+    registration_prefix="",
+    unregistered_text='No service registered with ID "{}"',
+    register_names_token=False,
+    unknown_service_status=200,
+    unknown_service_text='Unknown service "{}"',
+    unknown_check_text='CheckID "{}" does not have associated TTL',
+    unknown_check_status=500,
+    node_tells_version=False,
+    virtual_ips=False,
+    checks_tell_interval=False,
+    central_without_destination_id=False,
+    denied_health_is_refused=False,
+    streaming_retries=False,
+    wildcard_takes_native=True,
+    merged_nodes_are_blank=False,
 )
 _V8: Final = replace(
     _V10,
@@ -175,6 +232,14 @@ _V8: Final = replace(
     primary_datacenter=False,
     router_names_namespace=True,
     target_has_timeout=False,
+    proxy_needs_one_destination=False,
+    proxy_port_text="Port must be set for a Connect proxy",
+    upstream_port_text="upstream local bind port cannot be zero",
+    unknown_service_text='Unknown service {{"{}" {{}}}}',
+    central_configuration=False,
+    sidecar_check_status=500,
+    streaming=False,
+    bad_passing_has_index=False,
 )
 
 QUIRKS: Final = {quirks.version: quirks for quirks in (_V8, _V10, _V16, _V22)}

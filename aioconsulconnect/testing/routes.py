@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.acl_routes import Tokens
+from aioconsulconnect.testing.catalog_routes import Catalog
 from aioconsulconnect.testing.certificate_routes import Certificates
+from aioconsulconnect.testing.chain_routes import Chains
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions
 from aioconsulconnect.testing.http import Ask, Reply
 from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.system import System
 
 Handler = Callable[[Ask], Awaitable[Reply]]
@@ -33,6 +36,7 @@ class Route:
     until: str = NEWEST
     false_index: bool = False
     """Whether refusals by the server carry an index of 1."""
+    false_index_until: str = NEWEST
     since_meta: str = "1.8"
     """The first version whose answers have read headers."""
 
@@ -42,9 +46,7 @@ UNMODELLED: Final = (
     ("/v1/agent/", "1.8"),
     ("/v1/catalog/", "1.8"),
     ("/v1/coordinate/", "1.8"),
-    ("/v1/discovery-chain/", "1.8"),
     ("/v1/event/", "1.8"),
-    ("/v1/exported-services", "1.22"),
     ("/v1/health/", "1.8"),
     ("/v1/internal/", "1.8"),
     ("/v1/kv/", "1.8"),
@@ -62,10 +64,23 @@ UNMODELLED: Final = (
 """What Consul serves and the box does not: it says so instead of pretending that there is nothing."""
 
 
-def build_table(
-    intentions: Intentions, certificates: Certificates, config: Entries, acl: Tokens, system: System
-) -> tuple[Route, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handlers:
+    """Who answers, of one agent."""
+
+    intentions: Intentions
+    certificates: Certificates
+    config: Entries
+    services: Services
+    catalog: Catalog
+    chains: Chains
+    acl: Tokens
+    system: System
+
+
+def build_table(of: Handlers) -> tuple[Route, ...]:
     """The table for the handlers of one agent."""
+    intentions, certificates, config, acl = of.intentions, of.certificates, of.config, of.acl
     return (
         Route(
             "/v1/connect/intentions",
@@ -111,9 +126,19 @@ def build_table(
             rights="intention:read or service:read; proxy-defaults is free",
             blocks=True,
         ),
-        Route("/v1/agent/self", {"GET": system.self}, rights="agent:read"),
-        Route("/v1/status/leader", {"GET": system.leader}),
-        Route("/v1/status/peers", {"GET": system.peers}),
+        *service_routes(of.services),
+        *catalog_routes(of.catalog),
+        Route(
+            "/v1/discovery-chain/",
+            {"GET": of.chains.chain, "POST": of.chains.chain},
+            rights="service:read",
+            blocks=True,
+            false_index=True,
+        ),
+        Route("/v1/exported-services", {"GET": of.chains.exported}, rights="mesh:read", blocks=True, since="1.22"),
+        Route("/v1/agent/self", {"GET": of.system.self}, rights="agent:read"),
+        Route("/v1/status/leader", {"GET": of.system.leader}),
+        Route("/v1/status/peers", {"GET": of.system.peers}),
         Route("/v1/acl/policy", {"PUT": acl.put_policy}, rights="acl:write"),
         Route("/v1/acl/policy/", {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy}, rights="acl"),
         Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read"),
@@ -121,6 +146,46 @@ def build_table(
         Route("/v1/acl/token/self", {"GET": acl.self}),
         Route("/v1/acl/token/", {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token}, rights="acl"),
         Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read"),
+    )
+
+
+def service_routes(services: Services) -> tuple[Route, ...]:
+    """The part of the table that registers services and reports on checks."""
+    write = "service:write on the service; a sidecar and a proxy's destination too"
+    return (
+        Route("/v1/agent/services", {"GET": services.services}, rights="filtered by service:read"),
+        Route("/v1/agent/checks", {"GET": services.checks}, rights="filtered by service:read"),
+        Route("/v1/agent/service/", {"GET": services.service}, rights="service:read", blocks=True),
+        Route("/v1/agent/service/register", {"PUT": services.register}, rights=write),
+        Route("/v1/agent/service/deregister/", {"PUT": services.deregister}, rights=write),
+        Route("/v1/agent/service/maintenance/", {"PUT": services.maintenance}, rights=write),
+        Route("/v1/agent/check/pass/", {"PUT": services.passing}, rights=write),
+        Route("/v1/agent/check/warn/", {"PUT": services.warning}, rights=write),
+        Route("/v1/agent/check/fail/", {"PUT": services.failing}, rights=write),
+        Route("/v1/agent/check/update/", {"PUT": services.update}, rights=write),
+    )
+
+
+def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
+    """The part of the table that says where services are and how they are."""
+    health = (
+        ("connect", catalog.healthy_connect),
+        ("service", catalog.healthy_service),
+        ("ingress", catalog.healthy_ingress),
+        ("checks", catalog.checks),
+    )
+    read = "service:read and node:read; filtered"
+    return (
+        Route("/v1/catalog/services", {"GET": catalog.services}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/service/", {"GET": catalog.service}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/connect/", {"GET": catalog.connect}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/gateway-services/", {"GET": catalog.gateway_services}, blocks=True, false_index=True),
+        *(
+            Route(
+                f"/v1/health/{kind}/", {"GET": handler}, read, blocks=True, false_index=True, false_index_until="1.10"
+            )
+            for kind, handler in health
+        ),
     )
 
 

@@ -138,8 +138,9 @@ def _decode_object(value: Object, struct: Struct, version: str, owner: str, path
     decoded: Object = {}
     for key, member in value.items():
         field = known.get(key.lower())
-        if field is None and struct.snake:
-            field = next((each for each in fields if each.answers_to(key)), None)
+        if field is None and key:
+            named = (each for each in fields if key == each.alias or (struct.snake and each.answers_to(key)))
+            field = next(named, None)
         if field is None:
             raise DecodeError(f'json: unknown field "{key}"')
         if member is not None and field.of != "ignored":
@@ -221,6 +222,11 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
 def _invalid_key(place: str) -> str:
     enterprise = place.rsplit(".", 1)[-1].lower() == "namespace"
     return f'invalid config key "{place}"' + ", namespaces are a consul enterprise feature" * enterprise
+
+
+def decode_known(value: Object, struct: Struct, version: str) -> Object:
+    """Read an object weakly, passing over what is not known."""
+    return _weak_object(value, struct, version, "", [])
 
 
 def errors(messages: list[str]) -> str:

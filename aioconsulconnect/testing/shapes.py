@@ -80,6 +80,26 @@ INTENTION: Final = Struct(
     "struct { Hash string; CreatedAt string; UpdatedAt string; *structs.Alias }",
 )
 
+INTENTION_FILTER: Final = Struct(
+    (
+        Field("Action"),
+        Field("Description"),
+        Field("DestinationNS"),
+        Field("DestinationName"),
+        Field("DestinationPartition", since="1.16"),
+        Field("ID"),
+        Field("Meta", META),
+        Field("Precedence", "int"),
+        Field("SourceNS"),
+        Field("SourceName"),
+        Field("SourcePartition", since="1.16"),
+        Field("SourcePeer", since="1.16"),
+        Field("SourceSamenessGroup", since="1.16"),
+        Field("SourceType"),
+    )
+)
+"""What the filter of intentions can look at."""
+
 ENTRY_HEAD: Final = (Field("Kind", always=True), Field("Name", always=True))
 ENTRY_TAIL: Final = (
     Field("Meta", META),

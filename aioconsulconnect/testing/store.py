@@ -6,7 +6,7 @@ can wait for as much or as little as Consul's does in its place.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -28,6 +28,8 @@ class Store:
         self._entries: dict[tuple[str, str], Object] = {}
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
         self._closed = False
+        self.listeners: list[Callable[[str, str], None]] = []
+        """Called with kind and name after a configuration entry was written or deleted."""
 
     def write(self, *keys: str) -> int:
         """Take the next index, note it at the keys and all above them, and wake who waits for any of these."""
@@ -114,6 +116,7 @@ class Store:
         index = self.write(entry_key(kind, name))
         created = before["CreateIndex"] if before else index
         self._entries[kind, name.lower()] = {**entry, "CreateIndex": created, "ModifyIndex": index}
+        self._tell(kind, name)
 
     def delete_entry(self, kind: str, name: str) -> None:
         """Delete an entry. Deleting nothing takes an index too, but wakes nobody."""
@@ -121,6 +124,11 @@ class Store:
             self.index += 1
         else:
             self.write(entry_key(kind, name))
+            self._tell(kind, name)
+
+    def _tell(self, kind: str, name: str) -> None:
+        for listener in self.listeners:
+            listener(kind, name)
 
 
 def entry_key(kind: str, name: str) -> str:

@@ -1,0 +1,302 @@
+"""/v1/catalog and /v1/health: where the instances of a service are, and how they are."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aioconsulconnect.testing.acl import Authorizer, bare_denial
+from aioconsulconnect.testing.box import Box, Found
+from aioconsulconnect.testing.central import resolved
+from aioconsulconnect.testing.filters import compile_filter
+from aioconsulconnect.testing.gateways import gateway_services, ingresses_of
+from aioconsulconnect.testing.gojson import Object, child, children, text, texts
+from aioconsulconnect.testing.graph import Graph
+from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply
+from aioconsulconnect.testing.registry import Instance, Registry
+from aioconsulconnect.testing.schema import FALSE, TRUE, Struct
+from aioconsulconnect.testing.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
+from aioconsulconnect.testing.service_view import ServiceView, checks_of
+
+_RETRIES: Final = (5.0, 8.0)
+"""For how many seconds a streaming read tries again before it tells of an unknown token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The instances that a query finds, with their index and what may change them; None where the token may not ask."""
+
+    instances: list[Instance]
+    index: int
+    keys: tuple[str, ...]
+
+
+Search = Callable[[str], _Seen]
+
+
+class Catalog:
+    """The handlers of one agent."""
+
+    def __init__(self, box: Box, registry: Registry, graph: Graph) -> None:
+        self.box = box
+        self.registry = registry
+        self.graph = graph
+        self.view = ServiceView(box, registry)
+        self._views: dict[tuple[str, str], int] = {}
+
+    # What is looked for.
+
+    def _named(self, name: str, *, checks: bool) -> _Seen:
+        found = self.registry.named(name)
+        keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
+        return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+
+    def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
+        found = self.registry.connect(name)
+        names = {each.name.lower() for each in found}
+        keys = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), *([] if found else ["services"]))
+        if found and checks:
+            return _Seen(found, max(self.registry.index(each, exists=True, checks=True) for each in names), keys)
+        return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+
+    def _ingress(self, name: str) -> _Seen:
+        gateways = [text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)]
+        found = [each for gateway in gateways for each in self.registry.named(gateway)]
+        keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
+        return _Seen(found, self.box.store.touched(*keys) if found else 1, keys)
+
+    # The catalog.
+
+    async def connect(self, ask: Ask) -> Reply:
+        """The instances through which a service is reached in the mesh."""
+        return await self._catalog(ask, lambda name: self._in_mesh(name, checks=False), mesh=True)
+
+    async def service(self, ask: Ask) -> Reply:
+        """The instances of a service."""
+        return await self._catalog(ask, lambda name: self._named(name, checks=False), mesh=False)
+
+    async def _catalog(self, ask: Ask, search: Search, *, mesh: bool) -> Reply:
+        name = self._asked(ask)
+        box, merged = self.box, self._merges(ask)
+
+        def query() -> Found[list[Object]]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            if mesh and not who.may("service", "read", name):
+                raise _Denied
+            if self.box.quirks.catalog_takes_peer and ask.first("peer"):
+                return Found([], 1, ())
+            seen = search(name)
+            blank = merged and box.quirks.merged_nodes_are_blank
+            shown = [
+                (each, self.view.catalog_service(each, self._definition(each, merged), blank=blank))
+                for each in self._tagged(ask, seen.instances, mesh=mesh)
+            ]
+            kept, hidden = self._visible(ask, who, shown, filtered_by=CATALOG_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=hidden)
+
+        cache, age = box.cached(ask, ("catalog", mesh, ask.rest)) if ask.cached else (None, None)
+        try:
+            found = await box.block(ask, query, local=ask.cached)
+        except _Denied:
+            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency), cache=cache, age=age)
+        return Reply(found.value, meta=box.meta(ask, found, consistency=True), cache=cache, age=age)
+
+    async def services(self, ask: Ask) -> Reply:
+        """The names of all services with the tags of their instances."""
+        ask.enterprise_options()
+        ask.read_options()
+        box = self.box
+
+        def query() -> Found[Object]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            tags: dict[str, dict[str, None]] = {"consul": {}}
+            for each in self.registry.all():
+                tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
+            value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
+            hidden = len(value) < len(tags) and who.anything
+            return Found(value, box.store.touched("services", "nodes"), ("services",), filtered=hidden)
+
+        found = await box.block(ask, query)
+        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+
+    async def gateway_services(self, ask: Ask) -> Reply:
+        """The services behind a gateway."""
+        ask.enterprise_options()
+        ask.read_options()
+        if not ask.rest:
+            raise Refused(400, "Missing gateway name")
+        box = self.box
+
+        def query() -> Found[list[Object] | None]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            if not who.may("service", "read", ask.rest):
+                raise box.acl.denied(who, "service:read", ask.rest)
+            every = gateway_services(ask.rest, self.registry, self.graph)
+            seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
+            hidden = len(seen) < len(every) and who.anything
+            keys = ("config/ingress-gateway", "config/terminating-gateway", "services")
+            return Found(seen if every else None, box.store.touched(*keys), keys, filtered=hidden)
+
+        found = await box.block(ask, query)
+        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+
+    # Health.
+
+    async def healthy_connect(self, ask: Ask) -> Reply:
+        """The instances through which a service is reached in the mesh, with their checks."""
+        return await self._health(ask, lambda name: self._in_mesh(name, checks=True), "connect")
+
+    async def healthy_service(self, ask: Ask) -> Reply:
+        """The instances of a service, with their checks."""
+        return await self._health(ask, lambda name: self._named(name, checks=True), "service")
+
+    async def healthy_ingress(self, ask: Ask) -> Reply:
+        """The ingress gateways that lead to a service, with their checks."""
+        return await self._health(ask, self._ingress, "ingress")
+
+    async def checks(self, ask: Ask) -> Reply:
+        """The checks of the instances of a service."""
+        name = self._asked(ask)
+        box = self.box
+
+        def query() -> Found[list[Object]]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            seen = self._named(name, checks=True)
+            shown = [(each, self.view.check(c, each, shown=True)) for each in seen.instances for c in checks_of(each)]
+            kept, hidden = self._visible(ask, who, shown, filtered_by=CHECK)
+            return Found(kept, box.store.touched("checks"), (*seen.keys, "checks"), filtered=hidden)
+
+        found = await box.block(ask, query)
+        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+
+    async def _health(self, ask: Ask, search: Search, kind: str) -> Reply:
+        name = self._asked(ask)
+        box, quirks = self.box, self.box.quirks
+        merged = self._merges(ask)
+        streaming = quirks.streaming and kind != "ingress" and not ask.first("near") and bool(ask.index or ask.cached)
+        self._refuse_sameness(ask)
+        if streaming and (late := await self._late_refusal(ask)) is not None:
+            return late
+
+        def query() -> Found[list[Object]]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            seen = self._streamed(kind, name, search(name)) if streaming else search(name)
+            if kind != "service" and not who.may("service", "read", name):
+                if streaming:
+                    return Found([], seen.index, seen.keys)
+                raise bare_denial() if quirks.denied_health_is_refused else _Denied
+            if quirks.peers and ask.first("peer"):
+                return Found([], 1, ())
+            shown = [
+                (each, self.view.healthy_service(each, self._definition(each, merged)))
+                for each in self._tagged(ask, seen.instances, mesh=kind != "service")
+            ]
+            kept, hidden = self._visible(ask, who, shown, filtered_by=HEALTHY_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=hidden and not streaming)
+
+        cache, age = box.cached(ask, ("health", kind, ask.rest)) if ask.cached else (None, None)
+        try:
+            found = await box.block(ask, query, local=streaming or ask.cached)
+        except _Denied:
+            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency), cache=cache, age=age)
+        passing = self._passing(ask, found.index)
+        meta = box.meta(ask, found, consistency=True)
+        if streaming:
+            meta = replace(meta, known_leader=False, backend="streaming")
+        return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
+
+    def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
+        """What a view holds: it is not told of other services, and while it is empty its index stands."""
+        own = tuple(key for key in seen.keys if key != "services")
+        if seen.instances:
+            return replace(seen, keys=own)
+        first = self._views.setdefault((kind, name.lower()), seen.index)
+        return replace(seen, index=max(first, self.box.store.touched(*own)), keys=own)
+
+    async def _late_refusal(self, ask: Ask) -> Reply | None:
+        """How streaming tells of an unknown token: after seconds of trying again, if the wait lasts that long."""
+        box = self.box
+        try:
+            box.acl.resolve(ask.token)
+        except Refused as refused:
+            if not box.quirks.streaming_retries:
+                raise Refused(403, f"rpc error: code = Unknown desc = {refused.text}") from refused
+            retries = random.uniform(*_RETRIES)
+            await box.store.wait([], asyncio.get_running_loop().time() + min(ask.wait, retries))
+            if retries <= ask.wait:
+                raise
+            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency, backend="streaming"))
+        return None
+
+    def _refuse_sameness(self, ask: Ask) -> None:
+        if self.box.quirks.sameness_groups_refused and (ask.first("sg") or ask.first("sameness-group")):
+            if ask.first("peer"):
+                raise Refused(400, "peer-name and sameness-group are mutually exclusive")
+            raise Refused(500, "sameness groups are not supported in consul CE")
+
+    def _passing(self, ask: Ask, index: int) -> bool:
+        wanted = ask.first("passing")
+        if wanted and wanted not in TRUE | FALSE:
+            at = index if self.box.quirks.bad_passing_has_index else None
+            raise Refused(400, "Invalid value for ?passing", at=at)
+        return "passing" in ask.query and wanted not in FALSE
+
+    # What they share.
+
+    def _asked(self, ask: Ask) -> str:
+        """The name that is asked for, after the options were read."""
+        ask.enterprise_options()
+        ask.read_options()
+        if not ask.rest:
+            raise Refused(400, "Missing service name")
+        if ask.rest.lower() == "consul":
+            raise Refused(501, "The in-process agent does not model the instances of consul itself")
+        return ask.rest
+
+    def _merges(self, ask: Ask) -> bool:
+        return "merge-central-config" in ask.query and self.box.quirks.virtual_ips
+
+    def _definition(
+        self, instance: Instance, merged: bool
+    ) -> Object:  # the merge is done again, over what it did before
+        if not merged:
+            return instance.resolved
+        return resolved(instance.resolved, self.box.store.entry, self.box.quirks)
+
+    def _tagged(self, ask: Ask, instances: list[Instance], *, mesh: bool) -> list[Instance]:
+        """The instances with the tags and on the nodes asked for; queries of the mesh do not look at tags."""
+        meta = child(self.view.node(), "Meta")
+        pairs = [pair.partition(":") for pair in ask.query.get("node-meta", [])]
+        if any(meta.get(key) != value for key, _, value in pairs):
+            return []
+        wanted = {tag.lower() for tag in ask.query.get("tag", [])} if not mesh else set[str]()
+        return [each for each in instances if wanted <= {tag.lower() for tag in texts(each.definition, "Tags")}]
+
+    def _visible(
+        self, ask: Ask, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
+    ) -> tuple[list[Object], bool]:
+        """What the filter and the token leave, and whether the token hides something."""
+        quirks, expression = self.box.quirks, ask.first("filter")
+        keep = compile_filter(expression, quirks.version, filtered_by) if expression else None
+        node = who.may("node", "read", self.box.node_name)
+        readable = [node and who.may("service", "read", each.name) for each, _ in shown]
+        chosen = [keep is None or keep(value) for _, value in shown]
+        hidden = any(
+            not may and (quirks.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
+        )
+        both = zip(shown, readable, chosen, strict=True)
+        return [value for (_, value), may, kept in both if may and kept], hidden and who.anything
+
+
+class _Denied(Exception):
+    """The token may not ask for the service; the answer is empty and says nothing."""
+
+
+def _passes(found: Object) -> bool:
+    return all(text(check, "Status") == "passing" for check in children(found, "Checks"))

@@ -1,0 +1,109 @@
+"""/v1/discovery-chain and /v1/exported-services."""
+
+from typing import Final
+
+from aioconsulconnect.testing.box import Box, Found
+from aioconsulconnect.testing.chain import GraphError, Overrides
+from aioconsulconnect.testing.gojson import DecodeError, Object, child, children, is_object, text
+from aioconsulconnect.testing.graph import Graph
+from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.registry import Registry
+from aioconsulconnect.testing.schema import Field, Struct, decode_known
+from aioconsulconnect.testing.store import entry_key
+
+_MODES: Final = frozenset({"", "none", "local", "remote"})
+_OVERRIDES: Final = Struct(
+    (
+        Field("OverrideMeshGateway", Struct((Field("Mode"),))),
+        Field("OverrideProtocol"),
+        Field("OverrideConnectTimeout", "duration"),
+    )
+)
+
+
+class Chains:
+    """The handlers of one agent."""
+
+    def __init__(self, box: Box, registry: Registry, graph: Graph) -> None:
+        self.box = box
+        self.registry = registry
+        self.graph = graph
+
+    async def chain(self, ask: Ask) -> Reply:
+        """The discovery chain of a service, with what the body overrides."""
+        ask.enterprise_options()
+        ask.read_options()
+        if not ask.rest:
+            raise ask.bad("Missing chain name")
+        overrides = self._overrides(ask) if ask.method == "POST" else Overrides()
+        box, name = self.box, ask.rest
+        place = ask.first("compile-dc")
+
+        def query() -> Found[Object]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            box.acl.require(who, "service", "read", name)
+            keys: set[str] = set()
+
+            def lookup(kind: str, of: str) -> Object | None:
+                keys.add(entry_key(kind, of))
+                return box.store.entry(kind, of)
+
+            try:
+                chain = self.graph.compile(name, lookup, datacenter=place, overrides=overrides)
+            except GraphError as error:
+                raise refused_by_server(str(error)) from error
+            value: Object = {"Chain": {**chain, **self._addresses(name)}}
+            return Found(value, box.store.touched("config"), tuple(keys), unchanged=value)
+
+        cache, age = box.cached(ask, ("chain", name, place, overrides)) if ask.cached else (None, None)
+        found = await box.block(ask, query, local=ask.cached)
+        return Reply(found.value, meta=box.meta(ask, found, consistency=True), cache=cache, age=age)
+
+    def _addresses(self, name: str) -> Object:
+        if not self.box.quirks.virtual_ips:
+            return {}
+        address = self.registry.addresses.of(name)
+        return {"AutoVirtualIPs": [address] if address else None, "ManualVirtualIPs": [] if address else None}
+
+    @staticmethod
+    def _overrides(ask: Ask) -> Overrides:
+        value = ask.json("Request decoding failed: ")
+        try:
+            body = decode_known(value if is_object(value) else {}, _OVERRIDES, ask.quirks.version)
+        except DecodeError as error:
+            raise ask.bad(f"Request decoding failed: {error}") from error
+        mode = text(child(body, "OverrideMeshGateway"), "Mode")
+        if mode not in _MODES:
+            raise Refused(400, "Invalid OverrideMeshGateway.Mode parameter")
+        return Overrides(
+            gateway_mode=mode,
+            protocol=text(body, "OverrideProtocol"),
+            connect_timeout=text(body, "OverrideConnectTimeout"),
+        )
+
+    async def exported(self, ask: Ask) -> Reply:
+        """The services that peers may use, by the exported-services entry."""
+        ask.enterprise_options()
+        ask.read_options()
+        box = self.box
+
+        def query() -> Found[list[Object]]:
+            box.here(ask)
+            who = box.acl.resolve(ask.token)
+            box.acl.require(who, "mesh", "read")
+            entry = box.store.entry("exported-services", "default") or {}
+            exported = {text(service, "Name"): _peers(service) for service in children(entry, "Services")}
+            if "*" in exported:
+                raise Refused(501, "The in-process agent does not model exported services with a wildcard")
+            rows: list[Object] = [
+                {"Service": name, "Consumers": {"Peers": exported[name]}} for name in sorted(exported) if exported[name]
+            ]
+            return Found(rows, box.store.touched("config"), ("config/exported-services",))
+
+        found = await box.block(ask, query)
+        return Reply(found.value, meta=box.meta(ask, found))
+
+
+def _peers(service: Object) -> list[str]:
+    return [peer for each in children(service, "Consumers") if (peer := text(each, "Peer"))]

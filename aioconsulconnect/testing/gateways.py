@@ -1,0 +1,84 @@
+"""The services behind a gateway, by its configuration entry; a wildcard stands for what is registered."""
+
+from collections.abc import Iterator
+
+from aioconsulconnect.testing.gojson import Object, children, number, text, texts
+from aioconsulconnect.testing.graph import Graph
+from aioconsulconnect.testing.registry import Registry
+
+
+def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:
+    """What /v1/catalog/gateway-services lists for a gateway, by service and port."""
+    store = registry.store
+    terminating, ingress = (store.entry(kind, name) for kind in ("terminating-gateway", "ingress-gateway"))
+    rows = [
+        *(_terminating(terminating, registry) if terminating else ()),
+        *(_ingress(ingress, registry, graph) if ingress else ()),
+    ]
+    return sorted(rows, key=lambda row: (str(row["Service"]), number(row, "Port")))
+
+
+def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
+    """The ingress gateways that lead to a service."""
+    found = registry.store.of_kind("ingress-gateway")
+    named: Object = {"Name": service}
+    return [
+        entry for entry in found if any(row["Service"] == named for row in _ingress(entry, registry, graph, service))
+    ]
+
+
+def _row(gateway: Object, service: str, members: Object) -> Object:
+    return {
+        "Gateway": {"Name": text(gateway, "Name")},
+        "Service": {"Name": service},
+        "GatewayKind": text(gateway, "Kind"),
+        **{key: value for key, value in members.items() if value},
+        "CreateIndex": gateway["ModifyIndex"],
+        "ModifyIndex": gateway["ModifyIndex"],
+    }
+
+
+def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
+    listed = {text(service, "Name"): service for service in children(gateway, "Services")}
+    everything = listed.pop("*", None)
+    for name in [*listed, *(_plain_services(registry) if everything is not None else ())]:
+        if name in listed and not (service := listed[name]).get("FromWildcard"):
+            members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
+        elif name not in listed and everything is not None:
+            members = {member: everything.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
+            members["FromWildcard"] = True
+        else:
+            continue
+        row = _row(gateway, name, members)
+        if registry.quirks.auto_host_rewrite and not listed.get(name, {}).get("DisableAutoHostRewrite"):
+            row["AutoHostRewrite"] = True
+        yield row
+
+
+def _plain_services(registry: Registry) -> list[str]:
+    """The services that a wildcard of a terminating gateway stands for: those that are no part of the mesh."""
+    takes_native = registry.quirks.wildcard_takes_native
+    plain = [
+        each.name
+        for each in registry.all()
+        if not text(each.definition, "Kind") and (takes_native or each.destination is None)
+    ]
+    return list(dict.fromkeys(plain))
+
+
+def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = "") -> Iterator[Object]:
+    for listener in children(gateway, "Listeners"):
+        protocol = text(listener, "Protocol")
+        for service in children(listener, "Services"):
+            name = text(service, "Name")
+            members: Object = {"Port": listener.get("Port"), "Protocol": protocol, "Hosts": texts(service, "Hosts")}
+            if name != "*":
+                yield _row(gateway, name, members)
+                continue
+            for each in {*_mesh_services(registry), *([wanted] if wanted else [])}:
+                if graph.protocol(each) == protocol:
+                    yield _row(gateway, each, {**members, "FromWildcard": True})
+
+
+def _mesh_services(registry: Registry) -> set[str]:
+    return {each.destination for each in registry.all() if each.destination}
