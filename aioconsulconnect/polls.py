@@ -61,6 +61,7 @@ class Poll(Generic[T, Item]):
         self._queued: asyncio.Task[ConsulError | None] | None = None
         self._checker: asyncio.Task[None] | None = None
         self._shown = self.machine.state
+        self._published: Snapshot[T, Item] | None = None
         self.states: deque[tuple[int, Status]] = deque([(0, self.status)], maxlen=_STATES)
         self._memo: tuple[object, object, tuple[Change[Item], ...]] = (None, None, ())
 
@@ -162,18 +163,18 @@ class Poll(Generic[T, Item]):
                 budget.give(held_until)
         else:
             self.machine.crowded(now, self._polls.crowded_interval())
-            self._notice(None)
+            self._notice()
 
     async def _send(self, ask: Ask) -> float | None:
         """Carry one request; where it was given up, until when the servers should have held it."""
-        clock, before = self._polls.clock, self.snapshot
+        clock = self._polls.clock
         sent = clock.now()
         self.machine.start(ask, sent)
         answer = await self._attempt(ask)
         self.machine.took(ask, sent, clock.now(), answer)
         if isinstance(answer, Throttled) and "concurrent connections" in answer.text:
             self._polls.budget.lower()
-        self._notice(before)
+        self._notice()
         given_up = isinstance(answer, RequestTimeout) and self._blocking.source == "servers"
         return sent + ask.wait * 17 / 16 if given_up else None
 
@@ -196,10 +197,10 @@ class Poll(Generic[T, Item]):
         polls = self._polls
         async with polls.budget.reads:
             self._queued = None  # who comes from here on needs another
-            sent, before = polls.clock.now(), self.snapshot
+            sent = polls.clock.now()
             answer = await self._attempt(Ask(kind="confirm", at=sent, deadline=polls.settings.read_timeout, plain=True))
         error = self.machine.aside(sent, polls.clock.now(), answer)
-        self._notice(before)
+        self._notice()
         self._poked.ring()
         return error
 
@@ -214,9 +215,10 @@ class Poll(Generic[T, Item]):
 
     # What others are told
 
-    def _notice(self, before: Snapshot[T, Item] | None) -> None:
+    def _notice(self) -> None:
         snapshot = self.snapshot
-        if snapshot is not None and snapshot is not before:
+        if snapshot is not None and snapshot is not self._published:
+            self._published = snapshot
             if self.history is not None:
                 self.history.append(snapshot)
             self._ring()

@@ -140,7 +140,7 @@ class FakeConsul:
         self.fault: Fault | None = None
         self.jitter = 0.0
         self.generation = 0
-        self.last_words: Response | None = None
+        self.last_words: Answer | None = None
         self.moved = Bell()
         self.addresses: tuple[str, ...] = ("http://one",)
 
@@ -157,9 +157,14 @@ class FakeConsul:
 
     def restore(self, index: int, /, **values: str) -> None:
         """A snapshot is restored: what is in flight wakes with the state and the index of before."""
-        self.last_words = self.now()
-        self.generation += 1
+        self.end_polls(self.now())
         self.put(things(**values), index)
+
+    def end_polls(self, answer: Answer) -> None:
+        """Answer all that is in flight with this."""
+        self.last_words = answer
+        self.generation += 1
+        self.moved.ring()
 
     @property
     def polls(self) -> list[Call]:
@@ -189,7 +194,7 @@ class FakeConsul:
             raise answer
         return answer
 
-    async def answer(self, call: Call) -> Response:
+    async def answer(self, call: Call) -> Answer:
         """As a healthy server: a woken poll answers also when nothing has moved, as after a restore."""
         if "index" in call.parameters and self.index <= int(call.parameters["index"]):
             generation = self.generation
@@ -197,6 +202,11 @@ class FakeConsul:
             if generation != self.generation and self.last_words:
                 return self.last_words
         return self.now()
+
+    async def respond(self, call: Call) -> Response:
+        answer = await self.answer(call)
+        assert isinstance(answer, Response)
+        return answer
 
     def now(self, status: int | None = None, body: bytes | None = None, **headers: str) -> Response:
         found = {"x-consul-index": str(self.index), "x-consul-knownleader": "true", "x-consul-lastcontact": "0"}

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import pickle
+import time
 import tracemalloc
 
 import anyio
@@ -44,10 +45,12 @@ async def test_w23_a_poll_lingers_and_then_ends() -> None:
     async with World(a="1") as world:
         async with world.query().watch() as watch:
             await watch.ready()
+            await idle()
+        world.consul.set(a="2")
         await world.clock.advance(29)
         async with world.query().watch() as watch:
-            assert watch.current == (Thing("a", "1"),)
-            assert len(world.consul.calls) == 2
+            assert watch.current == (Thing("a", "2"),)
+            assert len(world.consul.calls) == 3
         await world.clock.advance(100)
         assert world.consul.flying == 0
         assert "queries=0" in repr(world.polls)
@@ -73,8 +76,10 @@ async def test_w24_watches_beyond_the_budget_take_turns() -> None:
         await world.clock.advance(60)
         assert world.consul.most <= 50
         assert len(world.consul.calls) < 300 + 256 / 5 * 1.34 * 90  # it is no storm
-        log = [status.state for status in (Told(watches[-1].states(), world.clock).got)]
-        assert log == []
+        for watch in watches[:270]:
+            await watch.aclose()
+        await world.clock.advance(120)
+        assert all(state(watch) == "synced" and watch.status.interval is None for watch in watches[270:])
 
 
 async def test_w25_leaving_never_cancels_a_poll() -> None:
@@ -132,10 +137,12 @@ async def test_w26_a_flood_is_paced_and_its_last_value_arrives() -> None:
         await world.clock.advance(1.2)
         assert values(told)[-1] == {"n": "999"}
         await world.clock.advance(30)
-        written = world.clock.now()
-        world.consul.set(n="alone")
-        await idle()
-        assert told.times[-1] == written
+        for alone in ("alone", "another", "a third", "a fourth"):
+            written = world.clock.now()
+            world.consul.set(n=alone)
+            await idle()
+            assert told.times[-1] == written
+            assert values(told)[-1] == {"n": alone}
 
 
 async def test_w27_cached_answers_are_on_request_and_checked() -> None:
@@ -147,7 +154,7 @@ async def test_w27_cached_answers_are_on_request_and_checked() -> None:
         async def agent(call: Call) -> Answer | None:
             if "cached" not in call.parameters:
                 return None
-            answer = await world.consul.answer(call)
+            answer = await world.consul.respond(call)
             return Response(answer.status, {**answer.headers, **said}, stale or answer.body)
 
         world.consul.fault = agent
@@ -170,15 +177,15 @@ async def test_w28_a_big_answer_does_not_hold_the_loop() -> None:
         await idle()
         worst = 0.0
         world.consul.set(**{**many, "name-7": "changed"})
-        loop, last = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+        last = time.thread_time()  # not the time that others took
         for _ in range(50):
             await asyncio.sleep(0)
-            now = loop.time()
+            now = time.thread_time()
             worst, last = max(worst, now - last), now
         assert [list(batch) for batch in told.got[1:]] == [
             [Changed(Thing("name-7", "x" * 200), Thing("name-7", "changed"))]
         ]
-        assert worst < 0.05, f"the loop stood still for {worst * 1000:.0f} ms"
+        assert worst < 0.02, f"the loop stood still for {worst * 1000:.0f} ms"
 
 
 async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
@@ -213,19 +220,19 @@ async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
         changes = watch.changes()
         first = await anext(changes)
         assert len(first) == 2
-        tracemalloc.start()
-        before = tracemalloc.take_snapshot()
         for number in range(10_000):
+            if number == 9000:  # from here on, because it is slow
+                tracemalloc.start()
+                before, _ = tracemalloc.get_traced_memory()
             world.consul.set(n=str(number), back=str(number)) if number % 2 else world.consul.set(n=str(number))
             await idle()
             if number % 100 == 0:
                 world.consul.calls.clear()
                 world.events.clear()
         gc.collect()
-        after = tracemalloc.take_snapshot()
-        grown = sum(entry.size_diff for entry in after.compare_to(before, "filename"))
+        after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert grown < 2**20
+        assert after - before < 2**17
         batch = await anext(changes)
         assert set(batch) == {
             Removed(Thing("gone", "1")),

@@ -1,0 +1,138 @@
+"""
+For each requirement of a watch, a line whose loss takes the behaviour away.
+
+`test_mutations` breaks one at a time in a copy of the package, and sees that the tests of that requirement fail.
+"""
+
+from __future__ import annotations
+
+# Requirement, module, text, what it becomes.
+MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
+    ("w01", "content", "if old is not None and items == old.items:", "if items == (old.items if old else {}):"),
+    ("w02", "blocking", "if place == 0:", "if place == -1:"),
+    ("w03", "blocking", "place < ask.place and comparable:", "False:"),
+    ("w03", "blocking", "place < ask.place and comparable:", "place < ask.place:"),
+    (
+        "w04",
+        "blocking",
+        ('            self._read_again(now)\n        return "early"'),
+        ('            pass\n        return "early"'),
+    ),
+    ("w04", "blocking", "if now - self._reread >= self._settings.reread:", "if True:"),
+    (
+        "w05",
+        "blocking",
+        ('        self._next, self._place = "read", None\n        if ask.kind == "poll" and cut'),
+        '        if ask.kind == "poll" and cut',
+    ),
+    ("w05", "blocking", "self.strayed += 1", "pass"),
+    ("w06", "content", "response.body == self._body:", "meta.index == self.meta.index:"),
+    ("w07", "content", "response.body == self._body:", "False:"),
+    ("w08", "blocking", "place < ask.place and comparable:", "str(place) < str(ask.place) and comparable:"),
+    ("w09", "blocking", "min(longest, self._interval * 1.5)", "first"),
+    (
+        "w10",
+        "blocking",
+        'self._borrowing = blocking.borrow is not None and blocking.by == "index"',
+        "self._borrowing = False",
+    ),
+    ("w10", "blocking", 'if ask.kind == "list" and isinstance(error, PermissionDenied):', "if False:"),
+    ("w11", "pacing", "_JITTER = 0.2", "_JITTER = 0.0"),
+    ("w12", "blocking", "deadline = wait * 17 / 16 + self._settings.margin", "deadline = wait"),
+    ("w13", "blocking", 'if ask.kind == "poll" and cut_short(', 'if ask.kind == "never" and cut_short('),
+    (
+        "w13",
+        "retry",
+        "gateway = error.status in {408, 502, 504} or (",
+        "gateway = error.status in {408, 502, 503, 504} or (",
+    ),
+    ("w14", "polls", "poll.machine.delay(self.random())", "poll.machine.delay(0)"),
+    ("w15", "retry", "self._first * 2 ** min(self.failures, 20)", "self._first"),
+    (
+        "w15",
+        "retry",
+        "self.failures = 0 if now - self._last > self._forget else self.failures // 2",
+        "self.failures = 0",
+    ),
+    ("w16", "blocking", "if now - sent > _FROZEN * ask.deadline and self.end is None:", "if False:"),
+    ("w17", "retry", "return not worked or error.status is None or error.status < 500", "return False"),
+    (
+        "w17",
+        "retry",
+        "return isinstance(error, PermissionDenied) and not worked",
+        "return isinstance(error, PermissionDenied)",
+    ),
+    ("w17", "blocking", "self._denials += 1", "self._denials = 1"),
+    ("w18", "polls", "if self.machine.distrust(self._polls.clock.now()):", "if False:"),
+    ("w18", "blocking", "if distrusted:", "if False:"),
+    ("w18", "polls", "options.token and hashlib.sha256(options.token.encode()).hexdigest()", "options.token"),
+    ("w19", "blocking", "self._error = str(error)", "self._content.snapshot = None"),
+    ("w20", "guard", 'return "confirm" if doubtful else "believe"', 'return "believe"'),
+    ("w20", "polls", "plain(self.request) if ask.plain else self.request", "self.request"),
+    ("w21", "guard", "if meta.filtered_by_acls and not known.meta.filtered_by_acls:", "if False:"),
+    ("w21", "guard", "if meta.filtered_by_acls and not known.meta.filtered_by_acls:", "if meta.filtered_by_acls:"),
+    ("w21", "guard", "if unmoved and not known.failed:", "if False:"),
+    ("w22", "content", 'return meta.backend != "streaming" and meta.cache is None', "return True"),
+    ("w22", "content", "age if meta.age is None or meta.last_contact is None else", "age if meta.age is None else"),
+    ("w23", "polls", "msgspec.structs.replace(request, options=options), blocking", "object()"),
+    ("w23", "polls", ">= self._polls.settings.linger", ">= 0"),
+    ("w24", "budget", "if self._open + self.zombies >= self.limit:", "if False:"),
+    ("w24", "blocking", 'if ask.kind == "poll" and self._crowded:', "if False:"),
+    ("w25", "consumer", "self.poll.leave(self.bell)", "self.polls.forget(self.poll)"),
+    ("w25", "budget", "self._open + self.zombies >= self.limit", "self._open >= self.limit"),
+    ("w26", "pacing", "return max(now, self._paid_until - self._burst)", "return now"),
+    ("w26", "pacing", "self._burst = (free - 1) * interval", "self._burst = 0"),
+    (
+        "w27",
+        "blocking",
+        'plain = self._next == "confirm" or now < self._plain_until',
+        'plain = self._next == "confirm"',
+    ),
+    (
+        "w28",
+        "content",
+        ("    for key, item in new.items():\n        was = old.get(key, item)"),
+        (
+            "    for key, item in new.items():\n"
+            "        was = next((one for name, one in old.items() if name == key), item)"
+        ),
+    ),
+    ("w29", "changes", "            found.append(Changed(was, item))", "            pass"),
+    ("w29", "changes", "counts(was) != counts(item) if counts else", ""),
+    ("w30", "consumer", "snapshot.version - self._seen.version - 1 if self._seen else 0", "0"),
+    ("w31", "polls", "deque(maxlen=self._polls.settings.queue)", "deque(maxlen=1)"),
+    ("w31", "consumer", "resync = how.every and skipped > 0", "resync = False"),
+    ("w32", "consumer", "if settle is None or self._seen is None:", "if True:"),
+    ("w32", "consumer", "min(snapshot.time + settle[0], self._noticed + settle[1])", "snapshot.time + settle[0]"),
+    ("w33", "content", "kept[key] = was if was == item else item", "kept[key] = item"),
+    (
+        "w34",
+        "consumer",
+        ("            self._busy = False\n\n"),
+        ("            self._busy = False\n            self._seen = None\n\n"),
+    ),
+    ("w34", "consumer", "        if self._busy:", "        if False:"),
+    (
+        "w35",
+        "consumer",
+        ("            self.bell.ring()\n            self.poll.turned"),
+        "            self.poll.turned",
+    ),
+    ("w35", "watch", "if self._seat.left:", "if False:"),
+    (
+        "w36",
+        "polls",
+        ("            task.cancel()\n        await"),
+        ("            pass\n        await"),
+    ),
+    (
+        "w36",
+        "polls",
+        ("            self._ring()\n\n    def _unwanted"),
+        ("            pass\n\n    def _unwanted"),
+    ),
+    ("w37", "consumer", "since.digest == digest(snapshot)", "False"),
+    ("w37", "consumer", "since.path == self.path and", ""),
+    ("w38", "polls", "if {old, state} & _TROUBLE and", "if {state} & _TROUBLE and"),
+    ("w38", "polls", "        except Exception:  # noqa: BLE001 - it is not ours", "        except ZeroDivisionError:"),
+)
