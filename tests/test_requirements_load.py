@@ -220,6 +220,7 @@ async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
         changes = watch.changes()
         first = await anext(changes)
         assert len(first) == 2
+        before = 0
         for number in range(10_000):
             if number == 9000:  # from here on, because it is slow
                 tracemalloc.start()
