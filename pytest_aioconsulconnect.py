@@ -1,0 +1,101 @@
+"""
+pytest fixtures for tests of what uses Consul; they are there wherever aioconsulconnect[testing] is installed.
+
+- `consul_agent`: an agent inside the process (`aioconsulconnect.testing.Agent`) of the newest version; a marker asks
+  for another: `@pytest.mark.consul_agent(version="1.10", acl=True)`, or `tls=True`, `default_policy="deny"`, ….
+- `consul`: an open `Consul` client of that agent, with its management token where it has one.
+- `consul_faults`: what may go wrong there, by name: `consul_faults.no_leader()`, `consul_faults.cut_at(0.1)`, ….
+- `real_consul`: the address of a real agent for this test alone, in development mode, of the binary that
+  CONSUL_BINARIES, the PATH or `.consul/consul` hold; the test is skipped where there is none.
+
+While a test has one of them, the CONSUL_* variables lead to that agent (the one that was started last): a service that
+calls `Consul()` finds it, and no test writes to an agent that somebody needs.
+
+The fixtures are asynchronous: they work with pytest-asyncio in either mode, and with anyio's plugin on asyncio.
+"""
+
+# It stands beside the package and not in it: pytest imports it at each start, wherever aioconsulconnect is installed,
+# and must not have to import the package for that: half a second, and all that a coverage measurement would miss.
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from aioconsulconnect import Consul
+    from aioconsulconnect.testing import Agent, Faults
+
+if TYPE_CHECKING or find_spec("pytest_asyncio"):
+    from pytest_asyncio import fixture as async_fixture  # in its strict mode it takes no other
+else:
+    async_fixture = pytest.fixture
+
+_NO_BINARY = "no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "consul_agent(version, acl, tls, ...): what the fixture `consul_agent` gives to aioconsulconnect.testing.Agent",
+    )
+
+
+@async_fixture
+async def consul_agent(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
+    """A Consul agent inside the process, for one test; the marker `consul_agent` says of which kind."""
+    try:
+        from aioconsulconnect.testing import Agent  # noqa: PLC0415 - only when a test asks for it
+    except ImportError as error:
+        pytest.fail(f"the in-process agent needs pip install 'aioconsulconnect[testing]': {error}", pytrace=False)
+    marker = request.node.get_closest_marker("consul_agent")
+    async with Agent(*marker.args, **marker.kwargs) if marker else Agent() as agent:
+        with _environment(agent.environment):
+            yield agent
+
+
+@async_fixture
+async def consul(consul_agent: Agent) -> AsyncIterator[Consul]:  # noqa: ARG001 - the variables lead to it
+    """A client of `consul_agent`."""
+    from aioconsulconnect import Consul  # noqa: PLC0415 - only when a test asks for it
+
+    async with Consul() as client:
+        yield client
+
+
+@pytest.fixture
+def consul_faults(consul_agent: Agent) -> Faults:
+    """The faults of `consul_agent`."""
+    return consul_agent.faults
+
+
+@async_fixture
+async def real_consul() -> AsyncIterator[str]:
+    """The address of a real Consul agent, for one test."""
+    from aioconsulconnect.cli.throwaway import real  # noqa: PLC0415 - only when a test asks for it
+    from aioconsulconnect.settings import find_consul  # noqa: PLC0415 - as above
+
+    binary = find_consul()
+    if binary is None:
+        pytest.skip(_NO_BINARY)
+    with _environment({}):
+        async with real(binary) as (url, _):
+            with _environment({"CONSUL_HTTP_ADDR": url}):
+                yield url
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Generator[None]:
+    """Have these CONSUL_* variables and no others."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("CONSUL_") and name != "CONSUL_BINARIES"]:
+            environment.delenv(name)
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        yield
