@@ -23,7 +23,8 @@ READERS: list[Callable[[bytes], object]] = [
 NODE = {"Node": "n1", "Address": "10.0.0.1", "TaggedAddresses": {"lan": "10.0.0.1", "wan": "198.51.100.1"}}
 LEAF = {
     "SerialNumber": "0a", "CertPEM": "cert", "PrivateKeyPEM": "-----BEGIN EC PRIVATE KEY-----\nMHcC\n",
-    "Service": "web", "ServiceURI": "spiffe://x", "ValidAfter": "2026-11-22T16:05:52Z", "ValidBefore": "2026-11-26T00:05:52Z",
+    "Service": "web", "ServiceURI": "spiffe://x",
+    "ValidAfter": "2026-11-22T16:05:52Z", "ValidBefore": "2026-11-26T00:05:52Z",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from aioconsulconnect.wire.duration import Seconds, from_wire, to_wire
 
 S = TypeVar("S", bound="Open")
 
+_NESTED = (dict, list)
 _UNKNOWN = "..."  # the field needs a key of its own, and this is none of Consul's
 
 
@@ -58,13 +59,15 @@ def open_struct(kind: type[S], data: Mapping[str, object]) -> S:
 def _keep(value: object, data: object) -> None:
     """Walk both in parallel: the struct was made of the data a moment ago, so all positions agree."""
     if isinstance(value, Open) and _is_object(data):
-        fields = _fields(type(value))
-        tag = value.__struct_config__.tag_field
-        unknown = tuple((key, item) for key, item in data.items() if key not in fields and key != tag)
-        msgspec.structs.force_setattr(value, "unknown", unknown)
-        for key, (name, _) in fields.items():
-            if key in data:
-                _keep(getattr(value, name), data[key])
+        unknown: list[tuple[str, object]] = []
+        fields, tag = _fields(type(value)), value.__struct_config__.tag_field
+        for key, part in data.items():
+            if key in fields:
+                if type(part) in _NESTED:
+                    _keep(getattr(value, fields[key][0]), part)
+            elif key != tag:
+                unknown.append((key, part))
+        msgspec.structs.force_setattr(value, "unknown", tuple(unknown))
     elif _is_array(value) and _is_array(data):
         for item, part in zip(value, data, strict=True):
             _keep(item, part)
