@@ -335,9 +335,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | bool:
             context.load_verify_locations(cafile=settings.ca_cert)
         elif settings.ca_path:
             name = "CONSUL_CAPATH"
-            for file in sorted(
-                path for path in Path(settings.ca_path).resolve(strict=True).rglob("*") if path.is_file()
-            ):
+            for file in sorted(filter(Path.is_file, Path(settings.ca_path).resolve(strict=True).rglob("*"))):
                 context.load_verify_locations(cafile=str(file))
         name = "CONSUL_CLIENT_CERT"
         if settings.client_cert:
@@ -356,6 +354,8 @@ def _no_password() -> str:
 
 
 def _file_trouble(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-        return str(error) if not isinstance(error, ssl.SSLError) else f"not usable as PEM ({error.reason or error})"
-    return f"{error.filename or 'the file'} cannot be read: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return f"not usable as PEM ({error.reason or error})"
+    return (
+        f"{error.filename or 'the file'} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+    )
