@@ -172,11 +172,10 @@ class Compiler:
     # Resolvers.
 
     def _resolver(self, target: Target, chain: str, *, failing_over: bool = False) -> str:
-        target, entry = self._redirected(target)
+        target, entry = self._redirected(target, chain)
         key = target.key(self.quirks)
         if f"resolver:{key}" in self.nodes or (failing_over and key in self.targets):
             return f"resolver:{key}"
-        self._record_protocol(target.service, chain)
         timeout = self._timeout(entry)
         resolver: Object = {"ConnectTimeout": timeout}
         if self.quirks.chain_is_newer and (request := text(entry, "RequestTimeout")):
@@ -195,7 +194,7 @@ class Compiler:
             node["LoadBalancer"] = shape(balancer, LOAD_BALANCER, self.quirks.version)
         return f"resolver:{key}"
 
-    def _redirected(self, target: Target) -> tuple[Target, Object]:
+    def _redirected(self, target: Target, chain: str) -> tuple[Target, Object]:
         """Where redirects and the default subset lead, and the resolver there."""
         seen: list[Target] = []
         while True:
@@ -203,6 +202,7 @@ class Compiler:
                 path = " -> ".join(each.key(self.quirks) for each in [*seen, target])
                 raise GraphError(f"detected circular resolver redirect: [{path}]")
             seen.append(target)
+            self._record_protocol(target.service, chain)
             entry = self.lookup("service-resolver", target.service) or {}
             redirect = child(entry, "Redirect")
             there = self._rewritten(target, redirect, text(redirect, "Datacenter")) if redirect else target
@@ -335,6 +335,7 @@ _BOOKKEEPING: Final = frozenset({"Kind", "Name", "Meta", "Hash", "CreateIndex", 
 
 
 def protocol_of(lookup: Lookup, service: str) -> str:
-    """How a service wants to be spoken to."""
+    """How a service wants to be spoken to: defaults of its own hide those of all, also where they name no protocol."""
+    own = lookup("service-defaults", service)
     everywhere = child(lookup("proxy-defaults", "global") or {}, "Config")
-    return text(lookup("service-defaults", service) or {}, "Protocol") or text(everywhere, "protocol") or "tcp"
+    return (text(everywhere, "protocol") if own is None else text(own, "Protocol")) or "tcp"

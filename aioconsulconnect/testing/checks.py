@@ -1,21 +1,23 @@
 """The checks of the agent's services, and what runs them: a time limit, another service, a dial.
 
-TTL and alias checks run as they do in Consul. TCP checks dial, the first time after a random part of their interval.
+TTL and alias checks run as they do in Consul. TCP and HTTP checks dial, at first after a random part of their interval.
 The catalog learns of a new status at once; of a new output alone Consul tells it only minutes later, the box never.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from aioconsulconnect.testing.gojson import Object, text
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.schema import parse_duration
 
 _DIAL_TIMEOUT: Final = 10.0
-_RUN: Final = {"TTL": "ttl", "TCP": "tcp", "AliasService": "alias"}
+_MOST_OUTPUT: Final = 4096
+_RUN: Final = {"TTL": "ttl", "TCP": "tcp", "HTTP": "http", "AliasService": "alias"}
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +41,10 @@ class Check:
 def make_check(definition: Object, service_id: str, service_name: str, place: str) -> Check:
     """A check by its definition; ``place`` is the id that it gets where it names none."""
     kind = next((kind for member, kind in _RUN.items() if definition.get(member)), None)
-    if kind is None or text(definition, "AliasNode"):
-        raise Refused(501, "The in-process agent runs no other checks than TTL, TCP and alias checks of services")
+    if kind is None or text(definition, "AliasNode") or text(definition, "HTTP").startswith("https:"):
+        raise Refused(
+            501, "The in-process agent runs no other checks than by TTL, TCP, plain HTTP or alias of a service"
+        )
     status = text(definition, "Status") or "critical"
     return Check(
         text(definition, "CheckID") or place,
@@ -65,7 +69,7 @@ class Runner:
         """Run a check from now on."""
         if check.kind == "ttl":
             self._limit(check)
-        elif check.kind == "tcp":
+        elif check.kind in {"tcp", "http"}:
             interval = parse_duration(text(check.definition, "Interval")) / 1e9
             self._later(check, random.uniform(0, interval), self._dial)
 
@@ -98,25 +102,54 @@ class Runner:
         self._report(check, "critical", f"TTL expired{last}")
 
     def _dial(self, check: Check) -> None:
-        task = asyncio.get_running_loop().create_task(self._dialled(check))
+        task = asyncio.get_running_loop().create_task(self._dialled(check, _get if check.kind == "http" else _connect))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
 
-    async def _dialled(self, check: Check) -> None:
-        address = text(check.definition, "TCP")
-        host, _, port = address.rpartition(":")
-        try:
-            async with asyncio.timeout(_DIAL_TIMEOUT):
-                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            writer.close()
-            status, output = "passing", f"TCP connect {address}: Success"
-        except TimeoutError:
-            status, output = "critical", f"dial tcp {address}: i/o timeout"
-        except (OSError, ValueError):
-            status, output = "critical", f"dial tcp {address}: connect: connection refused"
+    async def _dialled(self, check: Check, attempt: Callable[[Check], Awaitable[tuple[str, str]]]) -> None:
+        status, output = await attempt(check)
         if check.timer is not None:  # else it was stopped meanwhile
             self._report(check, status, output)
             self._later(check, parse_duration(text(check.definition, "Interval")) / 1e9, self._dial)
+
+
+async def _connect(check: Check) -> tuple[str, str]:
+    """What a TCP check finds."""
+    address = text(check.definition, "TCP")
+    host, _, port = address.rpartition(":")
+    found = await _exchange(host, port, b"")
+    return ("critical", found) if isinstance(found, str) else ("passing", f"TCP connect {address}: Success")
+
+
+async def _get(check: Check) -> tuple[str, str]:
+    """What an HTTP check finds."""
+    url, method = text(check.definition, "HTTP"), text(check.definition, "Method") or "GET"
+    place = urlsplit(url)
+    path = f"{place.path or '/'}{'?' if place.query else ''}{place.query}"
+    request = f"{method} {path} HTTP/1.0\r\nHost: {place.netloc}\r\nUser-Agent: Consul Health Check\r\n\r\n"
+    answer = await _exchange(place.hostname or "", str(place.port or 80), request.encode())
+    if isinstance(answer, str):
+        return "critical", f'{method.capitalize()} "{url}": {answer}'
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n")[0].decode("latin-1").partition(" ")[2]
+    output = f"HTTP {method} {url}: {words} Output: {body[:_MOST_OUTPUT].decode('utf-8', 'replace')}"
+    return "passing" if words.startswith("2") else "warning" if words.startswith("429") else "critical", output
+
+
+async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
+    """What comes back for a request, nothing where there is none; else why it cannot be sent."""
+    try:
+        async with asyncio.timeout(_DIAL_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            try:
+                writer.write(request)
+                return await reader.read() if request else b""
+            finally:
+                writer.close()
+    except TimeoutError:
+        return f"dial tcp {host}:{port}: i/o timeout"
+    except (OSError, ValueError):
+        return f"dial tcp {host}:{port}: connect: connection refused"
 
 
 def aliased(checks: Iterable[Check]) -> tuple[str, str]:

@@ -119,7 +119,7 @@ class Entries:
         if expected is not None and expected != (before["ModifyIndex"] if before else 0):
             return Reply(body=False)
         if not name:
-            raise refused_by_server("serviceName is required")
+            raise refused_by_server(kind.nameless)
         self._check_graph(kind, name, stored)
         self.box.store.put_entry(stored)
         return Reply(body=True)

@@ -98,11 +98,14 @@ class Frontend:
             return self._redirect(request.method, "/ui/", "", 301)
         seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
         route = find_route(self.table, path, quirks.version)
+        if route is None and find_route(self.table, f"{path}/", quirks.version):
+            return self._redirect(request.method, f"{path}/", raw_query, quirks.redirect_status)
         if route is None:
             return self._unknown(request, path)
         headers = {name.lower(): value for name, value in request.headers.items()}
         seen.body = await request.read()
         ask = Ask(request.method, path, path[len(route.pattern) :], query, headers, seen.body, quirks)
+        ask.gone = lambda: request.transport is None or request.transport.is_closing()
         seen.token = ask.token
         reply = await self._routed(route, ask)
         return self._respond(reply, ask)

@@ -24,6 +24,8 @@ class Kind:
     until: str = NEWEST
     only_name: str = ""
     """The one name that entries of this kind have."""
+    nameless: str = "serviceName is required"
+    """What the database says of an entry without a name."""
     written_by_controller: bool = False
 
     def on(self, resource: str, name: str) -> str:
@@ -42,7 +44,13 @@ KINDS: Final = (
     Kind("service-resolver", kind_shapes.SERVICE_RESOLVER, "service", "service"),
     Kind("service-router", kind_shapes.SERVICE_ROUTER, "service", "service"),
     Kind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
-    Kind("ingress-gateway", kind_shapes.INGRESS_GATEWAY, "mesh", "service"),
+    Kind(
+        "ingress-gateway",
+        kind_shapes.INGRESS_GATEWAY,
+        "mesh",
+        "service",
+        nameless="failed inserting config entry: object missing primary index",
+    ),
     Kind("terminating-gateway", kind_shapes.TERMINATING_GATEWAY, "mesh", "service"),
     Kind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
     Kind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),

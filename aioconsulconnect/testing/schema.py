@@ -268,8 +268,10 @@ def _weak_scalar(value: object, kind: Kind, path: str) -> object:
         case "any":
             return value
         case "duration" | "nanoseconds" if isinstance(value, str | int):
-            length = parse_duration(value) if isinstance(value, str) else int(value)
-            return (format_duration(length) if length else "") if kind == "duration" else length
+            try:
+                return _length(value, kind)
+            except DecodeError as error:
+                raise _undecodable(f"error decoding '{path}': {error}") from error
         case "string" if isinstance(value, bool | int | float | str):
             return {True: "1", False: "0"}[value] if isinstance(value, bool) else str(value)
         case "bool" if isinstance(value, bool | int):
