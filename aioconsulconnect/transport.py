@@ -353,9 +353,7 @@ def _no_password() -> str:
     raise ValueError("the client key is encrypted; use one without a passphrase")
 
 
-def _file_trouble(error: Exception) -> str:
+def _file_trouble(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"not usable as PEM ({error.reason or error})"
-    return (
-        f"{error.filename or 'the file'} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-    )
+    return str(error) if isinstance(error, ValueError) else f"{error.filename or 'it'} cannot be read: {error.strerror}"
