@@ -51,7 +51,7 @@ from aioconsulconnect.errors import ConsulError, NotFound, PermissionDenied, Thr
 from aioconsulconnect.options import Meta
 from aioconsulconnect.pacing import Pace, PollSettings, Waits
 from aioconsulconnect.request import Blocking, Parameters, Request, Response, failure
-from aioconsulconnect.retry import PollBackoff, cut_short, ends_watch
+from aioconsulconnect.retry import PollBackoff, cut_short, ends_watch, nobody_listens
 from aioconsulconnect.status import Counters, Place, State, Status, Turn
 
 T = TypeVar("T")
@@ -336,7 +336,7 @@ class Machine(Generic[T, Item]):
             low, high = self._settings.throttled
             return low + (high - low) * self._random()
         self.strayed += 1
-        return self._backoff.failed(now)
+        return self._backoff.failed(now, refused=nobody_listens(error))
 
     # What is told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from aioconsulconnect.errors import (
@@ -22,6 +23,9 @@ Random = Callable[[], float]
 
 _NOTHING_APPLIED = ("read only while being upgraded", "CA is uninitialized", "CA has not finished initializing")
 _HOPELESS = ("No path to datacenter",)
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+_RESTART = 30.0  # seconds that a restart may take
+_LONG_REFUSED = 5.0
 
 
 def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0) -> float:
@@ -66,6 +70,8 @@ class PollBackoff:
 
     A poll that works again halves the count, and two minutes without a failure clear it. A plain read that works does
     neither: it does not show that polls work, and a server that takes reads and breaks polls would be asked for ever.
+    Where nobody listens a try costs nobody anything, and an agent that is restarted is back within seconds: there the
+    wait stays at 0.5 s for half a minute, and then at 5 s.
     """
 
     def __init__(self, random: Random, *, first: float = 0.5, cap: float = 30.0, forget: float = 120.0) -> None:
@@ -74,13 +80,18 @@ class PollBackoff:
         self._first = first
         self._cap = cap
         self._forget = forget
-        self._last = 0.0
+        self._last = float("-inf")
+        self._began = 0.0
 
-    def failed(self, now: float) -> float:
-        """Count a failure; seconds to wait."""
+    def failed(self, now: float, *, refused: bool = False) -> float:
+        """Count a failure, `refused` when nobody listens; seconds to wait."""
         if now - self._last > self._forget:
             self.failures = 0
+        if not self.failures:
+            self._began = now
         longest = min(self._cap, self._first * 2 ** min(self.failures, 20))
+        if refused:
+            longest = min(longest, self._first if now - self._began < _RESTART else _LONG_REFUSED)
         self.failures += 1
         self._last = now
         return float(longest * (0.4 + 0.6 * self._random()))
@@ -99,6 +110,11 @@ def ends_watch(error: ConsulError, *, worked: bool) -> bool:
     if isinstance(error, BadRequest | NotFound | Unsupported):
         return not worked or error.status is None or error.status < 500  # noqa: PLR2004
     return isinstance(error, PermissionDenied) and not worked
+
+
+def nobody_listens(error: ConsulError) -> bool:
+    """Whether there was no connection because there is no agent at the address."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOBODY
 
 
 def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
