@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from cryptography import x509
@@ -12,17 +14,26 @@ from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import BadRequest, ConsulError, InvalidRequest, NotFound, Unsupported
 from aioconsulconnect.spiffe import SpiffeId
 from aioconsulconnect.wire.agent import Check, Sidecar
+from aioconsulconnect.wire.intentions import Action
 from aioconsulconnect.wire.proxy import Expose, ExposePath, MeshGateway, Proxy, TaggedAddress, Upstream, Weights
 from contract.conftest import AgentUnderTest
 
 OTHER = "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/{}"
 
 
-async def allow(consul: Consul, agent: AgentUnderTest, source: str, destination: str, *, action: str = "allow") -> None:
-    if agent.version < (1, 9):
-        await consul.intentions.create(source, destination, action=action)  # type: ignore[arg-type]
+@asynccontextmanager
+async def intention(
+    consul: Consul, agent: AgentUnderTest, source: str, destination: str, action: Action
+) -> AsyncIterator[None]:
+    """An intention for a while: one that matches every source would disturb other tests on the same agent."""
+    if agent.version >= (1, 9):
+        await consul.intentions.upsert(source, destination, action=action)
+        yield
+        await consul.intentions.delete(source, destination)
     else:
-        await consul.intentions.upsert(source, destination, action=action)  # type: ignore[arg-type]
+        created = await consul.intentions.create(source, destination, action=action)
+        yield
+        await consul.intentions.delete_by_id(created)
 
 
 async def test_what_the_agent_is(consul: Consul, agent: AgentUnderTest) -> None:
@@ -255,12 +266,13 @@ async def test_a_name_that_no_certificate_can_have(consul: Consul) -> None:
 async def test_authorize(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
     web, db = f"{unique}-web", f"{unique}-db"
     uri = str(SpiffeId(trust_domain=(await consul.agent.roots()).trust_domain, datacenter="dc1", name=web))
-    await allow(consul, agent, "*", db, action="deny")
-    await _until_authorized(consul, db, uri, wanted=False)
-    await allow(consul, agent, web, db)
-    await _until_authorized(consul, db, uri, wanted=True)
-    await _until_authorized(consul, db, OTHER.format(web), wanted=True)
-    await _until_authorized(consul, db, OTHER.format("stranger"), wanted=False)
+    async with intention(consul, agent, "*", db, "deny"):
+        await _until_authorized(consul, db, uri, wanted=False)
+        async with intention(consul, agent, web, db, "allow"):
+            await _until_authorized(consul, db, uri, wanted=True)
+            await _until_authorized(consul, db, OTHER.format(web), wanted=True)
+            await _until_authorized(consul, db, OTHER.format("stranger"), wanted=False)
+        await _until_authorized(consul, db, uri, wanted=False)
 
 
 async def _until_authorized(consul: Consul, target: str, uri: str, *, wanted: bool) -> None:
