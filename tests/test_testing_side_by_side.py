@@ -65,6 +65,7 @@ class Side:
 
     def __init__(self, url: str, token: str = "") -> None:
         self.token = token
+        self.text = ""
         self.connection = http.client.HTTPConnection(str(urlsplit(url).netloc), timeout=10)
         self.ids: list[str] = []
         self.indexes: dict[str, str] = {}
@@ -76,7 +77,7 @@ class Side:
             headers = {"X-Consul-Token": self.token} | dict(command.headers)
             self.connection.request(command.method, path, body, headers)
             response = self.connection.getresponse()
-            text = response.read().decode()
+            text = self.text = response.read().decode()
         except (http.client.RemoteDisconnected, ConnectionError):
             self.connection.close()
             return Answer(0, {}, "closed without an answer")
@@ -619,7 +620,9 @@ GUARDED: st.SearchStrategy[Command] = st.one_of(
 )
 
 
-def run_guarded(background: Background, real: RealAgent, rules: str, made: list[str], commands: list[Command]) -> None:
+def run_guarded(
+    background: Background, real: RealAgent, rules: str, made: list[str], commands: list[Command], *, unknown: bool
+) -> None:
     box = Agent("1.8", acl=True)
     background.run(box.start())
     managers = Side(box.url, box.management_token), Side(real.url, real.token)
@@ -635,8 +638,9 @@ def run_guarded(background: Background, real: RealAgent, rules: str, made: list[
         for manager, url in zip(managers, (box.url, real.url), strict=True):
             policy = manager.send(Command("PUT", "/v1/acl/policy", json.dumps({"Name": name, "Rules": rules})))
             assert policy.status == 200
-            made_token = manager.send(Command("PUT", "/v1/acl/token", json.dumps({"Policies": [{"Name": name}]})))
-            sides.append(Side(url, dict(made_token.body)["SecretID"]))
+            manager.send(Command("PUT", "/v1/acl/token", json.dumps({"Policies": [{"Name": name}]})))
+            secret = "11111111-2222-3333-4444-555555555555" if unknown else json.loads(manager.text)["SecretID"]
+            sides.append(Side(url, secret))
             sides[-1].ids = manager.ids
         for at, command in enumerate(commands):
             ours, theirs = (side.send(command) for side in sides)
@@ -671,6 +675,7 @@ def test_many_sequences_are_answered_alike(background: Background, real: RealAge
     run_both(background, real, commands)
 
 
+UNKNOWN = st.sampled_from([False, False, False, True])  # whether the token is one that nobody made
 MADE = st.lists(
     st.builds(lambda a, b: json.dumps({"SourceName": a, "DestinationName": b, "Action": "allow"}), SERVICES, SERVICES),
     max_size=4,
@@ -678,18 +683,18 @@ MADE = st.lists(
 
 
 @settings(COMMON, max_examples=25)
-@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=15))
+@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=15), unknown=UNKNOWN)
 def test_some_rights_are_judged_alike(
-    background: Background, guarded: RealAgent, rules: str, made: list[str], commands: list[Command]
+    background: Background, guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
 ) -> None:
-    run_guarded(background, guarded, rules, made, commands)
+    run_guarded(background, guarded, rules, made, commands, unknown=unknown)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @settings(COMMON, max_examples=500)
-@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=25))
+@given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=25), unknown=UNKNOWN)
 def test_many_rights_are_judged_alike(
-    background: Background, guarded: RealAgent, rules: str, made: list[str], commands: list[Command]
+    background: Background, guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
 ) -> None:
-    run_guarded(background, guarded, rules, made, commands)
+    run_guarded(background, guarded, rules, made, commands, unknown=unknown)

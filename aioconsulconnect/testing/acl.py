@@ -1,13 +1,13 @@
 """Tokens, policies, and what they allow."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.gojson import Object, texts
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.quirks import Quirks
-from aioconsulconnect.testing.rules import Rule
+from aioconsulconnect.testing.rules import Rule, merged
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"
@@ -23,7 +23,6 @@ class Authorizer:
     default: str
     everything: bool = False
     rules: tuple[Rule, ...] = ()
-    lookups: dict[tuple[str, str, str], bool] = field(default_factory=dict[tuple[str, str, str], bool])
 
     def may(self, resource: str, access: str, name: str = "") -> bool:
         """Whether the token has an access (read or write) to a named thing, or to a resource without names."""
@@ -45,8 +44,7 @@ class Authorizer:
             length = len(rule.name) * 2 + rule.exact
             if policy is None or not fits:
                 continue
-            # Of two rules of one name the stricter counts, write beats read, deny beats all.
-            if best is None or length > best[0] or (length == best[0] and _stronger(policy, best[1])):
+            if best is None or length > best[0]:
                 best = length, policy
         return best[1] if best else None
 
@@ -73,10 +71,6 @@ def _policy_of(rule: Rule, resource: str) -> str | None:
     if resource == "intention":
         return (rule.intentions or _IMPLIED.get(rule.policy, "deny")) if rule.resource == "service" else None
     return rule.policy if rule.resource == resource else None
-
-
-def _stronger(new: str, old: str) -> bool:
-    return new == "deny" or (old != "deny" and _LEVELS.get(new, 0) > _LEVELS.get(old, 0))
 
 
 State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[Rule, ...]]]
@@ -119,7 +113,7 @@ class Acl:
 
     def _authorizer(self, accessor: str, policies: Iterable[str]) -> Authorizer:
         policies = list(policies)
-        rules = tuple(rule for policy in policies for rule in self.parsed.get(policy, ()))
+        rules = merged(rule for policy in policies for rule in self.parsed.get(policy, ()))
         return Authorizer(accessor, self.default, everything=MANAGEMENT_POLICY in policies, rules=rules)
 
     @property

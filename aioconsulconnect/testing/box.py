@@ -5,15 +5,16 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.http import Ask, Meta, Refused
 from aioconsulconnect.testing.quirks import Quirks
-from aioconsulconnect.testing.store import Store, poll_key
+from aioconsulconnect.testing.store import Closed, Store, poll_key
 
 T = TypeVar("T")
+_LOOK_AFTER_CLIENT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,18 @@ class Box:
                 if not ask.index or found.index > minimum:
                     return found
                 before, ask.waited = found, True
-                if not await self.store.wait((*found.keys, *own), deadline):
+                if not await self._changed((*found.keys, *own), deadline, ask, local=local):
                     return found
+
+    async def _changed(self, keys: tuple[str, ...], deadline: float, ask: Ask, *, local: bool) -> bool:
+        """Wait for a write; what the agent waits for by itself ends soon after its client is gone."""
+        clock = asyncio.get_running_loop().time
+        while local and clock() + _LOOK_AFTER_CLIENT < deadline:
+            if await self.store.wait(keys, clock() + _LOOK_AFTER_CLIENT):
+                return True
+            if ask.gone():
+                raise Closed
+        return await self.store.wait(keys, deadline)
 
     @staticmethod
     def _settled(before: Found[T], found: Found[T]) -> bool:

@@ -150,6 +150,8 @@ class Intentions:
 
         cache, age = self._cached(ask, (side, *names))
         found = await box.block(ask, query, local=cache is not None)
+        if cache and ask.waited:
+            cache, age = "MISS", None
         meta = box.meta(ask, found, consistency=True) if box.quirks.match_has_meta else None
         return Reply(found.value, meta=meta, cache=cache, age=age)
 
@@ -264,14 +266,15 @@ class Intentions:
         if not ask.rest and self.box.quirks.empty_uuid_is_missing:
             raise Refused(404, "Intention not found")
         self.box.here(ask)
-        who = self.box.acl.resolve(ask.token)
+        if self.box.quirks.token_before_uuid:
+            self.box.acl.resolve(ask.token)
         try:
             found = self.book.get(ask.rest)
         except Refused as refused:
             raise ask.bad(refused.text) from refused
         if found is None:
             raise Refused(404, "Intention not found")
-        if not readable(who, found):
+        if not readable(self.box.acl.resolve(ask.token), found):
             raise bare_denial()
         return Reply(found)
 

@@ -1,7 +1,7 @@
 """The conventions of Consul's HTTP interface: what a request asks for, what an answer carries, how a refusal reads."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus, unquote_to_bytes
@@ -90,6 +90,8 @@ class Ask:
     consistency: str = "leader"
     cached: bool = False
     datacenter: str = ""
+    gone: Callable[[], bool] = lambda: False
+    """Whether the client has closed its connection."""
     waited: bool = False
     """Whether the answer was not there at once."""
     token: str = field(init=False)

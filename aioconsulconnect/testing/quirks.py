@@ -49,6 +49,8 @@ class Quirks:
     permission_reasons: bool = True
     post_needs_destination: bool = True
     update_needs_rights_first: bool = False
+    token_before_uuid: bool = True
+    """Whether an unknown token is noticed before a uuid that is none."""
     cannot_move_text: str = "Cannot modify Destination partition/namespace/name for an intention once it exists."
     header_kinds: str = "Present, Exact, Prefix, Suffix, Contains, or Regex"
     ignore_case: bool = True
@@ -82,14 +84,12 @@ class Quirks:
     registration_prefix: str = "Validation failed: "
     register_names_token: bool = True
     """Whether a refusal names token and permission; before, it names the permission after two more words."""
-    unknown_service_status: int = 404
-    """Of a deregistration; 200 means that it is only refused where ACLs are on."""
+    unknown_service_is_missing: bool = True
     unknown_service_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
     unknown_check_text: str = 'Unknown check ID "{}". Ensure that the check ID is passed, not the check name.'
     unknown_check_status: int = 404
     ports_run_out_status: int = 500
     sidecar_check_status: int = 400
-    unregistered_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
     node_tells_version: bool = True
     virtual_ips: bool = True
     checks_tell_interval: bool = True
@@ -189,9 +189,8 @@ _V10: Final = replace(
     proxy_port_text="Port or SocketPath must be set for a Connect proxy",
     interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
     registration_prefix="",
-    unregistered_text='No service registered with ID "{}"',
     register_names_token=False,
-    unknown_service_status=200,
+    unknown_service_is_missing=False,
     unknown_service_text='Unknown service "{}"',
     unknown_check_text='CheckID "{}" does not have associated TTL',
     unknown_check_status=500,
@@ -221,6 +220,7 @@ _V8: Final = replace(
     first_entries_index=1,
     match_has_meta=False,
     update_needs_rights_first=True,
+    token_before_uuid=False,
     lookup_of_uuid="failed intention lookup",
     empty_uuid_is_missing=False,
     authorize_reason_names_kind=False,

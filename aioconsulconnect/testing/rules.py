@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aioconsulconnect.testing.gojson import Object, is_list, is_object
@@ -10,6 +11,7 @@ from aioconsulconnect.testing.gojson import Object, is_list, is_object
 _NAMED: Final = ("agent", "event", "key", "node", "query", "service", "session", "identity")
 _GLOBAL: Final = ("acl", "keyring", "mesh", "operator", "peering")
 _TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([\w./-]+)|([{}=,\[\]:])', re.DOTALL)
+_STRICTNESS: Final = ("", "read", "list", "write", "deny")
 _POLICIES: Final = ("read", "write", "deny", "list")
 
 
@@ -22,6 +24,24 @@ class Rule:
     exact: bool
     policy: str
     intentions: str = ""
+
+
+def merged(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """One rule for each name: of several the strictest policy counts, and the strictest word on intentions."""
+    by_name: dict[tuple[str, str, bool], Rule] = {}
+    for rule in rules:
+        key = (rule.resource, rule.name, rule.exact)
+        before = by_name.get(key)
+        by_name[key] = (
+            rule
+            if before is None
+            else replace(
+                rule,
+                policy=max(before.policy, rule.policy, key=_STRICTNESS.index),
+                intentions=max(before.intentions, rule.intentions, key=_STRICTNESS.index),
+            )
+        )
+    return tuple(by_name.values())
 
 
 class RulesError(ValueError):
