@@ -239,6 +239,19 @@ async def test_a_restore_brings_back_roots_tokens_and_entries(session: aiohttp.C
         assert (await call(session, agent.url + ROOTS))[0] == roots
 
 
+async def test_a_restore_reaches_what_is_made_of_entries(session: aiohttp.ClientSession) -> None:
+    async with Agent() as agent:
+        proxy = {"Name": "web-proxy", "Kind": "connect-proxy", "Port": 1, "Proxy": {"DestinationServiceName": "web"}}
+        defaults = {"Kind": "proxy-defaults", "Name": "global", "Config": {"protocol": "http"}}
+        await session.put(f"{agent.url}/v1/agent/service/register", json=proxy)
+        saved = agent.snapshot()
+        await session.put(f"{agent.url}/v1/config", json=defaults)
+        url = f"{agent.url}/v1/health/connect/web?merge-central-config"
+        assert (await call(session, url))[0][0]["Service"]["Proxy"]["Config"] == {"protocol": "http"}
+        agent.restore(saved)
+        assert not (await call(session, url))[0][0]["Service"]["Proxy"].get("Config")
+
+
 async def test_a_snapshot_serves_many_times_and_another_agent(session: aiohttp.ClientSession) -> None:
     async with Agent() as one, Agent() as two:
         await allow(session, one, "web")

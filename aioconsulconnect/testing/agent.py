@@ -291,7 +291,7 @@ class Agent:
 
         Polls that wait end at once with the data from before it and an unmoved index; what is read afterwards is the
         restored data, under its old and lower index. What the agent holds (its roots, leaves) is right at the next
-        read, while a real one keeps the discarded data for ten minutes; polls for it are not woken.
+        read, while a real one keeps the discarded data for ten minutes; polls for it are not woken. Its services stay.
         """
         self._store.load(snapshot.store)
         self._acl.load(snapshot.acl)

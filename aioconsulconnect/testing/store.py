@@ -91,8 +91,12 @@ class Store:
     def load(self, state: State) -> None:
         """Be as a snapshot was. The index of the next write lies above all there have been, as in raft."""
         touched, entries = state
-        self._touched, self._entries = dict(touched), dict(entries)
+        before, self._entries = self._entries, dict(entries)
+        self._touched = dict(touched)
         self.index += 1
+        for key in before.keys() | entries.keys():
+            if before.get(key) is not entries.get(key):
+                self._tell(*key)
 
     # Configuration entries.
 
