@@ -20,7 +20,7 @@ ROOT = Path(aioconsulconnect.__file__).parent
 # From the ground up. A module imports from earlier rows of its own floor and from the floors below, never upwards.
 # A folder is one row: within it there is no order, only no circles. A new module gets its row here.
 FLOORS: dict[str, tuple[str, ...]] = {
-    "values": ("version", "errors", "versions", "spiffe", "wire", "options", "request"),
+    "values": ("version", "errors", "versions", "spiffe", "wire", "structs", "options", "request"),
     "decisions": ("retry", "status", "pacing", "guard", "changes", "content", "blocking"),
     "input and output": ("clock", "settings", "transport", "budget", "polls", "consumer", "watch", "endpoints"),
     "live state": ("client",),
