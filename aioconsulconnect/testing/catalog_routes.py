@@ -139,7 +139,7 @@ class Catalog:
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
             hidden = len(seen) < len(every) and who.anything
             keys = ("config/ingress-gateway", "config/terminating-gateway", "services")
-            return Found(seen if every else None, box.store.touched(*keys), keys, filtered=hidden)
+            return Found(seen if every or box.acl.enabled else None, box.store.touched(*keys), keys, filtered=hidden)
 
         found = await box.block(ask, query)
         return Reply(found.value, meta=box.meta(ask, found, consistency=True))

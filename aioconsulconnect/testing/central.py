@@ -80,14 +80,10 @@ def _first_gateway(*layers: Object) -> Object:
 
 
 def _expose(proxy: Object, own: Object, everywhere: Object) -> Object:
-    exposes = [child(holder, "Expose") for holder in (proxy, own, everywhere)]
-    expose: Object = {}
-    if any(each.get("Checks") for each in exposes):
-        expose["Checks"] = True
-    listed = (children(each, "Paths") for each in exposes)
-    if paths := next((paths for paths in listed if paths), []):
-        expose["Paths"] = paths
-    return expose
+    """Checks where any layer exposes them, and the paths of the first layer that names some."""
+    layers = [child(layer, "Expose") for layer in (proxy, own, everywhere)]
+    paths = next((layer["Paths"] for layer in layers if layer.get("Paths")), None)
+    return {"Checks": any(layer.get("Checks") for layer in layers), "Paths": paths}
 
 
 @dataclass(frozen=True, slots=True)

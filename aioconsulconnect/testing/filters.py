@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.gojson import Object, is_object
+from aioconsulconnect.testing.gojson import Object, is_list, is_object
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.schema import Kind, ListOf, MapOf, Struct
 
@@ -211,7 +211,7 @@ def select(shape: Struct, selector: str, version: str) -> tuple[Kind, Callable[[
     def read(item: Object) -> list[object]:
         values: list[object] = [item]
         for part in path:
-            values = [each for value in values for each in (value if isinstance(value, list) else [value])]
+            values = [each for value in values for each in (value if is_list(value) else [value])]
             values = [value.get(part) if is_object(value) else None for value in values]
         return values
 

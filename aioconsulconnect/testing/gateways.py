@@ -41,16 +41,12 @@ def _row(gateway: Object, service: str, members: Object) -> Object:
 def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
     listed = {text(service, "Name"): service for service in children(gateway, "Services")}
     everything = listed.pop("*", None)
-    for name in [*listed, *(_plain_services(registry) if everything is not None else ())]:
-        if name in listed and not (service := listed[name]).get("FromWildcard"):
-            members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
-        elif name not in listed and everything is not None:
-            members = {member: everything.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
-            members["FromWildcard"] = True
-        else:
-            continue
-        row = _row(gateway, name, members)
-        if registry.quirks.auto_host_rewrite and not listed.get(name, {}).get("DisableAutoHostRewrite"):
+    others = _plain_services(registry) if everything is not None else []
+    for name in dict.fromkeys([*listed, *others]):
+        service = listed.get(name, everything or {})
+        members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
+        row = _row(gateway, name, {**members, "FromWildcard": name not in listed})
+        if registry.quirks.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
             row["AutoHostRewrite"] = True
         yield row
 
@@ -58,12 +54,11 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
 def _plain_services(registry: Registry) -> list[str]:
     """The services that a wildcard of a terminating gateway stands for: those that are no part of the mesh."""
     takes_native = registry.quirks.wildcard_takes_native
-    plain = [
+    return [
         each.name
         for each in registry.all()
         if not text(each.definition, "Kind") and (takes_native or each.destination is None)
     ]
-    return list(dict.fromkeys(plain))
 
 
 def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = "") -> Iterator[Object]:

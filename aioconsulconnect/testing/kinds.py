@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing import kind_shapes, shapes
+from aioconsulconnect.testing import gateway_shapes, kind_shapes, shapes
 from aioconsulconnect.testing.gojson import Object
 from aioconsulconnect.testing.quirks import NEWEST, spans
 from aioconsulconnect.testing.schema import Struct
@@ -46,22 +46,22 @@ KINDS: Final = (
     Kind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
     Kind(
         "ingress-gateway",
-        kind_shapes.INGRESS_GATEWAY,
+        gateway_shapes.INGRESS_GATEWAY,
         "mesh",
         "service",
         nameless="failed inserting config entry: object missing primary index",
     ),
-    Kind("terminating-gateway", kind_shapes.TERMINATING_GATEWAY, "mesh", "service"),
+    Kind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
     Kind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
     Kind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
     Kind("sameness-group", kind_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
     Kind("jwt-provider", shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
-    Kind("api-gateway", kind_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
+    Kind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
     Kind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
-    Kind("http-route", kind_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
-    Kind("tcp-route", kind_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
-    Kind("inline-certificate", kind_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
-    Kind("file-system-certificate", kind_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
+    Kind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
+    Kind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
+    Kind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
+    Kind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
 )
 COMPILED: Final = frozenset(
     {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}

@@ -140,7 +140,7 @@ class Registry:
             if before is not None:
                 self.runner.stop(before)
                 check.status, check.output, check.created = before.status, before.output, before.created
-                check.shown = (check.status, check.output)
+                check.shown = before.shown
             instance.checks[check.identifier] = check
             self.runner.start(check)
 

@@ -118,15 +118,21 @@ class Services:
         who = box.acl.resolve(ask.token)
         instance = self.registry.get(ask.rest)
         if instance is None:
-            if not ask.rest and quirks.unknown_service_status == 200:  # noqa: PLR2004
-                raise Refused(500, "ServiceID missing")
-            if quirks.unknown_service_status != 200 or box.acl.enabled:  # noqa: PLR2004
-                status = quirks.unknown_service_status if quirks.unknown_service_status != 200 else 500  # noqa: PLR2004
-                raise Refused(status, quirks.unknown_service_text.format(ask.rest))
+            self._refuse_unknown(ask.rest)
             return empty(quirks)
         self._may_write(who, instance.name)
         self.registry.deregister(instance)
         return empty(quirks)
+
+    def _refuse_unknown(self, identifier: str) -> None:
+        """Refuse a service that is not there; the older versions do so only where ACLs make them look for it."""
+        quirks = self.box.quirks
+        if quirks.unknown_service_is_missing:
+            raise Refused(404, quirks.unknown_service_text.format(identifier))
+        if self.box.acl.enabled:
+            raise Refused(500, quirks.unknown_service_text.format(identifier))
+        if not identifier:
+            raise Refused(500, "ServiceID missing")
 
     async def maintenance(self, ask: Ask) -> Reply:
         """Put a service into maintenance or take it out."""
@@ -140,7 +146,8 @@ class Services:
         who = self.box.acl.resolve(ask.token)
         instance = self.registry.get(ask.rest)
         if instance is None:
-            raise Refused(404, self.box.quirks.unregistered_text.format(ask.rest))
+            self._refuse_unknown(ask.rest)
+            raise Refused(404, f'No service registered with ID "{ask.rest}"')
         self._may_write(who, instance.name)
         self.registry.set_maintenance(instance, ask.first("reason") or _NO_REASON, on=ask.first("enable") in TRUE)
         return empty(self.box.quirks)
