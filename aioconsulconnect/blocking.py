@@ -111,7 +111,7 @@ class Machine(Generic[T, Item]):
         self._backend: str | None = None  # of the last place: places of two backends do not compare
         self._flying: Ask | None = None
         self._distrusted = False
-        self._borrowing = blocking.borrow is not None and blocking.by == "index"
+        self._can_borrow = self._borrowing = blocking.borrow is not None and blocking.by == "index"
         self._interval: float | None = None
         self._crowded = False
         self._reread = float("-inf")
@@ -158,6 +158,7 @@ class Machine(Generic[T, Item]):
     def distrust(self, now: float) -> bool:
         """The token is another one: what is under way does not count. Whether something is."""
         self._denials = 0
+        self._borrowing = self._can_borrow
         self._distrusted = self._flying is not None
         if self._flying is None:
             self._read_again(now)
@@ -313,7 +314,7 @@ class Machine(Generic[T, Item]):
 
     def _fail(self, ask: Ask, error: ConsulError, elapsed: float, now: float) -> str:
         """Keep the data, drop the place, and wait."""
-        if ask.kind == "list" and isinstance(error, PermissionDenied):
+        if ask.kind == "list" and isinstance(error, PermissionDenied) and "not found" not in error.text:
             self._borrowing = False
             self._read_again(now)
             return "not allowed to list"
