@@ -27,6 +27,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "intentions.delete_by_id": ("DELETE /v1/connect/intentions/:uuid", ""),
     "intentions.export": ("GET /v1/config/service-intentions", "1.9"),
     "intentions.plan": ("GET /v1/config/service-intentions", "1.9"),
+    "intentions.import_": ("GET /v1/config/service-intentions, PUT /v1/config", "1.9"),
     "ca.roots": ("GET /v1/connect/ca/roots", ""),
     "ca.roots_pem": ("GET /v1/connect/ca/roots?pem", "1.8.5"),
     "ca.configuration": ("GET /v1/connect/ca/configuration", ""),
@@ -73,6 +74,7 @@ KIND_SINCE = {
 FIELD_SINCE = {
     "LoadBalancer": "1.9",
     "Permissions": "1.9",
+    "Mode": "1.10",
     "SocketPath": "1.10",
     "TransparentProxy": "1.10",
     "UpstreamConfig": "1.10",

@@ -14,12 +14,13 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupported
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.polls import Polls
+from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.versions import FIELD_SINCE, KIND_SINCE, OPERATIONS, Capabilities, table, version_of
 
 UNKNOWN_PATH = (404, b"Invalid URL path: not a recognized HTTP API endpoint\n")
 NO_RIGHTS = b"Permission denied: token with AccessorID 'x' lacks permission 'agent:read' on \"vm\""
 ANONYMOUS = b"Permission denied: anonymous token lacks permission 'agent:read' on \"vm\"."
-OTHER_NAMES = {"intentions.import_", "config.require_checked_delete"}  # they do what plan and delete need
+OTHER_NAMES = {"config.require_checked_delete"}  # a part of the deletion
 
 
 def test_every_operation_of_the_client_is_in_the_table() -> None:
@@ -115,6 +116,18 @@ async def test_what_answers_prove(sender: CannedSender, polls: Polls, answers: l
     assert found.serves("config.delete with cas") == (version_of(at_least) >= (1, 11))
     with pytest.raises(Unsupported, match="of an unknown version, at least"):
         Capabilities(address="", version=None, at_least="1.8").require("intentions.read")
+
+
+@pytest.mark.parametrize(
+    ("version", "at_least"), [("1.8", "1.8"), ("1.10", "1.10.1"), ("1.16", "1.16"), ("1.22", "1.17.3")]
+)
+async def test_an_agent_with_acls_is_found_out(version: Version, at_least: str) -> None:
+    async with Agent(version=version, acl=True) as box, Consul(box.url) as consul:
+        found = await consul.capabilities()
+        assert (found.address, found.version, found.at_least) == (box.url, None, at_least)
+        known = await consul.with_options(Options(token=box.management_token)).capabilities()
+        assert known.version is not None
+        assert known.version.startswith(f"{version}.")
 
 
 async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSender, polls: Polls) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import PermissionDenied, Unsupported
 from aioconsulconnect.options import NO_OPTIONS, Meta, Options
+from aioconsulconnect.polls import Polls
 from aioconsulconnect.request import Request, Response, Sender, path_of
 from aioconsulconnect.versions import OLDEST, Capabilities, version_of
 from aioconsulconnect.wire.agent import read_info
@@ -18,7 +19,9 @@ _ROOTS = path_of("connect", "ca", "roots")
 class Prober(Group):
     """Finds out, and remembers for each agent: `await consul.capabilities()`."""
 
-    _found: dict[str, Capabilities] | None = None
+    def __init__(self, sender: Sender, polls: Polls, options: Options) -> None:
+        super().__init__(sender, polls, options)
+        self._found: dict[str, Capabilities] = {}
 
     async def __call__(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
         """
@@ -26,8 +29,6 @@ class Prober(Group):
 
         Where the token lacks `agent:read`, three harmless reads tell a version that it is at least.
         """
-        if self._found is None:
-            self._found = {}
         known = self._found.get(self._sender.addresses[0])
         if known is None or refresh:
             known = await probe(self._sender, (options or NO_OPTIONS).over(self._defaults))
