@@ -122,27 +122,35 @@ class Registry:
             instance.created, instance.modified = before.created, before.modified
             instance.checks = dict(before.checks)
         self._instances[identifier] = instance
-        dropped = set(instance.checks) - {check.identifier for check in made} if replace else set[str]()
-        for gone in {key for key in dropped if not key.startswith(MAINTENANCE)}:
+        others = set(instance.checks) - {check.identifier for check in made}
+        dropped = {key for key in others if replace and not key.startswith(MAINTENANCE)}
+        for gone in dropped:
             self.runner.stop(instance.checks.pop(gone))
-        self._add_checks(instance, made)
+        added = self._add_checks(instance, made)
         changed = before is None or before.resolved != instance.resolved or before.definition != definition
         if before is not None and before.name != name:
             self._left(before)
-        if changed or dropped or made:
-            self._written(instance, service=changed, checks=bool(dropped or made))
+        if changed or dropped or added:
+            self._written(instance, service=changed, checks=bool(dropped or added))
         self._refresh_aliases(instance)
         return instance
 
-    def _add_checks(self, instance: Instance, made: Iterable[Check]) -> None:
+    def _add_checks(self, instance: Instance, made: Iterable[Check]) -> bool:
+        """Put checks in place of those of their ids, whose state they keep; whether the catalog sees something new."""
+        news = False
         for check in made:
             before = instance.checks.get(check.identifier)
             if before is not None:
                 self.runner.stop(before)
-                check.status, check.output, check.created = before.status, before.output, before.created
-                check.shown = before.shown
+                check.status, check.output = before.status, before.output
+                check.shown = check.status, check.output
+                check.created = before.created
+            same = before is not None and before.definition == check.definition and before.shown == check.shown
+            check.modified = before.modified if same and before else 0
+            news = news or not same
             instance.checks[check.identifier] = check
             self.runner.start(check)
+        return news
 
     def deregister(self, instance: Instance) -> None:
         """Remove a service, its checks, and the sidecar that came with it."""
