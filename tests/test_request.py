@@ -59,7 +59,7 @@ RECORDED: list[tuple[int, str, type[ConsulError], str]] = [
     (400, 'unknown field "IgnoreCase"', Unsupported, "1.20.1"),
     (400, 'unknown field "JWT"', Unsupported, "1.16"),
     (400, 'unknown field "Permissions"', Unsupported, "1.9"),
-    (400, 'unknown field "Mode"', E, ""),
+    (400, 'unknown field "Mode"', Unsupported, "1.10"),
     (400, 'config key "Sources[0].Permissions[0].HTTP.Header[0].Contains"', Unsupported, "1.20.1"),
     (400, 'config key "Sources[0].Permissions[0].JWT"', Unsupported, "1.16"),
     (400, 'config key "JWT"', Unsupported, "1.16"),
