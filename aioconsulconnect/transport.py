@@ -160,14 +160,10 @@ class Transport:
     async def _token(self, request: Request[T]) -> str | None:
         if request.options.token is not None:
             return request.options.token
-        token: object = self._settings.token()
-        if token is not None and not isinstance(token, str):
-            token = await token if isawaitable(token) else token
-            if token is not None and not isinstance(token, str):
-                raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
-        if token:
-            check_token(token)
-        return token
+        token = self._settings.token()
+        if token is not None and not isinstance(token, str) and isawaitable(token):
+            token = await token
+        return _checked(token)
 
     async def _exchange(
         self, request: Request[T], parameters: Parameters, address: Address, pool: str, deadline: float | None = None
@@ -209,7 +205,7 @@ class Transport:
         token = await self._token(request)
         if request.body is None and not token:
             return self._fixed_headers
-        headers = dict(self._fixed_headers or ())
+        headers: dict[str, str] = dict(self._fixed_headers or {})
         if token:
             headers["X-Consul-Token"] = token
         if request.body is not None:
@@ -289,6 +285,15 @@ class Transport:
         if sent and not request.read:
             found = OutcomeUnknown(f"{found.message}; the write may or may not have been applied: read before another")
         return found.about(request.method, request.path, str(address))
+
+
+def _checked(token: object) -> str | None:
+    """What a user's function returned for a token: it can be anything."""
+    if token is not None and not isinstance(token, str):
+        raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
+    if token:
+        check_token(token)
+    return token
 
 
 def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | None:

@@ -55,6 +55,7 @@ LONGER = {  # more lines than that, and why
     "blocking": 400,  # the theory and the table stand above the code that they explain
     "endpoints.intentions": 400,  # eleven calls, with what each of them makes Consul do in their docstrings
     "polls": 370,
+    "transport": 370,  # the seam to aiohttp is one module, and ssl belongs to it
     "testing.kind_shapes": 440,  # one table
 }
 
