@@ -119,3 +119,21 @@ async def test_what_consul_would_refuse_is_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(InvalidRequest, match=what):
         await consul.intentions.plan(desired)
+
+
+async def test_a_peers_service_is_another_source(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
+    if agent.version < (1, 13):
+        pytest.skip("peers are known from 1.13 on")
+    local = SourceIntention(name="web", action="allow")
+    peered = SourceIntention(name="web", peer="east", action="deny")
+    desired = ServiceIntentions(name=unique, sources=(local, peered), meta={"owner": "a"})
+    plan = await consul.intentions.import_([desired])
+    assert str(plan).splitlines() == [f"+ web => {unique}: allow", f"+ web of peer east => {unique}: deny"]
+    assert not await consul.intentions.plan([replace(desired, sources=(peered, local))], prune=False)
+    changed = replace(desired, sources=(local,), meta={"owner": "b"})
+    plan = await consul.intentions.plan([changed], prune=False)
+    assert str(plan).splitlines() == [f"- web of peer east => {unique}: deny", f"~ {unique}: meta or jwt"]
+    await plan.apply()
+    (stored,) = [each for each in await consul.intentions.export() if each.name == unique]
+    assert [source.peer for source in stored.sources] == [""]
+    await consul.config.delete("service-intentions", unique)
