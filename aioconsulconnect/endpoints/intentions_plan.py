@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConsulError, InvalidRequest
-from aioconsulconnect.options import Options
+from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.wire.entries import EntryKey, entry_key
 from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
 from aioconsulconnect.wire.intentions import Permission, check_description, check_rule
@@ -112,7 +112,9 @@ class Plan:
                 await self._config.write(new, cas=old.modify_index, options=self._options)
                 done += 1
             for entry in self.removed:
-                await self._config.delete(_KIND, entry.name, cas=entry.modify_index, options=self._options)
+                where = Options(namespace=entry.namespace or None, partition=entry.partition or None)
+                where = where.over(self._options or NO_OPTIONS)
+                await self._config.delete(_KIND, entry.name, cas=entry.modify_index, options=where)
                 done += 1
         except ConsulError as error:
             total = len(self.added) + len(self.changed) + len(self.removed)
