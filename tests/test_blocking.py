@@ -200,3 +200,28 @@ def test_twenty_thousand_sequences(way: str) -> None:
 
 def test_the_decoder_of_these_tests_refuses_what_is_no_list() -> None:
     assert decode(Response(200, {}, things(a="1"))) == (Thing("a", "1"),)
+
+
+def test_a_deletion_that_wakes_with_what_is_deleted_is_looked_into() -> None:
+    """As 1.8 does for a config entry: the poll gets the old entry at a new index, and only a read says 404."""
+    machine = Machine(request(), WAYS["absent"], SETTINGS, lambda: 0.5, 1000.0)
+    kinds, now = [], 1000.0
+    gone = Response(404, {"x-consul-index": "8"}, b"Config entry not found")
+    old = things(a="1")
+    for answer in (
+        Response(200, {"x-consul-index": "7"}, old),
+        Response(200, {"x-consul-index": "8"}, old),
+        gone,
+        gone,
+    ):
+        ask = machine.ask(now)
+        kinds.append(ask.kind)
+        now = max(now, ask.at)
+        machine.start(ask, now)
+        machine.took(ask, now, now + 1, answer)
+        now += 1
+    assert kinds == ["read", "poll", "read", "confirm"]
+    assert machine.snapshot is not None
+    assert machine.snapshot.value == ()
+    assert machine.status(now).state == "absent"
+    assert machine.ask(now).kind == "poll"
