@@ -56,7 +56,6 @@ LONGER = {  # more lines than that, and why
     "endpoints.intentions": 400,  # eleven calls, with what each of them makes Consul do in their docstrings
     "polls": 370,
     "transport": 370,  # the seam to aiohttp is one module, and ssl belongs to it
-    "testing.kind_shapes": 440,  # one table
 }
 
 RANK = {row: (floor, place) for floor, rows in enumerate(FLOORS.values()) for place, row in enumerate(rows)}
