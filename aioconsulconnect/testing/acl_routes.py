@@ -1,7 +1,11 @@
-"""/v1/acl: policies and tokens, as many of their members as deciding needs."""
+"""/v1/acl: policies and tokens, as many of their members as deciding needs.
+
+Refusals are worded as 1.8 words them, in every version: the recordings of the others hold none of them.
+"""
 
 import base64
 import hashlib
+import re
 import uuid
 from typing import Final
 
@@ -10,6 +14,7 @@ from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.clock import now
 from aioconsulconnect.testing.gojson import DecodeError, Object, children, text, texts
 from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.rules import RulesError, parse_rules
 from aioconsulconnect.testing.schema import Field, ListOf, Struct, decode
 
@@ -17,6 +22,14 @@ _POLICY: Final = Struct(
     (Field("ID"), Field("Name"), Field("Description"), Field("Rules"), Field("Datacenters", "ignored"))
 )
 _LINK: Final = Struct((Field("ID"), Field("Name")))
+_UNMODELLED: Final = (
+    "Roles",
+    "ServiceIdentities",
+    "NodeIdentities",
+    "TemplatedPolicies",
+    "ExpirationTime",
+    "ExpirationTTL",
+)
 _TOKEN: Final = Struct(
     (
         Field("AccessorID"),
@@ -24,6 +37,7 @@ _TOKEN: Final = Struct(
         Field("Description"),
         Field("Policies", ListOf(_LINK)),
         Field("Local", "bool"),
+        *(Field(name, "any") for name in _UNMODELLED),
     )
 )
 
@@ -48,7 +62,7 @@ class Tokens:
         self._add_token(
             str(uuid.uuid4()),
             acl.management_token,
-            description="Initial Management Token",
+            description=box.quirks.management_description,
             policies=[MANAGEMENT_POLICY],
             index=7,
         )
@@ -59,25 +73,33 @@ class Tokens:
     async def put_policy(self, ask: Ask) -> Reply:
         """Create a policy, or replace the one of an id."""
         self._require(ask, "write")
-        body = self._body(ask, _POLICY, "ACLPolicy", "Policy decoding failed: ")
+        body = self._body(ask, _POLICY, "Policy decoding failed: ")
         acl, name, rules = self.box.acl, text(body, "Name"), text(body, "Rules")
         identifier = ask.rest or text(body, "ID")
         before = acl.policies.get(identifier)
         if ask.rest and before is None:
+            check_uuid(ask.rest, "Policy ID invalid UUID", whole=True)
             raise refused_by_server(f"cannot find policy {ask.rest}")
+        if ask.rest and text(body, "ID") not in {"", ask.rest}:
+            raise ask.bad("Policy ID in URL and payload do not match")
         if not ask.rest and identifier:
             raise ask.bad("Cannot specify the ID when creating a new policy")
         if not name:
             raise refused_by_server("Invalid Policy: no Name is set")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
+            raise refused_by_server(
+                "Invalid Policy: invalid Name. Only alphanumeric characters, '-' and '_' are allowed"
+            )
         same = next((policy for policy in acl.policies.values() if policy["Name"] == name), None)
         if same is not None and same is not before:
-            raise refused_by_server(f'Invalid Policy: A Policy with Name "{name}" already exists')
+            words = "policy with name" if before else "Policy with Name"
+            raise refused_by_server(f'Invalid Policy: A {words} "{name}" already exists')
         if identifier == MANAGEMENT_POLICY:
             raise refused_by_server("Changing the Rules for the builtin global-management policy is not permitted")
         try:
             parsed = parse_rules(rules)
         except RulesError as error:
-            raise refused_by_server(f"Failed to parse ACL rules: {error}") from error
+            raise refused_by_server(str(error)) from error
         identifier = identifier or str(uuid.uuid4())
         index = self.box.store.write("acl")
         acl.policies[identifier] = {
@@ -95,20 +117,27 @@ class Tokens:
     async def policy(self, ask: Ask) -> Reply:
         """The policy of an id."""
         self._require(ask, "read")
+        self._named(ask, "policy")
         found = self.box.acl.policies.get(ask.rest)
         if found is None:
-            raise Refused(404, "Policy not found")
+            check_uuid(ask.rest, "failed acl policy lookup")
+            raise self._unknown()
         return Reply(found, meta=self._meta())
 
     async def policies(self, ask: Ask) -> Reply:
         """All policies, without their rules."""
         self._require(ask, "read")
-        listed = [{key: value for key, value in p.items() if key != "Rules"} for p in self.box.acl.policies.values()]
+        listed: list[Object] = []
+        for policy in self.box.acl.policies.values():
+            shown = {key: policy[key] for key in ("ID", "Name", "Description")} | {"Datacenters": None}
+            listed.append(shown | {key: policy[key] for key in ("Hash", "CreateIndex", "ModifyIndex")})
         return Reply(listed, meta=self._meta())
 
     async def delete_policy(self, ask: Ask) -> Reply:
         """Delete a policy; tokens that had it have it no more."""
         self._require(ask, "write")
+        self._named(ask, "policy")
+        check_uuid(ask.rest, "failed acl policy lookup")
         if ask.rest == MANAGEMENT_POLICY:
             raise refused_by_server("Delete operation not permitted on the builtin global-management policy")
         self.box.acl.policies.pop(ask.rest, None)
@@ -121,15 +150,27 @@ class Tokens:
     async def put_token(self, ask: Ask) -> Reply:
         """Create a token, or replace the one of an accessor id."""
         self._require(ask, "write")
-        body = self._body(ask, _TOKEN, "ACLToken", "Token decoding failed: ")
+        body = self._body(ask, _TOKEN, "Token decoding failed: ")
+        if strange := next((name for name in _UNMODELLED if body.get(name)), None):
+            raise Refused(501, f"The in-process agent does not model the {strange} of a token")
+        accessor, secret = text(body, "AccessorID"), text(body, "SecretID")
+        if ask.rest and accessor not in {"", ask.rest}:
+            raise ask.bad("Token Accessor ID in URL and payload do not match")
+        if wanted := ask.rest or accessor:
+            check_uuid(wanted, "Failed acl token lookup by accessor: failed acl token lookup")
         before = self._by_accessor(ask.rest) if ask.rest else None
         if ask.rest and before is None:
             raise refused_by_server(f'Cannot find token "{ask.rest}"')
-        accessor = ask.rest or text(body, "AccessorID") or str(uuid.uuid4())
-        secret = text(before, "SecretID") if before else text(body, "SecretID") or str(uuid.uuid4())
-        if not ask.rest and (self._by_accessor(accessor) or secret in self.box.acl.tokens):
-            raise refused_by_server("Invalid Token: SecretID or AccessorID is already in use")
-        policies = [self._policy_id(link) for link in children(body, "Policies")]
+        if before and secret not in {"", before["SecretID"]}:
+            raise refused_by_server("Changing a tokens SecretID is not permitted")
+        if not before:
+            check_uuid(secret or str(uuid.uuid4()), "Invalid Token: SecretID is not a valid UUID", whole=True)
+        for taken, what in ((self._by_accessor(accessor), "AccessorID"), (self.box.acl.tokens.get(secret), "SecretID")):
+            if taken and not before:
+                raise refused_by_server(f"Invalid Token: {what} is already in use")
+        accessor = ask.rest or accessor or str(uuid.uuid4())
+        secret = text(before, "SecretID") if before else secret or str(uuid.uuid4())
+        policies = list(dict.fromkeys(self._policy_id(link) for link in children(body, "Policies")))
         index = self.box.store.write("acl")
         created = index if before is None else int(str(before["CreateIndex"]))
         token = self._add_token(
@@ -139,32 +180,39 @@ class Tokens:
             policies=policies,
             index=index,
             created=created,
+            local=body.get("Local") is True,
         )
         return Reply(self._shown(token))
 
     async def token(self, ask: Ask) -> Reply:
         """The token of an accessor id."""
         self._require(ask, "read")
+        self._named(ask, "token")
         found = self._by_accessor(ask.rest)
         if found is None:
-            raise Refused(403, "ACL not found", from_server=True)
+            check_uuid(ask.rest, "failed acl token lookup")
+            raise self._unknown()
         return Reply(self._shown(found), meta=self._meta())
 
     async def self(self, ask: Ask) -> Reply:
         """The token that asks."""
         self._require(ask, "")
-        self.box.acl.resolve(ask.token)
-        found = self.box.acl.tokens.get(ask.token) or self._by_accessor(ANONYMOUS)
-        return Reply(self._shown(found or {}), meta=self._meta())
+        found = self.box.acl.tokens.get(ask.token)
+        if found is None:
+            raise self._unknown()
+        return Reply(self._shown(found), meta=self._meta())
 
     async def list_tokens(self, ask: Ask) -> Reply:
         """All tokens."""
         self._require(ask, "read")
-        return Reply([self._shown(token) for token in self.box.acl.tokens.values()], meta=self._meta())
+        listed = [self._shown(token) for token in self.box.acl.tokens.values()]
+        return Reply([{k: v for k, v in token.items() if k != "SecretID"} for token in listed], meta=self._meta())
 
     async def delete_token(self, ask: Ask) -> Reply:
         """Delete a token."""
         self._require(ask, "write")
+        self._named(ask, "token")
+        check_uuid(ask.rest, "Accessor ID is missing or an invalid UUID", whole=True)
         if ask.rest == ANONYMOUS:
             raise refused_by_server("Delete operation not permitted on the anonymous token")
         if found := self._by_accessor(ask.rest):
@@ -174,6 +222,14 @@ class Tokens:
 
     # What they share.
 
+    @staticmethod
+    def _named(ask: Ask, what: str) -> None:
+        if not ask.rest:
+            raise ask.bad(f"Missing {what} ID")
+
+    def _unknown(self) -> Refused:
+        return Refused(403, "ACL not found", from_server=True, at=self.box.store.touched("acl"))
+
     def _require(self, ask: Ask, access: str) -> None:
         acl = self.box.acl
         if not acl.enabled:
@@ -181,9 +237,9 @@ class Tokens:
         if access:
             acl.require(acl.resolve(ask.token), "acl", access)
 
-    def _body(self, ask: Ask, struct: Struct, owner: str, complaint: str) -> Object:
+    def _body(self, ask: Ask, struct: Struct, complaint: str) -> Object:
         try:
-            return decode(ask.json(complaint), struct, self.box.quirks.version, owner)
+            return decode(ask.json(complaint), struct, self.box.quirks.version, "")
         except DecodeError as error:
             raise ask.bad(f"{complaint}{error}") from error
 
@@ -193,7 +249,7 @@ class Tokens:
             if identifier == wanted or (not wanted and policy["Name"] == link.get("Name")):
                 return identifier
         if wanted:
-            raise refused_by_server("Policy ID is not valid: ACL not found")
+            raise refused_by_server(f'No such ACL policy with ID "{wanted}"')
         raise refused_by_server(f'No such ACL policy with name "{text(link, "Name")}"')
 
     def _by_accessor(self, accessor: str) -> Object | None:
@@ -208,12 +264,14 @@ class Tokens:
         policies: list[str],
         index: int,
         created: int | None = None,
+        local: bool = False,
     ) -> Object:
         token: Object = {
             "AccessorID": accessor,
             "SecretID": secret,
             "Description": description,
             "PolicyIDs": policies,
+            "Local": local,
             "CreateTime": now(),
             "CreateIndex": index if created is None else created,
             "ModifyIndex": index,
@@ -228,7 +286,11 @@ class Tokens:
         shown: Object = {key: token.get(key) for key in ("AccessorID", "SecretID", "Description")}
         if identifiers:
             shown["Policies"] = [{"ID": each, "Name": acl.policies[each]["Name"]} for each in identifiers]
-        shown |= {"Local": False, "CreateTime": token.get("CreateTime"), "Hash": _hash(str(identifiers))}
+        shown |= {
+            "Local": token.get("Local") is True,
+            "CreateTime": token.get("CreateTime"),
+            "Hash": _hash(str(identifiers)),
+        }
         return shown | {key: token.get(key) for key in ("CreateIndex", "ModifyIndex")}
 
     def _meta(self) -> Meta:

@@ -38,8 +38,10 @@ def parse_name(written: str, label: str, quirks: Quirks, *, peers: bool = False)
     return Name(name, namespace, partition or "default", peer)
 
 
-def check_uuid(identifier: str, lookup: str) -> None:
-    """Refuse what cannot be a uuid, in the words of the database."""
+def check_uuid(identifier: str, lookup: str, *, whole: bool = False) -> None:
+    """Refuse what cannot be a uuid, in the words of the database after those of the look-up, or in one text."""
+    if whole and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", identifier):
+        raise Refused(500, lookup, from_server=True)
     if len(identifier) != _UUID_LENGTH:
         raise Refused(500, f"{lookup}: index error: UUID must be 36 characters", from_server=True)
     if (hyphens := identifier.count("-")) > 4:  # noqa: PLR2004

@@ -127,6 +127,8 @@ class Quirks:
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
     root_ttl: str | None = "87600h"
     rotation_period: str | None = None
+    # rights
+    management_description: str = "Initial Management Token"
     # agent
     build_date: bool = True
     primary_datacenter: bool = True
@@ -176,6 +178,7 @@ _V10: Final = replace(
     filter_on_listing=False,
     key_type_rotates=False,
     common_names=True,
+    management_description="Master Token",
     agent_holds_roots=False,
     leaf_minds_datacenter=True,
     leaf_without_name="URI must be either service or agent",

@@ -140,12 +140,22 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
         Route("/v1/acl/policy", {"PUT": acl.put_policy}, rights="acl:write"),
-        Route("/v1/acl/policy/", {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy}, rights="acl"),
-        Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read"),
+        Route(
+            "/v1/acl/policy/",
+            {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy},
+            rights="acl",
+            false_index=True,
+        ),
+        Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read", false_index=True),
         Route("/v1/acl/token", {"PUT": acl.put_token}, rights="acl:write"),
         Route("/v1/acl/token/self", {"GET": acl.self}),
-        Route("/v1/acl/token/", {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token}, rights="acl"),
-        Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read"),
+        Route(
+            "/v1/acl/token/",
+            {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token},
+            rights="acl",
+            false_index=True,
+        ),
+        Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read", false_index=True),
     )
 
 

@@ -12,6 +12,7 @@ _NAMED: Final = ("agent", "event", "key", "node", "query", "service", "session",
 _GLOBAL: Final = ("acl", "keyring", "mesh", "operator", "peering")
 _TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([\w./-]+)|([{}=,\[\]:])', re.DOTALL)
 _STRICTNESS: Final = ("", "read", "list", "write", "deny")
+_UNREADABLE: Final = "Failed to parse ACL rules: "
 _POLICIES: Final = ("read", "write", "deny", "list")
 
 
@@ -55,7 +56,7 @@ def parse_rules(source: str) -> tuple[Rule, ...]:
         try:
             tree: object = json.loads(stripped)
         except ValueError as error:
-            raise RulesError(str(error)) from error
+            raise RulesError(f"{_UNREADABLE}{error}") from error
         pairs = list(tree.items()) if is_object(tree) else []
         return tuple(rule for resource, value in pairs for rule in _json_rules(resource, value))
     return tuple(_Reader(stripped).rules())
@@ -76,14 +77,23 @@ def _json_rules(resource: str, value: object) -> list[Rule]:
 def _rule(resource: str, name: str, body: Object) -> Rule:
     exact = not resource.endswith("_prefix")
     plain = resource.removesuffix("_prefix")
-    if plain not in _NAMED and (plain not in _GLOBAL or not exact):
-        raise RulesError(f"invalid key: {resource}")
+    if plain not in _NAMED + _GLOBAL:
+        return Rule(plain, name, exact, "")  # It is passed over, whatever it holds.
     policy, intentions = body.get("policy", ""), body.get("intentions", "")
     if not isinstance(policy, str) or policy not in _POLICIES:
-        raise RulesError(f'Invalid {plain} policy: {{"{name}" "{policy}" "" {{"" ""}} [] "" "" ""}}')
+        raise RulesError(f"Invalid {plain} policy: " + _shown(plain, name, policy, intentions))
     if not isinstance(intentions, str) or intentions not in {*_POLICIES, ""}:
-        raise RulesError(f"Invalid service intentions policy: {intentions}")
+        raise RulesError("Invalid service intentions policy: " + _shown(plain, name, policy, intentions))
     return Rule(plain, name, exact, policy, intentions)
+
+
+def _shown(resource: str, name: str, policy: object, intentions: object) -> str:
+    """A rule as Go prints its struct."""
+    if resource in _GLOBAL:
+        return f'"{policy}"'
+    more = f'Intentions:"{intentions}", ' if resource == "service" else ""
+    kind = f"{resource.capitalize()}Rule"
+    return f'&acl.{kind}{{Name:"{name}", Policy:"{policy}", {more}EnterpriseRule:acl.EnterpriseRule{{}}}}'
 
 
 class _Reader:
@@ -95,7 +105,7 @@ class _Reader:
         while at < len(source):
             found = _TOKEN.match(source, at)
             if found is None:
-                raise RulesError(f"illegal character at {at}")
+                raise RulesError(f"{_UNREADABLE}illegal character at {at}")
             at = found.end()
             if found.lastindex:
                 self.tokens.append(found[0])
@@ -103,7 +113,8 @@ class _Reader:
 
     def take(self, expected: str = "") -> str:
         if not self.tokens or (expected and self.tokens[-1] != expected):
-            raise RulesError(f"expected {expected or 'more'}, found {self.tokens[-1] if self.tokens else 'the end'}")
+            found = self.tokens[-1] if self.tokens else "the end"
+            raise RulesError(f"{_UNREADABLE}expected {expected or 'more'}, found {found}")
         return self.tokens.pop()
 
     def string(self) -> str:
