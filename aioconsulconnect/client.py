@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.ca import CA
-from aioconsulconnect.endpoints.capabilities import Prober
-from aioconsulconnect.endpoints.catalog import Catalog
-from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
-from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.polls import Polls, PollSettings
 from aioconsulconnect.settings import DEFAULT_MAX_BODY, Settings, TokenProvider
 from aioconsulconnect.transport import Session, TraceConfig, Transport
+
+if TYPE_CHECKING:
+    from aioconsulconnect.endpoints.agent import Agent
+    from aioconsulconnect.endpoints.capabilities import Prober
+    from aioconsulconnect.endpoints.catalog import Catalog
+    from aioconsulconnect.endpoints.config import Config
+    from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
+    from aioconsulconnect.endpoints.health import Health
 
 
 class Consul:
@@ -90,12 +93,50 @@ class Consul:
         self._options = options
         self.intentions = Intentions(transport, polls, options)
         self.ca = CA(transport, polls, options)
-        self.agent = Agent(transport, polls, options)
-        self.catalog = Catalog(transport, polls, options)
-        self.health = Health(transport, polls, options)
-        self.config = Config(transport, polls, options)
-        self.discovery_chain = DiscoveryChains(transport, polls, options)
-        self.capabilities = Prober(transport, polls, options)
+
+    # A group with many structs of its own is imported when a program first uses it.
+
+    @cached_property
+    def agent(self) -> Agent:
+        """The local agent: cached roots, leaf certificates, authorize, services and checks."""
+        from aioconsulconnect.endpoints.agent import Agent  # noqa: PLC0415 - see above
+
+        return Agent(self._transport, self._polls, self._options)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog: where the proxies and native instances of a service are."""
+        from aioconsulconnect.endpoints.catalog import Catalog  # noqa: PLC0415 - see above
+
+        return Catalog(self._transport, self._polls, self._options)
+
+    @cached_property
+    def health(self) -> Health:
+        """The same with their health."""
+        from aioconsulconnect.endpoints.health import Health  # noqa: PLC0415 - see above
+
+        return Health(self._transport, self._polls, self._options)
+
+    @cached_property
+    def config(self) -> Config:
+        """Config entries of every kind."""
+        from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
+
+        return Config(self._transport, self._polls, self._options)
+
+    @cached_property
+    def discovery_chain(self) -> DiscoveryChains:
+        """Call it with a service for its compiled discovery chain."""
+        from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains  # noqa: PLC0415 - see above
+
+        return DiscoveryChains(self._transport, self._polls, self._options)
+
+    @cached_property
+    def capabilities(self) -> Prober:
+        """`await consul.capabilities()`: what the agent is able to, remembered."""
+        from aioconsulconnect.endpoints.capabilities import Prober  # noqa: PLC0415 - see above
+
+        return Prober(self._transport, self._polls, self._options)
 
     def with_options(self, options: Options) -> Consul:
         """A view of this client with other default options; it shares connections and polls, and is closed with it."""

@@ -14,7 +14,7 @@ from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.endpoints.health import Health
-from aioconsulconnect.endpoints.intentions_plan import IntentionPlans
+from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.polls import Polls, sharing_key
@@ -293,6 +293,6 @@ async def test_local_instances_for_a_peer_are_no_answer(sender: CannedSender, po
 async def test_a_plan_removes_an_entry_where_it_is(sender: CannedSender, polls: Polls) -> None:
     stored = b'[{"Kind": "service-intentions", "Name": "db", "Namespace": "ns1", "Partition": "ap1", "ModifyIndex": 4}]'
     sender.answers = [stored, SELF_1_16, SELF_1_16, b"true"]
-    plan = await IntentionPlans(sender, polls, NO_OPTIONS).plan([])
+    plan = await Intentions(sender, polls, NO_OPTIONS).plan([])
     await plan.apply()
     assert sender.wire[-1][:2] == ("DELETE", "/v1/config/service-intentions/db?cas=4&ns=ns1&partition=ap1")

@@ -26,7 +26,7 @@ OTHER_NAMES = {"config.require_checked_delete"}  # a part of the deletion
 def test_every_operation_of_the_client_is_in_the_table() -> None:
     client = Consul("127.0.0.1:1")
     found: set[str] = set()
-    for name, group in vars(client).items():
+    for name, group in inspect.getmembers(client):
         if name.startswith("_") or not isinstance(group, Group) or isinstance(group, Prober):
             continue
         methods = [m for m, _ in inspect.getmembers(group, inspect.ismethod) if not m.startswith("_")]

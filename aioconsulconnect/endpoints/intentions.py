@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from aioconsulconnect.endpoints.intentions_plan import IntentionPlans
-from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied, UnreadableResponse
-from aioconsulconnect.options import Option, Options
-from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.endpoints.intentions_requests import (
+    CHECK,
+    CHECK_TAKES,
+    EXACT,
+    LIST,
+    WRITE,
+    EachName,
+    Matches,
+    OneName,
+    by_name_and_key,
+    check_name,
+    exact_request,
+    id_body,
+    id_path,
+    list_request,
+    match_request,
+    one_side,
+    read_allowed,
+    read_created_id,
+    read_intention,
+    read_true,
+)
+from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied
+from aioconsulconnect.options import Options
+from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request
 from aioconsulconnect.watch import Query
 from aioconsulconnect.wire.base import encode
 from aioconsulconnect.wire.intentions import (
@@ -23,30 +42,20 @@ from aioconsulconnect.wire.intentions import (
     by_key,
     check_description,
     check_rule,
-    read_check,
-    read_id,
-    read_list,
-    read_matches,
-    read_one,
 )
 from aioconsulconnect.wire.open import plain
+
+if TYPE_CHECKING:
+    from aioconsulconnect.endpoints.config import Config
+    from aioconsulconnect.endpoints.intentions_plan import Plan
+    from aioconsulconnect.wire.entries_access import ServiceIntentions
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_LIST = path_of("connect", "intentions")
-_MATCH = path_of("connect", "intentions", "match")
-_EXACT = path_of("connect", "intentions", "exact")
-_CHECK = path_of("connect", "intentions", "check")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
-_CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
 
-Matches = Mapping[str, tuple[Intention, ...]]
-
-
-class Intentions(IntentionPlans):
+class Intentions(Group):
     """
     Intentions, by the names of source and destination (Consul 1.9) or by id (every version; deprecated by Consul).
 
@@ -63,7 +72,7 @@ class Intentions(IntentionPlans):
         `meta.filtered_by_acls` tells).
         """
         query: Parameters = (("filter", filter),) if filter else ()
-        return self._query(_list_request(query), Blocking(items=by_key), options)
+        return self._query(list_request(query), Blocking(items=by_key), options)
 
     def match(
         self, *, source: str = "", destination: str = "", options: Options | None = None
@@ -75,9 +84,9 @@ class Intentions(IntentionPlans):
         intentions of peers are left out: Consul returns some of them and not others. Needs `intentions:read` on the
         name.
         """
-        by, name = _one_side(source, destination)
-        request = _match_request(by, (name,), _One(by, name))
-        return self._query(request, Blocking(items=by_key, borrow=_list_request(())), options)
+        by, name = one_side(source, destination)
+        request = match_request(by, (name,), OneName(by, name))
+        return self._query(request, Blocking(items=by_key, borrow=list_request(())), options)
 
     def match_many(
         self,
@@ -98,9 +107,9 @@ class Intentions(IntentionPlans):
         names = tuple(dict.fromkeys(sources or destinations))
         by = "source" if sources else "destination"
         for name in names:
-            _check_name(by, name)
-        request = _match_request(by, names, _Many(by, names))
-        return self._query(request, Blocking(items=_by_name_and_key, borrow=_list_request(())), options)
+            check_name(by, name)
+        request = match_request(by, names, EachName(by, names))
+        return self._query(request, Blocking(items=by_name_and_key, borrow=list_request(())), options)
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:
         """
@@ -110,13 +119,13 @@ class Intentions(IntentionPlans):
         agent's `default_intention_policy` (1.18): where that is set, `agent.authorize` is what decides.
         """
         for side, name in (("source", source), ("destination", destination)):
-            _check_name(side, name)
+            check_name(side, name)
             if "*" in name:
                 raise InvalidRequest(
                     f"{side}: Consul would take {name!r} for the name of a service; ask for one service"
                 )
         query = (("source", source), ("destination", destination))
-        request = Request(method="GET", path=_CHECK, query=query, decode=_allowed, takes=_CHECK_TAKES)
+        request = Request(method="GET", path=CHECK, query=query, decode=read_allowed, takes=CHECK_TAKES)
         return await self._call(request, options)
 
     async def read(self, source: str, destination: str, *, options: Options | None = None) -> Intention:
@@ -126,8 +135,8 @@ class Intentions(IntentionPlans):
         `source` may be `peer:PEER/name` (1.13). To watch one, watch `match` of its destination: Consul sends no index
         here.
         """
-        _check_name("source", source)
-        request = _exact_request("GET", source, destination, _intention, read=True, takes=UNCACHED_READ)
+        check_name("source", source)
+        request = exact_request("GET", source, destination, read_intention, read=True, takes=UNCACHED_READ)
         return await self._call(request, options)
 
     async def upsert(
@@ -155,7 +164,7 @@ class Intentions(IntentionPlans):
         check_rule(action, permissions, destination=destination)
         check_description(description, {})
         body = encode(plain(IntentionBody(action=action, permissions=permissions, description=description)))
-        request = _exact_request("PUT", source, destination, _true, body=body, takes=_WRITE)
+        request = exact_request("PUT", source, destination, read_true, body=body, takes=WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
 
@@ -165,9 +174,44 @@ class Intentions(IntentionPlans):
 
         Reads first, and refuses, for the reasons that `upsert` gives.
         """
-        request = _exact_request("DELETE", source, destination, _true, takes=_WRITE)
+        request = exact_request("DELETE", source, destination, read_true, takes=WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
+
+    # All at once (Consul 1.9). Config entries have many structs: they are imported when a program first uses them.
+
+    async def export(self, *, options: Options | None = None) -> tuple[ServiceIntentions, ...]:
+        """
+        All intentions that the token may see, one entry for each destination (`GET /v1/config/service-intentions`).
+
+        `dump_entries` writes them to JSON, `read_entries` reads them again.
+        """
+        return await self._config.list("service-intentions", options=options)
+
+    async def plan(
+        self, desired: Iterable[ServiceIntentions], *, prune: bool = True, options: Options | None = None
+    ) -> Plan:
+        """
+        What must change for the intentions to become `desired`: to be printed, and then applied, or not.
+
+        With `prune` whatever is not desired goes, so with a token that sees only a part, only that part is managed.
+        Nothing is written here. InvalidRequest for entries that Consul would refuse, or a destination given twice.
+        """
+        from aioconsulconnect.endpoints.intentions_plan import make_plan  # noqa: PLC0415 - see above
+
+        return await make_plan(self._config, desired, prune=prune, options=options)
+
+    async def import_(self, entries: Iterable[ServiceIntentions], *, options: Options | None = None) -> Plan:
+        """Write these entries, leave all others alone, and tell what was changed; errors as of `Plan.apply`."""
+        plan = await self.plan(entries, prune=False, options=options)
+        await plan.apply()
+        return plan
+
+    @property
+    def _config(self) -> Config:
+        from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
+
+        return Config(self._sender, self._polls, self._defaults)
 
     # By id: the only way to write on Consul 1.8, deprecated since 1.9 and still served.
 
@@ -186,13 +230,13 @@ class Intentions(IntentionPlans):
 
         Deprecated by Consul since 1.9 in favour of `upsert`; needed on 1.8.
         """
-        body = _id_body(source, destination, action, description, meta or {})
-        request = Request(method="POST", path=_LIST, body=body, decode=_id, read=False)
+        body = id_body(source, destination, action, description, meta or {})
+        request = Request(method="POST", path=LIST, body=body, decode=read_created_id, read=False)
         return await self._call(request, options)
 
     async def read_by_id(self, intention_id: str, *, options: Options | None = None) -> Intention:
         """One intention by its id; NotFound where there is none (`GET /v1/connect/intentions/:uuid`)."""
-        request = Request(method="GET", path=_id_path(intention_id), decode=_intention, takes=UNCACHED_READ)
+        request = Request(method="GET", path=id_path(intention_id), decode=read_intention, takes=UNCACHED_READ)
         return await self._call(request, options)
 
     async def update_by_id(
@@ -211,13 +255,13 @@ class Intentions(IntentionPlans):
 
         All of it is replaced; from 1.9 the destination must stay what it is.
         """
-        body = _id_body(source, destination, action, description, meta or {})
-        request = Request(method="PUT", path=_id_path(intention_id), body=body, decode=_id, read=False)
+        body = id_body(source, destination, action, description, meta or {})
+        request = Request(method="PUT", path=id_path(intention_id), body=body, decode=read_created_id, read=False)
         await self._call(request, options)
 
     async def delete_by_id(self, intention_id: str, *, options: Options | None = None) -> None:
         """Delete the intention with that id (`DELETE /v1/connect/intentions/:uuid`); NotFound where there is none."""
-        request = Request(method="DELETE", path=_id_path(intention_id), decode=_true, read=False)
+        request = Request(method="DELETE", path=id_path(intention_id), decode=read_true, read=False)
         await self._call(request, options)
 
     async def _before_exact_write(self, source: str, destination: str, options: Options | None) -> None:
@@ -228,10 +272,10 @@ class Intentions(IntentionPlans):
         foreign one; and a write by name takes the first source of that name, a peer's too.
         """
         names = (destination, source) if "/" in source else (destination,)
-        request = _match_request("destination", names, _One("destination", destination))
+        request = match_request("destination", names, OneName("destination", destination))
         truthful = Options(consistency="default", cached=False)
         if options is not None:
-            options.refuse_ignored(_WRITE, "PUT", _EXACT)  # the write would, but only after the look
+            options.refuse_ignored(WRITE, "PUT", EXACT)  # the write would, but only after the look
             truthful = Options(
                 namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
             ).over(truthful)
@@ -246,7 +290,7 @@ class Intentions(IntentionPlans):
                 f"{destination!r} has an intention for a peer's service {name!r}, which Consul would change instead of"
                 " the local one: write the service-intentions config entry",
                 method="PUT",
-                path=_EXACT,
+                path=EXACT,
             )
         losing = [known.source_name for known in present if known.id and known.source_name != name]
         if losing:
@@ -254,139 +298,3 @@ class Intentions(IntentionPlans):
                 "writing %s => %s by name makes %d intentions of the destination lose their ids: %s",
                 source, destination, len(losing), ", ".join(losing[:10]),
             )  # fmt: skip
-
-
-def _list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
-    return Request(method="GET", path=_LIST, query=query, decode=_intentions, takes=UNCACHED_READ)
-
-
-def _match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
-    query = (("by", by), *(("name", name) for name in names))
-    return Request(method="GET", path=_MATCH, query=query, decode=decode, takes=ALL_READ)
-
-
-class _One(msgspec.Struct, frozen=True):
-    """The intentions of one name in a match. Two that are equal read alike, so their watches share a poll."""
-
-    by: str
-    name: str
-
-    def __call__(self, response: Response) -> tuple[Intention, ...]:
-        return _local(self.by, read_matches(response.body).get(self.name) or ())
-
-
-class _Many(msgspec.Struct, frozen=True):
-    """The intentions of each of several names in a match."""
-
-    by: str
-    names: tuple[str, ...]
-
-    def __call__(self, response: Response) -> Matches:
-        found = read_matches(response.body)
-        return {name: _local(self.by, found.get(name) or ()) for name in self.names}
-
-
-def _local(by: str, intentions: tuple[Intention, ...]) -> tuple[Intention, ...]:
-    """By source Consul shows a peer's intention only beside a local one of that name: better none than some."""
-    if by == "destination" or not any(known.source_peer for known in intentions):
-        return intentions
-    return tuple(known for known in intentions if not known.source_peer)
-
-
-def _exact_request(
-    method: str,
-    source: str,
-    destination: str,
-    decode: Callable[[Response], T],
-    *,
-    takes: frozenset[Option],
-    body: bytes | None = None,
-    read: bool = False,
-) -> Request[T]:
-    if not read and source.startswith("peer:"):
-        raise InvalidRequest(
-            "source: an intention for a peer's service cannot be written by name (up to 1.12 Consul would act on the"
-            " local service of that name); write the service-intentions config entry"
-        )
-    for side, name in (("source", source), ("destination", destination)):
-        _check_name(side, name)
-    query = (("source", source), ("destination", destination))
-    return Request(
-        method=method, path=_EXACT, query=query, body=body, decode=decode, read=read, takes=takes, needs="1.9"
-    )
-
-
-def _one_side(source: str, destination: str) -> tuple[str, str]:
-    if bool(source) == bool(destination):
-        raise InvalidRequest("give either source or destination, and a name for it")
-    by, name = ("source", source) if source else ("destination", destination)
-    _check_name(by, name)
-    return by, name
-
-
-def _check_name(side: str, name: str) -> None:
-    """Raise InvalidRequest for a name of a side that Consul would refuse, or take for something else."""
-    parts = name.removeprefix("peer:").split("/")
-    if not all(parts) or len(parts) > 3:  # noqa: PLR2004 - partition/namespace/name
-        raise InvalidRequest(f"{side}: {name!r} is not a name, namespace/name or partition/namespace/name")
-    if any("*" in part and part != "*" for part in parts):
-        raise InvalidRequest(f"{side}: '*' stands for a whole name, not for a part of {name!r}")
-    if len(parts) > 1 and parts[-2] == "*" and parts[-1] != "*":
-        raise InvalidRequest(f"{side}: {name!r} names a service after the namespace '*'")
-
-
-def _id_body(source: str, destination: str, action: Action, description: str, meta: Mapping[str, str]) -> bytes:
-    check_rule(action, (), destination=destination)
-    check_description(description, meta)
-    sides: list[tuple[str, str]] = []
-    for side, name in (("source", source), ("destination", destination)):
-        _check_name(side, name)
-        if name.count("/") > 1 or name.startswith("peer:"):
-            raise InvalidRequest(
-                f"{side}: an intention with an id has neither partition nor peer; use upsert or config"
-            )
-        namespace, _, service = name.rpartition("/")
-        sides.append((namespace, service))
-    body = IntentionBody(
-        source_namespace=sides[0][0],
-        source_name=sides[0][1],
-        destination_namespace=sides[1][0],
-        destination_name=sides[1][1],
-        source_type="consul",
-        action=action,
-        description=description,
-        meta=meta,
-    )
-    return encode(plain(body))
-
-
-def _id_path(intention_id: str) -> str:
-    lowered = intention_id.lower()  # Consul knows ids in lower case alone
-    if not _UUID.fullmatch(lowered):
-        raise InvalidRequest(f"intention_id: {intention_id!r} is not a UUID")
-    return path_of("connect", "intentions", lowered)
-
-
-def _by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
-    return {(name, known.key): known for name, intentions in matches.items() for known in intentions}
-
-
-def _intentions(response: Response) -> tuple[Intention, ...]:
-    return read_list(response.body)
-
-
-def _intention(response: Response) -> Intention:
-    return read_one(response.body)
-
-
-def _allowed(response: Response) -> bool:
-    return read_check(response.body).allowed
-
-
-def _id(response: Response) -> str:
-    return read_id(response.body).id
-
-
-def _true(response: Response) -> None:
-    if response.body.strip() != b"true":
-        raise UnreadableResponse("a write that succeeds answers true, and this did not")

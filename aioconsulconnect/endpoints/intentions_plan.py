@@ -1,4 +1,4 @@
-"""All intentions at once, as config entries: export, import, and a plan of what would change."""
+"""All intentions at once, as config entries: a plan of what would change, and its application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConsulError, InvalidRequest
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.wire.entries import EntryKey, entry_key
@@ -19,53 +18,27 @@ _KIND: Final = "service-intentions"
 SourceKey = tuple[str, str, str, str, str]
 
 
-class IntentionPlans(Group):
-    """What intentions offer as a whole (Consul 1.9)."""
-
-    async def export(self, *, options: Options | None = None) -> tuple[ServiceIntentions, ...]:
-        """
-        All intentions that the token may see, one entry for each destination (`GET /v1/config/service-intentions`).
-
-        `dump_entries` writes them to JSON, `read_entries` reads them again.
-        """
-        return await self._config.list(_KIND, options=options)
-
-    async def plan(
-        self, desired: Iterable[ServiceIntentions], *, prune: bool = True, options: Options | None = None
-    ) -> Plan:
-        """
-        What must change for the intentions to become `desired`: to be printed, and then applied, or not.
-
-        With `prune` whatever is not desired goes, so with a token that sees only a part, only that part is managed.
-        Nothing is written here. InvalidRequest for entries that Consul would refuse, or a destination given twice.
-        """
-        wanted: dict[EntryKey, ServiceIntentions] = {}
-        for entry in desired:
-            _check(entry)
-            if wanted.setdefault(_key(entry), entry) is not entry:
-                raise InvalidRequest(f"{entry.name!r} is given more than once (Consul takes no notice of case)")
-        stored = {_key(entry): entry for entry in await self.export(options=options)}
-        return Plan(
-            self._config,
-            options,
-            added=tuple(entry for key, entry in wanted.items() if key not in stored),
-            changed=tuple(
-                (stored[key], entry)
-                for key, entry in wanted.items()
-                if key in stored and _meaning(stored[key]) != _meaning(entry)
-            ),
-            removed=tuple(entry for key, entry in stored.items() if key not in wanted) if prune else (),
-        )
-
-    async def import_(self, entries: Iterable[ServiceIntentions], *, options: Options | None = None) -> Plan:
-        """Write these entries, leave all others alone, and tell what was changed; errors as of `Plan.apply`."""
-        plan = await self.plan(entries, prune=False, options=options)
-        await plan.apply()
-        return plan
-
-    @property
-    def _config(self) -> Config:
-        return Config(self._sender, self._polls, self._defaults)
+async def make_plan(
+    config: Config, desired: Iterable[ServiceIntentions], *, prune: bool, options: Options | None
+) -> Plan:
+    """Compare what is stored with what is desired."""
+    wanted: dict[EntryKey, ServiceIntentions] = {}
+    for entry in desired:
+        _check(entry)
+        if wanted.setdefault(_key(entry), entry) is not entry:
+            raise InvalidRequest(f"{entry.name!r} is given more than once (Consul takes no notice of case)")
+    stored = {_key(entry): entry for entry in await config.list(_KIND, options=options)}
+    return Plan(
+        config,
+        options,
+        added=tuple(entry for key, entry in wanted.items() if key not in stored),
+        changed=tuple(
+            (stored[key], entry)
+            for key, entry in wanted.items()
+            if key in stored and _meaning(stored[key]) != _meaning(entry)
+        ),
+        removed=tuple(entry for key, entry in stored.items() if key not in wanted) if prune else (),
+    )
 
 
 class Plan:

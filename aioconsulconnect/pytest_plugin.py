@@ -14,12 +14,10 @@ calls `Consul()` finds it, and no test writes to an agent that somebody needs.
 The fixtures are asynchronous: they work with pytest-asyncio in either mode, and with anyio's plugin on asyncio.
 """
 
-# It stands beside the package and not in it: pytest imports it at each start, wherever aioconsulconnect is installed,
-# and must not have to import the package for that: half a second, and all that a coverage measurement would miss.
+# pytest imports this at each start, wherever the package is installed: nothing heavy before a fixture is used.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -36,6 +34,21 @@ if TYPE_CHECKING or find_spec("pytest_asyncio"):
 else:
     async_fixture = pytest.fixture
 
+_VARIABLES = (
+    "CONSUL_HTTP_ADDR",
+    "CONSUL_HTTP_TOKEN",
+    "CONSUL_HTTP_TOKEN_FILE",
+    "CONSUL_HTTP_AUTH",
+    "CONSUL_HTTP_SSL",
+    "CONSUL_HTTP_SSL_VERIFY",
+    "CONSUL_CACERT",
+    "CONSUL_CAPATH",
+    "CONSUL_CLIENT_CERT",
+    "CONSUL_CLIENT_KEY",
+    "CONSUL_TLS_SERVER_NAME",
+    "CONSUL_NAMESPACE",
+    "CONSUL_PARTITION",
+)
 _NO_BINARY = "no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul"
 
 
@@ -94,8 +107,8 @@ async def real_consul() -> AsyncIterator[str]:
 def _environment(variables: Mapping[str, str]) -> Generator[None]:
     """Have these CONSUL_* variables and no others."""
     with pytest.MonkeyPatch.context() as environment:
-        for name in [name for name in os.environ if name.startswith("CONSUL_") and name != "CONSUL_BINARIES"]:
-            environment.delenv(name)
+        for name in _VARIABLES:
+            environment.delenv(name, raising=False)
         for name, value in variables.items():
             environment.setenv(name, value)
         yield

@@ -1,0 +1,188 @@
+"""How intentions are asked for: names that are checked, paths, and readers of the answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.options import Option
+from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Parameters, Request, Response, path_of
+from aioconsulconnect.wire.base import encode
+from aioconsulconnect.wire.intentions import (
+    Action,
+    Intention,
+    IntentionBody,
+    check_description,
+    check_rule,
+    read_check,
+    read_id,
+    read_list,
+    read_matches,
+    read_one,
+)
+from aioconsulconnect.wire.open import plain
+
+T = TypeVar("T")
+
+Matches = Mapping[str, tuple[Intention, ...]]
+
+LIST = path_of("connect", "intentions")
+MATCH = path_of("connect", "intentions", "match")
+EXACT = path_of("connect", "intentions", "exact")
+CHECK = path_of("connect", "intentions", "check")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
+CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
+
+
+def list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
+    """A list, with a filter or without."""
+    return Request(method="GET", path=LIST, query=query, decode=_intentions, takes=UNCACHED_READ)
+
+
+def match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
+    """A match of some names on one side."""
+    query = (("by", by), *(("name", name) for name in names))
+    return Request(method="GET", path=MATCH, query=query, decode=decode, takes=ALL_READ)
+
+
+class OneName(msgspec.Struct, frozen=True):
+    """The intentions of one name in a match. Two that are equal read alike, so their watches share a poll."""
+
+    by: str
+    name: str
+
+    def __call__(self, response: Response) -> tuple[Intention, ...]:
+        """Read an answer."""
+        return _local(self.by, read_matches(response.body).get(self.name) or ())
+
+
+class EachName(msgspec.Struct, frozen=True):
+    """The intentions of each of several names in a match."""
+
+    by: str
+    names: tuple[str, ...]
+
+    def __call__(self, response: Response) -> Matches:
+        """Read an answer."""
+        found = read_matches(response.body)
+        return {name: _local(self.by, found.get(name) or ()) for name in self.names}
+
+
+def _local(by: str, intentions: tuple[Intention, ...]) -> tuple[Intention, ...]:
+    """By source Consul shows a peer's intention only beside a local one of that name: better none than some."""
+    if by == "destination" or not any(known.source_peer for known in intentions):
+        return intentions
+    return tuple(known for known in intentions if not known.source_peer)
+
+
+def exact_request(
+    method: str,
+    source: str,
+    destination: str,
+    decode: Callable[[Response], T],
+    *,
+    takes: frozenset[Option],
+    body: bytes | None = None,
+    read: bool = False,
+) -> Request[T]:
+    """A call by two names; InvalidRequest for names that Consul would refuse, or take for something else."""
+    if not read and source.startswith("peer:"):
+        raise InvalidRequest(
+            "source: an intention for a peer's service cannot be written by name (up to 1.12 Consul would act on the"
+            " local service of that name); write the service-intentions config entry"
+        )
+    for side, name in (("source", source), ("destination", destination)):
+        check_name(side, name)
+    query = (("source", source), ("destination", destination))
+    return Request(
+        method=method, path=EXACT, query=query, body=body, decode=decode, read=read, takes=takes, needs="1.9"
+    )
+
+
+def one_side(source: str, destination: str) -> tuple[str, str]:
+    """Which of the two was given, and its name; InvalidRequest unless it is one."""
+    if bool(source) == bool(destination):
+        raise InvalidRequest("give either source or destination, and a name for it")
+    by, name = ("source", source) if source else ("destination", destination)
+    check_name(by, name)
+    return by, name
+
+
+def check_name(side: str, name: str) -> None:
+    """Raise InvalidRequest for a name of a side that Consul would refuse, or take for something else."""
+    parts = name.removeprefix("peer:").split("/")
+    if not all(parts) or len(parts) > 3:  # noqa: PLR2004 - partition/namespace/name
+        raise InvalidRequest(f"{side}: {name!r} is not a name, namespace/name or partition/namespace/name")
+    if any("*" in part and part != "*" for part in parts):
+        raise InvalidRequest(f"{side}: '*' stands for a whole name, not for a part of {name!r}")
+    if len(parts) > 1 and parts[-2] == "*" and parts[-1] != "*":
+        raise InvalidRequest(f"{side}: {name!r} names a service after the namespace '*'")
+
+
+def id_body(source: str, destination: str, action: Action, description: str, meta: Mapping[str, str]) -> bytes:
+    """The body of a write by id."""
+    check_rule(action, (), destination=destination)
+    check_description(description, meta)
+    sides: list[tuple[str, str]] = []
+    for side, name in (("source", source), ("destination", destination)):
+        check_name(side, name)
+        if name.count("/") > 1 or name.startswith("peer:"):
+            raise InvalidRequest(
+                f"{side}: an intention with an id has neither partition nor peer; use upsert or config"
+            )
+        namespace, _, service = name.rpartition("/")
+        sides.append((namespace, service))
+    body = IntentionBody(
+        source_namespace=sides[0][0],
+        source_name=sides[0][1],
+        destination_namespace=sides[1][0],
+        destination_name=sides[1][1],
+        source_type="consul",
+        action=action,
+        description=description,
+        meta=meta,
+    )
+    return encode(plain(body))
+
+
+def id_path(intention_id: str) -> str:
+    """The path of an intention with an id; InvalidRequest for what is no UUID and so might name something else."""
+    lowered = intention_id.lower()  # Consul knows ids in lower case alone
+    if not UUID.fullmatch(lowered):
+        raise InvalidRequest(f"intention_id: {intention_id!r} is not a UUID")
+    return path_of("connect", "intentions", lowered)
+
+
+def by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
+    """The intentions of several names by what tells them apart."""
+    return {(name, known.key): known for name, intentions in matches.items() for known in intentions}
+
+
+def _intentions(response: Response) -> tuple[Intention, ...]:
+    return read_list(response.body)
+
+
+def read_intention(response: Response) -> Intention:
+    """One intention."""
+    return read_one(response.body)
+
+
+def read_allowed(response: Response) -> bool:
+    """The answer to a check."""
+    return read_check(response.body).allowed
+
+
+def read_created_id(response: Response) -> str:
+    """The id that a write answered with."""
+    return read_id(response.body).id
+
+
+def read_true(response: Response) -> None:
+    """Make sure that a write answered true."""
+    if response.body.strip() != b"true":
+        raise UnreadableResponse("a write that succeeds answers true, and this did not")
