@@ -24,7 +24,7 @@ async def differences(script: str, ours: str, theirs: str) -> list[str]:
             step = json.loads(line)
             tries = 40 if step["method"] == "GET" else 1  # a real agent tells the catalog a little later
             while True:
-                a, b = [await _answer(session, url, step) for url in (ours, theirs)]
+                a, b = [await answer(session, url, step) for url in (ours, theirs)]
                 tries -= 1
                 if a == b or not tries:
                     break
@@ -34,11 +34,17 @@ async def differences(script: str, ours: str, theirs: str) -> list[str]:
     return found
 
 
-async def _answer(session: aiohttp.ClientSession, base: str, step: dict[str, Any]) -> tuple[object, ...]:
+async def answer(
+    session: aiohttp.ClientSession, base: str, step: dict[str, Any], token: str = ""
+) -> tuple[object, ...]:
+    """What an agent answers, without what differs between any two."""
+    credentials = {"X-Consul-Token": token} if token else {}
     url = URL(base + step["path"], encoded=True)
-    async with session.request(step["method"], url, data=step["body"], allow_redirects=False) as answer:
-        text = await answer.text()
-        headers = {name: value for name, value in answer.headers.items() if name.startswith("X-")}
+    async with session.request(
+        step["method"], url, data=step["body"], headers=credentials, allow_redirects=False
+    ) as reply:
+        text = await reply.text()
+        headers = {name: value for name, value in reply.headers.items() if name.startswith("X-")}
         for name in ("X-Consul-Index", "X-Consul-Contenthash"):
             if headers.get(name, "1") != "1":
                 headers[name] = "…"
@@ -46,7 +52,7 @@ async def _answer(session: aiohttp.ClientSession, base: str, step: dict[str, Any
             body = _plain(json.loads(text))
         except ValueError:
             body = UUID.sub("…", text)
-        return answer.status, answer.headers.get("Content-Type"), headers, body
+        return reply.status, reply.headers.get("Content-Type"), headers, body
 
 
 def _plain(value: Any) -> Any:

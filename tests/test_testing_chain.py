@@ -1,6 +1,7 @@
 """Configuration entries of traffic, gateways and the mesh in the agent in a box, and the chains compiled from them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import aiohttp
 import pytest
 from agents import Launcher
 from scripts import differences
+from test_replay import RECORDINGS
 from test_testing_registry import REGISTER, VERSIONS, Caller, made
 
 from aioconsulconnect.testing import Agent, Version
@@ -275,6 +277,56 @@ async def test_addresses_go_with_what_needs_them(newest: Caller) -> None:
     assert (await chain(newest, "a"))["AutoVirtualIPs"] is None
     await newest("PUT", REGISTER, {"Name": "c", "Port": 1, "Connect": {"Native": True}})
     assert (await chain(newest, "c"))["AutoVirtualIPs"] == ["240.0.0.1"]
+
+
+# What is read may be written.
+
+
+def recorded_entries() -> list[dict[str, Any]]:
+    """The entries that the newest agent took while it was recorded, in order."""
+    lines = map(json.loads, (RECORDINGS / "consul-1.22-dev.jsonl").read_text().splitlines())
+    taken = [
+        r["request"]["body"] for r in lines if r["name"].startswith("kinds put") and r["response"]["status"] == 200
+    ]
+    return [json.loads(body) for body in taken]
+
+
+async def test_writing_what_was_read_changes_nothing(newest: Caller) -> None:
+    entries = recorded_entries()
+    for entry in entries:
+        await newest("PUT", CONFIG, entry)
+    read = await newest("GET", f"{CONFIG}/")
+    assert {entry["Kind"] for entry in read} == {entry.get("Kind", entry.get("kind")) for entry in entries}
+    for entry in read:
+        assert await newest("PUT", CONFIG, entry) is True
+    again = {(entry["Kind"], entry.get("Name")): entry for entry in await newest("GET", f"{CONFIG}/")}
+    for entry in read:
+        if "Status" not in entry:  # their controller writes it anew
+            assert again[entry["Kind"], entry.get("Name")] == entry
+
+
+async def test_inline_bytes_are_encoded_at_each_writing(newest: Caller) -> None:
+    authority = {"TLSCertificates": {"TrustedCA": {"InlineBytes": "pem"}}, "ConnectTimeout": "5s"}
+    await put(newest, "jwt-provider", "p", JSONWebKeySet={"Remote": {"URI": "https://x", "JWKSCluster": authority}})
+    entry = await newest("GET", f"{CONFIG}/jwt-provider/p")
+    cluster = entry["JSONWebKeySet"]["Remote"]["JWKSCluster"]
+    assert cluster["ConnectTimeout"] == 5_000_000_000
+    assert cluster["TLSCertificates"]["TrustedCA"]["InlineBytes"] == "cGVt"
+    await newest("PUT", CONFIG, entry)
+    again = await newest("GET", f"{CONFIG}/jwt-provider/p")
+    assert again["JSONWebKeySet"]["Remote"]["JWKSCluster"]["TLSCertificates"]["TrustedCA"]["InlineBytes"] == "Y0dWdA=="
+    assert again["ModifyIndex"] > entry["ModifyIndex"]
+
+
+async def test_a_listing_of_defaults_takes_a_filter(call: Caller) -> None:
+    await put(call, "service-defaults", "a", Protocol="http")
+    await put(call, "service-defaults", "b", Protocol="tcp")
+    found = await call("GET", f"{CONFIG}/service-defaults?filter=Protocol==http")
+    filters = call.agent.version not in {"1.8.7", "1.10.12"}
+    assert [entry["Name"] for entry in found] == (["a"] if filters else ["a", "b"])
+    if filters:
+        text = await call("GET", f"{CONFIG}/service-resolver?filter=Name==a", status=500)
+        assert text == "filtering not supported for config entry kind=service-resolver"
 
 
 # As a real one.

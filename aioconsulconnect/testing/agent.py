@@ -250,7 +250,7 @@ class Agent:
     @property
     def store(self) -> View:
         """What the agent holds, to look at."""
-        return View(self._store, self._book)
+        return View(self._store, self._book, self._registry)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -277,6 +277,10 @@ class Agent:
         """Give the CA a new root, cross-signed by the old one, and every service a new leaf."""
         self._authority.rotate()
 
+    async def run_checks(self) -> None:
+        """Run every TCP and HTTP check now, instead of after its interval."""
+        await self._registry.run_checks()
+
     def advance(self, index: int) -> None:
         """Raise the index, as writes elsewhere would; the next write here lies above it."""
         self._store.index = max(self._store.index, index)
@@ -298,4 +302,5 @@ class Agent:
         self._authority.load(snapshot.authority)
         if isinstance(self._book, TableBook):
             self._book.load(snapshot.intentions)
+        self._registry.refresh()
         self.faults.wake()

@@ -69,7 +69,7 @@ class Runner:
         """Run a check from now on."""
         if check.kind == "ttl":
             self._limit(check)
-        elif check.kind in {"tcp", "http"}:
+        elif check.kind in _DIALS:
             interval = parse_duration(text(check.definition, "Interval")) / 1e9
             self._later(check, random.uniform(0, interval), self._dial)
 
@@ -102,12 +102,15 @@ class Runner:
         self._report(check, "critical", f"TTL expired{last}")
 
     def _dial(self, check: Check) -> None:
-        task = asyncio.get_running_loop().create_task(self._dialled(check, _get if check.kind == "http" else _connect))
+        task = asyncio.get_running_loop().create_task(self.run(check))
         self._dialling.add(task)
         task.add_done_callback(self._dialling.discard)
 
-    async def _dialled(self, check: Check, attempt: Callable[[Check], Awaitable[tuple[str, str]]]) -> None:
-        status, output = await attempt(check)
+    async def run(self, check: Check) -> None:
+        """Run a check that dials now, and again after its interval."""
+        if check.kind not in _DIALS:
+            return
+        status, output = await _DIALS[check.kind](check)
         if check.timer is not None:  # else it was stopped meanwhile
             self._report(check, status, output)
             self._later(check, parse_duration(text(check.definition, "Interval")) / 1e9, self._dial)
@@ -150,6 +153,9 @@ async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
         return f"dial tcp {host}:{port}: i/o timeout"
     except (OSError, ValueError):
         return f"dial tcp {host}:{port}: connect: connection refused"
+
+
+_DIALS: Final[dict[str, Callable[[Check], Awaitable[tuple[str, str]]]]] = {"tcp": _connect, "http": _get}
 
 
 def aliased(checks: Iterable[Check]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from typing import Final
 from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.controller import ROUTES, check_bindings
+from aioconsulconnect.testing.filters import compile_filter
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
 from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
@@ -13,6 +14,7 @@ from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
 from aioconsulconnect.testing.kind_rules import complaint, rewritten
 from aioconsulconnect.testing.kinds import COMPILED, KINDS, Kind, find_kind
 from aioconsulconnect.testing.schema import Struct, decode_weakly
+from aioconsulconnect.testing.shapes import SERVICE_DEFAULTS
 from aioconsulconnect.testing.store import entry_key
 from aioconsulconnect.testing.validation import meta_complaint
 
@@ -72,9 +74,11 @@ class Entries:
         kinds = [self._kind(kind_name)[0]] if kind_name else [kind for kind in KINDS if kind.struct]
         expression = ask.first("filter")
         if expression and box.quirks.filter_on_listing:
-            if kind_name == "service-defaults":
-                raise Refused(501, "The in-process agent does not model the filter of service-defaults")
-            raise refused_by_server(f"filtering not supported for config entry kind={kind_name}")
+            if kind_name != "service-defaults":
+                raise refused_by_server(f"filtering not supported for config entry kind={kind_name}")
+            keep = compile_filter(expression, box.quirks.version, SERVICE_DEFAULTS)
+        else:
+            keep = None
 
         def query() -> Found[list[Object]]:
             box.here(ask)
@@ -83,12 +87,13 @@ class Entries:
                 (kind, entry) for kind in sorted(kinds, key=lambda k: k.name) for entry in box.store.of_kind(kind.name)
             ]
             seen = [kind.shown(entry) for kind, entry in every if self._readable(who, kind, text(entry, "Name"))]
-            content = [{k: v for k, v in entry.items() if not k.endswith("Index")} for entry in seen]
+            kept = [entry for entry in seen if keep is None or keep(entry)]
+            content = [{k: v for k, v in entry.items() if not k.endswith("Index")} for entry in kept]
             return Found(
-                seen,
+                kept,
                 box.store.touched("config"),
                 (f"config/{kind_name}" if kind_name else "config",),
-                absent=not seen,
+                absent=not kept,
                 unchanged=content if kind_name else None,
                 filtered=len(seen) < len(every) and who.anything,
             )

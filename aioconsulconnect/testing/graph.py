@@ -5,7 +5,7 @@ from typing import Final
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.chain import Compiler, GraphError, Lookup, Overrides
 from aioconsulconnect.testing.gojson import Object, children, text
-from aioconsulconnect.testing.http import refused_by_server
+from aioconsulconnect.testing.http import Refused, refused_by_server
 from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Store, entry_key
 
@@ -42,6 +42,9 @@ class Graph:
                 return proposed
             return self.store.entry(of, called)
 
+        allowed = (self.store.entry("mesh", "mesh") or {}).get("AllowEnablingPermissiveMutualTLS")
+        if proposed and text(proposed, "MutualTLSMode") == "permissive" and not allowed:
+            raise Refused(501, "The in-process agent does not know in what words Consul refuses permissive mutual TLS")
         names = {text(entry, "Name") for of in _ROUTING for entry in self.store.of_kind(of)} - {name}
         affected = [*([] if kind in {"proxy-defaults", "ingress-gateway"} else [name]), *sorted(names)]
         gateways = [each for each in self.store.of_kind("ingress-gateway") if entry_key(kind, name) != _key(each)]

@@ -264,8 +264,6 @@ def _mesh(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all
 def _service_defaults(entry: Object, quirks: Quirks) -> Iterator[str]:
     if quirks.protocols_are_checked and text(entry, "Protocol") not in {"", *_PROTOCOLS}:
         _unknown("a protocol")
-    if text(entry, "MutualTLSMode") == "permissive":
-        _unknown("permissive mutual TLS")
     if entry.get("RateLimits"):
         yield errors(["invalid rate_limits config. Rate limiting is a consul enterprise feature"])
 

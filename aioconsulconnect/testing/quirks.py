@@ -132,6 +132,7 @@ class Quirks:
     # agent
     build_date: bool = True
     primary_datacenter: bool = True
+    default_intention_policy: bool = True
 
 
 _V22: Final = Quirks(version="1.22", release="1.22.0")
@@ -151,6 +152,7 @@ _V16: Final = replace(
     protected_jwt_provider=False,
     protocols_are_checked=False,
     auto_host_rewrite=False,
+    default_intention_policy=False,
     catalog_takes_peer=False,
     sameness_groups_refused=False,
     bad_passing_has_index=True,

@@ -1,5 +1,6 @@
 """The services and checks of the agent, and what the catalog says of them. There is one node, so both are one thing."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -195,9 +196,18 @@ class Registry:
                     others = [each for _, each in sorted(known.checks.items())] if known else []
                     self._reported(check, *aliased(each for each in others if each is not check))
 
+    async def run_checks(self) -> None:
+        """Run all that dials now."""
+        checks = [check for instance in self.all() for check in instance.checks.values()]
+        await asyncio.gather(*(self.runner.run(check) for check in checks))
+
     def _entry_changed(self, kind: str, _name: str) -> None:
+        if kind in _CENTRAL:
+            self.refresh()
+
+    def refresh(self) -> None:
         """Merge the central configuration anew."""
-        for instance in self.all() if kind in _CENTRAL else ():
+        for instance in self.all():
             now = resolved(instance.definition, self.store.entry, self.quirks)
             if now != instance.resolved:
                 instance.resolved = now

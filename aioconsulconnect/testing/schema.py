@@ -6,6 +6,7 @@ into a string (``decode_weakly``). Both give plain objects with Go's names; ``sh
 fills in what is never absent.
 """
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final, Literal
 from aioconsulconnect.testing.gojson import DecodeError, Object, is_list, is_object
 from aioconsulconnect.testing.quirks import NEWEST, spans
 
-Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds"]
+Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
 Ignored = Literal["ignored", "any"]
 TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -272,6 +273,8 @@ def _weak_scalar(value: object, kind: Kind, path: str) -> object:
                 return _length(value, kind)
             except DecodeError as error:
                 raise _undecodable(f"error decoding '{path}': {error}") from error
+        case "bytes" if isinstance(value, str):
+            return base64.b64encode(value.encode()).decode()
         case "string" if isinstance(value, bool | int | float | str):
             return {True: "1", False: "0"}[value] if isinstance(value, bool) else str(value)
         case "bool" if isinstance(value, bool | int):
@@ -339,7 +342,7 @@ def _shape_member(value: object, kind: Kind, version: str) -> object:
             )
         case "any":
             return _sorted(value)
-        case "string" | "duration":
+        case "string" | "duration" | "bytes":
             return value if isinstance(value, str) else ""
         case "bool":
             return value is True

@@ -188,6 +188,24 @@ ENVOY_EXTENSIONS: Final = ListOf(
         )
     )
 )
+_TRUSTED_CA: Final = Struct(
+    (Field("Filename"), Field("EnvironmentVariable"), Field("InlineString"), Field("InlineBytes", "bytes"))
+)
+_KEY_SET_CLUSTER: Final = Struct(
+    (
+        Field("DiscoveryType"),
+        Field(
+            "TLSCertificates",
+            Struct(
+                (
+                    Field("CaCertificateProviderInstance", Struct((Field("InstanceName"), Field("CertificateName")))),
+                    Field("TrustedCA", _TRUSTED_CA),
+                )
+            ),
+        ),
+        Field("ConnectTimeout", "nanoseconds"),
+    )
+)
 _KEY_SET: Final = Struct(
     (
         Field("Local", Struct((Field("JWKS"), Field("Filename")))),
@@ -212,6 +230,7 @@ _KEY_SET: Final = Struct(
                             )
                         ),
                     ),
+                    Field("JWKSCluster", _KEY_SET_CLUSTER),
                 )
             ),
         ),

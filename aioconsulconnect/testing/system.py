@@ -23,8 +23,11 @@ class System:
         config["Version"] = quirks.release
         if quirks.build_date:
             config["BuildDate"] = "1970-01-01T00:00:01Z"
-        connect = {"Name": box.node_name, "Tags": {"dc": box.datacenter, "role": "consul"}}
-        return Reply({"Config": config, "Member": connect, "Stats": {}, "Meta": {}})
+        debug: Object = {"ConnectEnabled": True, "ConnectSidecarMaxPort": 21255, "ConnectSidecarMinPort": 21000}
+        if quirks.default_intention_policy:
+            debug["DefaultIntentionPolicy"] = ""
+        member = {"Name": box.node_name, "Tags": {"dc": box.datacenter, "role": "consul"}}
+        return Reply({"Config": config, "DebugConfig": debug, "Member": member, "Stats": {}, "Meta": {}})
 
     async def leader(self, ask: Ask) -> Reply:  # noqa: ARG002 - it looks at nothing
         """The address of the leader."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aioconsulconnect.testing.connect import Book
 from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.store import Store
 
 
@@ -14,6 +15,7 @@ class View:
 
     _store: Store
     _book: Book
+    _registry: Registry
 
     @property
     def index(self) -> int:
@@ -29,3 +31,14 @@ class View:
     def entries(self) -> list[Object]:
         """Every configuration entry, by kind and name."""
         return copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())])
+
+    @property
+    def services(self) -> dict[str, Object]:
+        """Every service of the agent by its id, as it was registered."""
+        return {each.identifier: copy.deepcopy(each.definition) for each in self._registry.all()}
+
+    @property
+    def checks(self) -> dict[str, tuple[str, str]]:
+        """The status and the output of every check by its id."""
+        found = (check for each in self._registry.all() for check in each.checks.values())
+        return {check.identifier: (check.status, check.output) for check in found}
