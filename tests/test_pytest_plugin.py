@@ -1,9 +1,13 @@
 """The pytest plugin in projects as users have them: each runs in a pytest of its own."""
 
+import inspect
+import re
 import textwrap
 
 import pytest
 from agents import Binary
+
+from aioconsulconnect import pytest_plugin, settings
 
 pytest_plugins = ["pytester"]
 
@@ -104,7 +108,7 @@ def test_a_project_without_asyncio_notices_nothing(pytester: pytest.Pytester, no
         import sys
 
         def test_nothing_heavy_is_imported():
-            heavy = {"aioconsulconnect", "asyncio", "aiohttp", "msgspec", "cryptography"}
+            heavy = {"aioconsulconnect.client", "asyncio", "aiohttp", "msgspec", "cryptography"}
             assert not heavy & set(sys.modules)
     """
     others = ["anyio", "pytest_cov", "hypothesispytest"]
@@ -126,10 +130,10 @@ def test_a_project_keeps_its_own_fixtures(pytester: pytest.Pytester) -> None:
 
 
 def test_the_marker_and_the_fixtures_are_explained(pytester: pytest.Pytester) -> None:
-    pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.consul_agent(version, *"])
-    fixtures = pytester.runpytest_subprocess("--fixtures").stdout
+    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.consul_agent(version, *"])
+    fixtures = pytester.runpytest_inprocess("--fixtures", "-p", "no:timeout").stdout
     for name in ("consul", "consul_agent", "consul_faults", "real_consul"):
-        fixtures.re_match_lines([rf"{name} -- .*pytest_aioconsulconnect"])
+        fixtures.re_match_lines([rf"{name} -- .*pytest_plugin"])
 
 
 def test_a_wrong_marker_says_what_is_wrong(pytester: pytest.Pytester) -> None:
@@ -170,3 +174,8 @@ def test_without_a_binary_the_test_is_skipped_and_says_why(
     result = run(pytester, "-o", "asyncio_mode=auto", "-rs", code=REAL)
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*no consul binary: set CONSUL_BINARIES*"])
+
+
+def test_no_variable_of_the_user_is_left_to_lead_elsewhere() -> None:
+    known = set(re.findall(r'"(CONSUL_\w+)"', inspect.getsource(settings))) - {"CONSUL_BINARIES"}
+    assert known == set(pytest_plugin._VARIABLES)
