@@ -128,6 +128,32 @@ async def test_an_agent_that_was_never_started_leaves_nothing() -> None:
     gc.collect()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"version": "2.0"}, r"plays Consul 1\.8, 1\.10, 1\.16, 1\.22, not '2\.0'"),
+        ({"client_certificates": True}, "needs tls=True"),
+    ],
+)
+def test_what_it_cannot_be_is_said_at_once(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Agent(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"acl": True}, {"tls": True}, {"acl": True, "tls": True, "client_certificates": True}]
+)
+async def test_its_environment_leads_a_service_to_it(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Agent(**arguments) as agent:
+        for name, value in agent.environment.items():
+            monkeypatch.setenv(name, value)
+        async with Consul() as consul:
+            await consul.intentions.upsert("web", "db", action="allow")
+        assert sources(agent.store.intentions) == {"web"}
+
+
 # Restart.
 
 

@@ -216,6 +216,12 @@ async def test_what_is_hidden_keeps_its_index(http: Client, faults: Faults, flag
     assert answer.headers.get("X-Consul-Results-Filtered-By-Acls") == flag
 
 
+async def test_a_lie_leaves_alone_what_it_cannot_empty(http: Client, faults: Faults) -> None:
+    faults.empty_lie()
+    missing = await http.get("/v1/connect/intentions/exact?source=nobody&destination=db")
+    assert (missing.status, missing.body) == (404, b"Intention not found")
+
+
 async def test_garbage_is_no_json_under_a_good_head(http: Client, faults: Faults) -> None:
     true = (await http.get(LIST)).index
     faults.garbage()
