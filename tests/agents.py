@@ -27,6 +27,9 @@ READY_TIMEOUT = 40.0
 _open = build_opener(ProxyHandler({})).open  # never through a proxy of the environment
 
 
+_DIE_WITH_US = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
+
+
 class Binary(NamedTuple):
     """A Consul binary: where it is, and what it says it is."""
 
@@ -173,9 +176,13 @@ class RealAgent:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process, and do not wait for it to be of use."""
+        """
+        Start the process, and do not wait for it to be of use.
+
+        Where the system can, it dies with the thread that starts it (if the tests are killed), so start it on the main.
+        """
         assert not self.running
-        command = [self.binary, "agent", *(["-dev"] if self.mode == "dev" else [])]
+        command = [*_DIE_WITH_US, self.binary, "agent", *(["-dev"] if self.mode == "dev" else [])]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "-config-file", str(self.directory / "config.json")],
@@ -363,28 +370,24 @@ class Launcher:
         self._started: list[RealAgent] = []
 
     def launch(self, **how: Any) -> RealAgent:
-        """A running agent that is ready; once more on other ports if somebody else took ours meanwhile."""
-        for attempt in range(3):
-            agent = self.prepare(**how)
-            agent.start()
-            try:
-                agent.wait_ready()
-            except RuntimeError:
-                if attempt == 2 or "address already in use" not in agent.log_tail(200):
-                    raise
-            else:
-                return agent
-        raise AssertionError
+        """A running agent that is ready. Takes what RealAgent takes: mode, acl, config, …"""
+        agent = self.prepare(**how)
+        agent.start()
+        agent.wait_ready()
+        return agent
+
+    async def __call__(self, **how: Any) -> RealAgent:
+        """The same from within an event loop."""
+        agent = self.prepare(**how)
+        agent.start()
+        await agent.ready()
+        return agent
 
     def prepare(self, **how: Any) -> RealAgent:
         """An agent that is not started yet; it ends with the others."""
         agent = RealAgent(self.binary, self._directory(), **how)
         self._started.append(agent)
         return agent
-
-    async def __call__(self, **how: Any) -> RealAgent:
-        """`launch` from within an event loop. Takes what RealAgent takes: mode, acl, config, …"""
-        return await asyncio.to_thread(self.launch, **how)
 
     def end(self) -> None:
         """End all."""

@@ -68,20 +68,19 @@ async def test_a_restart_between_two_calls_is_not_even_seen(own_agent: Launcher)
 
 
 async def test_an_agent_that_stands_still(own_agent: Launcher) -> None:
-    agent = await own_agent()
-    async with Consul(agent.url, tries=1, options=Options(timeout=0.3)) as consul:
+    agent, quick = await own_agent(), Options(timeout=0.3)
+    async with Consul(agent.url, tries=1) as consul:
         assert await sources(consul) == []
         agent.pause()
         with pytest.raises(RequestTimeout):
-            await consul.intentions.list()
+            await consul.intentions.list(options=quick)
         with pytest.raises(OutcomeUnknown):
-            await consul.intentions.create("web", "db", action="allow")
+            await consul.intentions.create("web", "db", action="allow", options=quick)
         agent.resume()
-        found = await within(10, consul, may=(RequestTimeout,))
-        while not found:  # the write was on its way, and is applied once it wakes
-            await asyncio.sleep(0.05)
-            found = await within(10, consul, may=(RequestTimeout,))
-        assert [known.source_name for known in found] == ["web"]
+        async with asyncio.timeout(20):
+            while not (found := await sources(consul)):
+                await asyncio.sleep(0.05)  # the write was on its way, and is applied once the agent wakes
+        assert found == ["web"]
 
 
 # A cluster.
