@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from canned import Canned, CannedSender, polls_of
@@ -134,3 +135,8 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
     sender.answers = [(403, b"Permission denied"), ConnectionFailed("gone")]
     with pytest.raises(ConnectionFailed):
         await Prober(sender, polls, NO_OPTIONS)()
+
+
+def test_the_readme_has_this_table() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    assert table().strip() in readme
