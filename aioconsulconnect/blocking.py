@@ -185,29 +185,36 @@ class Machine(Generic[T, Item]):
             self._read_again(now)
         self._record(ask.kind, ask.place, sent, now, answer=answer, verdict=verdict)
 
-    def aside(self, sent: float, now: float, answer: Response | ConsulError) -> ConsulError | None:
-        """Take a plain read that was made beside the loop; the error that it was."""
-        before, error = self.snapshot, self._error_of(answer)
-        verdict = ""
-        if error is None and isinstance(answer, Response):
+    def aside(
+        self, sent: float, now: float, answer: Response | ConsulError, *, same: bool = True
+    ) -> ConsulError | None:
+        """
+        Take a plain read that was made beside the loop; the error that it was.
+
+        `same` is false for a read of something else, which proves that the servers are there, and no more.
+        """
+        before, error, verdict = self.snapshot, self._error_of(answer), "proof"
+        if error is None and same and isinstance(answer, Response):
             meta = answer.meta
             try:
                 verdict = self._content.take(answer, meta, now, index=meta.index, firm=True, beside=True)
             except UnreadableResponse as unreadable:
                 error = unreadable
-        if error is None:
-            self._check_at = now + self._settings.check
-            if self.snapshot is not before and self._content.meta.cache is not None:
-                self._plain_until = now + _CACHE_IS_WRONG
-            if self._flying is None:
-                self._read_again(now)
-            elif self.snapshot is not before:
-                self._distrusted = True  # what is under way may have been answered before this
-            self._settle(now)
-        else:
+        if error is not None:
             verdict = self._trouble(error, now)
             self._content.blind = True
             self._check_at = now + self._check_backoff.failed(now)
+        else:
+            self._check_at = now + self._settings.check
+            if not same:
+                self._content.prove(now)
+            elif self._flying is None:
+                self._read_again(now)
+            elif self.snapshot is not before:
+                self._distrusted = True  # what is under way may have been answered before this
+            if self.snapshot is not before and self._content.meta.cache is not None:
+                self._plain_until = now + _CACHE_IS_WRONG
+            self._settle(now)
         self._record("check", None, sent, now, answer=answer, verdict=verdict)
         return error
 
@@ -326,6 +333,7 @@ class Machine(Generic[T, Item]):
             self._not_before = now + PollBackoff(self._random).failed(now)
             return "cut"
         self._not_before = now + self._pause(error, now)
+        self._content.failed = True
         return self._trouble(error, now)
 
     def _pause(self, error: ConsulError, now: float) -> float:
@@ -344,7 +352,6 @@ class Machine(Generic[T, Item]):
     def _trouble(self, error: ConsulError, now: float) -> str:
         name = type(error).__name__
         self.counters.errors[name] = self.counters.errors.get(name, 0) + 1
-        self._content.failed = True
         self._error = str(error)
         kinds: dict[type[ConsulError], State] = {PermissionDenied: "denied", Throttled: "throttled"}
         self._enter(kinds.get(type(error), "stale"), now)

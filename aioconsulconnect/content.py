@@ -97,6 +97,10 @@ class Content(Generic[T, Item]):
         self._accept(response, meta, now, beside=beside)
         return verdict
 
+    def prove(self, now: float) -> None:
+        """The servers have answered: what the agent says is theirs."""
+        self.proved, self.blind = now, False
+
     def age(self, now: float, *, held: bool) -> float | None:
         """
         Seconds since the data was last known to be true; `held`: a poll is open that will tell of a change.
@@ -115,7 +119,7 @@ class Content(Generic[T, Item]):
 
     def _judge(self, items: Mapping[Hashable, Item], meta: Meta, *, firm: bool) -> guard.Judgement:
         old = self.snapshot
-        known = None if old is None else guard.Known(old.items.keys(), self.meta, self.failed)
+        known = None if old is None else guard.Known(old.items.keys(), self.meta, self.failed or self.blind)
         stale = self._request.options.consistency == "stale" and not firm
         return guard.judge(known, items.keys(), meta, firm=firm, stale=stale, fall=self._fall)
 
@@ -125,7 +129,7 @@ class Content(Generic[T, Item]):
         if not beside:
             self.meta = meta
         if proves(meta):
-            self.proved, self.blind = now, False
+            self.prove(now)
 
 
 def proves(meta: Meta) -> bool:

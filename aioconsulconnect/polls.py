@@ -26,7 +26,7 @@ from aioconsulconnect.clock import Bell, Clock
 from aioconsulconnect.content import Snapshot
 from aioconsulconnect.errors import Closed, ConsulError, RequestTimeout, Throttled
 from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import Blocking, Request, Response, Sender
+from aioconsulconnect.request import Blocking, Parameters, Request, Response, Sender
 from aioconsulconnect.status import Event, Hook, State, Status, Turn
 
 __all__ = ["Poll", "PollSettings", "Polls"]
@@ -34,6 +34,7 @@ __all__ = ["Poll", "PollSettings", "Polls"]
 T = TypeVar("T")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 _log = logging.getLogger(__name__)
 _TROUBLE = frozenset({"stale", "denied", "throttled"})
@@ -56,6 +57,10 @@ class Poll(Generic[T, Item]):
         self._consumers: dict[Bell, None] = {}  # theirs ring for data, and for the end
         self._polls = polls
         self._blocking = blocking
+        check = None if blocking.check is None else self._alike(blocking.check)
+        same = check is not None and check.decode == request.decode
+        self._other_check = None if same else check
+        self._plain = check if check is not None and same else plain(request)
         self._poked = Bell()
         self._left = polls.clock.now()
         self._queued: asyncio.Task[ConsulError | None] | None = None
@@ -170,7 +175,10 @@ class Poll(Generic[T, Item]):
         clock = self._polls.clock
         sent = clock.now()
         self.machine.start(ask, sent)
-        answer = await self._attempt(ask)
+        if ask.kind == "list" and (borrow := self._blocking.borrow) is not None:
+            answer = await self._attempt(self._alike(borrow), ask.deadline)
+        else:
+            answer = await self._attempt(self._plain if ask.plain else self.request, ask.deadline, ask.extra)
         self.machine.took(ask, sent, clock.now(), answer)
         if isinstance(answer, Throttled) and "concurrent connections" in answer.text:
             self._polls.budget.lower()
@@ -178,14 +186,11 @@ class Poll(Generic[T, Item]):
         given_up = isinstance(answer, RequestTimeout) and self._blocking.source == "servers"
         return sent + ask.wait * 17 / 16 if given_up else None
 
-    async def _attempt(self, ask: Ask) -> Response | ConsulError:
-        attempt, address = self._polls.sender.attempt, self.address
-        borrow = self._blocking.borrow
+    async def _attempt(
+        self, request: Request[Other], deadline: float, extra: Parameters = ()
+    ) -> Response | ConsulError:
         try:
-            if ask.kind == "list" and borrow is not None:
-                return await attempt(borrow, extra=(), deadline=ask.deadline, address=address)
-            request = plain(self.request) if ask.plain else self.request
-            return await attempt(request, extra=ask.extra, deadline=ask.deadline, address=address)
+            return await self._polls.sender.attempt(request, extra=extra, deadline=deadline, address=self.address)
         except ConsulError as error:
             return error
         except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
@@ -194,24 +199,38 @@ class Poll(Generic[T, Item]):
             return failed
 
     async def _aside(self) -> ConsulError | None:
+        """A plain read beside the loop."""
         polls = self._polls
         async with polls.budget.reads:
             self._queued = None  # who comes from here on needs another
             sent = polls.clock.now()
-            answer = await self._attempt(Ask(kind="confirm", at=sent, deadline=polls.settings.read_timeout, plain=True))
-        error = self.machine.aside(sent, polls.clock.now(), answer)
+            answer = await self._attempt(self._plain, polls.settings.read_timeout)
+        return self._beside(sent, answer, same=True)
+
+    async def _check(self) -> None:
+        """Prove, as long as the answers of the loop prove nothing, that the servers are there and say the same."""
+        clock = self._polls.clock
+        while (due := self.machine.checked_by) is not None:
+            if (seconds := due - clock.now()) > 0:
+                await clock.sleep(seconds)
+            elif self._other_check is None:
+                await self.refresh()
+            else:
+                async with self._polls.budget.reads:
+                    sent = clock.now()
+                    answer = await self._attempt(self._other_check, self._polls.settings.read_timeout)
+                self._beside(sent, answer, same=False)
+        self._checker = None
+
+    def _beside(self, sent: float, answer: Response | ConsulError, *, same: bool) -> ConsulError | None:
+        error = self.machine.aside(sent, self._polls.clock.now(), answer, same=same)
         self._notice()
         self._poked.ring()
         return error
 
-    async def _check(self) -> None:
-        while (due := self.machine.checked_by) is not None:
-            seconds = due - self._polls.clock.now()
-            if seconds > 0:
-                await self._polls.clock.sleep(seconds)
-            else:
-                await self.refresh()
-        self._checker = None
+    def _alike(self, other: Request[Other]) -> Request[Other]:
+        """Another read with the options of this one."""
+        return msgspec.structs.replace(other, options=plain(self.request).options)
 
     # What others are told
 

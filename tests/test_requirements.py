@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fakes import Answer, Call, Thing, Told, World, always, by_name, idle, lost, nothing, things
+from fakes import Answer, Call, Thing, Told, World, always, by_name, decode, idle, lost, nothing, things
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.errors import BadRequest, ConsulError, PermissionDenied
 from aioconsulconnect.options import Options
 from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import Blocking, Request, Response
+from aioconsulconnect.request import UNCACHED_READ, Blocking, Request, Response
 from aioconsulconnect.watch import Watch, all_ready
 
 HTML = {"content-type": "text/html"}
@@ -244,7 +245,9 @@ async def test_w09_without_an_index_it_reads_at_growing_intervals() -> None:
         assert state(watch) == "synced"
 
 
-LIST: Request[object] = Request(method="GET", path="/v1/list", decode=lambda response: response.body)
+LIST: Request[object] = Request(
+    method="GET", path="/v1/list", decode=lambda response: response.body, takes=UNCACHED_READ
+)
 BORROWING: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, borrow=LIST)
 
 
@@ -262,12 +265,14 @@ def eight(world: World) -> None:
 
 
 async def test_w10_match_borrows_the_index_of_the_list() -> None:
-    async with World(a="1") as world, world.query(blocking=BORROWING).watch() as watch:
+    options = Options(datacenter="far")
+    async with World(a="1") as world, world.query(blocking=BORROWING, options=options).watch() as watch:
         eight(world)
         told = Told(watch.snapshots(), world.clock)
         await world.clock.advance(10)
         assert state(watch) == "synced"
         assert len(world.consul.calls) == 4  # read, list, read, poll
+        assert {call.parameters["dc"] for call in world.consul.calls} == {"far"}
         world.consul.set(a="2")
         await idle()
         assert values(told) == [{"a": "1"}, {"a": "2"}]
@@ -754,3 +759,68 @@ async def test_w22_a_blind_stream_is_found_by_a_check_read() -> None:
         await world.clock.advance(61)
         assert values(told)[-1] == {"a": "2"}
         assert state(watch) == "synced"
+
+
+TRUTH: Request[object] = Request(method="GET", path="/v1/truth", decode=decode, takes=UNCACHED_READ)
+OTHER: Request[object] = Request(
+    method="GET", path="/v1/truth", decode=lambda response: response.body, takes=UNCACHED_READ
+)
+
+
+def agent_with(truth: Callable[[Call], Awaitable[Answer]], world: World) -> None:
+    """The agent answers from what it holds; `truth` is what the servers answer."""
+    held = world.consul.body
+
+    async def fault(call: Call) -> Answer | None:
+        if call.path == "/v1/truth":
+            return await truth(call)
+        answer = await world.consul.respond(call)
+        return Response(200, {**answer.headers, "x-cache": "HIT", "age": "0"}, held)
+
+    world.consul.fault = fault
+
+
+async def test_w22_what_the_agent_holds_is_compared_with_the_servers() -> None:
+    blocking = Blocking(items=by_name, source="agent", check=TRUTH)
+    async with (
+        World(a="1") as world,
+        world.query(blocking=blocking, options=Options(datacenter="far")).watch() as watch,
+    ):
+        agent_with(world.consul.respond, world)
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(100)
+        assert len(told.got) == 1
+        world.consul.body = things(a="restored")
+        await world.clock.advance(61)
+        assert values(told) == [{"a": "1"}, {"a": "restored"}]
+        world.consul.set(a="2")  # from here on it listens to the servers: the agent stays wrong for ten minutes
+        await idle()
+        assert values(told)[-1] == {"a": "2"}
+        await world.clock.advance(500)
+        assert len(told.got) == 3
+        assert {call.parameters.get("dc") for call in world.consul.calls} == {"far"}
+
+
+async def test_w22_a_leaf_is_as_old_as_the_last_answer_of_the_servers() -> None:
+    async with (
+        World(a="1") as world,
+        world.query(blocking=Blocking(items=by_name, source="agent", check=OTHER)).watch() as watch,
+    ):
+        down = [False]
+
+        async def servers(call: Call) -> Answer:
+            return error(500, "No known Consul servers") if down[0] else world.consul.now(body=b"roots")
+
+        agent_with(servers, world)
+        await world.clock.advance(90)
+        assert state(watch) == "synced"
+        assert watch.status.age == pytest.approx(30)
+        down[0] = True
+        await world.clock.advance(61)
+        assert state(watch) == "stale"
+        await world.clock.advance(120)
+        assert state(watch) == "stale"
+        down[0] = False
+        await world.clock.advance(61)
+        assert state(watch) == "synced"
+        assert watch.current == (Thing("a", "1"),)

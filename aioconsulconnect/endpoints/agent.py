@@ -49,7 +49,7 @@ class Agent(Group):
         """
         path = path_of("agent", "connect", "ca", "roots")
         request = Request(method="GET", path=path, decode=_roots, takes=frozenset({"datacenter"}))
-        return self._query(request, Blocking(items=roots_by_id, source="agent"), options)
+        return self._query(request, Blocking(items=roots_by_id, source="agent", check=_SERVERS_ROOTS), options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
         """
@@ -63,7 +63,7 @@ class Agent(Group):
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
         request = Request(method="GET", path=path, decode=_leaf, takes=_TENANCY)
-        return self._query(request, Blocking(items=_one_leaf, source="agent"), options)
+        return self._query(request, Blocking(items=_one_leaf, source="agent", check=_SERVERS_ROOTS), options)
 
     async def authorize(
         self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
@@ -173,7 +173,7 @@ class Agent(Group):
         """
         path = path_of("agent", "service", service_id)
         request = Request(method="GET", path=path, decode=_service, takes=_TENANCY)
-        return self._query(request, Blocking(items=_one_service, by="hash", source="agent", absent=_absent), options)
+        return self._query(request, Blocking(items=_one_service, by="hash", absent=_absent), options)
 
     async def services(
         self,
@@ -253,6 +253,11 @@ def _check_shape(
 
 def _roots(response: Response) -> Roots:
     return read_roots(response.body)
+
+
+_SERVERS_ROOTS = Request(
+    method="GET", path=path_of("connect", "ca", "roots"), decode=_roots, takes=frozenset({"datacenter"})
+)
 
 
 def _leaf(response: Response) -> Leaf:

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
