@@ -39,7 +39,7 @@ def consul_case(name: str) -> str:
     return "".join(_ACRONYMS.get(word) or word.capitalize() for word in name.split("_"))
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=consul_case):
+class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True, rename=consul_case):
     """
     A frozen struct of Consul's JSON.
 

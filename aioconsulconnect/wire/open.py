@@ -17,7 +17,7 @@ _NESTED = (dict, list)
 _UNKNOWN = "..."  # the field needs a key of its own, and this is none of Consul's
 
 
-class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case, repr_omit_defaults=True):
+class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case):
     """A struct with durations: any number given for one is seconds."""
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ def _durations(kind: type[Timed]) -> tuple[str, ...]:
     return tuple(f.name for f in msgspec.structs.fields(kind) if Seconds in {f.type, *getattr(f.type, "__args__", ())})
 
 
-class Open(Wire, frozen=True, kw_only=True, rename=consul_case, repr_omit_defaults=True):
+class Open(Wire, frozen=True, kw_only=True, rename=consul_case):
     """
     A struct that goes both ways.
 
@@ -45,7 +45,7 @@ class Open(Wire, frozen=True, kw_only=True, rename=consul_case, repr_omit_defaul
     unknown: tuple[tuple[str, object], ...] = msgspec.field(default=(), name=_UNKNOWN)
 
 
-class Part(Open, Timed, frozen=True, kw_only=True, rename=consul_case, repr_omit_defaults=True):
+class Part(Open, Timed, frozen=True, kw_only=True, rename=consul_case):
     """A part of a config entry: open, with durations, and with `null` for what is empty."""
 
 
