@@ -53,11 +53,11 @@ ONLY_WORDS = {
 # What an extra brings, or whoever runs it has.
 EXTRAS = {"testing": {"cryptography"}, "cli": {"cryptography"}, "pytest_plugin": {"pytest", "pytest_asyncio"}}
 
-LINES = 360
-LONGER = {  # more lines than that, and why
-    "blocking": 400,  # the theory and the table stand above the code that they explain
-    "polls": 370,
-    "transport": 370,  # the seam to aiohttp is one module, and ssl belongs to it
+LINES, MOST = 360, 420
+LONGER = {  # may have more lines than that
+    "blocking",  # the theory and the table stand above the code that they explain
+    "polls",  # one task and its state
+    "transport",  # the seam to aiohttp is one module, and ssl belongs to it
 }
 
 RANK = {row: (floor, place) for floor, rows in enumerate(FLOORS.values()) for place, row in enumerate(rows)}
@@ -185,15 +185,15 @@ def test_nothing_is_needed_that_is_not_declared() -> None:
 @pytest.mark.parametrize("module", modules())
 def test_modules_are_short_and_have_a_subject(module: str) -> None:
     path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    assert len(path.read_text("utf-8").splitlines()) <= LONGER.get(module, LINES)
+    assert len(path.read_text("utf-8").splitlines()) <= (MOST if module in LONGER else LINES)
     assert not {"utils", "util", "helpers", "common", "misc"} & set(module.split("."))
     assert ast.get_docstring(modules()[module])
 
 
 def test_no_exception_is_longer_than_it_needs_to_be() -> None:
-    for module, most in LONGER.items():
+    for module in LONGER:
         lines = len(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8").splitlines())
-        assert LINES < lines <= most, f"{module} has {lines} lines: mend the list"
+        assert lines > LINES, f"{module} has {lines} lines: mend the list"
 
 
 @pytest.mark.parametrize("package", ["__init__", "testing.__init__"])
