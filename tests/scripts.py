@@ -31,6 +31,8 @@ async def differences(script: str, ours: str, theirs: str) -> list[str]:
                 await asyncio.sleep(0.05)
             if a != b:
                 found.append(f"{step}:\n  {a}\n  {b}")
+            if "idecar" in (step["body"] or ""):
+                await asyncio.sleep(0.1)  # what changes before a real agent watches an alias, it learns in a minute
     return found
 
 
@@ -65,6 +67,7 @@ def _plain(value: Any) -> Any:
 
 
 def _member(key: str, value: Any) -> Any:
-    dialled = key == "Output" and value.startswith("dial tcp")  # when the first time is, is left to chance
+    # When a check runs first is left to chance, and so is whether the catalog learns of an output alone.
+    by_chance = key == "Output" and value.startswith(("dial tcp", "Aliased check"))
     passing = PASSING.fullmatch(key) and not isinstance(value, dict)
-    return "" if dialled else "…" if passing else _plain(value)
+    return "" if by_chance else "…" if passing else _plain(value)
