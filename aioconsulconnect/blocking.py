@@ -198,6 +198,7 @@ class Machine(Generic[T, Item]):
             meta = answer.meta
             try:
                 verdict = self._content.take(answer, meta, now, index=meta.index, firm=True, beside=True)
+                self.reached = meta.index or self.reached
             except UnreadableResponse as unreadable:
                 error = unreadable
         if error is not None:

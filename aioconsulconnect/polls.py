@@ -24,7 +24,7 @@ from aioconsulconnect.budget import Budget
 from aioconsulconnect.changes import Change, difference
 from aioconsulconnect.clock import Bell, Clock
 from aioconsulconnect.content import Snapshot
-from aioconsulconnect.errors import Closed, ConsulError, RequestTimeout, Throttled
+from aioconsulconnect.errors import Closed, ConsulError, RequestTimeout
 from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.request import Blocking, Parameters, Request, Response, Sender
 from aioconsulconnect.status import Event, Hook, State, Status, Turn
@@ -180,7 +180,7 @@ class Poll(Generic[T, Item]):
         else:
             answer = await self._attempt(self._plain if ask.plain else self.request, ask.deadline, ask.extra)
         self.machine.took(ask, sent, clock.now(), answer)
-        if isinstance(answer, Throttled) and "concurrent connections" in answer.text:
+        if isinstance(answer, Response) and answer.status == 429 and b"concurrent connections" in answer.body:  # noqa: PLR2004
             self._polls.budget.lower()
         self._notice()
         given_up = isinstance(answer, RequestTimeout) and self._blocking.source == "servers"

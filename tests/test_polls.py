@@ -1,0 +1,147 @@
+"""`Polls` and its budget: isolation, sharing, and what is told. For the requirements see test_requirements_load."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+import pytest
+from fakes import Call, FakeClock, Thing, World, always, by_name, idle, request
+from test_requirements import error
+
+from aioconsulconnect.budget import Budget
+from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.options import Options
+from aioconsulconnect.pacing import PollSettings
+from aioconsulconnect.polls import plain, sharing_key
+from aioconsulconnect.request import Blocking
+
+
+async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(now: tuple[Thing, ...]) -> dict[object, Thing]:
+        if len(now) > 1:
+            raise KeyError("a bug")
+        return dict(by_name(now))
+
+    async with World(a="1") as world:
+        bad: Blocking[tuple[Thing, ...], Thing] = Blocking(items=broken)
+        async with world.query(blocking=bad).watch() as watch, world.query("/v1/other").watch() as other:
+            await watch.ready()
+            await other.ready()
+            await idle()
+            world.consul.set(a="1", b="1")
+            with pytest.raises(ConsulError, match="bug") as caught:
+                await watch.until(lambda now: len(now) == 2, timeout=1)
+            assert isinstance(caught.value.__cause__, ConsulError)
+            assert isinstance(caught.value.__cause__.__cause__, KeyError)
+            assert len(await other.until(lambda now: len(now) == 2, timeout=1)) == 2
+            assert "a bug" in caplog.text
+        async with world.query(blocking=bad).watch() as again:  # the next gets a poll of its own
+            with pytest.raises(ConsulError):
+                await again.ready(1)
+
+
+async def test_a_poll_has_a_context_of_its_own() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="of nobody")
+    seen: list[str] = []
+
+    async def look(call: Call) -> None:
+        seen.append(variable.get())
+
+    async with World() as world:
+        world.consul.fault = look
+        variable.set("of the caller")
+        async with world.query().watch() as watch:
+            await watch.ready()
+            await watch.refresh()
+    assert set(seen) == {"of nobody"}
+
+
+def test_what_shares_a_poll() -> None:
+    blocking: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name)
+    key = sharing_key(request(), blocking)
+    assert sharing_key(request(), Blocking(items=by_name)) == key
+    assert sharing_key(request(options=Options(timeout=1)), blocking) == key
+    for other in (
+        request("/v1/others"),
+        request(query=(("a", "b"),)),
+        request(options=Options(datacenter="dc2")),
+        request(options=Options(consistency="stale")),
+        request(options=Options(token="one")),
+    ):
+        assert sharing_key(other, blocking) != key
+    assert sharing_key(request(), Blocking(items=by_name, source="agent")) != key
+    assert "one" not in str(pickled_token(Options(token="one")))
+
+
+def pickled_token(options: Options) -> object:
+    key: object = sharing_key(request(options=options), Blocking(items=by_name))
+    assert isinstance(key, tuple)
+    return key[0].options.token
+
+
+def test_a_plain_read_asks_the_leader_past_the_cache() -> None:
+    asked = request(options=Options(cached=True, consistency="stale", datacenter="dc2", token="one"))
+    assert plain(asked).options == Options(datacenter="dc2", token="one")
+
+
+async def test_a_budget_is_lowered_and_comes_back_one_by_one() -> None:
+    clock = FakeClock()
+    budget = Budget(64, clock)
+    assert budget.limit == 56
+    taken = 0
+    while budget.take():
+        taken += 1
+    assert (taken, budget.open) == (56, 56)
+    budget.lower()
+    limits = [budget.limit]
+    for seconds in (100, 1000):
+        clock.jump(seconds)
+        limits.append(budget.limit)
+    assert limits == [24, 34, 56]
+    budget.give(clock.now() + 5)
+    assert (budget.open, budget.zombies) == (55, 1)
+    assert not budget.take()
+    clock.jump(46)
+    assert budget.take()
+
+
+async def test_too_many_connections_lower_the_budget_and_a_rate_limit_does_not() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        await watch.ready()
+        world.consul.fault = always(error(429, "rate limit exceeded, try again later or against a different server"))
+        world.consul.wake()
+        await world.clock.advance(1)
+        assert world.polls.budget.limit == 56
+        text = "Your IP is issuing too many concurrent connections, please rate limit your calls"
+        world.consul.fault = always(error(429, text))
+        await world.clock.advance(181)
+        assert world.polls.budget.limit < 40
+
+
+async def test_a_new_token_while_nothing_is_under_way() -> None:
+    async with World(PollSettings(denied=(1000, 1000)), a="1") as world, world.query().watch() as watch:
+        await watch.ready()
+        world.consul.fault = always(error(403, "ACL not found"))
+        world.consul.wake()
+        await world.clock.advance(1)
+        world.consul.fault = None
+        world.polls.token_changed()
+        await asyncio.sleep(0)
+        await idle()
+        assert watch.status.state == "synced"
+
+
+async def test_an_event_for_each_turn_state_and_delivery() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        changes = watch.changes()
+        await anext(changes)
+        world.consul.set(a="2")
+        await anext(changes)
+        kinds = [event.kind for event in world.events]
+        assert {kind: kinds.count(kind) for kind in ("turn", "state", "delivered")} == {
+            "turn": 2,
+            "state": 1,
+            "delivered": 2,
+        }
+        assert world.events[0].path == "/v1/things"
