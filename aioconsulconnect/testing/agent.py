@@ -153,11 +153,11 @@ class Agent:
 
     async def _close(self) -> None:
         self._store.close()
-        await self._registry.close()
         self.faults.release()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._registry.close()
         self._box.cache.clear()
         self._authority.forget_leaves()
 
