@@ -14,6 +14,7 @@ from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.polls import Polls, PollSettings
 from aioconsulconnect.settings import DEFAULT_MAX_BODY, Settings, TokenProvider
+from aioconsulconnect.status import Hook
 from aioconsulconnect.transport import Session, TraceConfig, Transport
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Consul:
     decompression, 64 MiB); `tries` is how often a call is sent at most, where another try can help and cannot harm.
 
     `session` lends an aiohttp session for plain calls: it is never closed here, and polls get one of their own with its
-    trace configs. `polls` sets how watches poll.
+    trace configs. `polls` sets how watches poll; `on_event` is told of each of their requests, changes of state and
+    deliveries, for metrics.
 
     Building it does no I/O and needs no event loop; it belongs to the loop of its first call. `async with` only adds
     `aclose()` at the end. Raises SettingsError for anything malformed, with the name of the argument or variable.
@@ -64,6 +66,7 @@ class Consul:
         session: Session | None = None,
         trace_configs: Sequence[TraceConfig] = (),
         polls: PollSettings | None = None,
+        on_event: Hook | None = None,
         clock: Clock | None = None,
     ) -> None:
         settings = Settings.load(
@@ -83,9 +86,8 @@ class Consul:
             tries=tries,
         )
         transport = Transport(settings, session=session, trace_configs=trace_configs, clock=clock)
-        self._show(
-            transport, Polls(transport, settings=polls or PollSettings(), clock=clock or Clock()), settings.options
-        )
+        shared = Polls(transport, settings=polls or PollSettings(), clock=clock, on_event=on_event)
+        self._show(transport, shared, settings.options)
 
     def _show(self, transport: Transport, polls: Polls, options: Options) -> None:
         self._transport = transport
