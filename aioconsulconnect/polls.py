@@ -140,12 +140,16 @@ class Poll(Generic[T, Item]):
             self.end = ConsulError("a bug in the library ended this watch", path=self.request.path)
             self.end.__cause__ = bug
         finally:
-            self.over = True
-            if self._checker is not None:
-                self._checker.cancel()
-            self._polls.forget(self)
-            self._tell("closed")
-            self._ring()
+            self.finish()
+
+    def finish(self) -> None:
+        """Tell everyone that nothing is to come."""
+        self.over = True
+        if self._checker is not None:
+            self._checker.cancel()
+        self._polls.forget(self)
+        self._tell("closed")
+        self._ring()
 
     def _unwanted(self) -> bool:
         return not self._consumers and self._polls.clock.now() - self._left >= self._polls.settings.linger
@@ -271,6 +275,8 @@ class _Lasting(Protocol):
 
     def renew(self) -> None: ...
 
+    def finish(self) -> None: ...
+
 
 class Polls:
     """All polls of one client. Nothing runs before the first watch is entered."""
@@ -360,6 +366,8 @@ class Polls:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for poll in tuple(self._polls.values()):
+            poll.finish()  # it was closed before it had begun to run
 
 
 def sharing_key(request: Request[T], blocking: Blocking[T, Item]) -> Hashable:
@@ -377,5 +385,7 @@ def _is_of(found: object, request: Request[T], blocking: Blocking[T, Item]) -> T
 
 def plain(request: Request[T]) -> Request[T]:
     """The same read, asked of the leader: what it says is so."""
-    options = msgspec.structs.replace(request.options, cached=None, consistency=None)
+    options = request.options
+    consistency = None if options.consistency == "stale" else options.consistency
+    options = msgspec.structs.replace(options, cached=None, consistency=consistency)
     return msgspec.structs.replace(request, options=options)

@@ -219,7 +219,9 @@ class Watch(Generic[T, Item]):
 
     async def refresh(self) -> None:
         """Read now, beside the poll; when it returns, the watch has what was true when it was called."""
-        task = self._taken().poll.refresh()
+        seat = self._taken()
+        seat.check_alive()
+        task = seat.poll.refresh()
         await asyncio.wait({task})  # never cancelled with its caller: others may wait for the same read
         if task.cancelled():
             raise Closed("the client was closed")

@@ -145,3 +145,15 @@ async def test_the_client_is_closed_under_a_watch() -> None:
         assert watch.current == (Thing("a", "1"),)
         states = [status.state async for status in watch.states()]
         assert states[-1] == "closed"
+
+
+async def test_a_client_that_is_closed_before_a_poll_has_begun() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        waiting = asyncio.ensure_future(watch.ready())
+        changes = watch.changes()
+        await world.polls.aclose()
+        with pytest.raises(Closed):
+            await asyncio.wait_for(waiting, 1)
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(anext(changes), 1)
+        assert world.consul.calls == []

@@ -15,6 +15,7 @@ from servers import Close, Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.pacing import PollSettings
+from aioconsulconnect.status import Event
 from aioconsulconnect.testing import Agent
 
 LIST = answer(b"[]", x_consul_index="5")
@@ -187,6 +188,7 @@ def test_a_program_that_forgets_to_leave_ends_all_the_same() -> None:
     program = """
 import asyncio
 from aioconsulconnect import Consul
+from aioconsulconnect.status import Event
 from aioconsulconnect.testing import Agent
 
 async def main():
@@ -203,3 +205,12 @@ asyncio.run(main())
     assert result.stdout == "synced\n"
     assert result.returncode == 0
     assert "Traceback" not in result.stderr
+
+
+async def test_the_metrics_hook_of_a_client(agent: Agent) -> None:
+    events: list[Event] = []
+    async with Consul(agent.url, on_event=events.append) as consul, consul.ca.roots().watch() as watch:
+        await anext(watch.changes())
+    assert [event.kind for event in events[:3]] == ["state", "turn", "delivered"]
+    assert events[0].path == "/v1/connect/ca/roots"
+    assert 0 < events[1].took < 5
