@@ -130,8 +130,8 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "w36",
         "polls",
-        ("            self._ring()\n\n    def _unwanted"),
-        ("            pass\n\n    def _unwanted"),
+        ("        self._ring()\n\n    def _unwanted"),
+        ("        pass\n\n    def _unwanted"),
     ),
     ("w37", "consumer", "since.digest == digest(snapshot)", "False"),
     ("w37", "consumer", "since.path == self.path and", ""),
