@@ -1,0 +1,84 @@
+"""How often a poll asks, and for how long."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.pacing import Pace, PollSettings, Waits
+
+Delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
+
+
+@given(Delays)
+def test_five_at_once_and_then_one_a_second(delays: list[float]) -> None:
+    pace, now, sent = Pace(5, 1.0), 100.0, []
+    for delay in delays:
+        now = max(now + delay, pace.at(now + delay))
+        pace.spend(now)
+        sent.append(now)
+    for first, last in itertools.combinations(range(len(sent)), 2):
+        assert last - first + 1 <= 5 + (sent[last] - sent[first]) + 1e-6
+
+
+def test_whoever_waited_is_not_delayed() -> None:
+    pace = Pace(5, 1.0)
+    earliest = []
+    for _ in range(5):
+        pace.spend(10.0)
+        earliest.append(pace.at(10.0))
+    assert earliest == [10, 10, 10, 10, 11]
+    assert pace.at(20.0) == 20.0
+
+
+def test_waits_are_jittered_down() -> None:
+    waits = Waits(55.0, 2.0, random.Random(1).random)
+    picked = [waits.pick(0.0) for _ in range(1000)]
+    assert 44 <= min(picked) < 44.5
+    assert 54.5 < max(picked) <= 55
+
+
+def test_two_cuts_after_the_same_time_shorten_the_wait_for_ten_minutes() -> None:
+    waits = Waits(55.0, 2.0, lambda: 0.0)
+    assert waits.cut(30.0, 100.0)
+    assert waits.pick(100.0) == 55
+    assert waits.cut(15.0, 200.0)
+    assert waits.pick(200.0) == 55  # two different things
+    assert waits.cut(14.0, 300.0)
+    assert waits.pick(300.0) == pytest.approx(0.8 * 14)
+    assert waits.pick(899.0) == pytest.approx(0.8 * 14)
+    assert waits.pick(901.0) == 55
+
+
+def test_what_breaks_at_once_is_no_cut() -> None:
+    waits = Waits(55.0, 2.0, lambda: 0.0)
+    assert not waits.cut(0.01, 1.0)
+    assert not waits.cut(2.4, 2.0)
+    assert waits.cut(2.6, 3.0)
+    assert waits.cut(2.6, 4.0)
+    assert waits.pick(5.0) == pytest.approx(2.08)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"wait": 0},
+        {"wait": 601},
+        {"shortest_wait": 56},
+        {"margin": -1},
+        {"throttled": (1, float("inf"))},
+        {"denied": (float("nan"), 1)},
+        {"free_turns": 0},
+        {"turn": 0},
+        {"max_polls": 1},
+        {"queue": 0},
+    ],
+)
+def test_settings_that_would_spin_or_never_end_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest):
+        PollSettings(**bad)  # type: ignore[arg-type]
