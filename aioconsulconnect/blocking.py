@@ -9,7 +9,8 @@ somebody lost a leader, a token or rights. So:
 1. The place is a hint when to look; whether something changed is decided by the content alone, first as bytes.
 2. After whatever is odd the place is dropped, and the next request is a plain read, which asks for the truth.
 3. No failure changes the data. What is missing in an answer goes through `guard` first (`content` takes care of both).
-4. Every request is paced, and every failure is waited for; there is no path back to the server around either.
+4. Every request is paced, and every failure is waited for; there is no path back to the server around either. (Where
+   nobody listens there is no server: such tries are waited for, half a second at first, and not counted.)
 
 `ask` says what to send next and not before when, `start` and `took` frame the request, `aside` takes a plain read that
 was made beside the loop (a refresh, a check, a new token). In `snapshot` is the last good state, in `end` the error
@@ -329,6 +330,8 @@ class Machine(Generic[T, Item]):
         if ends_watch(error, worked=self.snapshot is not None):
             self.end = error
             return "end"
+        if nobody_listens(error) and not self._is_free(ask.kind):
+            self._pace.refund()
         self._next, self._place = "read", None
         if ask.kind == "poll" and cut_short(error, elapsed, ask.wait) and self._waits.cut(elapsed, now):
             self._not_before = now + PollBackoff(self._random).failed(now)

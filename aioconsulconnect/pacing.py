@@ -81,6 +81,10 @@ class Pace:
         """Count a request that was sent at `now`."""
         self._paid_until = max(self._paid_until, now) + self._interval
 
+    def refund(self) -> None:
+        """The last request never reached anybody."""
+        self._paid_until -= self._interval
+
 
 class Waits:
     """

@@ -54,6 +54,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "self.failures = 0 if now - self._last > self._forget else self.failures // 2",
         "self.failures = 0",
     ),
+    ("w15", "retry", "if refused:", "if True:"),
     ("w16", "blocking", "if now - sent > _FROZEN * ask.deadline and self.end is None:", "if False:"),
     ("w17", "retry", "return not worked or error.status is None or error.status < 500", "return False"),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 
 import pytest
@@ -22,7 +23,10 @@ WAYS: dict[str, Blocking[Things, Thing]] = {
     "borrowed": Blocking(items=by_name, borrow=LIST),
     "absent": Blocking(items=by_name, absent=nothing),
 }
+REFUSED = ConnectionFailed("nobody there")
+REFUSED.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 ERRORS: tuple[Response | ConsulError, ...] = (
+    REFUSED,
     ConnectionFailed("gone"),
     RequestTimeout("late"),
     Response(403, {"x-consul-index": "1"}, b"Permission denied"),
@@ -76,6 +80,8 @@ class Drive:
         self.now += min(took, ask.deadline) if took < 1e3 else took
         given_answer = self.answer(ask) if answer is None else answer
         self.machine.took(ask, sent, self.now, given_answer)
+        if given_answer is REFUSED and self.sent[-1:] == [sent]:
+            self.sent.pop()  # it never reached anybody
         self.check_data(before, failed=answer is not None)
         if self.machine.end is not None:
             return False

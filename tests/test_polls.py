@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
+import itertools
 
 import pytest
-from fakes import Call, FakeClock, Thing, World, always, by_name, idle, request
+from fakes import Call, FakeClock, Thing, World, always, by_name, idle, lost, request
 from test_requirements import error
 
 from aioconsulconnect.budget import Budget
@@ -129,6 +131,29 @@ async def test_a_new_token_while_nothing_is_under_way() -> None:
         world.polls.token_changed()
         await asyncio.sleep(0)
         await idle()
+        assert watch.status.state == "synced"
+
+
+async def test_an_agent_that_is_restarted_is_found_within_half_a_second() -> None:
+    """Where nobody listens a try costs nobody anything; where somebody breaks connections it does."""
+    async with World(a="1") as world, world.query().watch() as watch:
+        await watch.ready()
+        await idle()
+        refused = lost("no connection")
+        refused.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        world.consul.end_polls(refused)
+        world.consul.fault = always(refused)
+        await world.clock.advance(25)
+        down = [call.time for call in world.consul.reads[1:]]
+        assert all(0.19 < later - earlier <= 0.5 for earlier, later in itertools.pairwise(down))
+        assert len(down) > 40
+        await world.clock.advance(600)
+        long = [call.time for call in world.consul.reads if call.time > down[-1] + 10]
+        assert all(1.9 < later - earlier <= 5 for earlier, later in itertools.pairwise(long))
+        world.consul.fault = None
+        world.consul.set(3, a="2")
+        await world.clock.advance(5)
+        assert watch.current == (Thing("a", "2"),)
         assert watch.status.state == "synced"
 
 
