@@ -173,6 +173,11 @@ class Machine(Generic[T, Item]):
 
     # What came
 
+    def prepare(self, ask: Ask, answer: Response) -> None:
+        """Do the heavy part of `took` for a big answer; the caller lets others run before the rest."""
+        if ask.kind != "list":
+            self._content.prepare(answer)
+
     def took(self, ask: Ask, sent: float, now: float, answer: Response | ConsulError) -> None:
         """Take the answer to `ask`, or the error that came instead."""
         self._flying = None

@@ -49,6 +49,11 @@ class Bell:
                 timer.cancel()
 
 
+async def breathe() -> None:
+    """Let whatever else is ready run; takes no time of any clock."""
+    await asyncio.sleep(0)
+
+
 async def _after(clock: Clock, seconds: float, future: asyncio.Future[None]) -> None:
     await clock.sleep(seconds)
     _wake(future)

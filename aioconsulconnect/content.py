@@ -7,12 +7,14 @@ comparisons are cheap. Whatever is missing goes through `guard`. What is not bel
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Mapping
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from aioconsulconnect import guard
+from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.options import Meta
 from aioconsulconnect.request import Blocking, Request, Response, interpret
 from aioconsulconnect.status import Counters
@@ -54,6 +56,13 @@ class Content(Generic[T, Item]):
         self._counters = counters
         self._fall = fall
         self._body = b""
+        self._ahead: tuple[bytes, T] | None = None
+
+    def prepare(self, response: Response) -> None:
+        """Decode a big answer ahead, so that the event loop can turn before `take` compares it."""
+        if response.body != self._body:
+            with contextlib.suppress(ConsulError):  # `take` will meet it again
+                self._ahead = response.body, interpret(self._request, response)
 
     def take(
         self, response: Response, meta: Meta, now: float, *, index: int | None, firm: bool, beside: bool
@@ -71,8 +80,7 @@ class Content(Generic[T, Item]):
             self._accept(response, meta, now, beside=beside)
             return "unchanged"
         self._counters.decoded += 1
-        make_absent = self._blocking.absent
-        value = make_absent() if absent and make_absent else interpret(self._request, response)
+        value = self._value(response)
         items = self._blocking.items(value)
         judgement = self._judge(items, meta, firm=firm)
         if judgement == "confirm":
@@ -116,6 +124,14 @@ class Content(Generic[T, Item]):
             proved = now
         age = now - proved + (meta.last_contact or 0.0)
         return age if meta.age is None or meta.last_contact is None else max(age, meta.age)
+
+    def _value(self, response: Response) -> T:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is response.body:
+            return ahead[1]
+        if response.status == 404 and self._blocking.absent is not None:  # noqa: PLR2004
+            return self._blocking.absent()
+        return interpret(self._request, response)
 
     def _judge(self, items: Mapping[Hashable, Item], meta: Meta, *, firm: bool) -> guard.Judgement:
         old = self.snapshot

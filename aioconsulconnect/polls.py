@@ -22,7 +22,7 @@ import msgspec
 from aioconsulconnect.blocking import Ask, Machine
 from aioconsulconnect.budget import Budget
 from aioconsulconnect.changes import Change, difference
-from aioconsulconnect.clock import Bell, Clock
+from aioconsulconnect.clock import Bell, Clock, breathe
 from aioconsulconnect.content import Snapshot
 from aioconsulconnect.errors import Closed, ConsulError, RequestTimeout
 from aioconsulconnect.pacing import PollSettings
@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _TROUBLE = frozenset({"stale", "denied", "throttled"})
 _STATES = 64  # changes of state kept for states()
 _HERD = 20  # polls that may start within a second before they are spread over one
+_BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one turn of the loop
 _CROWD_RATE = 50.0  # short reads a second, all watches beyond the budget together
 
 
@@ -183,6 +184,9 @@ class Poll(Generic[T, Item]):
             answer = await self._attempt(self._alike(borrow), ask.deadline)
         else:
             answer = await self._attempt(self._plain if ask.plain else self.request, ask.deadline, ask.extra)
+        if isinstance(answer, Response) and len(answer.body) > _BIG:
+            self.machine.prepare(ask, answer)
+            await breathe()
         self.machine.took(ask, sent, clock.now(), answer)
         if isinstance(answer, Response) and answer.status == 429 and b"concurrent connections" in answer.body:  # noqa: PLR2004
             self._polls.budget.lower()

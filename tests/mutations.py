@@ -100,6 +100,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
             "        was = next((one for name, one in old.items() if name == key), item)"
         ),
     ),
+    ("w28", "polls", "len(answer.body) > _BIG", "False"),
     ("w29", "changes", "            found.append(Changed(was, item))", "            pass"),
     ("w29", "changes", "counts(was) != counts(item) if counts else", ""),
     ("w30", "consumer", "snapshot.version - self._seen.version - 1 if self._seen else 0", "0"),

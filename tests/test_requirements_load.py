@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import pickle
 import statistics
@@ -17,10 +18,13 @@ from fakes import Answer, Call, Thing, Told, World, always, idle, lost
 from test_requirements import error, state, values
 
 from aioconsulconnect.changes import Added, Changed, Removed
+from aioconsulconnect.endpoints.intentions_requests import list_request
 from aioconsulconnect.errors import Closed, ConsulError, InvalidRequest, NotReady
 from aioconsulconnect.options import Options
 from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import Response
+from aioconsulconnect.request import Blocking, Response
+from aioconsulconnect.watch import Query
+from aioconsulconnect.wire.intentions import by_key
 
 
 async def test_w23_one_poll_serves_all_consumers_of_a_query() -> None:
@@ -170,24 +174,46 @@ async def test_w27_cached_answers_are_on_request_and_checked() -> None:
 
 
 async def test_w28_a_big_answer_does_not_hold_the_loop() -> None:
-    async with World() as world, world.query().watch() as watch:
-        many = {f"name-{number}": "x" * 200 for number in range(5000)}
-        world.consul.set(**many)
-        await watch.ready()
-        told = Told(watch.changes(), world.clock)
-        stood_still = []
-        for number in range(5):
-            await world.clock.advance(5)
-            world.consul.set(**{**many, "name-7": str(number)})
-            gc.collect()
-            worst, last = 0.0, time.thread_time()  # not the time that others took
-            for _ in range(50):
-                await asyncio.sleep(0)
-                now = time.thread_time()
-                worst, last = max(worst, now - last), now
-            stood_still.append(worst)
-        assert [len(batch) for batch in told.got[1:]] == [1] * 5
-        assert statistics.median(stood_still) < 0.02
+    intention = {
+        "ID": "8b4c9f5e-4f0a-1b57-a8c0-2f1d0a3b7c11",
+        "Description": "may talk to the database",
+        "SourceNS": "default",
+        "SourceType": "consul",
+        "DestinationNS": "default",
+        "DestinationName": "db",
+        "Action": "allow",
+        "Meta": {"team": "payments"},
+        "Precedence": 9,
+        "CreatedAt": "2026-01-01T00:00:00.123456789Z",
+        "UpdatedAt": "2026-01-01T00:00:00.123456789Z",
+        "Hash": "mUsAz4GrvzXVKKBbSdYGwbknOXgMJDntFaNere2Nnpg=",
+        "CreateIndex": 1,
+    }
+
+    def body(mark: int) -> bytes:
+        return json.dumps(
+            [{**intention, "SourceName": f"web-{n}", "ModifyIndex": n or mark} for n in range(5000)]
+        ).encode()
+
+    async with World() as world:
+        world.consul.put(body(1))
+        query = Query(world.consul, world.polls, list_request(()), Blocking(items=by_key))
+        async with query.watch() as watch:
+            told = Told(watch.changes(), world.clock)
+            await watch.ready()
+            stood_still = []
+            for number in range(7):
+                await world.clock.advance(5)
+                world.consul.put(body(number + 2))
+                gc.collect()
+                worst, last = 0.0, time.thread_time()  # not the time that others took
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                    now = time.thread_time()
+                    worst, last = max(worst, now - last), now
+                stood_still.append(worst)
+            assert [len(batch) for batch in told.got[1:]] == [1] * 7
+            assert statistics.median(stood_still) < 0.02, stood_still
 
 
 async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
