@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gzip
 import pickle
@@ -151,6 +152,27 @@ async def test_a_view_has_options_of_its_own_and_shares_the_rest(server: Scripte
         await view.aclose()
         with pytest.raises(Closed):
             await consul.intentions.list()
+
+
+@pytest.mark.parametrize("name", ["agent", "catalog", "health", "config", "discovery_chain", "capabilities"])
+async def test_a_group_is_made_once_and_has_the_options_of_its_client(server: Scripted, name: str) -> None:
+    async with Consul(server.url, options=Options(token="one")) as consul:
+        view = consul.with_options(Options(token="two"))
+        assert getattr(consul, name) is getattr(consul, name)
+        assert getattr(view, name) is not getattr(consul, name)
+        call: dict[str, Callable[[Consul], Awaitable[object]]] = {
+            "agent": lambda consul: consul.agent.roots(),
+            "catalog": lambda consul: consul.catalog.connect("db"),
+            "health": lambda consul: consul.health.connect("db"),
+            "config": lambda consul: consul.config.list("mesh"),
+            "discovery_chain": lambda consul: consul.discovery_chain("db"),
+            "capabilities": lambda consul: consul.capabilities(),
+        }
+        for client, token in ((consul, "one"), (view, "two")):
+            server.seen.clear()
+            with contextlib.suppress(ConsulError):  # what comes back is no matter here
+                await call[name](client)
+            assert {seen.headers["x-consul-token"] for seen in server.seen} == {token}
 
 
 async def test_the_environment_is_honoured(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

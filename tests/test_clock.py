@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aioconsulconnect.clock import Bell, Clock
+from aioconsulconnect.clock import Bell, Clock, breathe
 
 
 class StillClock(Clock):
@@ -83,3 +83,10 @@ async def test_a_ring_at_the_very_moment_of_the_end_is_no_matter() -> None:
     await asyncio.sleep(0)  # the timer has woken it, and it has not run yet
     bell.ring()
     await waiting
+
+
+async def test_to_breathe_is_to_let_others_run() -> None:
+    ran: list[str] = []
+    asyncio.get_running_loop().call_soon(ran.append, "other")
+    await breathe()
+    assert ran == ["other"]
