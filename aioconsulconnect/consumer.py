@@ -54,7 +54,7 @@ class How(msgspec.Struct, Generic[Item], frozen=True):
 class Seat(Generic[T, Item]):
     """One consumer's place at a poll. Its bell rings for news, and at the end."""
 
-    __slots__ = ("bell", "how", "left", "path", "poll", "polls", "told")
+    __slots__ = ("bell", "how", "left", "path", "poll", "polls", "resumed", "told")
 
     def __init__(self, polls: Polls, poll: Poll[T, Item], bell: Bell, how: How[Item], path: str) -> None:
         self.polls = polls
@@ -63,6 +63,7 @@ class Seat(Generic[T, Item]):
         self.how = how
         self.path = path
         self.left = False
+        self.resumed: bool | None = None  # what `resumes` said first
         self.told: Snapshot[T, Item] | None = None
 
     @property
@@ -92,7 +93,12 @@ class Seat(Generic[T, Item]):
     def resumes(self, snapshot: Snapshot[T, Item]) -> bool:
         """Whether nothing changed since the cursor that was given."""
         since = self.how.since
-        return since is not None and since.path == self.path and since.digest == digest(snapshot)
+        if since is None:
+            return False
+        same = since.path == self.path and since.digest == digest(snapshot)
+        if self.resumed is None:
+            self.resumed = same
+        return same
 
 
 def digest(snapshot: Snapshot[T, Item]) -> str:

@@ -161,6 +161,13 @@ class Watch(Generic[T, Item]):
         told = seat.told or snapshot
         return Cursor(seat.path, digest(told), told.index, seat.poll.address)
 
+    @property
+    def resumed(self) -> bool | None:
+        """Whether nothing had changed since the cursor that was given; None without one, and before there is data."""
+        if self._seat is not None and self._seat.resumed is None and self._seat.poll.snapshot is not None:
+            self._seat.resumes(self._seat.poll.snapshot)
+        return None if self._seat is None else self._seat.resumed
+
     def explain(self) -> tuple[Turn, ...]:
         """The last 50 requests and what was made of each: the best part of a bug report."""
         return self._seat.poll.explain() if self._seat else ()

@@ -486,6 +486,7 @@ async def test_w37_a_cursor_tells_whether_something_changed_meanwhile() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         with pytest.raises(NotReady):
             _ = watch.cursor
+        assert watch.resumed is None
         changes = watch.changes()
         await anext(changes)
         cursor = watch.cursor
@@ -496,11 +497,14 @@ async def test_w37_a_cursor_tells_whether_something_changed_meanwhile() -> None:
         told, whole = Told(watch.changes(), world.clock), Told(watch.snapshots(), world.clock)
         await world.clock.advance(3)
         assert (told.got, whole.got) == ([], [])
+        assert watch.resumed is True
         assert watch.current == (Thing("a", "1"),)
         world.consul.set(a="2")
         await world.clock.advance(3)
         assert [list(batch) for batch in told.got] == [[Changed(Thing("a", "1"), Thing("a", "2"))]]
     async with World(a="2") as world, world.query().watch(since=cursor) as watch:
+        await watch.ready()
+        assert watch.resumed is False
         batch = await anext(watch.changes())
         assert (list(batch), batch.resync) == ([Added(Thing("a", "2"))], True)
     async with World(a="1") as world, world.query("/v1/other").watch(since=cursor) as watch:
