@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -34,6 +35,9 @@ from aioconsulconnect.request import (
     path_of,
     query_string,
 )
+from aioconsulconnect.wire.base import reader
+from aioconsulconnect.wire.ca import read_configuration, read_roots
+from aioconsulconnect.wire.intentions import read_check, read_id, read_list, read_matches, read_one
 
 
 def request(method: str = "GET", path: str = "/v1/x", needs: str = "") -> Request[bytes]:
@@ -353,3 +357,41 @@ def test_a_refusal_that_names_no_version_needs_what_the_call_needs() -> None:
     assert isinstance(error, Unsupported)
     assert error.needs == "1.14"
     assert "it needs Consul 1.14" in error.message
+
+
+def assert_empty(body: bytes) -> bytes:
+    assert body.strip() == b""
+    return body
+
+
+# Every recorded success of the calls by the decoder that the library has for it: (method, end of the path, decoder).
+
+DECODERS: list[tuple[str, str, Callable[[bytes], object]]] = [
+    ("GET", "intentions", read_list),
+    ("POST", "intentions", read_id),
+    ("GET", "intentions/match", read_matches),
+    ("GET", "intentions/check", read_check),
+    ("GET", "intentions/exact", read_one),
+    ("PUT", "intentions/exact", reader(bool)),
+    ("DELETE", "intentions/exact", reader(bool)),
+    ("GET", "intentions/UUID", read_one),
+    ("PUT", "intentions/UUID", read_id),
+    ("DELETE", "intentions/UUID", reader(bool)),
+    ("GET", "ca/roots", read_roots),
+    ("GET", "ca/configuration", read_configuration),
+    ("PUT", "ca/configuration", assert_empty),
+]
+
+
+def test_every_recorded_success_decodes() -> None:
+    used = set()
+    for exchange in exchanges():
+        split = urlsplit(exchange.path)
+        if not split.path.startswith("/v1/connect/") or exchange.response.status >= 300 or exchange.method == "OPTIONS":
+            continue
+        end = re.sub("[0-9a-f-]{36}", "UUID", split.path.removeprefix("/v1/connect/"))
+        (row,) = [row for row in DECODERS if row[:2] == (exchange.method, end)]
+        used.add(row)
+        if "pem" not in split.query:
+            row[2](exchange.response.body)
+    assert used == set(DECODERS)
