@@ -89,11 +89,11 @@ class Machine(Generic[T, Item]):
         now: float,
     ) -> None:
         self.end: ConsulError | None = None
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         self.turns: deque[Turn] = deque(maxlen=_TURNS)
         self.state: State = "starting"
-        self.strayed = 0  # how often another address is worth a try
-        self.reached = 0  # the index of the last good answer
+        self.strayed: int = 0  # how often another address is worth a try
+        self.reached: int = 0  # the index of the last good answer
         self._since = now
         self._request = request
         self._blocking = blocking

@@ -24,7 +24,7 @@ class Budget:
         self._limit = limit
         self._clock = clock
         reads = max(1, limit // 8)
-        self.reads = asyncio.Semaphore(reads)
+        self.reads: asyncio.Semaphore = asyncio.Semaphore(reads)
         self._lanes = reads
         self._open = 0
         self._zombies: list[float] = []  # a heap of the times at which the servers let go

@@ -93,8 +93,8 @@ class Consul:
         self._transport = transport
         self._polls = polls
         self._options = options
-        self.intentions = Intentions(transport, polls, options)
-        self.ca = CA(transport, polls, options)
+        self.intentions: Intentions = Intentions(transport, polls, options)
+        self.ca: CA = CA(transport, polls, options)
 
     # A group with many structs of its own is imported when a program first uses it.
 

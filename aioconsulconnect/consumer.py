@@ -57,12 +57,12 @@ class Seat(Generic[T, Item]):
     __slots__ = ("bell", "how", "left", "path", "poll", "polls", "resumed", "told")
 
     def __init__(self, polls: Polls, poll: Poll[T, Item], bell: Bell, how: How[Item], path: str) -> None:
-        self.polls = polls
-        self.poll = poll
-        self.bell = bell
-        self.how = how
-        self.path = path
-        self.left = False
+        self.polls: Polls = polls
+        self.poll: Poll[T, Item] = poll
+        self.bell: Bell = bell
+        self.how: How[Item] = how
+        self.path: str = path
+        self.left: bool = False
         self.resumed: bool | None = None  # what `resumes` said first
         self.told: Snapshot[T, Item] | None = None
 

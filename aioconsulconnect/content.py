@@ -45,11 +45,11 @@ class Content(Generic[T, Item]):
 
     def __init__(self, request: Request[T], blocking: Blocking[T, Item], counters: Counters, fall: float) -> None:
         self.snapshot: Snapshot[T, Item] | None = None
-        self.meta = Meta()  # of the last good answer
-        self.absent = False
-        self.hidden = False
-        self.failed = False
-        self.blind = False
+        self.meta: Meta = Meta()  # of the last good answer
+        self.absent: bool = False
+        self.hidden: bool = False
+        self.failed: bool = False
+        self.blind: bool = False
         self.proved: float | None = None
         self._request = request
         self._blocking = blocking

@@ -33,11 +33,11 @@ class ConsulError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.status = status
-        self.text = redact(text.strip())[:_TEXT_LIMIT]
-        self.method = method
-        self.path = path
-        self.address = address
+        self.status: int | None = status
+        self.text: str = redact(text.strip())[:_TEXT_LIMIT]
+        self.method: str = method
+        self.path: str = path
+        self.address: str = address
 
     def __str__(self) -> str:
         asked = f"{self.method} {self.path}: " if self.method else ""

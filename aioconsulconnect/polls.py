@@ -51,9 +51,9 @@ class Poll(Generic[T, Item]):
         self.request = request
         self.key = key
         self.end: ConsulError | None = None
-        self.over = False
-        self.turned = Bell()  # any turn, so also any change of state
-        self.machine = Machine(request, blocking, polls.settings, polls.random, polls.clock.now())
+        self.over: bool = False
+        self.turned: Bell = Bell()  # any turn, so also any change of state
+        self.machine: Machine[T, Item] = Machine(request, blocking, polls.settings, polls.random, polls.clock.now())
         self.history: deque[Snapshot[T, Item]] | None = None
         self._consumers: dict[Bell, None] = {}  # theirs ring for data, and for the end
         self._polls = polls
@@ -296,9 +296,9 @@ class Polls:
     ) -> None:
         self.sender = sender
         self.settings = settings
-        self.clock = clock or Clock()
+        self.clock: Clock = clock or Clock()
         self.random = random
-        self.budget = Budget(settings.max_polls, self.clock)
+        self.budget: Budget = Budget(settings.max_polls, self.clock)
         self._on_event = on_event
         self._polls: dict[Hashable, _Lasting] = {}
         self._tasks: set[asyncio.Task[object]] = set()

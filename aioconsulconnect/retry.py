@@ -75,7 +75,7 @@ class PollBackoff:
     """
 
     def __init__(self, random: Random, *, first: float = 0.5, cap: float = 30.0, forget: float = 120.0) -> None:
-        self.failures = 0
+        self.failures: int = 0
         self._random = random
         self._first = first
         self._cap = cap

@@ -18,7 +18,7 @@ def consul_binary() -> str | None:
     """The first of CONSUL_BINARIES, else `consul` on the PATH, else .consul/consul."""
     given = [path for path in os.environ.get("CONSUL_BINARIES", "").split(os.pathsep) if path]
     local = Path(".consul/consul")
-    return (given or [None])[0] or shutil.which("consul") or (str(local) if local.exists() else None)
+    return next(iter(given), None) or shutil.which("consul") or (str(local) if local.exists() else None)
 
 
 def free_port() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from secrets import token_hex
 
@@ -58,7 +58,9 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
 
 
 @asynccontextmanager
-async def _writer(client: Consul, web: str, db: str) -> AsyncIterator[Callable[[Action], Coroutine[None, None, None]]]:
+async def _writer(
+    client: Consul, web: str, db: str
+) -> AsyncGenerator[Callable[[Action], Coroutine[None, None, None]], None]:
     """A function that writes the intention: by name, or by id where the agent is too old for that."""
     intention_id = ""
 

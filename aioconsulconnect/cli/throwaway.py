@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from aioconsulconnect.client import Consul
@@ -16,7 +16,7 @@ _START_SECONDS = 20.0
 
 
 @asynccontextmanager
-async def in_process() -> AsyncIterator[tuple[str, str]]:
+async def in_process() -> AsyncGenerator[tuple[str, str], None]:
     """The agent in a box: its address, and what to call it."""
     with _needs_testing("the in-process agent", "or give --address or --consul"):
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - its extra may not be there
@@ -34,7 +34,7 @@ def new_key() -> str:
 
 
 @contextmanager
-def _needs_testing(what: str, how: str) -> Iterator[None]:
+def _needs_testing(what: str, how: str) -> Generator[None, None, None]:
     try:
         yield
     except ImportError as error:
@@ -42,7 +42,7 @@ def _needs_testing(what: str, how: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def real(binary: str) -> AsyncIterator[tuple[str, str]]:
+async def real(binary: str) -> AsyncGenerator[tuple[str, str], None]:
     """A real `consul agent -dev` on free ports, stopped at the end."""
     path = binary or find_consul()
     if not path:

@@ -89,8 +89,8 @@ class Authority:
         self.store = store
         self.quirks = quirks
         self.datacenter = datacenter
-        self.cluster = str(uuid.uuid4())
-        self.trust_domain = f"{self.cluster}.consul"
+        self.cluster: str = str(uuid.uuid4())
+        self.trust_domain: str = f"{self.cluster}.consul"
         optional = {"RootCertTTL": quirks.root_ttl, "RotationPeriod": quirks.rotation_period}
         defaults: Object = {"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"}
         self._config: Object | None = {**defaults, **{key: ttl for key, ttl in optional.items() if ttl}}

@@ -42,7 +42,7 @@ class Catalog:
         self.box = box
         self.registry = registry
         self.graph = graph
-        self.view = ServiceView(box, registry)
+        self.view: ServiceView = ServiceView(box, registry)
         self._views: dict[tuple[str, str], int] = {}
 
     # What is looked for.

@@ -27,8 +27,8 @@ class Entries:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.intentions = EntryBook(box.store, box.quirks)
-        self.graph = Graph(box.store, box.quirks, box.datacenter, box.authority)
+        self.intentions: EntryBook = EntryBook(box.store, box.quirks)
+        self.graph: Graph = Graph(box.store, box.quirks, box.datacenter, box.authority)
 
     def _kind(self, name: str, *, writing: bool = False) -> tuple[Kind, Struct]:
         kind = find_kind(name, self.box.quirks.version)

@@ -78,7 +78,7 @@ class Intentions:
     def __init__(self, box: Box, book: Book) -> None:
         self.box = box
         self.book = book
-        self.entries = book if isinstance(book, EntryBook) else None
+        self.entries: EntryBook | None = book if isinstance(book, EntryBook) else None
 
     async def list(self, ask: Ask) -> Reply:
         """All intentions that the token may see."""

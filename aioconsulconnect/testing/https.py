@@ -18,8 +18,9 @@ class HttpsIdentity:
     def __init__(self, *, client_certificates: bool) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="agent-in-a-box-")
         directory = Path(self._directory.name)
-        self.ca_file = directory / "ca.pem"
-        self.client_cert_file, self.client_key_file = directory / "client.pem", directory / "client-key.pem"
+        self.ca_file: Path = directory / "ca.pem"
+        self.client_cert_file: Path = directory / "client.pem"
+        self.client_key_file: Path = directory / "client-key.pem"
         authority = _certificate("agent in a box", None)
         server, client = _certificate("localhost", authority), _certificate("client", authority)
         self.ca_file.write_text(pem(authority.certificate))
@@ -27,7 +28,7 @@ class HttpsIdentity:
         self.client_key_file.write_text(key_pem(client.key))
         server_file = directory / "server.pem"
         server_file.write_text(key_pem(server.key) + pem(server.certificate))
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(server_file)
         if client_certificates:
             self.context.load_verify_locations(self.ca_file)

@@ -53,8 +53,8 @@ class Registry:
     def __init__(self, store: Store, quirks: Quirks) -> None:
         self.store = store
         self.quirks = quirks
-        self.addresses = VirtualIps(store)
-        self.runner = Runner(self._reported)
+        self.addresses: VirtualIps = VirtualIps(store)
+        self.runner: Runner = Runner(self._reported)
         self._instances: dict[str, Instance] = {}
         self._rows: dict[str, int] = {}
         store.listeners.append(self._entry_changed)

@@ -39,7 +39,7 @@ class Services:
     def __init__(self, box: Box, registry: Registry) -> None:
         self.box = box
         self.registry = registry
-        self.view = ServiceView(box, registry)
+        self.view: ServiceView = ServiceView(box, registry)
 
     # Registering.
 

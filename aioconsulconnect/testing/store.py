@@ -23,7 +23,7 @@ class Store:
     """Tables of plain JSON, an index, and the queries that wait."""
 
     def __init__(self, index: int, tables: Mapping[str, int]) -> None:
-        self.index = index
+        self.index: int = index
         self._touched = dict(tables)
         self._entries: dict[tuple[str, str], Object] = {}
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.wire.base import OrEmpty, Wire, reader
+from aioconsulconnect.wire.base import OrEmpty, Reader, Wire, reader
 from aioconsulconnect.wire.duration import Seconds
 from aioconsulconnect.wire.open import Part
 from aioconsulconnect.wire.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
@@ -217,10 +217,10 @@ class _Self(Wire, frozen=True, kw_only=True):
     debug_config: _DebugConfig | None = None
 
 
-read_leaf = reader(Leaf)
-read_authorization = reader(Authorization)
-read_service = reader(AgentService)
-read_services = reader(dict[str, AgentService])
+read_leaf: Reader[Leaf] = reader(Leaf)
+read_authorization: Reader[Authorization] = reader(Authorization)
+read_service: Reader[AgentService] = reader(AgentService)
+read_services: Reader[dict[str, AgentService]] = reader(dict[str, AgentService])
 _read_self = reader(_Self)
 
 

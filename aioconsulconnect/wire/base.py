@@ -13,6 +13,8 @@ from aioconsulconnect.wire.duration import from_wire, to_wire
 
 T = TypeVar("T")
 
+Reader = Callable[[bytes], T]
+
 if TYPE_CHECKING:
     # To a reader and a type checker the field is a T: __post_init__ keeps that promise.
     OrEmpty = Annotated[T, "null on the wire becomes the field's empty default"]
@@ -67,11 +69,11 @@ def _or_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
     )
 
 
-def reader(kind: type[T]) -> Callable[[bytes], T]:
+def reader(kind: type[T]) -> Reader[T]:
     """A function that decodes a JSON body into `kind`, and raises UnreadableResponse for any body that is not one."""
 
     @cache  # built at the first use: at import it would cost everyone who needs another one
-    def decoder() -> Callable[[bytes], T]:
+    def decoder() -> Reader[T]:
         return msgspec.json.Decoder(kind, dec_hook=from_wire).decode
 
     def read(body: bytes) -> T:

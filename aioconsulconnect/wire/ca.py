@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.base import Nullable, OrEmpty, Wire, reader
+from aioconsulconnect.wire.base import Nullable, OrEmpty, Reader, Wire, reader
 
 _SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method", re.IGNORECASE)
 
@@ -147,7 +147,7 @@ class ConfigurationBody(Wire, frozen=True, kw_only=True, omit_defaults=False):
     force_without_cross_signing: bool
 
 
-read_roots = reader(Roots)
+read_roots: Reader[Roots] = reader(Roots)
 _read_configuration = reader(_Configuration)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.wire.base import Nullable, OrEmpty, reader
+from aioconsulconnect.wire.base import Nullable, OrEmpty, Reader, reader
 from aioconsulconnect.wire.open import Part
 from aioconsulconnect.wire.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
 
@@ -236,8 +236,8 @@ class GatewayService(Part, frozen=True, kw_only=True):
         return self.service.namespace, self.service.name, self.port
 
 
-read_instances = reader(tuple[Instance, ...])
-read_catalog = reader(tuple[CatalogInstance, ...])
+read_instances: Reader[tuple[Instance, ...]] = reader(tuple[Instance, ...])
+read_catalog: Reader[tuple[CatalogInstance, ...]] = reader(tuple[CatalogInstance, ...])
 _read_gateway_services = reader(OrEmpty[tuple[GatewayService, ...]])
 
 

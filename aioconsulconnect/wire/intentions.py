@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.base import Wire, reader
+from aioconsulconnect.wire.base import Reader, Wire, reader
 from aioconsulconnect.wire.open import Open
 
 Action = Literal["allow", "deny"]
@@ -152,11 +152,11 @@ class CheckResult(Wire, frozen=True, kw_only=True):
     allowed: bool
 
 
-read_list = reader(tuple[Intention, ...])
-read_one = reader(Intention)
-read_matches = reader(dict[str, tuple[Intention, ...] | None])
-read_id = reader(CreatedId)
-read_check = reader(CheckResult)
+read_list: Reader[tuple[Intention, ...]] = reader(tuple[Intention, ...])
+read_one: Reader[Intention] = reader(Intention)
+read_matches: Reader[dict[str, tuple[Intention, ...] | None]] = reader(dict[str, tuple[Intention, ...] | None])
+read_id: Reader[CreatedId] = reader(CreatedId)
+read_check: Reader[CheckResult] = reader(CheckResult)
 
 
 def by_key(intentions: Iterable[Intention]) -> dict[Hashable, Intention]:
