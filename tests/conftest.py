@@ -55,7 +55,7 @@ async def _nothing_left_in_loop() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - tasks - {asyncio.current_task()}
     if left:
-        _, left = await asyncio.wait(left, timeout=2)
+        _, left = await asyncio.wait(left, timeout=1)
     assert not left, f"the test left tasks: {left}"
     rounds = 0
     while still_open := sockets() - open_before:
