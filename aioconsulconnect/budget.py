@@ -51,7 +51,9 @@ class Budget:
 
     def lower(self) -> None:
         """Consul counts too many connections from this host: use half as many, and take them back one by one."""
-        self._lowered = (self._clock.now(), max(self._lanes + 1, (self.limit + self._lanes) // 2))
+        now = self._clock.now()
+        if now - self._lowered[0] >= _RECOVER:  # many polls hear of it at once
+            self._lowered = (now, max(self._lanes + 1, (self.limit + self._lanes) // 2))
 
     def take(self) -> bool:
         """Take a connection for a poll, if there is one."""
