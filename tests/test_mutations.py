@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from mutations import MUTATIONS
 
+import aioconsulconnect
+
 TESTS = Path(__file__).parent
-PACKAGE = TESTS.parent / "aioconsulconnect"
+PACKAGE = Path(aioconsulconnect.__file__).parent  # the one that is tested: it may be installed elsewhere
 FILES = ("test_requirements.py", "test_requirements_load.py")
 FAILED = 1  # pytest's exit status for failed tests; others mean that it could not run them
 

@@ -173,6 +173,7 @@ async def test_w27_cached_answers_are_on_request_and_checked() -> None:
         assert {"cached" in call.parameters for call in world.consul.polls} == {True, False}
 
 
+@pytest.mark.timed
 async def test_w28_a_big_answer_does_not_hold_the_loop() -> None:
     intention = {
         "ID": "8b4c9f5e-4f0a-1b57-a8c0-2f1d0a3b7c11",
