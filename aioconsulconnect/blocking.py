@@ -42,7 +42,7 @@ that no waiting will heal.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -173,10 +173,9 @@ class Machine(Generic[T, Item]):
 
     # What came
 
-    def prepare(self, ask: Ask, answer: Response) -> None:
-        """Do the heavy part of `took` for a big answer; the caller lets others run before the rest."""
-        if ask.kind != "list":
-            self._content.prepare(answer)
+    def prepare(self, ask: Ask, answer: Response) -> Iterator[None]:
+        """Do the heavy part of `took` for a big answer; where it yields, the caller lets others run."""
+        return self._content.prepare(answer) if ask.kind != "list" else iter(())
 
     def took(self, ask: Ask, sent: float, now: float, answer: Response | ConsulError) -> None:
         """Take the answer to `ask`, or the error that came instead."""

@@ -84,10 +84,18 @@ def difference(
     old: Mapping[Hashable, Item], new: Mapping[Hashable, Item], counts: Callable[[Item], object] | None = None
 ) -> tuple[Change[Item], ...]:
     """The changes that lead from `old` to `new`; items that are the same object are not looked into."""
-    found: list[Change[Item]] = [Removed(item) for key, item in old.items() if key not in new]
+    found: list[Change[Item]] = []
+    common = 0
     for key, item in new.items():
-        if key not in old:
+        was = old.get(key)
+        if was is item:
+            common += 1
+        elif was is None and key not in old:
             found.append(Added(item))
-        elif (was := old[key]) is not item and (counts(was) != counts(item) if counts else was != item):
-            found.append(Changed(was, item))
-    return tuple(found)
+        else:
+            common += 1
+            was = old[key]
+            if counts(was) != counts(item) if counts else was != item:
+                found.append(Changed(was, item))
+    gone = [Removed(item) for key, item in old.items() if key not in new] if common < len(old) else []
+    return (*gone, *found)

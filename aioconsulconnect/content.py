@@ -8,7 +8,7 @@ comparisons are cheap. Whatever is missing goes through `guard`. What is not bel
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Generator, Hashable, Iterator, Mapping
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -16,12 +16,15 @@ import msgspec
 from aioconsulconnect import guard
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.options import Meta
-from aioconsulconnect.request import Blocking, Request, Response, interpret
+from aioconsulconnect.request import Blocking, Request, Response, failure, interpret
 from aioconsulconnect.status import Counters
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Verdict = Literal["first", "changed", "unchanged", "confirm", "hidden"]
+
+
+_SLICE = 500
 
 
 class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
@@ -33,6 +36,15 @@ class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     time: float
     version: int
     body: bytes
+
+
+class _Ahead(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+    """What was worked out of an answer before it was taken, compared with what was known then."""
+
+    body: bytes
+    value: T
+    items: Mapping[Hashable, Item]
+    old: Snapshot[T, Item] | None
 
 
 class Content(Generic[T, Item]):
@@ -56,13 +68,21 @@ class Content(Generic[T, Item]):
         self._counters = counters
         self._fall = fall
         self._body = b""
-        self._ahead: tuple[bytes, T] | None = None
+        self._ahead: _Ahead[T, Item] | None = None
 
-    def prepare(self, response: Response) -> None:
-        """Decode a big answer ahead, so that the event loop can turn before `take` compares it."""
-        if response.body != self._body:
-            with contextlib.suppress(ConsulError):  # `take` will meet it again
-                self._ahead = response.body, interpret(self._request, response)
+    def prepare(self, response: Response) -> Iterator[None]:
+        """Decode and compare a big answer ahead of `take`; it yields where the event loop may turn."""
+        if response.body == self._body or failure(self._request, response) is not None:
+            return
+        slices, old = self._request.slices, self.snapshot
+        with contextlib.suppress(ConsulError):  # `take` will meet it again
+            value = interpret(self._request, response) if slices is None else (yield from slices(response))
+            yield
+            items = self._blocking.items(value)
+            if old is not None:
+                items = yield from _kept(old.items, items)
+            self._ahead = _Ahead(body=response.body, value=value, items=items, old=old)
+        yield
 
     def take(
         self, response: Response, meta: Meta, now: float, *, index: int | None, firm: bool, beside: bool
@@ -80,8 +100,7 @@ class Content(Generic[T, Item]):
             self._accept(response, meta, now, beside=beside)
             return "unchanged"
         self._counters.decoded += 1
-        value = self._value(response)
-        items = self._blocking.items(value)
+        value, items = self._value_and_items(response)
         judgement = self._judge(items, meta, firm=firm)
         if judgement == "confirm":
             self._counters.confirm += 1
@@ -90,8 +109,6 @@ class Content(Generic[T, Item]):
             self._counters.hidden += 1
             self.hidden = True
             return "hidden"
-        if old is not None:
-            items = _kept(old.items, items)
         if old is not None and items == old.items:
             self._counters.unchanged += 1
             verdict: Verdict = "unchanged"
@@ -125,13 +142,17 @@ class Content(Generic[T, Item]):
         age = now - proved + (meta.last_contact or 0.0)
         return age if meta.age is None or meta.last_contact is None else max(age, meta.age)
 
-    def _value(self, response: Response) -> T:
+    def _value_and_items(self, response: Response) -> tuple[T, Mapping[Hashable, Item]]:
+        old = self.snapshot
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] is response.body:
-            return ahead[1]
+        if ahead is not None and ahead.body is response.body and ahead.old is old:
+            return ahead.value, ahead.items
         if response.status == 404 and self._blocking.absent is not None:  # noqa: PLR2004
-            return self._blocking.absent()
-        return interpret(self._request, response)
+            value = self._blocking.absent()
+        else:
+            value = interpret(self._request, response)
+        items = self._blocking.items(value)
+        return value, items if old is None else _at_once(_kept(old.items, items))
 
     def _judge(self, items: Mapping[Hashable, Item], meta: Meta, *, firm: bool) -> guard.Judgement:
         old = self.snapshot
@@ -153,10 +174,22 @@ def proves(meta: Meta) -> bool:
     return meta.backend != "streaming" and meta.cache is None
 
 
-def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Mapping[Hashable, Item]:
-    """`new`, with the old object for each item that is equal to it."""
+def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Generator[None, None, Mapping[Hashable, Item]]:
+    """`new`, with the old object for each item that is equal to it; it yields where others may run."""
     kept: dict[Hashable, Item] = {}
-    for key, item in new.items():
+    for number, (key, item) in enumerate(new.items(), 1):
+        if number % _SLICE == 0:
+            yield
         was = old.get(key, item)
         kept[key] = was if was == item else item
     return kept
+
+
+def _at_once(steps: Generator[None, None, T]) -> T:
+    """What `steps` return, without a pause between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value

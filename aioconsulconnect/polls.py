@@ -185,8 +185,8 @@ class Poll(Generic[T, Item]):
         else:
             answer = await self._attempt(self._plain if ask.plain else self.request, ask.deadline, ask.extra)
         if isinstance(answer, Response) and len(answer.body) > _BIG:
-            self.machine.prepare(ask, answer)
-            await breathe()
+            for _ in self.machine.prepare(ask, answer):
+                await breathe()
         self.machine.took(ask, sent, clock.now(), answer)
         if isinstance(answer, Response) and answer.status == 429 and b"concurrent connections" in answer.body:  # noqa: PLR2004
             self._polls.budget.lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from functools import lru_cache
 from typing import Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote
@@ -60,7 +60,8 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
 
     `read` says that it changes nothing and may be sent again (a POST can be a read). `takes` names the options that
-    Consul honours here; `needs` the first Consul version that serves it.
+    Consul honours here; `needs` the first Consul version that serves it. `slices` decodes
+    as `decode` does, and yields from time to time: for big answers, between which others may run.
     """
 
     method: str
@@ -72,6 +73,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     options: Options = NO_OPTIONS
     takes: frozenset[Option] = frozenset()
     needs: str = ""
+    slices: Callable[[Response], Generator[None, None, T_co]] | None = None
 
     @property
     def parameters(self) -> Parameters:

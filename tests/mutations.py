@@ -94,11 +94,8 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "w28",
         "content",
-        ("    for key, item in new.items():\n        was = old.get(key, item)"),
-        (
-            "    for key, item in new.items():\n"
-            "        was = next((one for name, one in old.items() if name == key), item)"
-        ),
+        "        was = old.get(key, item)",
+        "        was = next((one for name, one in old.items() if name == key), item)",
     ),
     ("w28", "polls", "len(answer.body) > _BIG", "False"),
     ("w29", "changes", "            found.append(Changed(was, item))", "            pass"),

@@ -225,8 +225,8 @@ async def test_w28_a_big_answer_does_not_hold_the_loop() -> None:
                 longest.append(max(steps))
                 parts.append(max(steps) / sum(steps))
             assert [len(batch) for batch in told.got[1:]] == [1] * 7
-            assert min(longest) < 0.06  # 12 ms on a core of one's own; a busy machine takes three times as long
-            assert statistics.median(parts) < 0.65, parts
+            assert min(longest) < 0.02, longest
+            assert statistics.median(parts) < 0.4, parts
 
 
 async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:

@@ -14,8 +14,15 @@ from aioconsulconnect.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response, path_of
 from aioconsulconnect.versions import KIND_SINCE
 from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import reader
-from aioconsulconnect.wire.entries import Entry, entries_by_key, entry_body, read_entries, read_entry
+from aioconsulconnect.wire.base import InSlices, reader
+from aioconsulconnect.wire.entries import (
+    Entry,
+    entries_by_key,
+    entry_body,
+    read_entries,
+    read_entries_in_slices,
+    read_entry,
+)
 from aioconsulconnect.wire.entries_access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.wire.entries_defaults import Mesh, ProxyDefaults, ServiceDefaults
 from aioconsulconnect.wire.entries_gateways import IngressGateway, TerminatingGateway
@@ -174,7 +181,7 @@ class Config(Group):
         What the token may not see is left out without an error.
         """
         path = path_of("config", kind) if kind else path_of("config") + "/"
-        return self._query(_get(path, kind, _Many(kind)), Blocking(items=entries_by_key), options)
+        return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), Blocking(items=entries_by_key), options)
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
         """
@@ -244,8 +251,14 @@ class Config(Group):
         capabilities.require("config.delete with cas")
 
 
-def _get(path: str, kind: str, decode: Callable[[Response], T]) -> Request[T]:
-    return Request(method="GET", path=path, decode=decode, takes=UNCACHED_READ, needs=KIND_SINCE.get(kind, ""))
+def _get(
+    path: str,
+    kind: str,
+    decode: Callable[[Response], T],
+    slices: Callable[[Response], InSlices[T]] | None = None,
+) -> Request[T]:
+    since = KIND_SINCE.get(kind, "")
+    return Request(method="GET", path=path, decode=decode, slices=slices, takes=UNCACHED_READ, needs=since)
 
 
 class _One(msgspec.Struct, frozen=True):
@@ -255,6 +268,16 @@ class _One(msgspec.Struct, frozen=True):
 
     def __call__(self, response: Response) -> Entry | None:
         return _of_kind(self.kind, read_entry(response.body))
+
+
+class _Sliced(msgspec.Struct, frozen=True):
+    """The same for a big list."""
+
+    kind: str
+
+    def __call__(self, response: Response) -> InSlices[tuple[Entry, ...]]:
+        found = yield from read_entries_in_slices(response.body)
+        return tuple(_of_kind(self.kind or entry.kind, entry) for entry in found)
 
 
 class _Many(msgspec.Struct, frozen=True):

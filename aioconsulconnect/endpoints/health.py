@@ -13,7 +13,8 @@ from aioconsulconnect.errors import Unsupported
 from aioconsulconnect.options import Options
 from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, path_of
 from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.catalog import Instance, instances_by_key, read_instances
+from aioconsulconnect.wire.base import InSlices
+from aioconsulconnect.wire.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
 
 Instances = Query[tuple[Instance, ...], Instance]
 
@@ -109,8 +110,14 @@ class Health(Group):
         peer: str = "",
     ) -> Instances:
         query = (("passing", ""), *query) if passing else query
+        decode = _Instances(peer)
         request = Request(
-            method="GET", path=path_of("health", which, service), query=query, decode=_Instances(peer), takes=ALL_READ
+            method="GET",
+            path=path_of("health", which, service),
+            query=query,
+            decode=decode,
+            slices=_Sliced(decode),
+            takes=ALL_READ,
         )
         streaming = not near and which != "ingress"
         source: Literal["servers", "streaming"] = "streaming" if streaming else "servers"
@@ -123,7 +130,19 @@ class _Instances(msgspec.Struct, frozen=True):
     peer: str
 
     def __call__(self, response: Response) -> tuple[Instance, ...]:
-        found = read_instances(response.body)
+        return self.checked(read_instances(response.body))
+
+    def checked(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        """The instances; Unsupported where they are not what was asked for."""
         if any(instance.service.peer_name != self.peer for instance in found if self.peer):
             raise Unsupported("this Consul ignores peer, and answered with local instances", needs="1.13")
         return found
+
+
+class _Sliced(msgspec.Struct, frozen=True):
+    """The same for a big answer."""
+
+    whole: _Instances
+
+    def __call__(self, response: Response) -> InSlices[tuple[Instance, ...]]:
+        return self.whole.checked((yield from read_instances_in_slices(response.body)))

@@ -11,7 +11,7 @@ import msgspec
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.options import Option
 from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Parameters, Request, Response, path_of
-from aioconsulconnect.wire.base import encode
+from aioconsulconnect.wire.base import InSlices, encode
 from aioconsulconnect.wire.intentions import (
     Action,
     Intention,
@@ -21,6 +21,7 @@ from aioconsulconnect.wire.intentions import (
     read_check,
     read_id,
     read_list,
+    read_list_in_slices,
     read_matches,
     read_one,
 )
@@ -41,7 +42,7 @@ CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partitio
 
 def list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
     """A list, with a filter or without."""
-    return Request(method="GET", path=LIST, query=query, decode=_intentions, takes=UNCACHED_READ)
+    return Request(method="GET", path=LIST, query=query, decode=_intentions, slices=_sliced, takes=UNCACHED_READ)
 
 
 def match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
@@ -161,6 +162,10 @@ def id_path(intention_id: str) -> str:
 def by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
     """The intentions of several names by what tells them apart."""
     return {(name, known.key): known for name, intentions in matches.items() for known in intentions}
+
+
+def _sliced(response: Response) -> InSlices[tuple[Intention, ...]]:
+    return read_list_in_slices(response.body)
 
 
 def _intentions(response: Response) -> tuple[Intention, ...]:

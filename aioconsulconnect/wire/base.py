@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,6 +14,9 @@ from aioconsulconnect.wire.duration import from_wire, to_wire
 T = TypeVar("T")
 
 Reader = Callable[[bytes], T]
+InSlices = Generator[None, None, T]  # yields where others may run, and returns the value
+
+_SLICE = 500
 
 if TYPE_CHECKING:
     # To a reader and a type checker the field is a T: __post_init__ keeps that promise.
@@ -41,7 +44,15 @@ def consul_case(name: str) -> str:
     return "".join(_ACRONYMS.get(word) or word.capitalize() for word in name.split("_"))
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True, rename=consul_case):
+class Wire(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    repr_omit_defaults=True,
+    gc=False,  # what JSON says has no circles, and thousands of items would keep the collector busy
+    rename=consul_case,
+):
     """
     A frozen struct of Consul's JSON.
 
@@ -83,6 +94,26 @@ def reader(kind: type[T]) -> Reader[T]:
             raise unreadable(body, error) from error
         except UnicodeDecodeError as error:
             raise unreadable(body, error) from None  # it carries the whole body, which may hold a private key
+
+    return read
+
+
+def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[bytes], InSlices[tuple[T, ...]]]:
+    """
+    The reader `whole` of a list, in slices.
+
+    msgspec holds the interpreter while it decodes, so a thread would not help: a big list is first cut into its items,
+    which is quick, and those are read a few hundred at a time.
+    """
+    cut = reader(list[msgspec.Raw])
+
+    def read(body: bytes) -> InSlices[tuple[T, ...]]:
+        items = cut(body)
+        found: list[T] = []
+        for start in range(0, len(items), size):
+            yield
+            found += whole(b"[" + b",".join(items[start : start + size]) + b"]")
+        return tuple(found)
 
     return read
 

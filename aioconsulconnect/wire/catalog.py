@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.wire.base import Nullable, OrEmpty, Reader, reader
+from aioconsulconnect.wire.base import InSlices, Nullable, OrEmpty, Reader, in_slices, reader
 from aioconsulconnect.wire.open import Part
 from aioconsulconnect.wire.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
 
@@ -237,6 +237,7 @@ class GatewayService(Part, frozen=True, kw_only=True):
 
 
 read_instances: Reader[tuple[Instance, ...]] = reader(tuple[Instance, ...])
+read_instances_in_slices: Callable[[bytes], InSlices[tuple[Instance, ...]]] = in_slices(read_instances, size=200)
 read_catalog: Reader[tuple[CatalogInstance, ...]] = reader(tuple[CatalogInstance, ...])
 _read_gateway_services = reader(OrEmpty[tuple[GatewayService, ...]])
 

@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.base import encode, reader, unreadable
+from aioconsulconnect.wire.base import InSlices, encode, in_slices, reader, unreadable
 from aioconsulconnect.wire.entries_access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.wire.entries_base import EntryBase
 from aioconsulconnect.wire.entries_defaults import Mesh, ProxyDefaults, ServiceDefaults
@@ -80,6 +80,8 @@ _OWN = ("Hash", "CreateIndex", "ModifyIndex")  # Consul's, and an unknown key to
 
 _read_object = reader(dict[str, object])
 _read_objects = reader(tuple[dict[str, object], ...])
+_SLICE = 100
+_read_objects_in_slices = in_slices(_read_objects, size=_SLICE)
 
 
 def read_entry(body: bytes) -> Entry:
@@ -90,6 +92,16 @@ def read_entry(body: bytes) -> Entry:
 def read_entries(body: bytes) -> tuple[Entry, ...]:
     """The entries in a body."""
     return tuple(_entry(body, data) for data in _read_objects(body))
+
+
+def read_entries_in_slices(body: bytes) -> InSlices[tuple[Entry, ...]]:
+    """The same for a big body: it yields where others may run."""
+    found: list[Entry] = []
+    for number, data in enumerate((yield from _read_objects_in_slices(body))):
+        if number % _SLICE == 0:
+            yield
+        found.append(_entry(body, data))
+    return tuple(found)
 
 
 def _entry(body: bytes, data: Mapping[str, object]) -> Entry:

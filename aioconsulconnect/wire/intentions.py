@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.base import Reader, Wire, reader
+from aioconsulconnect.wire.base import InSlices, Reader, Wire, in_slices, reader
 from aioconsulconnect.wire.open import Open
 
 Action = Literal["allow", "deny"]
@@ -153,6 +153,7 @@ class CheckResult(Wire, frozen=True, kw_only=True):
 
 
 read_list: Reader[tuple[Intention, ...]] = reader(tuple[Intention, ...])
+read_list_in_slices: Callable[[bytes], InSlices[tuple[Intention, ...]]] = in_slices(read_list)
 read_one: Reader[Intention] = reader(Intention)
 read_matches: Reader[dict[str, tuple[Intention, ...] | None]] = reader(dict[str, tuple[Intention, ...] | None])
 read_id: Reader[CreatedId] = reader(CreatedId)
