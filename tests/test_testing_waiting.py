@@ -277,11 +277,11 @@ async def test_a_list_waits_its_time_with_up_to_a_sixteenth_more(client: Client)
 async def test_an_unrelated_write_wakes_a_match_on_1_8_only(client: Client) -> None:
     await client.allow("web", "db")
     path = f"{INTENTIONS}/match?by=destination&name=db"
-    poll = await client.poll(path, await client.index(), "800ms")
+    poll = await client.poll(path, await client.index(), "2s")
     began = time.perf_counter()
     await client.allow("web", "other")
     await poll
-    woken = time.perf_counter() - began < 0.6
+    woken = time.perf_counter() - began < 1.5
     assert woken == client.agent.version.startswith("1.8")
 
 
