@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aioconsulconnect.errors import (
     BadRequest,
+    Closed,
     ConnectionFailed,
     ConsulError,
     NoLeader,
@@ -105,11 +106,11 @@ def ends_watch(error: ConsulError, *, worked: bool) -> bool:
     """
     Whether no waiting will heal it: the request itself is refused, or it never `worked` and rights forbid it.
 
-    A 500 may mean anything, so it ends nothing that has worked before.
+    A 500 may mean anything, so it ends nothing that has worked before. Closed: it is used from another event loop.
     """
     if isinstance(error, BadRequest | NotFound | Unsupported):
         return not worked or error.status is None or error.status < 500  # noqa: PLR2004
-    return isinstance(error, PermissionDenied) and not worked
+    return isinstance(error, Closed) or (isinstance(error, PermissionDenied) and not worked)
 
 
 def nobody_listens(error: ConsulError) -> bool:

@@ -314,3 +314,21 @@ def test_errors_are_consul_errors() -> None:
         Consul("ftp://x")
     with pytest.raises(InvalidRequest):
         Consul("h:1").intentions.match()
+
+
+def test_a_watch_in_another_loop_ends_with_a_clear_error_and_does_not_wait_for_ever() -> None:
+    consul = Consul("http://127.0.0.1:1", tries=1)
+
+    async def use() -> None:
+        with pytest.raises(ConnectionFailed):
+            await consul.ca.roots()
+
+    async def watch() -> None:
+        async with consul.ca.roots().watch() as watching:
+            with pytest.raises(Closed, match="event loop"):
+                await watching.ready(10)
+
+    with asyncio.Runner() as runner:
+        runner.run(use())
+        asyncio.run(watch())
+        runner.run(consul.aclose())
