@@ -37,12 +37,17 @@ UNCACHED_READ: frozenset[Option] = ALL_READ - {"cached"}
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer as it came: `headers` is looked up in lower case, `address` is the agent that gave it."""
+    """
+    An answer as it came: `headers` is looked up in lower case, `address` is the agent that gave it.
+
+    `anonymous` says that no token was sent: then Consul hides items without saying so.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     address: str = ""
+    anonymous: bool = False
 
     @property
     def meta(self) -> Meta:
