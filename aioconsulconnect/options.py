@@ -22,10 +22,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     """
     Options of a call; what is None comes from the client, and last from Consul.
 
-    `datacenter` (`?dc`), `namespace` (`?ns`) and `partition` (`?partition`, Consul Enterprise 1.11), `consistency`
-    ("default" asks the leader, "stale" any server, "consistent" a leader that has just checked that it is one),
-    `cached` (answer from the agent's cache: it can be wrong for ten minutes after a snapshot restore, so never decide
-    access on it), `token` (an ACL SecretID for this call alone), `timeout` (seconds for one try; default 10).
+    `datacenter` (`?dc`), `namespace` (`?ns`; a Community server refuses it, and 1.8 ignores it on reads) and
+    `partition` (`?partition`; Consul Enterprise 1.11), `consistency` ("default" asks the leader, "stale" any server,
+    "consistent" a leader that has just checked that it is one), `cached` (answer from the agent's cache: it can be
+    wrong for ten minutes after a snapshot restore, so never decide access on it), `token` (an ACL SecretID for this
+    call alone), `timeout` (seconds for one try; default 10).
 
     Raises InvalidRequest for values that Consul would refuse. An option that an endpoint would ignore raises when it is
     given to that call; as a setting of the client it is left out there.

@@ -209,7 +209,7 @@ _BY_TEXT = (
     _Class(PermissionDenied, "the token in use lacks the rights for this", ("Permission denied",)),
     _Class(
         Unsupported,
-        "this needs Consul Enterprise",
+        "this needs Consul Enterprise: leave out namespace and partition, and CONSUL_NAMESPACE and CONSUL_PARTITION",
         ("Enterprise feature", "enterprise feature", "Consul Enterprise", "enterprise-only"),
         "Consul Enterprise",
     ),

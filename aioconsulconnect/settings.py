@@ -253,7 +253,7 @@ def _fixed(text: str, name: str) -> Callable[[], str | None]:
 
 
 class _TokenFile:
-    """A file that holds a token, read again when it has changed; while that fails, the last token stays in use."""
+    """A file that holds a token, read again when it has changed; the last token counts while it has none."""
 
     def __init__(self, path: str, name: str, fallback: Callable[[], str | None]) -> None:
         self._path = Path(path)
@@ -276,8 +276,8 @@ class _TokenFile:
         stat = self._path.stat()
         seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if seen != self._seen:
-            self._token = _fixed(self._path.read_text("utf-8"), self._name)()
-            self._seen = seen
+            token = _fixed(self._path.read_text("utf-8"), self._name)()
+            self._token, self._seen = token or self._token, seen if token else ()
 
 
 def find_consul(environ: Mapping[str, str] | None = None) -> str | None:

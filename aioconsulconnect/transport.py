@@ -19,9 +19,12 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
     InvalidRequest,
+    NoLeader,
+    NotReady,
     OutcomeUnknown,
     RequestTimeout,
     ResponseTooLarge,
+    ServerError,
     SettingsError,
     UnreadableResponse,
 )
@@ -117,8 +120,9 @@ class Transport:
         """
         Send a plain call and return its 2xx answer.
 
-        Failures that another try may mend are tried again, up to `tries` times, after a random pause; a call that got
-        no answer goes to the next address. A write is sent again only if nothing can have been applied.
+        Failures that another try may mend are tried again, up to `tries` times, after a random pause. A call that got
+        no answer, or the one of an agent that has lost its servers, goes to the next address. A write is sent again
+        only if nothing can have been applied.
         """
         failures = 0
         while True:
@@ -128,6 +132,8 @@ class Transport:
                 error = failure(request, response)
                 if error is None:
                     return response
+                if isinstance(error, NoLeader | ServerError):
+                    self._prefer_next_to(address)
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
                 self._prefer_next_to(address)
@@ -135,7 +141,7 @@ class Transport:
             if failures >= max(self._settings.tries, len(self._addresses)) or not worth_retrying(
                 error, read=request.read
             ):
-                raise await self._final(error, request)
+                raise self._final(error, request)
             await self._clock.sleep(delay(failures - 1, self._random))
 
     async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
@@ -148,21 +154,21 @@ class Transport:
         if addresses[self._preferred] is address:
             self._preferred = (self._preferred + 1) % len(addresses)
 
-    async def _final(self, error: ConsulError, request: Request[T]) -> ConsulError:
-        """The error as the caller sees it: a write without an answer is unknown, and no token is quoted."""
-        if not request.read:
-            error = outcome(error)
-        token = await self._token(request)
-        if token and token in error.text:
-            error.text = error.text.replace(token, "***")
-        return error
+    def _final(self, error: ConsulError, request: Request[T]) -> ConsulError:
+        """The error as the caller sees it: a write without an answer is unknown."""
+        return error if request.read else outcome(error)
 
-    async def _token(self, request: Request[T]) -> str | None:
+    async def _token(self, request: Request[T], seconds: float) -> str | None:
+        """The token of a request; a function that has none within its time fails the call, which was not sent."""
         if request.options.token is not None:
             return request.options.token
         token = self._settings.token()
         if token is not None and not isinstance(token, str) and isawaitable(token):
-            token = await token
+            try:
+                async with asyncio.timeout(seconds):
+                    token = await token
+            except TimeoutError as error:
+                raise NotReady(f"the token function gave no token within {seconds:g} s") from error
         return _checked(token)
 
     async def _exchange(
@@ -171,8 +177,10 @@ class Transport:
         """One request and its whole answer; every error is ours."""
         session = self._session(address, pool)
         url = URL(f"{address.url}{request.path}{query_string(parameters)}", encoded=True)
-        headers = await self._headers(request)
-        timeout = self._timeout(deadline or request.options.timeout or DEFAULT_TIMEOUT)
+        seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
+        timeout = self._timeout(seconds)
+        token = await self._token(request, seconds)
+        headers = self._headers(request, token)
         try:
             async with session.request(
                 request.method,
@@ -186,7 +194,10 @@ class Transport:
                 ssl=self._tls,
                 server_hostname=self._settings.tls_server_name or None,
             ) as answer:
-                return Response(answer.status, answer.headers, await self._body(answer), str(address))
+                body = await self._body(answer)
+                if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an answer that quotes it
+                    body = body.replace(token.encode(), b"***")
+                return Response(answer.status, answer.headers, body, str(address), not token)
         except ResponseTooLarge as error:
             error.about(request.method, request.path, str(address))
             raise
@@ -200,9 +211,8 @@ class Transport:
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
         raise self._translated(broken, request, address, timeout.total or 0.0) from cause
 
-    async def _headers(self, request: Request[T]) -> dict[str, str] | None:
+    def _headers(self, request: Request[T], token: str | None) -> dict[str, str] | None:
         """What this request adds to the headers of the session; None for nothing, which is cheaper."""
-        token = await self._token(request)
         if request.body is None and not token:
             return self._fixed_headers
         headers: dict[str, str] = dict(self._fixed_headers or {})

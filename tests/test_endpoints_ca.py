@@ -66,7 +66,7 @@ async def test_configuration(sender: CannedSender, ca: CA) -> None:
 async def test_update_sends_no_index_and_no_state(sender: CannedSender, ca: CA) -> None:
     stored = b'{"Provider": "consul", "Config": {"LeafCertTTL": "72h"}, "State": {"a": "b"}, "ModifyIndex": 9}'
     sender.answers = [stored, b"", b"", b"\n"]
-    await ca.update_configuration((await ca.configuration()).config)
+    await ca.update_configuration((await ca.configuration()).config, provider="consul")
     await ca.update_configuration(CAConfig(private_key_type="ec"))
     await ca.update_configuration({"Address": "x"}, provider="vault", force_without_cross_signing=True)
     assert [json.loads(body) for _, _, body in sender.wire if body] == [
@@ -78,8 +78,12 @@ async def test_update_sends_no_index_and_no_state(sender: CannedSender, ca: CA) 
 
 
 async def test_what_consul_would_ignore_is_not_sent(sender: CannedSender, ca: CA) -> None:
+    with pytest.raises(InvalidRequest, match="provider must be named"):
+        await ca.update_configuration({"LeafCertTTL": "72h"})
+    with pytest.raises(InvalidRequest, match="nanoseconds"):
+        await ca.update_configuration({"RotationPeriod": 72}, provider="consul")
     with pytest.raises(InvalidRequest, match="CamelCase"):
-        await ca.update_configuration({"leaf_cert_ttl": "72h"})
+        await ca.update_configuration({"leaf_cert_ttl": "72h"}, provider="consul")
     with pytest.raises(InvalidRequest, match="datacenter"):
-        await ca.update_configuration({}, options=Options(datacenter="dc2"))
+        await ca.update_configuration({}, provider="consul", options=Options(datacenter="dc2"))
     assert sender.asked == []

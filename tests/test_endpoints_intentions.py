@@ -189,11 +189,12 @@ async def test_before_a_write_consul_is_asked_the_truth(sender: CannedSender, wr
     async with polls_of(sender) as polls:
         defaults = Options(namespace="n", consistency="stale", cached=True, token="t")
         intentions = Intentions(sender, polls, defaults)
-        sender.answers = [matched(name="ns2/db"), b"true"]
+        sender.answers = [matched(name="ns1/web"), matched(name="ns2/db"), b"true"]
         await write(intentions, "ns1/web", "ns2/db", Options(partition="p", token="mine", timeout=3))
-    look, written = sender.asked
-    assert sender.wire[0][1] == f"{BASE}/match?by=destination&name=ns2/db&name=ns1/web&ns=n&partition=p"
-    assert sender.wire[1][1] == f"{BASE}/exact?source=ns1/web&destination=ns2/db&ns=n&partition=p"
+    _, look, written = sender.asked
+    assert sender.wire[0][1] == f"{BASE}/match?by=destination&name=ns1/web&ns=n&partition=p"
+    assert sender.wire[1][1] == f"{BASE}/match?by=destination&name=ns2/db&ns=n&partition=p"
+    assert sender.wire[2][1] == f"{BASE}/exact?source=ns1/web&destination=ns2/db&ns=n&partition=p"
     assert (look.options.token, look.options.timeout, written.options.token) == ("mine", 3, "mine")
 
 
@@ -287,9 +288,49 @@ async def test_an_intention_that_consul_refuses_is_refused_before_anything_is_se
         await intentions.create("web", "db", action="allow", meta={"k": "x" * 600})
     with pytest.raises(InvalidRequest, match="source: an intention with an id"):
         await intentions.create("p/n/web", "db", action="allow")
-    with pytest.raises(InvalidRequest, match="destination: an intention with an id"):
+    with pytest.raises(InvalidRequest, match="destination: Consul takes no service of a peer"):
         await intentions.create("web", "peer:east/db", action="allow")
+    with pytest.raises(InvalidRequest, match="no partition"):
+        await intentions.create("web", "db", action="allow", options=Options(partition="p"))
     assert sender.asked == []
+
+
+async def test_a_service_of_a_peer_is_no_name_to_ask_for_but_in_a_read(
+    sender: CannedSender, intentions: Intentions
+) -> None:
+    with pytest.raises(InvalidRequest, match="peer"):
+        await intentions.check("peer:east/web", "db")
+    with pytest.raises(InvalidRequest, match="peer"):
+        intentions.match(source="peer:east/web")
+    with pytest.raises(InvalidRequest, match="peer"):
+        intentions.match_many(destinations=["peer:east/db"])
+    with pytest.raises(InvalidRequest, match="peer"):
+        await intentions.read("web", "peer:east/db")
+    assert sender.asked == []
+    sender.answers = [json.dumps(PEERED).encode()]
+    assert (await intentions.read("peer:east/web", "db")).source_peer == "east"
+
+
+@pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
+async def test_rights_on_the_source_alone_hide_no_peer_of_the_destination(
+    sender: CannedSender, intentions: Intentions, write: Write
+) -> None:
+    sender.answers = [(403, b"Permission denied"), matched(PEERED)]
+    with pytest.raises(Conflict, match="peer"):
+        await write(intentions, "default/web", "db", None)
+    assert len(sender.asked) == 2
+
+
+async def test_by_id_the_namespace_of_the_client_counts_too(sender: CannedSender) -> None:
+    answer = json.dumps({"ID": UUID}).encode()
+    async with polls_of(sender) as polls:
+        intentions = Intentions(sender, polls, Options(namespace="team"))
+        sender.answers = [answer]
+        await intentions.create("web", "other/db", action="allow")
+    method, url, body = sender.wire[0]
+    assert (method, url) == ("POST", f"{BASE}?ns=team")
+    sent = json.loads(body or b"")
+    assert (sent["SourceNS"], sent["DestinationNS"]) == ("team", "other")
 
 
 # By id.

@@ -354,3 +354,14 @@ def test_a_consul_binary_is_named_or_on_the_path_or_in_the_project(
     assert find_consul({"PATH": str(tmp_path)}) == str(Path(".consul") / "consul")
     monkeypatch.setenv("CONSUL_BINARIES", "/c/consul")
     assert find_consul() == "/c/consul"
+
+
+def test_a_token_file_that_is_being_written_keeps_the_last_token(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    settings = load({}, token_file=file)
+    assert settings.token() == "first"
+    file.write_text("")  # a writer that is not atomic: nobody becomes anonymous for a moment
+    assert settings.token() == "first"
+    file.write_text("second")
+    assert settings.token() == "second"

@@ -28,7 +28,9 @@ from aioconsulconnect.errors import (
     ConsulError,
     InvalidRequest,
     NoLeader,
+    NotReady,
     OutcomeUnknown,
+    PermissionDenied,
     RequestTimeout,
     ResponseTooLarge,
     ServerError,
@@ -208,9 +210,19 @@ async def test_a_write_without_an_answer_goes_nowhere_else() -> None:
         await carrier.send(ask("PUT"))
 
 
-async def test_an_answer_that_can_be_tried_again_stays_at_its_address() -> None:
+@pytest.mark.parametrize("lost", [b"No known Consul servers", b"rpc error making call: EOF"])
+async def test_an_agent_that_has_lost_its_servers_is_left_for_another(lost: bytes) -> None:
     async with (
-        Scripted([answer(b"No cluster leader", 500)]) as first,
+        Scripted([answer(lost, 500)]) as first,
+        Scripted() as second,
+        aclosing(transport(first.url, second.url)) as carrier,
+    ):
+        assert (await carrier.send(ask())).address == second.url
+
+
+async def test_an_agent_that_is_asked_too_much_is_asked_again() -> None:
+    async with (
+        Scripted([answer(b"rate limit exceeded, try again later", 429)]) as first,
         Scripted() as second,
         aclosing(transport(first.url, second.url)) as carrier,
     ):
@@ -776,3 +788,37 @@ async def test_no_token_is_ever_shown(step: Step, method: str, caplog: pytest.Lo
         assert SECRET not in everything_shown(caught.value)
         assert SECRET not in f"{carrier!r} {carrier.addresses}"
     assert SECRET not in caplog.text
+
+
+async def test_a_token_function_that_never_returns_costs_its_time_and_no_more() -> None:
+    async def never() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async with Scripted() as server, aclosing(Transport(Settings.load(server.url, token=never, environ={}))) as carrier:
+        with pytest.raises(NotReady, match="token function"):
+            await carrier.send(ask(read=False, options=Options(timeout=0.05)))
+        with pytest.raises(NotReady, match="token function"):
+            await carrier.attempt(ask(), extra=(), deadline=0.05, address=server.url)
+        assert server.seen == []
+
+
+async def test_no_answer_that_quotes_the_token_gets_further() -> None:
+    async with (
+        Scripted([answer(b"no such token: hush-hush", 403), answer(b"no such token: hush-hush", 403)]) as server,
+        aclosing(Transport(Settings.load(server.url, token="hush-hush", environ={}))) as carrier,
+    ):
+        with pytest.raises(PermissionDenied) as caught:
+            await carrier.send(ask())
+        assert "hush" not in f"{caught.value} {caught.value.text}"
+        polled = await carrier.attempt(ask(), extra=(), deadline=1, address=server.url)
+        assert polled.body == b"no such token: ***"
+
+
+@pytest.mark.parametrize(("token", "anonymous"), [("t", False), (None, True)])
+async def test_an_answer_says_whether_a_token_was_sent(token: str | None, *, anonymous: bool) -> None:
+    async with (
+        Scripted() as server,
+        aclosing(Transport(Settings.load(server.url, token=token, environ={}))) as carrier,
+    ):
+        assert (await carrier.send(ask())).anonymous is anonymous

@@ -89,7 +89,7 @@ async def authority(consul: Consul) -> None:
     assert_type(configuration.consul, CAConfig | None)
     assert_type(configuration.config, ProviderConfig)
     assert_type(configuration.config["LeafCertTTL"], object)
-    await consul.ca.update_configuration({**configuration.config, "LeafCertTTL": "48h"})
+    await consul.ca.update_configuration({**configuration.config, "LeafCertTTL": "48h"}, provider="consul")
     await consul.ca.update_configuration(CAConfig(leaf_cert_ttl="48h"), force_without_cross_signing=True)
 
 

@@ -121,7 +121,7 @@ async def _rotation(client: Consul) -> None:
         before = watch.current
         print(f"\nWatching the roots: {_active(before)} is active")
         began = time.perf_counter()
-        await client.ca.update_configuration(changed)
+        await client.ca.update_configuration(changed, provider="consul")
         after = await _new_root(watch, before)
         took = 1e3 * (time.perf_counter() - began)
         print(f"  rotated; watched {_active(after)} take over, {took:.1f} ms after the write was sent")

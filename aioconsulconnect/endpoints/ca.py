@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.errors import UnreadableResponse, Unsupported
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.options import Option, Options
 from aioconsulconnect.request import Blocking, Request, Response, path_of
 from aioconsulconnect.watch import Query
@@ -61,14 +61,15 @@ class CA(Group):
         self,
         config: CAConfig | Mapping[str, object],
         *,
-        provider: str = "consul",
+        provider: str | None = None,
         force_without_cross_signing: bool = False,
         options: Options | None = None,
     ) -> None:
         """
         Replace the provider's configuration (`PUT /v1/connect/ca/configuration`); needs `operator:write`.
 
-        All of it: a key that is left out is dropped, so start from `configuration()` to change one. A new private key
+        `provider` is "consul" for a `CAConfig`, and must be named for a map. All of it is replaced: a key that is left
+        out is dropped, so start from `configuration()` to change one. A new private key
         or provider rotates the root, and so does a new key type (not on 1.8 to 1.10, which store it for the next
         rotation): the new root is cross-signed by the old one, unless the provider cannot and
         `force_without_cross_signing` is set, which breaks connections until every leaf is new.
@@ -76,8 +77,10 @@ class CA(Group):
         No ModifyIndex is ever sent: when it does not match, Consul's built-in authority stops signing for good.
         Raises InvalidRequest for keys that Consul would store and ignore (snake_case) and for bare numbers as times.
         """
+        if provider is None and not isinstance(config, CAConfig):
+            raise InvalidRequest("provider must be named beside a map of keys: another one would replace the authority")
         body = ConfigurationBody(
-            provider=provider,
+            provider="consul" if provider is None else provider,
             config=provider_config(config),
             force_without_cross_signing=force_without_cross_signing,
         )

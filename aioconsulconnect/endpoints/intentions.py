@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from aioconsulconnect.endpoints.group import Group
@@ -30,7 +31,7 @@ from aioconsulconnect.endpoints.intentions_requests import (
     read_true,
 )
 from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied
-from aioconsulconnect.options import Options
+from aioconsulconnect.options import NO_OPTIONS, Options
 from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request
 from aioconsulconnect.watch import Query
 from aioconsulconnect.wire.base import encode
@@ -68,8 +69,9 @@ class Intentions(Group):
         All intentions that the token may see, in order of precedence (`GET /v1/connect/intentions`).
 
         `filter` is an expression of Consul (1.8) such as `SourceName == "web"`; it does not narrow a watch: any write
-        of an intention wakes it. What the token may not see is left out without an error (from 1.11 the reply's
-        `meta.filtered_by_acls` tells).
+        of an intention wakes it. From 1.9 a write moves the `modify_index` of all intentions of its destination; a
+        watch reports them as changed too, unless it has `ignore=("modify_index",)`. What the token may not see is left
+        out without an error (from 1.11 the reply's `meta.filtered_by_acls` tells).
         """
         query: Parameters = (("filter", filter),) if filter else ()
         return self._query(list_request(query), Blocking(items=by_key), options)
@@ -135,7 +137,6 @@ class Intentions(Group):
         `source` may be `peer:PEER/name` (1.13). To watch one, watch `match` of its destination: Consul sends no index
         here.
         """
-        check_name("source", source)
         request = exact_request("GET", source, destination, read_intention, read=True, takes=UNCACHED_READ)
         return await self._call(request, options)
 
@@ -230,8 +231,15 @@ class Intentions(Group):
 
         Deprecated by Consul since 1.9 in favour of `upsert`; needed on 1.8.
         """
-        body = id_body(source, destination, action, description, meta or {})
-        request = Request(method="POST", path=LIST, body=body, decode=read_created_id, read=False)
+        body = id_body(
+            source,
+            destination,
+            action=action,
+            description=description,
+            meta=meta or {},
+            tenant=self._tenant(options),
+        )
+        request = Request(method="POST", path=LIST, body=body, decode=read_created_id, read=False, takes=WRITE)
         return await self._call(request, options)
 
     async def read_by_id(self, intention_id: str, *, options: Options | None = None) -> Intention:
@@ -255,14 +263,26 @@ class Intentions(Group):
 
         All of it is replaced; from 1.9 the destination must stay what it is.
         """
-        body = id_body(source, destination, action, description, meta or {})
-        request = Request(method="PUT", path=id_path(intention_id), body=body, decode=read_created_id, read=False)
+        body = id_body(
+            source,
+            destination,
+            action=action,
+            description=description,
+            meta=meta or {},
+            tenant=self._tenant(options),
+        )
+        request = Request(
+            method="PUT", path=id_path(intention_id), body=body, decode=read_created_id, read=False, takes=WRITE
+        )
         await self._call(request, options)
 
     async def delete_by_id(self, intention_id: str, *, options: Options | None = None) -> None:
         """Delete the intention with that id (`DELETE /v1/connect/intentions/:uuid`); NotFound where there is none."""
-        request = Request(method="DELETE", path=id_path(intention_id), decode=read_true, read=False)
+        request = Request(method="DELETE", path=id_path(intention_id), decode=read_true, read=False, takes=WRITE)
         await self._call(request, options)
+
+    def _tenant(self, options: Options | None) -> Options:
+        return (options or NO_OPTIONS).over(self._defaults)
 
     async def _before_exact_write(self, source: str, destination: str, options: Options | None) -> None:
         """
@@ -271,15 +291,17 @@ class Intentions(Group):
         Community servers act on the default namespace and partition whatever a write names, but refuse a match of a
         foreign one; and a write by name takes the first source of that name, a peer's too.
         """
-        names = (destination, source) if "/" in source else (destination,)
-        request = match_request("destination", names, OneName("destination", destination))
         truthful = Options(consistency="default", cached=False)
         if options is not None:
             options.refuse_ignored(WRITE, "PUT", EXACT)  # the write would, but only after the look
             truthful = Options(
                 namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
             ).over(truthful)
+        if "/" in source:  # asked apart, since one name without rights would hide what the other tells
+            with suppress(PermissionDenied):
+                await self._call(match_request("destination", (source,), OneName("destination", source)), truthful)
         try:
+            request = match_request("destination", (destination,), OneName("destination", destination))
             matching = await self._call(request, truthful)
         except PermissionDenied:
             return  # the write itself will say so; a server that does not know the namespace had refused earlier

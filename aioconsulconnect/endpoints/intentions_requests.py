@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.options import Option
+from aioconsulconnect.options import Option, Options
 from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Parameters, Request, Response, path_of
 from aioconsulconnect.wire.base import InSlices, encode
 from aioconsulconnect.wire.intentions import (
@@ -98,7 +98,7 @@ def exact_request(
             " local service of that name); write the service-intentions config entry"
         )
     for side, name in (("source", source), ("destination", destination)):
-        check_name(side, name)
+        check_name(side, name, peer=read and side == "source")
     query = (("source", source), ("destination", destination))
     return Request(
         method=method, path=EXACT, query=query, body=body, decode=decode, read=read, takes=takes, needs="1.9"
@@ -114,8 +114,12 @@ def one_side(source: str, destination: str) -> tuple[str, str]:
     return by, name
 
 
-def check_name(side: str, name: str) -> None:
+def check_name(side: str, name: str, *, peer: bool = False) -> None:
     """Raise InvalidRequest for a name of a side that Consul would refuse, or take for something else."""
+    if name.startswith("peer:") and not peer:
+        raise InvalidRequest(
+            f"{side}: Consul takes no service of a peer here (an old one takes {name!r} for a namespace)"
+        )
     parts = name.removeprefix("peer:").split("/")
     if not all(parts) or len(parts) > 3:  # noqa: PLR2004 - partition/namespace/name
         raise InvalidRequest(f"{side}: {name!r} is not a name, namespace/name or partition/namespace/name")
@@ -125,19 +129,19 @@ def check_name(side: str, name: str) -> None:
         raise InvalidRequest(f"{side}: {name!r} names a service after the namespace '*'")
 
 
-def id_body(source: str, destination: str, action: Action, description: str, meta: Mapping[str, str]) -> bytes:
-    """The body of a write by id."""
+def id_body(
+    source: str, destination: str, *, action: Action, description: str, meta: Mapping[str, str], tenant: Options
+) -> bytes:
+    """The body of a write by id; `tenant` has the namespace of a side that names none."""
     check_rule(action, (), destination=destination)
     check_description(description, meta)
     sides: list[tuple[str, str]] = []
     for side, name in (("source", source), ("destination", destination)):
         check_name(side, name)
-        if name.count("/") > 1 or name.startswith("peer:"):
-            raise InvalidRequest(
-                f"{side}: an intention with an id has neither partition nor peer; use upsert or config"
-            )
+        if name.count("/") > 1 or tenant.partition not in {None, "", "default"}:
+            raise InvalidRequest(f"{side}: an intention with an id has no partition; use upsert or config")
         namespace, _, service = name.rpartition("/")
-        sides.append((namespace, service))
+        sides.append((namespace or tenant.namespace or "", service))
     body = IntentionBody(
         source_namespace=sides[0][0],
         source_name=sides[0][1],

@@ -172,7 +172,7 @@ def roots_by_id(roots: Roots) -> dict[Hashable, Root]:
 def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, object]:
     """The map to send, checked for what Consul would store and ignore."""
     if isinstance(config, CAConfig):
-        return {
+        config = {
             field.encode_name: value
             for field in msgspec.structs.fields(CAConfig)
             if (value := getattr(config, field.name)) is not None
@@ -180,7 +180,7 @@ def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, obj
     for key, value in config.items():
         if "_" in key:
             raise InvalidRequest(f"config[{key!r}]: Consul stores keys in snake_case and ignores them; use CamelCase")
-        if key.lower().endswith("ttl") and isinstance(value, int | float):
+        if key.lower().endswith(("ttl", "period")) and isinstance(value, int | float):
             raise InvalidRequest(f"config[{key!r}]: a number means nanoseconds here; write a duration such as '72h'")
     return dict(config)
 

@@ -26,7 +26,7 @@ async def _authority_of_use(consul: Consul, unique: str) -> AsyncIterator[None]:
     before = await consul.ca.configuration()
     yield
     if dict((await consul.ca.configuration()).config) != dict(before.config):
-        await consul.ca.update_configuration(before.config)
+        await consul.ca.update_configuration(before.config, provider="consul")
     roots = await consul.ca.roots()
     leaf = await consul.agent.leaf(f"{unique}leaf")
     assert roots.active is not None
@@ -80,7 +80,7 @@ async def test_a_root_rotation(consul: Consul) -> None:
         assert {change.new.id for change in await anext(changes) if isinstance(change, Added)} == {
             root.id for root in before.roots
         }
-        await consul.ca.update_configuration({**old.config, "PrivateKey": new_key()})
+        await consul.ca.update_configuration({**old.config, "PrivateKey": new_key()}, provider="consul")
         added: list[str] = []
         while not added:
             added = [change.new.id for change in await anext(changes) if isinstance(change, Added)]
@@ -96,7 +96,7 @@ async def test_a_root_rotation(consul: Consul) -> None:
 
 async def test_a_key_that_was_stored_is_not_shown(consul: Consul) -> None:
     old, key = await consul.ca.configuration(), new_key()
-    await consul.ca.update_configuration({**old.config, "PrivateKey": key})
+    await consul.ca.update_configuration({**old.config, "PrivateKey": key}, provider="consul")
     found = await consul.ca.configuration()
     assert found.config["PrivateKey"] == key
     assert key.splitlines()[1] not in f"{found!r} {found.consul!r} {found.config!r}"
@@ -104,7 +104,9 @@ async def test_a_key_that_was_stored_is_not_shown(consul: Consul) -> None:
 
 async def test_a_new_kind_of_key(consul: Consul, agent: AgentUnderTest) -> None:
     before, old = await consul.ca.roots(), await consul.ca.configuration()
-    await consul.ca.update_configuration({**old.config, "PrivateKeyType": "ec", "PrivateKeyBits": 384})
+    await consul.ca.update_configuration(
+        {**old.config, "PrivateKeyType": "ec", "PrivateKeyBits": 384}, provider="consul"
+    )
     after = await consul.ca.roots()
     if agent.version < (1, 11):
         assert after.active_root_id == before.active_root_id
@@ -153,7 +155,7 @@ async def test_the_configuration_is_replaced_and_typed(consul: Consul) -> None:
     assert (before.provider, before.force_without_cross_signing) == ("consul", False)
     assert before.consul is not None
     assert before.consul.leaf_cert_ttl == "72h"
-    await consul.ca.update_configuration({**before.config, "LeafCertTTL": "50h"})
+    await consul.ca.update_configuration({**before.config, "LeafCertTTL": "50h"}, provider="consul")
     after = await consul.ca.configuration()
     assert after.consul is not None
     assert after.consul.leaf_cert_ttl == "50h"
@@ -168,9 +170,9 @@ async def test_what_consul_would_store_and_ignore_is_refused(consul: Consul) -> 
     before = await consul.ca.configuration()
     for config in ({"leaf_cert_ttl": "50h"}, {"LeafCertTTL": 72}):
         with pytest.raises(InvalidRequest, match="config"):
-            await consul.ca.update_configuration(config)
+            await consul.ca.update_configuration(config, provider="consul")
     with pytest.raises(InvalidRequest, match="ignores"):
-        await consul.ca.update_configuration({}, options=Options(datacenter="dc1"))
+        await consul.ca.update_configuration({}, provider="consul", options=Options(datacenter="dc1"))
     assert await consul.ca.configuration() == before
 
 
@@ -185,7 +187,7 @@ async def test_rights(guarded: GuardedAgent) -> None:
                 await call
         allowed = consul.with_options(Options(token=writer))
         assert (await allowed.ca.configuration()).provider == "consul"
-        await allowed.ca.update_configuration((await allowed.ca.configuration()).config)
+        await allowed.ca.update_configuration((await allowed.ca.configuration()).config, provider="consul")
 
 
 async def test_roots_of_a_datacenter(consul: Consul, agent: AgentUnderTest) -> None:

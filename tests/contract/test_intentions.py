@@ -414,7 +414,7 @@ async def test_options_that_consul_would_ignore(consul: Consul, unique: str) -> 
     for call in (
         lambda: consul.intentions.upsert("a", unique, action="allow", options=far),
         lambda: consul.intentions.delete("a", unique, options=far),
-        lambda: consul.intentions.create("a", unique, action="allow", options=Options(namespace="x")),
+        lambda: consul.intentions.create("a", unique, action="allow", options=Options(cached=True)),
     ):
         with pytest.raises(InvalidRequest, match="ignores"):
             await call()
