@@ -104,6 +104,8 @@ class Blocking(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     servers answer, for a source that can be blind without saying so: the same value (then with the same `decode`) or
     another; None for the read itself without the agent's cache. `absent` gives the value for a 404, where "it is not
     there" is a state that can change; None where a 404 is an error. `borrow` and `check` get the options of the read.
+    `rebuild` gives such a value again with these items in it, some of which this answer hides; None where that cannot
+    be.
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]
@@ -112,6 +114,12 @@ class Blocking(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     borrow: Request[object] | None = None
     check: Request[T] | Request[object] | None = None
     absent: Callable[[], T] | None = None
+    rebuild: Callable[[T, Mapping[Hashable, Item]], T] | None = None
+
+
+def in_a_row(_value: tuple[Item, ...], items: Mapping[Hashable, Item]) -> tuple[Item, ...]:
+    """Rebuild a value that is its items, the visible ones first."""
+    return tuple(items.values())
 
 
 class Sender(Protocol):
@@ -187,7 +195,7 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
     kind, advice, needs = _classify(request, response, text)
     details = {"method": request.method, "path": request.path, "address": response.address}
     if kind is Unsupported:
-        if not needs:
+        if not needs and status != 501:  # noqa: PLR2004 - that is an agent which will never do it
             needs = request.needs or "a newer Consul"
             advice = f"{advice}: it needs {'Consul ' if request.needs else ''}{needs}"
         return Unsupported(advice, needs=needs, status=status, text=text, **details)
@@ -195,12 +203,13 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
 
 
 class _Class(msgspec.Struct, frozen=True):
-    """What an error's words mean: any of `words`, looked for anywhere in the text."""
+    """What an error's words mean: any of `words`, looked for anywhere in the text; only `at` that path, if given."""
 
     kind: type[ConsulError]
     advice: str
     words: tuple[str, ...]
     needs: str = ""
+    at: str = ""
 
 
 # In this order: the first hit counts. Client agents put "rpc error making call: " and more before the servers' words.
@@ -239,14 +248,16 @@ _BY_TEXT = (
             "non-existent intention",
             "Config entry not found",
             "Unknown service",
+            "Unknown check",
             "unknown service ID",
         ),
     ),
     _Class(
         Conflict,
         "it exists already, or was changed meanwhile: read it again",
-        ("duplicate intention found", "more than once", "ModifyIndex did not match existing"),
+        ("duplicate intention found", "ModifyIndex did not match existing"),
     ),
+    _Class(Conflict, "the two names have an intention already", ("more than once",), at="/v1/connect/intentions"),
     _Class(
         BadRequest,
         "an intention of this destination was created by id and has meta: first write that one by name, or delete it",
@@ -290,10 +301,14 @@ _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"
 def _classify(request: Request[T], response: Response, text: str) -> tuple[type[ConsulError], str, str]:
     status = response.status
     for known in _BY_TEXT:
-        if any(word in text for word in known.words) and not (status < 500 and known.kind is ServerError):  # noqa: PLR2004
+        if known.at not in {"", request.path} or (status < 500 and known.kind is ServerError):  # noqa: PLR2004
+            continue
+        if any(word in text for word in known.words):
             return known.kind, known.advice, known.needs
     if needs := _needed_version(request, text):
         return Unsupported, f"this agent is too old for it: it needs Consul {needs}", needs
+    if status == 500 and not request.read and request.path.startswith("/v1/config") and "rpc error" not in text:  # noqa: PLR2004
+        return BadRequest, "mend the config entry", ""  # whatever is not known as a failure is Consul's verdict on it
     return _by_status(response, text)
 
 

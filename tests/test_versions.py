@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from canned import Canned, CannedSender, polls_of
 
+import aioconsulconnect
+from aioconsulconnect import structs
 from aioconsulconnect.client import Consul
 from aioconsulconnect.endpoints.capabilities import Prober
 from aioconsulconnect.endpoints.group import Group
@@ -140,3 +144,15 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
 def test_the_readme_has_this_table() -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
     assert table().strip() in readme
+
+
+def test_a_key_that_a_version_of_the_box_does_not_know_has_its_version_here() -> None:
+    ambiguous = {"Config", "Datacenter", "Interval", "PeerName", "Policy", "Port", "TLS", "Timeout"}  # old elsewhere
+    read_only = {"ExposedPort", "ParsedFromCheck", "ServiceLocality", "ServiceSocketPath"}  # never sent
+    kinds = [kind for name in structs.__all__ if isinstance(kind := getattr(structs, name), type)]
+    kinds = [kind for kind in kinds if issubclass(kind, msgspec.Struct)]
+    sent = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
+    known_since: set[str] = set()
+    for path in (Path(aioconsulconnect.__file__).parent / "testing").glob("*shapes.py"):
+        known_since |= set(re.findall(r'Field\("(\w+)"[^\n]*since="', path.read_text("utf-8")))
+    assert (known_since & sent) - ambiguous - read_only - set(FIELD_SINCE) == set()

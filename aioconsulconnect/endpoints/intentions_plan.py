@@ -23,7 +23,8 @@ async def make_plan(
 ) -> Plan:
     """Compare what is stored with what is desired."""
     wanted: dict[EntryKey, ServiceIntentions] = {}
-    for entry in desired:
+    for given in desired:
+        entry = _without_ids(given)
         _check(entry)
         if wanted.setdefault(_key(entry), entry) is not entry:
             raise InvalidRequest(f"{entry.name!r} is given more than once (Consul takes no notice of case)")
@@ -120,13 +121,24 @@ def _named(tenant: str) -> str:
     return "" if tenant == "default" else tenant
 
 
+def _without_ids(entry: ServiceIntentions) -> ServiceIntentions:
+    """The entry without what only intentions made by id have: Consul drops it, or refuses it (meta)."""
+    return replace(
+        entry,
+        sources=tuple(
+            replace(source, legacy_id="", legacy_meta={}, legacy_create_time=None, legacy_update_time=None)
+            for source in entry.sources
+        ),
+    )
+
+
 def _source_key(source: SourceIntention) -> SourceKey:
     return source.sameness_group, source.peer, _named(source.partition), _named(source.namespace), source.name
 
 
 def _meaning(entry: ServiceIntentions) -> ServiceIntentions:
     """The entry without what is Consul's own, and without the order of its sources, which decides nothing."""
-    sources = sorted((_source_meaning(source) for source in entry.sources), key=_source_key)
+    sources = sorted((_source_meaning(source) for source in _without_ids(entry).sources), key=_source_key)
     plain = _everywhere(entry)
     return replace(plain, name=entry.name.lower(), sources=tuple(sources), hash=0, create_index=0, modify_index=0)
 
@@ -139,10 +151,6 @@ def _source_meaning(source: SourceIntention) -> SourceIntention:
         partition=_named(source.partition),
         type="",
         precedence=0,
-        legacy_id="",
-        legacy_meta={},
-        legacy_create_time=None,
-        legacy_update_time=None,
     )
 
 

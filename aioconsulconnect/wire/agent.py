@@ -104,7 +104,7 @@ class Check(Part, frozen=True, kw_only=True):
     header: Mapping[str, tuple[str, ...]] = {}
     body: str = ""
     tcp: str = ""
-    udp: str = ""
+    udp: str = msgspec.field(default="", name="UDP")
     grpc: str = ""
     grpc_use_tls: bool = False
     h2_ping: str = msgspec.field(default="", name="H2PING")

@@ -103,6 +103,15 @@ async def test_an_export_can_be_kept_and_imported_again(consul: Consul, unique: 
     assert (await consul.intentions.read("web", unique)).description == "the shop"
 
 
+async def test_what_was_made_by_id_can_be_exported_and_imported_too(consul: Consul, unique: str) -> None:
+    await consul.intentions.create("web", unique, action="deny", meta={"team": "shop"})
+    kept = [each for each in await consul.intentions.export() if each.name == unique]
+    assert not await consul.intentions.plan(kept, prune=False)
+    await consul.config.delete("service-intentions", unique)
+    assert len((await consul.intentions.import_(kept)).added) == 1
+    assert (await consul.intentions.read("web", unique)).action == "deny"
+
+
 @pytest.mark.parametrize(
     ("desired", "what"),
     [
