@@ -11,7 +11,7 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
 from aioconsulconnect.errors import Unsupported
 from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, in_a_row, path_of
 from aioconsulconnect.watch import Query
 from aioconsulconnect.wire.base import InSlices
 from aioconsulconnect.wire.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
@@ -26,9 +26,9 @@ class Health(Group):
     All take the same: `passing` leaves out whatever has a check that does not pass; `tags` that an instance must have,
     all of them, in the same case (they join the filter: Consul itself ignores `?tag` here); `filter`, an expression
     such as `Service.Meta.version == "2"`; `near` a node (or "_agent"), for the order; `node_meta` that the node must
-    have (`?node-meta`); `merge_central_config` (Consul 1.13) to see the proxy's configuration with the central defaults
-    merged in. They need `service:read` and `node:read`; without, Consul answers with nothing or, for `connect` from
-    1.16, with PermissionDenied.
+    have (`?node-meta`); `merge_central_config` (Consul 1.13; an older one ignores it) to see the proxy's configuration
+    with the central defaults merged in. They need `service:read` and `node:read`; without, Consul answers with nothing
+    or, for `connect` from 1.16, with PermissionDenied.
 
     A watch is served from the agent's streaming view from Consul 1.10 on: then `meta.known_leader` says nothing.
     """
@@ -121,7 +121,7 @@ class Health(Group):
         )
         streaming = not near and which != "ingress"
         source: Literal["servers", "streaming"] = "streaming" if streaming else "servers"
-        return self._query(request, Blocking(items=instances_by_key, source=source), options)
+        return self._query(request, Blocking(items=instances_by_key, source=source, rebuild=in_a_row), options)
 
 
 class _Instances(msgspec.Struct, frozen=True):
