@@ -30,7 +30,7 @@ that no waiting will heal.
     list             place stands                                poll      no               free
     any              no place, nothing to borrow                 read      if it differs    5 s, growing to 60 s
     any but confirm  items missing, doubtful (guard)             confirm   no               pace
-    any              items hidden (guard): denied                as above  no               pace
+    any              items hidden (guard): denied                as above  all else         pace
     poll             cut by a proxy (short of its wait)          read      no               first backoff
     any              403: denied                                 read      no               30 s, growing to 300 s
     any              429, rate limit: throttled                  read      no               60 to 180 s
@@ -159,6 +159,7 @@ class Machine(Generic[T, Item]):
     def distrust(self, now: float) -> bool:
         """The token is another one: what is under way does not count. Whether something is."""
         self._denials = 0
+        self._content.distrust()
         self._borrowing = self._can_borrow
         self._distrusted = self._flying is not None
         if self._flying is None:
@@ -233,7 +234,7 @@ class Machine(Generic[T, Item]):
             if ask.kind == "list":
                 return self._listed(meta, now)
             borrowed = self._place if self._borrowing and ask.kind == "read" and isinstance(self._place, int) else None
-            index = meta.index if meta.index is not None else borrowed
+            index, before = meta.index if meta.index is not None else borrowed, self.snapshot
             try:
                 verdict = self._content.take(answer, meta, now, index=index, firm=ask.kind == "confirm", beside=False)
             except UnreadableResponse as unreadable:
@@ -244,7 +245,7 @@ class Machine(Generic[T, Item]):
                 return verdict
             self._denials = 0
             self.reached = index or self.reached
-            oddity = self._move(ask, meta, elapsed, now, changed=verdict in {"first", "changed"})
+            oddity = self._move(ask, meta, elapsed, now, changed=self.snapshot is not before)
             self._settle(now)
             return f"{verdict}, {oddity}" if oddity else verdict
         return self._fail(ask, error, elapsed, now) if error is not None else ""
@@ -406,6 +407,7 @@ class Machine(Generic[T, Item]):
             retry_in=max(0.0, self._not_before - now) if self._error and self._flying is None else None,
             error=self._error,
             filtered=content.meta.filtered_by_acls or content.hidden,
+            anonymous=content.said.anonymous,
             policy=content.meta.default_acl_policy,
             counters=msgspec.structs.replace(self.counters, errors=dict(self.counters.errors)),
         )

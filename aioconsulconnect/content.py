@@ -2,13 +2,15 @@
 What is known of a query's data, and what one more answer adds to it; pure.
 
 Bytes are compared before anything is decoded. Items that did not change stay the same objects, so that later
-comparisons are cheap. Whatever is missing goes through `guard`. What is not believed leaves everything as it was.
+comparisons are cheap. Whatever is missing goes through `guard`: what awaits a confirmation leaves everything as it was,
+and hidden items are kept as they were last seen, while everything else of the answer counts.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -57,7 +59,7 @@ class Content(Generic[T, Item]):
 
     def __init__(self, request: Request[T], blocking: Blocking[T, Item], counters: Counters, fall: float) -> None:
         self.snapshot: Snapshot[T, Item] | None = None
-        self.meta: Meta = Meta()  # of the last good answer
+        self.said: guard.Said = guard.Said()  # by the last good answer
         self.absent: bool = False
         self.hidden: bool = False
         self.failed: bool = False
@@ -69,10 +71,22 @@ class Content(Generic[T, Item]):
         self._fall = fall
         self._body = b""
         self._ahead: _Ahead[T, Item] | None = None
+        self._whole = self.said  # by the last one with nothing hidden
+        self._lost: guard.Lost | None = None
+
+    @property
+    def meta(self) -> Meta:
+        """What the headers of the last good answer said."""
+        return self.said.meta
+
+    def distrust(self) -> None:
+        """The token is another one: what was hidden from the old one is judged anew."""
+        self._lost = None
 
     def prepare(self, response: Response) -> Iterator[None]:
         """Decode and compare a big answer ahead of `take`; it yields where the event loop may turn."""
-        if response.body == self._body or failure(self._request, response) is not None:
+        known = response.body == self._body and not self.hidden
+        if known or failure(self._request, response) is not None:
             return
         slices, old = self._request.slices, self.snapshot
         with contextlib.suppress(ConsulError):  # `take` will meet it again
@@ -95,20 +109,21 @@ class Content(Generic[T, Item]):
         """
         old = self.snapshot
         absent = response.status == 404  # noqa: PLR2004
-        if old is not None and absent == self.absent and response.body == self._body:
+        if old is not None and not self.hidden and absent == self.absent and response.body == self._body:
             self._counters.unchanged += 1
             self._accept(response, meta, now, beside=beside)
             return "unchanged"
         self._counters.decoded += 1
         value, items = self._value_and_items(response)
-        judgement = self._judge(items, meta, firm=firm)
+        said = guard.Said(meta, response.anonymous)
+        judgement, hidden = self._judge(items, said, firm=firm)
         if judgement == "confirm":
             self._counters.confirm += 1
             return "confirm"
-        if judgement == "hidden" and old is not None:
+        if hidden and old is not None:
             self._counters.hidden += 1
-            self.hidden = True
-            return "hidden"
+            value, items = self._completed(value, items, hidden, old)
+        self._hide(hidden, said)
         if old is not None and items == old.items:
             self._counters.unchanged += 1
             verdict: Verdict = "unchanged"
@@ -120,7 +135,7 @@ class Content(Generic[T, Item]):
             )
             verdict = "changed" if old else "first"
         self._accept(response, meta, now, beside=beside)
-        return verdict
+        return "hidden" if hidden else verdict
 
     def prove(self, now: float) -> None:
         """The servers have answered: what the agent says is theirs."""
@@ -154,17 +169,47 @@ class Content(Generic[T, Item]):
         items = self._blocking.items(value)
         return value, items if old is None else _at_once(_kept(old.items, items))
 
-    def _judge(self, items: Mapping[Hashable, Item], meta: Meta, *, firm: bool) -> guard.Judgement:
-        old = self.snapshot
-        known = None if old is None else guard.Known(old.items.keys(), self.meta, self.failed or self.blind)
+    def _judge(
+        self, items: Mapping[Hashable, Item], said: guard.Said, *, firm: bool
+    ) -> tuple[guard.Judgement, AbstractSet[Hashable]]:
+        """What to make of the answer, and what it hides."""
+        old, keys = self.snapshot, items.keys()
+        known, hidden, before = None, frozenset[Hashable](), self.said
+        if self._lost is not None and self._lost.stays(keys, said, self._whole):
+            hidden = frozenset(self._lost.keys - keys)
+        elif self.hidden:
+            before = self._whole
+        if old is not None:
+            expected = old.items.keys() - hidden if hidden else old.items.keys()
+            known = guard.Known(expected, before, self.failed or self.blind)
         stale = self._request.options.consistency == "stale" and not firm
-        return guard.judge(known, items.keys(), meta, firm=firm, stale=stale, fall=self._fall)
+        judgement = guard.judge(known, keys, said, firm=firm, stale=stale, fall=self._fall)
+        if judgement == "hidden" and old is not None:
+            hidden = frozenset(old.items.keys() - keys)
+        return judgement, hidden
+
+    def _completed(
+        self, value: T, items: Mapping[Hashable, Item], hidden: AbstractSet[Hashable], old: Snapshot[T, Item]
+    ) -> tuple[T, Mapping[Hashable, Item]]:
+        """The answer with what it hides; all as it was where that cannot be put together."""
+        if self._blocking.rebuild is None:
+            return old.value, old.items
+        items = {**items, **{key: item for key, item in old.items.items() if key in hidden}}
+        return self._blocking.rebuild(value, items), items
+
+    def _hide(self, hidden: AbstractSet[Hashable], said: guard.Said) -> None:
+        self.hidden = bool(hidden)
+        sticks = self.hidden and self._blocking.rebuild is not None
+        self._lost = guard.Lost(hidden, said.hides(self._whole) or said.blind) if sticks else None
 
     def _accept(self, response: Response, meta: Meta, now: float, *, beside: bool) -> None:
-        self._body, self.absent = response.body, response.status == 404  # noqa: PLR2004
-        self.hidden = self.failed = False
-        if not beside:
-            self.meta = meta
+        said = guard.Said(self.meta if beside else meta, response.anonymous)
+        self.said, self.failed, self._body = said, False, response.body
+        if proves(meta):
+            self.blind = False
+        if self.hidden:
+            return
+        self._whole, self.absent = said, response.status == 404  # noqa: PLR2004
         if proves(meta):
             self.prove(now)
 

@@ -56,9 +56,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lost rights), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
 
     `age`: seconds since the data was last known to be true, None before there is data. `filtered`: the token hides
-    items. `policy`: the default ACL policy that the agent names. `error`: the last failure while it lasts. `retry_in`:
-    seconds to the next try after a failure. `zombies`: polls of the whole client that were given up and still occupy
-    the servers. Times are those of the client's clock (`time.monotonic`).
+    items; those that were seen before stay as they were last seen (denied). `anonymous`: no token was sent. `policy`:
+    the default ACL policy that the agent names. `error`: the last failure while it lasts. `retry_in`: seconds to the
+    next try after a failure. `zombies`: polls of the whole client that were given up and still occupy the servers.
+    Times are those of the client's clock (`time.monotonic`).
     """
 
     state: State
@@ -74,6 +75,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     retry_in: float | None = None
     error: str = ""
     filtered: bool = False
+    anonymous: bool = False
     policy: str | None = None
     consumers: int = 0
     zombies: int = 0

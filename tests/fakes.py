@@ -88,6 +88,10 @@ def by_name(things: Things) -> Mapping[Hashable, Thing]:
     return {thing.name: thing for thing in things}
 
 
+def in_order(_things: Things, items: Mapping[Hashable, Thing]) -> Things:
+    return tuple(sorted(items.values(), key=lambda thing: thing.name))
+
+
 def nothing() -> Things:
     return ()
 
@@ -139,6 +143,7 @@ class FakeConsul:
         self.headers: dict[str, str | None] = {}
         self.fault: Fault | None = None
         self.jitter = 0.0
+        self.anonymous = False
         self.generation = 0
         self.last_words: Answer | None = None
         self.moved = Bell()
@@ -216,7 +221,8 @@ class FakeConsul:
             else:
                 found[name] = value
         found.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return Response(self.status if status is None else status, found, self.body if body is None else body)
+        status, body = self.status if status is None else status, self.body if body is None else body
+        return Response(status, found, body, anonymous=self.anonymous)
 
 
 class _within:  # noqa: N801 - a deadline by the fake clock
@@ -282,7 +288,7 @@ class World:
         await self.polls.aclose()
 
 
-BLOCKING: Blocking[Things, Thing] = Blocking(items=by_name)
+BLOCKING: Blocking[Things, Thing] = Blocking(items=by_name, rebuild=in_order)
 
 
 class Told:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aioconsulconnect.guard import Known, judge
+from aioconsulconnect.guard import Known, Said, judge
 from aioconsulconnect.options import Meta
 
 ALL = frozenset(range(10))
@@ -60,25 +60,25 @@ def meta(**other: Any) -> Meta:
     ],
 )
 def test_what_to_make_of_missing_items(keys: frozenset[int], answer: Meta, how: dict[str, bool], expected: str) -> None:
-    known = Known(ALL, GOOD, how.get("failed", False))
+    known = Known(ALL, Said(GOOD), how.get("failed", False))
     firm, stale = how.get("firm", False), how.get("stale", False)
-    assert judge(known, keys, answer, firm=firm, stale=stale, fall=0.8) == expected
+    assert judge(known, keys, Said(answer), firm=firm, stale=stale, fall=0.8) == expected
 
 
 def test_the_first_answer_is_believed_unless_it_is_a_blind_servers() -> None:
     blind = Meta(index=1, known_leader=False)
-    assert judge(None, NONE, meta(), firm=False, stale=False, fall=0.8) == "believe"
-    assert judge(None, NONE, blind, firm=False, stale=False, fall=0.8) == "confirm"
-    assert judge(None, NONE, blind, firm=True, stale=False, fall=0.8) == "believe"
-    assert judge(None, ALL, blind, firm=False, stale=False, fall=0.8) == "believe"
+    assert judge(None, NONE, Said(meta()), firm=False, stale=False, fall=0.8) == "believe"
+    assert judge(None, NONE, Said(blind), firm=False, stale=False, fall=0.8) == "confirm"
+    assert judge(None, NONE, Said(blind), firm=True, stale=False, fall=0.8) == "believe"
+    assert judge(None, ALL, Said(blind), firm=False, stale=False, fall=0.8) == "believe"
 
 
 def test_what_was_hidden_before_can_be_removed() -> None:
-    known = Known(ALL, meta(filtered_by_acls=True), failed=False)
+    known = Known(ALL, Said(meta(filtered_by_acls=True)), failed=False)
     answer = meta(index=12, filtered_by_acls=True)
-    assert judge(known, MOST, answer, firm=False, stale=False, fall=0.8) == "believe"
+    assert judge(known, MOST, Said(answer), firm=False, stale=False, fall=0.8) == "believe"
 
 
 def test_the_part_that_needs_a_confirmation_can_be_set() -> None:
-    known = Known(ALL, GOOD, failed=True)
-    assert judge(known, MOST, meta(), firm=False, stale=False, fall=0.3) == "confirm"
+    known = Known(ALL, Said(GOOD), failed=True)
+    assert judge(known, MOST, Said(meta()), firm=False, stale=False, fall=0.3) == "confirm"

@@ -680,6 +680,90 @@ async def test_w21_hidden_items_are_not_removed() -> None:
         assert state(watch) == "denied"
 
 
+async def test_w21_a_hidden_item_holds_nothing_else_back() -> None:
+    async with World(a="1", b="2") as world, world.query().watch() as watch:
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+        world.consul.headers["x-consul-results-filtered-by-acls"] = "true"
+        world.consul.set(a="deny")
+        await world.clock.advance(1)
+        world.consul.set(a="deny", c="3")
+        await world.clock.advance(1)
+        world.consul.set(a="deny")  # it was visible, and the header had been there: removed
+        await world.clock.advance(3)
+        changed, c = Changed(Thing("a", "1"), Thing("a", "deny")), Thing("c", "3")
+        assert [list(batch) for batch in told.got[1:]] == [[changed], [Added(c)], [Removed(c)]]
+        assert watch.current == (Thing("a", "deny"), Thing("b", "2"))
+        assert (state(watch), watch.status.filtered) == ("denied", True)
+        del world.consul.headers["x-consul-results-filtered-by-acls"]
+        world.consul.set(a="deny", c="4")  # all is visible now, and b was deleted meanwhile
+        await world.clock.advance(3)
+        assert set(told.got[-1]) == {Removed(Thing("b", "2")), Added(Thing("c", "4"))}
+        assert (state(watch), watch.status.filtered) == ("synced", False)
+
+
+async def test_w21_what_an_old_server_hides_stays_hidden_whatever_is_written() -> None:
+    async with World(a="1", b="2", c="3") as world, world.query().watch() as watch:
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+        world.consul.body = things(c="3")  # under the same index
+        await world.clock.advance(60)
+        assert (removed(told), state(watch)) == (0, "denied")
+        world.consul.set(c="4", d="5")
+        await world.clock.advance(3)
+        assert removed(told) == 0
+        assert state(watch) == "denied"
+        assert list(told.got[-1]) == [Changed(Thing("c", "3"), Thing("c", "4")), Added(Thing("d", "5"))]
+        world.consul.body = things(a="1", c="4", d="5")  # one is seen again: b was deleted, after all were seen
+        await world.clock.advance(60)
+        assert list(told.got[-1]) == [Removed(Thing("b", "2"))]
+        assert state(watch) == "synced"
+
+
+async def test_w21_a_part_of_the_rights_comes_back() -> None:
+    async with World(a="1", b="2") as world, world.query().watch() as watch:
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+        for visible in ({}, {"a": "1"}):
+            world.consul.body = things(**visible)  # under the same index: nothing was deleted
+            await world.clock.advance(60)
+            assert (removed(told), state(watch)) == (0, "denied")
+        world.consul.set(a="1")
+        world.polls.token_changed()
+        await world.clock.advance(3)
+        assert removed(told) == 1
+        assert state(watch) == "synced"
+
+
+async def test_w21_a_lost_token_removes_nothing() -> None:
+    async with World(a="1", b="2") as world, world.query().watch() as watch:
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+        world.consul.anonymous = True
+        for index in (20, 30):
+            world.consul.set(index)
+            await world.clock.advance(3)
+            assert removed(told) == 0
+            assert (state(watch), watch.status.anonymous) == ("denied", True)
+        assert len(watch.current) == 2
+        world.consul.anonymous = False
+        world.consul.set(40)
+        await world.clock.advance(3)
+        assert removed(told) == 2
+        assert (state(watch), watch.status.anonymous) == ("synced", False)
+
+
+async def test_w21_what_nobody_may_see_and_what_was_always_anonymous() -> None:
+    async with World(a="1", b="2") as world, world.query().watch() as watch:
+        world.consul.anonymous = True
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+        world.consul.set(a="1")
+        await world.clock.advance(1)
+        assert removed(told) == 1
+        assert (state(watch), watch.status.anonymous) == ("synced", True)
+
+
 async def test_w21_what_was_always_filtered_can_be_removed() -> None:
     async with World(a="1", b="2") as world, world.query().watch() as watch:
         world.consul.headers["x-consul-results-filtered-by-acls"] = "true"

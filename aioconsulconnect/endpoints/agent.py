@@ -26,7 +26,7 @@ from aioconsulconnect.wire.agent import (
     read_services,
 )
 from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.ca import Root, Roots, read_roots, roots_by_id
+from aioconsulconnect.wire.ca import Root, Roots, read_roots, roots_by_id, with_roots
 from aioconsulconnect.wire.open import plain
 from aioconsulconnect.wire.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
 
@@ -49,7 +49,8 @@ class Agent(Group):
         """
         path = path_of("agent", "connect", "ca", "roots")
         request = Request(method="GET", path=path, decode=_roots, takes=frozenset({"datacenter"}))
-        return self._query(request, Blocking(items=roots_by_id, source="agent", check=_SERVERS_ROOTS), options)
+        blocking = Blocking(items=roots_by_id, source="agent", check=_SERVERS_ROOTS, rebuild=with_roots)
+        return self._query(request, blocking, options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
         """

@@ -20,6 +20,7 @@ from aioconsulconnect.wire.ca import (
     read_configuration,
     read_roots,
     roots_by_id,
+    with_roots,
 )
 
 _ROOTS = path_of("connect", "ca", "roots")
@@ -37,7 +38,7 @@ class CA(Group):
         The index can rise without any change of the roots.
         """
         request = Request(method="GET", path=_ROOTS, decode=_roots, takes=_READ)
-        return self._query(request, Blocking(items=roots_by_id), options)
+        return self._query(request, Blocking(items=roots_by_id, rebuild=with_roots), options)
 
     async def roots_pem(self, *, options: Options | None = None) -> str:
         """

@@ -10,7 +10,7 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
 from aioconsulconnect.errors import Unsupported
 from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Blocking, Request, Response, path_of
+from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Blocking, Request, Response, in_a_row, path_of
 from aioconsulconnect.watch import Query
 from aioconsulconnect.wire.catalog import (
     CatalogInstance,
@@ -55,7 +55,7 @@ class Catalog(Group):
             decode=_Catalog(peer),
             takes=ALL_READ,
         )
-        return self._query(request, Blocking(items=catalog_by_key), options)
+        return self._query(request, Blocking(items=catalog_by_key, rebuild=in_a_row), options)
 
     def gateway_services(
         self, gateway: str, *, options: Options | None = None
@@ -63,7 +63,7 @@ class Catalog(Group):
         """The services that an ingress or terminating gateway serves (`GET /v1/catalog/gateway-services/:gateway`)."""
         path = path_of("catalog", "gateway-services", gateway)
         request = Request(method="GET", path=path, decode=_gateway_services, takes=UNCACHED_READ)
-        return self._query(request, Blocking(items=_by_key), options)
+        return self._query(request, Blocking(items=_by_key, rebuild=in_a_row), options)
 
 
 class _Catalog(msgspec.Struct, frozen=True):

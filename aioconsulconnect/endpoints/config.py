@@ -11,7 +11,7 @@ from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.options import NO_OPTIONS, Option, Options
-from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response, path_of
+from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response, in_a_row, path_of
 from aioconsulconnect.versions import KIND_SINCE
 from aioconsulconnect.watch import Query
 from aioconsulconnect.wire.base import InSlices, reader
@@ -181,7 +181,8 @@ class Config(Group):
         What the token may not see is left out without an error.
         """
         path = path_of("config", kind) if kind else path_of("config") + "/"
-        return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), Blocking(items=entries_by_key), options)
+        blocking = Blocking(items=entries_by_key, rebuild=in_a_row)
+        return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), blocking, options)
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
         """

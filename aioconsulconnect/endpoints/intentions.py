@@ -18,6 +18,8 @@ from aioconsulconnect.endpoints.intentions_requests import (
     Matches,
     OneName,
     by_name_and_key,
+    by_name_and_precedence,
+    by_precedence,
     check_name,
     exact_request,
     id_body,
@@ -74,7 +76,7 @@ class Intentions(Group):
         out without an error (from 1.11 the reply's `meta.filtered_by_acls` tells).
         """
         query: Parameters = (("filter", filter),) if filter else ()
-        return self._query(list_request(query), Blocking(items=by_key), options)
+        return self._query(list_request(query), Blocking(items=by_key, rebuild=by_precedence), options)
 
     def match(
         self, *, source: str = "", destination: str = "", options: Options | None = None
@@ -88,7 +90,8 @@ class Intentions(Group):
         """
         by, name = one_side(source, destination)
         request = match_request(by, (name,), OneName(by, name))
-        return self._query(request, Blocking(items=by_key, borrow=list_request(())), options)
+        blocking = Blocking(items=by_key, borrow=list_request(()), rebuild=by_precedence)
+        return self._query(request, blocking, options)
 
     def match_many(
         self,
@@ -111,7 +114,8 @@ class Intentions(Group):
         for name in names:
             check_name(by, name)
         request = match_request(by, names, EachName(by, names))
-        return self._query(request, Blocking(items=by_name_and_key, borrow=list_request(())), options)
+        blocking = Blocking(items=by_name_and_key, borrow=list_request(()), rebuild=by_name_and_precedence)
+        return self._query(request, blocking, options)
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:
         """

@@ -169,6 +169,11 @@ def roots_by_id(roots: Roots) -> dict[Hashable, Root]:
     return {root.id: root for root in roots.roots}
 
 
+def with_roots(roots: Roots, items: Mapping[Hashable, Root]) -> Roots:
+    """The same with these roots."""
+    return msgspec.structs.replace(roots, roots=tuple(items.values()))
+
+
 def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, object]:
     """The map to send, checked for what Consul would store and ignore."""
     if isinstance(config, CAConfig):

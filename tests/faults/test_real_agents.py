@@ -97,7 +97,7 @@ async def roots_are_told_at_once(consul: Consul) -> None:
         configuration = await consul.ca.configuration()
         for _ in range(3):
             told = asyncio.ensure_future(anext(changes))
-            await consul.ca.update_configuration({**configuration.config, "PrivateKey": new_key()})
+            await consul.ca.update_configuration({**configuration.config, "PrivateKey": new_key()}, provider="consul")
             written = time.monotonic()
             batch = await asyncio.wait_for(told, 5)
             taken.append(time.monotonic() - written)
@@ -207,8 +207,11 @@ async def test_w20_lost_rights_remove_nothing(own_agent: Launcher) -> None:
         await agent.acall("PUT", f"/v1/acl/policy/{made['ID']}", policy | {"ID": made["ID"], "Rules": nothing})
         await watch.wait_for_state("denied", timeout=10)
         await asyncio.sleep(3)
+        await write(agent, "web-9", "elsewhere")  # moves the index
+        await asyncio.sleep(3)
         assert removals.removed == []
         assert len(watch.current) == 3
+        assert watch.status.state == "denied"
         await agent.acall("PUT", f"/v1/acl/policy/{made['ID']}", policy | {"ID": made["ID"]})
         await watch.wait_for_state("synced", timeout=10)
         assert removals.removed == []
