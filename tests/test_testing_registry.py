@@ -576,3 +576,71 @@ async def secret(session: aiohttp.ClientSession, url: str, manager: str, name: s
         policies = [{"ID": (await policy.json())["ID"]}]
     async with session.put(f"{url}/v1/acl/token", json={"Policies": policies}, headers=headers) as token:
         return str((await token.json())["SecretID"])
+
+
+SCRIPTS = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"
+PATH = {"Path": "/a", "ListenerPort": 1, "LocalPathPort": 2}
+
+
+@pytest.mark.parametrize("member", ["Args", "ScriptArgs", "args", "script_args"])
+async def test_commands_are_no_checks(call: Caller, member: str) -> None:
+    check = {member: ["true"], "Interval": "1s"}
+    assert await call("PUT", REGISTER, {"Name": "c", "Check": check}, 500) == SCRIPTS
+    assert await call("GET", "/v1/agent/services") == {}
+    sidecar = {"SidecarService": {"Checks": [check]}}
+    assert await call("PUT", REGISTER, {"Name": "c", "Port": 1, "Connect": sidecar}, 500) == SCRIPTS
+    said = await call("PUT", REGISTER, {"Name": "c", "Check": {member: ["true"]}}, 400)
+    assert "Invalid check: Interval must be > 0 for " in said
+
+
+@pytest.mark.parametrize(
+    "more", [{"ServiceID": "other"}, {"service_id": "other"}, {"DockerContainerID": "x"}, {"docker_container_id": "x"}]
+)
+async def test_what_is_no_check_of_its_own_may_stand_beside_a_time_limit(call: Caller, more: dict[str, str]) -> None:
+    await call("PUT", REGISTER, {"Name": "c", "Check": {"TTL": "10s", **more}})
+    checks = await call("GET", "/v1/agent/checks")
+    assert {name: (check["ServiceID"], check["Type"]) for name, check in checks.items()} == {"service:c": ("c", "ttl")}
+
+
+@pytest.mark.parametrize("check", [{"Header": {}}, {"Header": {"a": ["b"]}}, {"DockerContainerID": "x"}])
+async def test_a_check_that_nothing_runs_needs_a_time_limit(call: Caller, check: dict[str, Any]) -> None:
+    said = await call("PUT", REGISTER, {"Name": "c", "Check": check}, 400)
+    assert "Invalid check: TTL must be > 0 for TTL checks" in said
+
+
+@pytest.mark.parametrize("check", [{"ServiceID": "x"}, {"Args": []}, {"Header": None}, {"Interval": "0s"}])
+async def test_a_check_that_says_nothing_is_none(call: Caller, check: dict[str, Any]) -> None:
+    await call("PUT", REGISTER, {"Name": "c", "Check": check})
+    assert await call("GET", "/v1/agent/checks") == {}
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ([PATH | {"Path": ""}], ["empty path exposed"]),
+        ([PATH | {"ListenerPort": 0}], ["invalid listener port: 0"]),
+        ([PATH | {"ListenerPort": 65536}], ["invalid listener port: 65536"]),
+        ([PATH, PATH | {"Path": "/b"}], ["duplicate listener ports exposed"]),
+        ([PATH, PATH | {"ListenerPort": 2}], ["duplicate paths exposed"]),
+        ([{}], ["empty path exposed", "invalid listener port: 0"]),
+        ([PATH, PATH], ["duplicate paths exposed", "duplicate listener ports exposed"]),
+    ],
+)
+async def test_an_exposed_path_has_a_name_and_a_port_of_its_own(
+    call: Caller, paths: list[dict[str, Any]], words: list[str]
+) -> None:
+    said = await call("PUT", REGISTER, exposing(paths), 400)
+    assert [line for line in said.splitlines() if line.startswith("\t")] == [f"\t* expose.paths: {w}" for w in words]
+    assert said.startswith("Validation failed: ") == call.agent.version.startswith(NEWER)
+
+
+async def test_an_exposed_path_speaks_http(call: Caller) -> None:
+    said = await call("PUT", REGISTER, exposing([PATH | {"Protocol": "udp"}]), 400)
+    assert "protocol 'udp' not supported for path: /a, must be in: [http http2]" in said
+    for fine in ({"Protocol": "HTTP2"}, {"Path": "a"}, {"LocalPathPort": 0}, {"LocalPathPort": 70000}):
+        await call("PUT", REGISTER, exposing([PATH | fine]))
+
+
+def exposing(paths: list[dict[str, Any]]) -> dict[str, Any]:
+    proxy = {"DestinationServiceName": "w", "Expose": {"Paths": paths}}
+    return {"Name": "c", "Kind": "connect-proxy", "Port": 9, "Proxy": proxy}

@@ -17,7 +17,7 @@ from aioconsulconnect.testing.schema import parse_duration
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096
-_RUN: Final = {"TTL": "ttl", "TCP": "tcp", "HTTP": "http", "AliasService": "alias"}
+_RUN: Final = {"TTL": "ttl", "HTTP": "http", "TCP": "tcp", "AliasService": "alias"}
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,10 @@ DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}
 _SIDECAR_PORTS: Final = range(21000, 21256)
 _KEY: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _LONGEST_KEY, _LONGEST_VALUE, _MOST_META, _LARGEST_WEIGHT = 128, 512, 64, 65535
-_INTERVAL: Final = ("ScriptArgs", "HTTP", "H2PING", "TCP", "UDP", "GRPC", "OSService", "DockerContainerID")
+_SCRIPT: Final = ("ScriptArgs", "Args")
+_INTERVAL: Final = (*_SCRIPT, "HTTP", "H2PING", "TCP", "UDP", "GRPC", "OSService")
+_EXPOSED: Final = ("http", "http2")
+_LAST_PORT: Final = 65535
 
 
 class NoPortLeftError(Exception):
@@ -95,6 +98,27 @@ def _proxy_complaints(definition: Object, endless: bool, quirks: Quirks) -> Iter
     binds: set[str] = set()
     for upstream in children(proxy, "Upstreams"):
         yield from _upstream_complaints(upstream, names, binds, quirks)
+    # The words are those of 1.8.7; of newer versions none are recorded, and theirs are taken to be the same.
+    yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"))
+
+
+def _expose_complaints(exposed: list[Object]) -> Iterator[str]:
+    paths: set[str] = set()
+    ports: set[int] = set()
+    for each in exposed:
+        path, port, protocol = text(each, "Path"), number(each, "ListenerPort"), text(each, "Protocol")
+        if not path:
+            yield "expose.paths: empty path exposed"
+        if path in paths:
+            yield "expose.paths: duplicate paths exposed"
+        if port in ports:
+            yield "expose.paths: duplicate listener ports exposed"
+        if not 0 < port <= _LAST_PORT:
+            yield f"expose.paths: invalid listener port: {port}"
+        if protocol.lower() not in {"", *_EXPOSED}:
+            yield f"protocol '{protocol}' not supported for path: {path}, must be in: [{' '.join(_EXPOSED)}]"
+        paths.add(path)
+        ports.add(port)
 
 
 def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], quirks: Quirks) -> Iterator[str]:
@@ -159,10 +183,17 @@ def check_complaint(check: Object, quirks: Quirks) -> str | None:
     return None
 
 
+def is_script(check: Object) -> bool:
+    """Whether a check runs a command."""
+    return any(check.get(member) for member in _SCRIPT)
+
+
 def check_definitions(definition: Object) -> list[Object]:
-    """The checks of a service: the one and the many."""
-    one = definition.get("Check")
-    return [*([one] if is_object(one) and any(one.values()) else []), *children(definition, "Checks")]
+    """The checks of a service: the one, where it says anything about a check, and the many."""
+    one = child(definition, "Check")
+    # An empty map of headers is something to Go, unlike an empty list; the id of the service is no part of a check.
+    said = any(value or value == {} for member, value in one.items() if member != "ServiceID")
+    return [*([one] if said else []), *children(definition, "Checks")]
 
 
 def filled(definition: Object) -> Object:

@@ -14,6 +14,7 @@ from aioconsulconnect.testing.definitions import (
     check_definitions,
     complaints,
     filled,
+    is_script,
     meta_complaint,
     sidecar_of,
     weights_complaint,
@@ -54,10 +55,12 @@ class Services:
         who = self.box.acl.resolve(ask.token)
         for each in [service, *([sidecar] if sidecar else [])]:
             self._may_register(who, each)
+        _refuse_scripts(checks)
         replace = "replace-existing-checks" in ask.query and ask.first("replace-existing-checks") not in FALSE
         instance = self.registry.register(_kept(service), checks, replace=replace)
         if sidecar is not None:
             given = check_definitions(sidecar)
+            _refuse_scripts(given)
             self.registry.register(_kept(sidecar), given, replace=replace, parent=instance.identifier)
         return empty(self.box.quirks)
 
@@ -242,6 +245,15 @@ class Services:
                 raise Refused(500, f'Unknown check "{identifier}"')
             raise Refused(quirks.unknown_check_status, quirks.unknown_check_text.format(identifier))
         return found
+
+
+def _refuse_scripts(checks: list[Object]) -> None:
+    """Run no commands, as an agent in development mode does."""
+    if any(is_script(check) for check in checks):
+        raise Refused(
+            500,
+            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+        )
 
 
 def _json(ask: Ask) -> object:
