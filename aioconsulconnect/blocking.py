@@ -48,7 +48,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from aioconsulconnect.content import Content, Snapshot, proves
-from aioconsulconnect.errors import ConsulError, NotFound, PermissionDenied, Throttled, UnreadableResponse
+from aioconsulconnect.errors import ConsulError, NotFound, PermissionDenied, Throttled
 from aioconsulconnect.options import Meta
 from aioconsulconnect.pacing import Pace, PollSettings, Waits
 from aioconsulconnect.request import Blocking, Parameters, Request, Response, failure
@@ -205,7 +205,7 @@ class Machine(Generic[T, Item]):
             try:
                 verdict = self._content.take(answer, meta, now, index=meta.index, firm=True, beside=True)
                 self.reached = meta.index or self.reached
-            except UnreadableResponse as unreadable:
+            except ConsulError as unreadable:
                 error = unreadable
         if error is not None:
             verdict = self._trouble(error, now)
@@ -237,7 +237,7 @@ class Machine(Generic[T, Item]):
             index, before = meta.index if meta.index is not None else borrowed, self.snapshot
             try:
                 verdict = self._content.take(answer, meta, now, index=index, firm=ask.kind == "confirm", beside=False)
-            except UnreadableResponse as unreadable:
+            except ConsulError as unreadable:
                 return self._fail(ask, unreadable, elapsed, now)
             if verdict == "confirm":
                 self._read_again(now)

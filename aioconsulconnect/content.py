@@ -102,7 +102,7 @@ class Content(Generic[T, Item]):
         self, response: Response, meta: Meta, now: float, *, index: int | None, firm: bool, beside: bool
     ) -> Verdict:
         """
-        Take a good answer; UnreadableResponse when it cannot be decoded.
+        Take a good answer; a ConsulError when it cannot be decoded, or is none for what was asked.
 
         `firm`: a plain read from the leader, which confirms. `beside`: not one of the loop, so its headers do not say
         how the loop is answered. `index`: where the data stands, if anywhere.

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from typing import Generic, Protocol, TypeGuard, TypeVar
 
 import msgspec
@@ -65,7 +65,7 @@ class Poll(Generic[T, Item]):
         self._poked = Bell()
         self._left = polls.clock.now()
         self._queued: asyncio.Task[ConsulError | None] | None = None
-        self._checker: asyncio.Task[None] | None = None
+        self._checker: asyncio.Task[ConsulError | None] | None = None
         self._shown = self.machine.state
         self._published: Snapshot[T, Item] | None = None
         self.states: deque[tuple[int, Status]] = deque([(0, self.status)], maxlen=_STATES)
@@ -118,7 +118,7 @@ class Poll(Generic[T, Item]):
     def refresh(self) -> asyncio.Task[ConsulError | None]:
         """Make a plain read that is sent after this call; many callers share one."""
         if self._queued is None:
-            self._queued = self._polls.spawn(self._aside(), self.request.path)
+            self._queued = self._polls.spawn(self._guarded(self._aside), self.request.path)
         return self._queued
 
     def renew(self) -> None:
@@ -133,24 +133,38 @@ class Poll(Generic[T, Item]):
     async def run(self) -> None:
         """Poll until nobody wants it any more, or for ever."""
         try:
-            while self.machine.end is None and not self._unwanted():
-                await self._turn()
-            self.end = self.machine.end
-        except Exception as bug:  # noqa: BLE001 - whatever it is, it must not end other watches
-            _log.exception("%s: the poll ended by a bug", self.request.path)
-            self.end = ConsulError("a bug in the library ended this watch", path=self.request.path)
-            self.end.__cause__ = bug
+            await self._guarded(self._loop)
         finally:
             self.finish()
 
     def finish(self) -> None:
         """Tell everyone that nothing is to come."""
+        if self.over:
+            return
         self.over = True
         if self._checker is not None:
             self._checker.cancel()
         self._polls.forget(self)
         self._tell("closed")
+        self._poked.ring()
         self._ring()
+
+    async def _guarded(self, work: Callable[[], Awaitable[ConsulError | None]]) -> ConsulError | None:
+        """Do a part of this poll's work; a bug in it ends the watches of this query, and no others."""
+        try:
+            return await work()
+        except Exception as bug:  # noqa: BLE001 - whatever it is
+            _log.exception("%s: the poll ended by a bug", self.request.path)
+            self.end = ConsulError("a bug in the library ended this watch", path=self.request.path)
+            self.end.__cause__ = bug
+            self.finish()
+            return self.end
+
+    async def _loop(self) -> ConsulError | None:
+        while self.machine.end is None and not self.over and not self._unwanted():
+            await self._turn()
+        self.end = self.end or self.machine.end
+        return self.end
 
     def _unwanted(self) -> bool:
         return not self._consumers and self._polls.clock.now() - self._left >= self._polls.settings.linger
@@ -215,20 +229,21 @@ class Poll(Generic[T, Item]):
             answer = await self._attempt(self._plain, polls.settings.read_timeout)
         return self._beside(sent, answer, same=True)
 
-    async def _check(self) -> None:
+    async def _check(self) -> ConsulError | None:
         """Prove, as long as the answers of the loop prove nothing, that the servers are there and say the same."""
         clock = self._polls.clock
         while (due := self.machine.checked_by) is not None:
             if (seconds := due - clock.now()) > 0:
                 await clock.sleep(seconds)
             elif self._other_check is None:
-                await self.refresh()
+                await asyncio.wait({self.refresh()})  # not cancelled with this: others may wait for it
             else:
                 async with self._polls.budget.reads:
                     sent = clock.now()
                     answer = await self._attempt(self._other_check, self._polls.settings.read_timeout)
                 self._beside(sent, answer, same=False)
         self._checker = None
+        return None
 
     def _beside(self, sent: float, answer: Response | ConsulError, *, same: bool) -> ConsulError | None:
         error = self.machine.aside(sent, self._polls.clock.now(), answer, same=same)
@@ -243,6 +258,8 @@ class Poll(Generic[T, Item]):
     # What others are told
 
     def _notice(self) -> None:
+        if self.over:
+            return
         snapshot = self.snapshot
         if snapshot is not None and snapshot is not self._published:
             self._published = snapshot
@@ -252,7 +269,7 @@ class Poll(Generic[T, Item]):
         if self.machine.state != self._shown:
             self._tell(self.machine.state)
         if self._checker is None and self.machine.checked_by is not None:
-            self._checker = self._polls.spawn(self._check(), self.request.path)
+            self._checker = self._polls.spawn(self._guarded(self._check), self.request.path)
         if self._polls.listening and self.machine.turns:
             turn = self.machine.turns[-1]
             self._polls.report(Event(kind="turn", path=self.request.path, verdict=turn.verdict, took=turn.took))

@@ -7,16 +7,18 @@ import contextvars
 import errno
 import itertools
 
+import msgspec
 import pytest
-from fakes import Call, FakeClock, Thing, World, always, by_name, idle, lost, request
+from fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
 from test_requirements import error
 
 from aioconsulconnect.budget import Budget
-from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.errors import ConsulError, Unsupported
 from aioconsulconnect.options import Options
 from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.polls import plain, sharing_key
-from aioconsulconnect.request import Blocking
+from aioconsulconnect.request import Blocking, Response
+from aioconsulconnect.watch import Query
 
 
 async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,6 +43,69 @@ async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptur
         async with world.query(blocking=bad).watch() as again:  # the next gets a poll of its own
             with pytest.raises(ConsulError):
                 await again.ready(1)
+
+
+@pytest.mark.parametrize("other", [False, True])
+async def test_a_bug_in_a_read_beside_the_loop_ends_the_watches_too(
+    other: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A check that died unnoticed would leave a blind watch in good faith."""
+
+    def broken(now: tuple[Thing, ...]) -> dict[object, Thing]:
+        if now and now[0].value == "bug":
+            raise KeyError("a bug")
+        return dict(by_name(now))
+
+    async with World(a="1") as world:
+        world.consul.headers["x-consul-query-backend"] = "streaming"
+        check = msgspec.structs.replace(request("/v1/check"), decode=lambda _: ()) if other else None
+        bad: Blocking[tuple[Thing, ...], Thing] = Blocking(items=broken, source="streaming", check=check)
+        async with world.query(blocking=bad).watch() as watch:
+            states = Told(watch.states(), world.clock)
+            await world.clock.advance(1)
+            machine = watch._seat.poll.machine  # type: ignore[union-attr]
+            if other:
+                machine.aside = raising  # type: ignore[method-assign]
+            world.consul.body = things(a="bug")
+            checked = asyncio.ensure_future(watch.until(lambda now: now[0].value == "bug"))
+            await world.clock.advance(70)
+            with pytest.raises(ConsulError, match="bug") as caught:
+                await checked
+            assert isinstance(caught.value.__cause__, ConsulError)
+            assert isinstance(caught.value.__cause__.__cause__, KeyError)
+            assert "a bug" in caplog.text
+            await world.clock.advance(300)  # the poll that was under way comes back, and tells nothing more
+            assert [status.state for status in states.got][-2:] == ["synced", "closed"]
+            assert states.ended
+
+
+def raising(*_args: object, **_more: object) -> None:
+    raise KeyError("a bug")
+
+
+async def test_a_refresh_raises_the_bug_that_it_meets() -> None:
+    async with (
+        World(a="1") as world,
+        world.query(blocking=Blocking(items=lambda now: {now[0].name: now[0]})).watch() as watch,
+    ):
+        await watch.ready()
+        await idle()
+        world.consul.body = b"[]"
+        with pytest.raises(ConsulError, match="bug"):
+            await watch.refresh()
+        with pytest.raises(ConsulError, match="bug"):
+            await watch.refresh()
+
+
+async def test_an_answer_that_shows_an_old_server_is_no_bug() -> None:
+    def refuse(_response: Response) -> tuple[Thing, ...]:
+        raise Unsupported("this Consul ignores peer", needs="1.13")
+
+    async with World(a="1") as world:
+        query = Query(world.consul, world.polls, msgspec.structs.replace(request(), decode=refuse), BLOCKING)
+        async with query.watch() as watch:
+            with pytest.raises(Unsupported, match="peer"):
+                await watch.ready(1)
 
 
 async def test_a_poll_has_a_context_of_its_own() -> None:
