@@ -106,6 +106,11 @@ def digest(snapshot: Snapshot[T, Item]) -> str:
     return hashlib.sha256(snapshot.body).hexdigest()
 
 
+def _refuse_second(busy: bool) -> None:
+    if busy:
+        raise RuntimeError("another task waits on this iterator; each consumer needs one of its own")
+
+
 class _Iterator(Generic[T, Item, Out]):
     """Remembers the state it has told last, and waits for the next."""
 
@@ -123,8 +128,7 @@ class _Iterator(Generic[T, Item, Out]):
 
     async def __anext__(self) -> Out:
         """The next one; the end when the watch or the client is closed."""
-        if self._busy:
-            raise RuntimeError("another task waits on this iterator; each consumer needs one of its own")
+        _refuse_second(self._busy)
         self._busy = True
         try:
             while True:
@@ -219,13 +223,14 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
 
 
 class States(Generic[T, Item]):
-    """Iterates the states of a watch: the present one, then each that follows, none left out."""
+    """Iterates the states of a watch: the present one, then each that follows; up to 64 that were not asked for yet."""
 
-    __slots__ = ("_number", "_seat")
+    __slots__ = ("_busy", "_number", "_seat")
 
     def __init__(self, seat: Seat[T, Item]) -> None:
         self._seat = seat
         self._number = seat.poll.states[-1][0] - 1
+        self._busy = False
 
     def __aiter__(self) -> Self:
         """Itself."""
@@ -233,6 +238,14 @@ class States(Generic[T, Item]):
 
     async def __anext__(self) -> Status:
         """The next state; the end after `closed`."""
+        _refuse_second(self._busy)
+        self._busy = True
+        try:
+            return await self._next()
+        finally:
+            self._busy = False
+
+    async def _next(self) -> Status:
         poll = self._seat.poll
         while not self._seat.left:
             for number, status in poll.states:

@@ -154,11 +154,18 @@ class Watch(Generic[T, Item]):
 
     @property
     def cursor(self) -> Cursor:
-        """How far this watch has told its consumer; NotReady before there is data."""
-        snapshot, seat = self._newest(), self._seat
+        """
+        How far this watch has told its consumer. While nothing was told: the cursor that was given as `since`.
+
+        Without one it is the newest state, for those who read `current` and iterate nothing; NotReady before there is
+        data.
+        """
+        seat = self._seat
         if seat is None:
             raise NotReady("the watch was not entered")
-        told = seat.told or snapshot
+        if seat.told is None and self._how.since is not None:
+            return self._how.since
+        told = seat.told or self._newest()
         return Cursor(seat.path, digest(told), told.index, seat.poll.address)
 
     @property
@@ -191,7 +198,7 @@ class Watch(Generic[T, Item]):
         return Changes(self._taken())
 
     def states(self) -> States[T, Item]:
-        """Iterate the states: the present one, then each that follows, none left out."""
+        """Iterate the states: the present one, then each that follows; up to 64 are kept for a slow consumer."""
         return States(self._taken())
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109

@@ -117,10 +117,10 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "w34",
         "consumer",
-        ("            self._busy = False\n\n"),
-        ("            self._busy = False\n            self._seen = None\n\n"),
+        ("            self._busy = False\n\n    def _tell"),
+        ("            self._busy = False\n            self._seen = None\n\n    def _tell"),
     ),
-    ("w34", "consumer", "        if self._busy:", "        if False:"),
+    ("w34", "consumer", "    if busy:", "    if False:"),
     (
         "w35",
         "consumer",
@@ -137,11 +137,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "w36",
         "polls",
-        ("        self._ring()\n\n    def _unwanted"),
-        ("        pass\n\n    def _unwanted"),
+        ("        self._ring()\n\n    async def _guarded"),
+        ("        pass\n\n    async def _guarded"),
     ),
     ("w37", "consumer", "since.digest == digest(snapshot)", "False"),
     ("w37", "consumer", "since.path == self.path and", ""),
+    ("w37", "watch", "if seat.told is None and self._how.since is not None:", "if False:"),
     ("w38", "polls", "if {old, state} & _TROUBLE and", "if {state} & _TROUBLE and"),
     ("w38", "polls", "        except Exception:  # noqa: BLE001 - it is not ours", "        except ZeroDivisionError:"),
 )

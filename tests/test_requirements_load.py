@@ -417,6 +417,14 @@ async def test_w34_a_second_waiter_on_one_iterator_raises_at_once() -> None:
         await idle()
         with pytest.raises(RuntimeError, match="one of its own"):
             await anext(changes)
+        states = watch.states()
+        while (await anext(states)).state != "synced":
+            pass
+        waiting = asyncio.ensure_future(anext(states))
+        await idle()
+        with pytest.raises(RuntimeError, match="one of its own"):
+            await anext(states)
+        waiting.cancel()
         world.consul.set(a="2")
         assert list(await first) == [Changed(Thing("a", "1"), Thing("a", "2"))]
 
@@ -520,6 +528,13 @@ async def test_w37_a_cursor_tells_whether_something_changed_meanwhile() -> None:
         assert watch.resumed is False
         batch = await anext(watch.changes())
         assert (list(batch), batch.resync) == ([Added(Thing("a", "2"))], True)
+    async with World(a="2") as world, world.query().watch(since=cursor) as watch:
+        assert watch.cursor == cursor
+        await watch.ready()
+        assert watch.cursor == cursor  # the newest has not been told yet
+        changes = watch.changes()
+        await anext(changes)
+        assert watch.cursor.digest != cursor.digest
     async with World(a="1") as world, world.query("/v1/other").watch(since=cursor) as watch:
         assert (await anext(watch.changes())).resync
 
