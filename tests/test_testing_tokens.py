@@ -33,6 +33,14 @@ POLICIES = [
     ),
     *(policy("x11", '{"service": {"a": {"policy": "read"}}, "operator": "read"}'), policy("x12", "# nothing\n")),
     policy("x13", '{"service": [{"a": {"policy": "read"}}]}'),
+    *(policy("x14", 'service "a" { policy = read }'), policy("x15", 'key "a" { policy = "read" }\noperator = read')),
+    *(
+        policy(f"y-{resource}", f'{resource} "a" {{ policy = "list" }}')
+        for plain in ("agent", "event", "key", "node", "query", "service", "session")
+        for resource in (plain, f"{plain}_prefix")
+    ),
+    *(policy(f"z-{resource}", f'{resource} = "list"') for resource in ("acl", "keyring", "operator", "mesh")),
+    policy("x16", 'service_prefix "" { policy = "read" intentions = "list" }'),
 ]
 TOKENS = [
     *("{}", "null", "", "{", '{"Policies": [{"Name": "nope"}]}', json.dumps({"Policies": [{"ID": NOBODY}]})),

@@ -97,7 +97,7 @@ class Tokens:
         if identifier == MANAGEMENT_POLICY:
             raise refused_by_server("Changing the Rules for the builtin global-management policy is not permitted")
         try:
-            parsed = parse_rules(rules)
+            parsed = parse_rules(rules, self.box.quirks.version)
         except RulesError as error:
             raise refused_by_server(str(error)) from error
         identifier = identifier or str(uuid.uuid4())
