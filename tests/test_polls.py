@@ -66,7 +66,11 @@ async def test_a_bug_in_a_read_beside_the_loop_ends_the_watches_too(
             machine = watch._seat.poll.machine  # type: ignore[union-attr]
             if other:
                 machine.aside = raising  # type: ignore[method-assign]
-            world.consul.body = things(a="bug")
+
+            async def check_only(call: Call) -> Response | None:
+                return None if call.polled else world.consul.now(body=things(a="bug"))
+
+            world.consul.fault = check_only
             checked = asyncio.ensure_future(watch.until(lambda now: now[0].value == "bug"))
             await world.clock.advance(70)
             with pytest.raises(ConsulError, match="bug") as caught:
