@@ -37,6 +37,10 @@ def entry(name: str, *sources: dict[str, Any], **more: Any) -> Ask:
     return ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": name, "Sources": list(sources), **more})
 
 
+def config(kind: str, name: str, **more: Any) -> Ask:
+    return ("PUT", "/v1/config", {"Kind": kind, "Name": name, **more})
+
+
 def permission(**http: Any) -> dict[str, Any]:
     return {"Permissions": [{"Action": "allow", "HTTP": http}]}
 
@@ -652,6 +656,52 @@ FACTS: dict[str, Fact] = {
     ),
     "writes by name go to the primary": Fact(
         "1.10", "1.22", [], put("source=web&destination=db&dc=mars", ALLOW), 200, True
+    ),
+    # Configuration entries.
+    **{
+        f"{kind} with the name of another gateway": Fact(
+            "1.8",
+            "1.22",
+            [config(other, "g")],
+            config(kind, "G"),
+            500,
+            f'cannot create a "{kind}" config entry with name "G", '
+            f'a "{other}" config entry with that name already exists',
+        )
+        for kind, other in (
+            ("ingress-gateway", "terminating-gateway"),
+            ("terminating-gateway", "ingress-gateway"),
+        )
+    },
+    **{
+        f"proxy-defaults with {given!r} for a map": Fact(
+            "1.8",
+            "1.8",
+            [],
+            config("proxy-defaults", "global", Config=given),
+            400,
+            f"Bad request: Request decoding failed: 1 error(s) decoding:\n\n* 'Config' expected a map, got '{found}'",
+        )
+        for given, found in (("x", "string"), (1, "float64"), (True, "bool"), (["a"], "string"))
+    },
+    **{
+        f"two spellings of {other}": Fact(
+            "1.8",
+            "1.8",
+            [],
+            ("PUT", "/v1/config", {"Kind": "service-defaults", "Name": "y", other: "y"}),
+            400,
+            "Bad request: Request decoding failed: " + listed(f'invalid config key "{other}"'),
+        )
+        for other in ("kind", "name")
+    },
+    "no kind but null": Fact(
+        "1.8",
+        "1.8",
+        [],
+        ("PUT", "/v1/config", {"Kind": None, "kind": "service-defaults"}),
+        400,
+        "Bad request: Request decoding failed: Kind value in payload is not a string",
     ),
     # Authorize.
     "authorize: a foreign partition": Fact(

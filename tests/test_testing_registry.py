@@ -15,6 +15,7 @@ from aioconsulconnect.testing import Agent, Version
 REGISTER = "/v1/agent/service/register"
 VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 NEWER: tuple[Version, ...] = ("1.16", "1.22")
+READ_WEB = ' service "web" { policy = "read" }'
 SIDECAR = {"Name": "web", "Port": 80, "Tags": ["a"], "Meta": {"v": "1"}, "Connect": {"SidecarService": {}}}
 
 
@@ -389,6 +390,20 @@ async def test_the_central_configuration_is_merged_in(session: aiohttp.ClientSes
         assert healthy[0]["Service"]["Proxy"]["Config"] == proxy["Config"]
 
 
+async def test_a_gateway_without_services_has_the_index_of_gateways_alone(call: Caller) -> None:
+    for write in (REGISTER, {"Name": "web"}), ("/v1/config", {"Kind": "service-defaults", "Name": "web"}):
+        await call("PUT", *write)
+        await call("GET", "/v1/catalog/gateway-services/nobody")
+        assert call.index == 1
+    await call("PUT", "/v1/config", {"Kind": "terminating-gateway", "Name": "exit", "Services": [{"Name": "*"}]})
+    await call("GET", "/v1/catalog/gateway-services/nobody")
+    before = call.index
+    poll = call.blocking("/v1/catalog/gateway-services/exit", before)
+    await call.waiting()
+    await call("PUT", REGISTER, {"Name": "bill", "Port": 1})
+    assert {row["Service"]["Name"] for row in await poll} == {"web", "bill"}
+
+
 async def test_gateways_lead_to_services(call: Caller) -> None:
     await call("PUT", "/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "http"})
     listener = {"Port": 8080, "Protocol": "http", "Services": [{"Name": "web"}]}
@@ -462,6 +477,42 @@ async def test_a_sidecar_takes_a_right_of_its_own(session: aiohttp.ClientSession
         proxy = {"Name": "web-p", "Kind": "connect-proxy", "Port": 1, "Proxy": {"DestinationServiceName": "db"}}
         text = await both("PUT", REGISTER, proxy, status=403)
         assert 'on "db"' in text
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_older_agents_hold_a_leaf_for_each_token(session: aiohttp.ClientSession, version: Version) -> None:
+    async with Agent(version, acl=True) as agent:
+        rules = ('service_prefix "" { policy = "write" }', 'service "web" { policy = "write" }')
+        callers = [await made(session, agent, rule) for rule in rules]
+        serials: list[str] = []
+        for caller in (*callers, *callers):
+            leaf = await caller("GET", "/v1/agent/connect/ca/leaf/web")
+            serials.append(leaf["SerialNumber"])
+        assert serials[:2] == serials[2:]
+        assert (serials[0] != serials[1]) == version.startswith(("1.8", "1.10"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "leading",
+    [
+        {"Kind": "service-resolver", "Redirect": {"Service": "web"}},
+        {"Kind": "service-resolver", "Failover": {"*": {"Service": "web"}}},
+        {"Kind": "service-splitter", "Splits": [{"Weight": 50, "Service": "web"}, {"Weight": 50}]},
+        {"Kind": "service-router", "Routes": [{"Destination": {"Service": "web"}}]},
+    ],
+)
+async def test_who_leads_to_a_service_may_read_it(
+    session: aiohttp.ClientSession, version: Version, leading: dict[str, Any]
+) -> None:
+    async with Agent(version, acl=True) as agent:
+        manager = Caller(session, agent, agent.management_token)
+        for name in ("a", "web"):
+            await manager("PUT", "/v1/config", {"Kind": "service-defaults", "Name": name, "Protocol": "http"})
+        own = 'service "a" { policy = "write" }'
+        stranger, reader = await made(session, agent, own), await made(session, agent, own + READ_WEB)
+        assert "Permission denied" in await stranger("PUT", "/v1/config", {"Name": "a", **leading}, 403)
+        await reader("PUT", "/v1/config", {"Name": "a", **leading})
 
 
 async def test_streaming_is_slow_to_tell_of_an_unknown_token(session: aiohttp.ClientSession) -> None:

@@ -99,7 +99,7 @@ class Authority:
         self._modified = 5
         self._broken = False
         self._roots: list[Root] = []
-        self._leaves: dict[str, Leaf] = {}
+        self._leaves: dict[tuple[str, str], Leaf] = {}
         self._serials = itertools.count(7)
 
     # Roots.
@@ -173,7 +173,7 @@ class Authority:
         new = self._make_root(settings or self._settings, self.store.index + 1)
         cross = certificates.cross_sign(new.signer.certificate, old.signer, next(self._serials))
         new.intermediates.append(pem(cross))
-        index = self.store.write("roots", *(f"leaf/{service}" for service in self._leaves))
+        index = self.store.write("roots", *(f"leaf/{service}" for service, _ in self._leaves))
         new.created = new.modified = old.modified = index
         old.active = False
         self._roots.append(new)
@@ -243,18 +243,22 @@ class Authority:
 
     # Leaves.
 
-    def held(self, service: str) -> Leaf | None:
-        """The leaf that the agent holds, as long as the root that signed it is the active one."""
-        leaf = self._leaves.get(service)
+    def held(self, service: str, token: str) -> Leaf | None:
+        """The leaf that the agent holds for a token, as long as the root that signed it is the active one."""
+        leaf = self._leaves.get(self._place(service, token))
         return leaf if leaf and leaf.root is self.active else None
 
     def uri(self, service: str) -> str:
         """The SPIFFE id of a service."""
         return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
 
-    def leaf(self, service: str) -> Leaf:
-        """The leaf of a service, signed where none is held."""
-        if held := self.held(service):
+    def _place(self, service: str, token: str) -> tuple[str, str]:
+        """Where a leaf is held: the newer versions share it among all tokens."""
+        return service, token if self.quirks.leaf_minds_token else ""
+
+    def leaf(self, service: str, token: str) -> Leaf:
+        """The leaf of a service for a token, signed where none is held."""
+        if held := self.held(service, token):
             return held
         if self._broken:
             raise refused_by_server("provider not initialized")
@@ -277,8 +281,8 @@ class Authority:
             "CreateIndex": index,
             "ModifyIndex": index,
         }
-        self._leaves[service] = Leaf(value, root, time.monotonic(), index)
-        return self._leaves[service]
+        leaf = self._leaves[self._place(service, token)] = Leaf(value, root, time.monotonic(), index)
+        return leaf
 
 
 def _stamp(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from aioconsulconnect.testing.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.central import resolved
 from aioconsulconnect.testing.filters import compile_filter
-from aioconsulconnect.testing.gateways import gateway_services, ingresses_of
+from aioconsulconnect.testing.gateways import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.gojson import Object, child, children, text, texts
 from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply
@@ -138,7 +138,7 @@ class Catalog:
             every = gateway_services(ask.rest, self.registry, self.graph)
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
             hidden = len(seen) < len(every) and who.anything
-            keys = ("config/ingress-gateway", "config/terminating-gateway", "services")
+            keys = gateway_keys(self.registry)
             return Found(seen if every or box.acl.enabled else None, box.store.touched(*keys), keys, filtered=hidden)
 
         found = await box.block(ask, query)

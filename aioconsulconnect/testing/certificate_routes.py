@@ -123,10 +123,10 @@ class Certificates:
         box.acl.require(who, "service", "write", service)
         if box.quirks.leaf_minds_datacenter:
             box.here(ask)
-        held = box.authority.held(service) is not None
+        held = box.authority.held(service, ask.token) is not None
 
         def query() -> Found[Leaf]:
-            leaf = box.authority.leaf(service)
+            leaf = box.authority.leaf(service, ask.token)
             return Found(leaf, leaf.index, (f"leaf/{service}",))
 
         watched = any(poll.path == ask.path for poll in box.polls)

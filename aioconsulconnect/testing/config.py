@@ -8,7 +8,7 @@ from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.controller import ROUTES, check_bindings
 from aioconsulconnect.testing.filters import compile_filter
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
-from aioconsulconnect.testing.graph import Graph
+from aioconsulconnect.testing.graph import Graph, led_to
 from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
 from aioconsulconnect.testing.kind_rules import complaint, rewritten
@@ -20,6 +20,8 @@ from aioconsulconnect.testing.validation import meta_complaint
 
 _FINAL: Final = (403, 501)
 """The refusals that mean the same wherever they arise; others of a kind are a malformed request on a write."""
+
+_OTHER_GATEWAY: Final = {"ingress-gateway": "terminating-gateway", "terminating-gateway": "ingress-gateway"}
 
 
 class Entries:
@@ -117,6 +119,8 @@ class Entries:
         stored = self._checked(kind, struct, entry)
         name = text(stored, "Name")
         self.box.acl.require(who, kind.write, "write", kind.on(kind.write, name))
+        for other in sorted(led_to(stored) - {name}):
+            self.box.acl.require(who, "service", "read", other)
         before = self.box.store.entry(kind.name, name)
         same = before is not None and _content(before) == _content(stored)
         if same and self.box.quirks.identical_is_unwritten:
@@ -131,6 +135,8 @@ class Entries:
 
     def _check_graph(self, kind: Kind, name: str, proposed: Object | None) -> None:
         """Refuse an entry, or its absence, that breaks what other entries rely on."""
+        if proposed:
+            self._check_gateway(kind, name)
         if proposed and kind.name in {"api-gateway", *ROUTES}:
             check_bindings(proposed, self.box.store)
         if kind.name in {*COMPILED, "ingress-gateway"}:
@@ -138,6 +144,15 @@ class Entries:
         if kind.name in COMPILED:
             gone = "" if proposed else entry_key(kind.name, name)
             self.intentions.check_protocols(self.box.store.of_kind(KIND), proposed, gone)
+
+    def _check_gateway(self, kind: Kind, name: str) -> None:
+        """Refuse a gateway with the name of one of the other kind."""
+        other = _OTHER_GATEWAY.get(kind.name, "")
+        if self.box.store.entry(other, name):
+            raise refused_by_server(
+                f'cannot create a "{kind.name}" config entry with name "{name}", '
+                f'a "{other}" config entry with that name already exists'
+            )
 
     @staticmethod
     def _cas(ask: Ask) -> int | None:
@@ -154,9 +169,9 @@ class Entries:
             found = next((name for name, kind in names if isinstance(value, kind)), "float64")
             raise ask.bad(f"Request decoding failed: '' expected a map, got '{found}'")
         body = value or {}
-        name = next((body[key] for key in ("Kind", "kind") if key in body), None)
-        if name is None:
+        if not body.keys() & {"Kind", "kind"}:
             raise ask.bad("Request decoding failed: Payload does not contain a kind/Kind key at the top level")
+        name = body["Kind" if "Kind" in body else "kind"]
         if not isinstance(name, str):
             raise ask.bad("Request decoding failed: Kind value in payload is not a string")
         try:

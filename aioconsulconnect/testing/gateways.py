@@ -18,6 +18,20 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
     return sorted(rows, key=lambda row: (str(row["Service"]), number(row, "Port")))
 
 
+def gateway_keys(registry: Registry) -> tuple[str, ...]:
+    """What may change the services behind a gateway: gateways, and services where one has a wildcard."""
+    kinds = ("ingress-gateway", "terminating-gateway")
+    gateways = [entry for kind in kinds for entry in registry.store.of_kind(kind)]
+    listed = [
+        each
+        for entry in gateways
+        for part in (entry, *children(entry, "Listeners"))
+        for each in children(part, "Services")
+    ]
+    wild = any(text(each, "Name") == "*" for each in listed)
+    return (*(f"config/{kind}" for kind in kinds), *(["services"] if wild else []))
+
+
 def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
     """The ingress gateways that lead to a service."""
     found = registry.store.of_kind("ingress-gateway")

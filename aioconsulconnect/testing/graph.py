@@ -4,7 +4,7 @@ from typing import Final
 
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.chain import Compiler, GraphError, Lookup, Overrides
-from aioconsulconnect.testing.gojson import Object, children, text
+from aioconsulconnect.testing.gojson import Object, child, children, is_object, text
 from aioconsulconnect.testing.http import Refused, refused_by_server
 from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Store, entry_key
@@ -69,6 +69,18 @@ class Graph:
                         f'service "{name}" has protocol "{protocol}", '
                         f'which does not match defined listener protocol "{wanted}"'
                     )
+
+
+def led_to(entry: Object) -> set[str]:
+    """The services that a resolver, a router or a splitter leads to by name."""
+    failovers = [each for each in child(entry, "Failover").values() if is_object(each)]
+    ways = [
+        *children(entry, "Splits"),
+        *(child(route, "Destination") for route in children(entry, "Routes")),
+        child(entry, "Redirect"),
+        *(way for failover in failovers for way in (failover, *children(failover, "Targets"))),
+    ]
+    return {name for way in ways if (name := text(way, "Service"))} if text(entry, "Kind") in _ROUTING else set()
 
 
 def _key(entry: Object) -> str:

@@ -123,6 +123,7 @@ class Quirks:
     common_names: bool = False
     leaf_revalidates: bool = True
     leaf_minds_datacenter: bool = False
+    leaf_minds_token: bool = False
     agent_holds_roots: bool = True
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
     root_ttl: str | None = "87600h"
@@ -183,6 +184,7 @@ _V10: Final = replace(
     management_description="Master Token",
     agent_holds_roots=False,
     leaf_minds_datacenter=True,
+    leaf_minds_token=True,
     leaf_without_name="URI must be either service or agent",
     root_ttl=None,
     build_date=False,

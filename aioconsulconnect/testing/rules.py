@@ -79,7 +79,10 @@ def parse_rules(source: str, version: str) -> tuple[Rule, ...]:
         written = [each for resource, value in pairs for each in _json_rules(resource, value)]
     else:
         written = _Reader(stripped).rules()
-    return tuple(_rule(*each, version) for each in written)
+    last = {resource: at for at, (resource, _, _) in enumerate(written)}
+    # Of a resource without names a policy has one rule, and the last word on it counts.
+    kept = [each for at, each in enumerate(written) if each[0] not in _GLOBAL or at == last[each[0]]]
+    return tuple(_rule(*each, version) for each in kept)
 
 
 def _json_rules(resource: str, value: object) -> list[Written]:

@@ -244,6 +244,8 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
         place = f"{path}.{key}" if path else key
         if field is None:
             invalid.append(place)
+        elif field.name in value and key != field.name:  # The exact spelling counts, another case is one too many.
+            invalid.extend([place] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
             decoded[field.name] = _weak_member(member, field.of, version, place, invalid)
     return decoded
@@ -258,6 +260,9 @@ def _weak_member(value: object, kind: Kind, version: str, path: str, invalid: li
             return [_weak_member(each, item, version, f"{path}[{at}]", invalid) for at, each in enumerate(items)]
         case MapOf(item) if is_object(value):
             return {key: _weak_member(each, item, version, f"{path}[{key}]", invalid) for key, each in value.items()}
+        case MapOf() if is_list(value):  # It stands for the map that its maps make together.
+            maps = [_weak_member(each, kind, version, path, invalid) for each in value if each is not None]
+            return {key: member for each in maps if is_object(each) for key, member in each.items()}
         case str() if is_list(value) and len(value) == 1:
             return _weak_member(value[0], kind, version, path, invalid)
         case _:
@@ -297,17 +302,11 @@ def _weak_text(value: object, kind: Kind, path: str) -> object:
         if value in {"", *TRUE, *FALSE}:
             return value in TRUE
         raise _undecodable(f"cannot parse '{path}' as bool: strconv.ParseBool: parsing \"{value}\": invalid syntax")
-    names: Mapping[type, str] = {
-        dict: "map[string]interface {}",
-        list: "[]interface {}",
-        bool: "bool",
-        str: "string",
-        int: "float64",
-        float: "float64",
-    }
+    found = _go_type(value).replace("number", "float64")
     if isinstance(kind, Struct | MapOf):
-        raise _undecodable(f"'{path}' expected a map, got '{names[type(value)].replace('[]interface {}', 'slice')}'")
-    raise _undecodable(f"'{path}' expected type '{_go_kind(kind)}', got unconvertible type '{names[type(value)]}'")
+        raise _undecodable(f"'{path}' expected a map, got '{found.replace('array', 'slice')}'")
+    found = found.replace("array", "[]interface {}").replace("object", "map[string]interface {}")
+    raise _undecodable(f"'{path}' expected type '{_go_kind(kind)}', got unconvertible type '{found}'")
 
 
 def _undecodable(complaint: str) -> DecodeError:
