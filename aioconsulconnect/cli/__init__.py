@@ -1,11 +1,14 @@
-"""The command line: thin. Arguments in, text out, exit status 0 or 1."""
+"""The command line: thin. Arguments in, text out. Exit status 0 or 1, 2 for wrong arguments, 128 + n for signal n."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 
 from aioconsulconnect.cli.demo import demo
 from aioconsulconnect.errors import ConsulError
@@ -15,14 +18,45 @@ from aioconsulconnect.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     asked = _parser().parse_args(arguments)
+    if callable(reconfigure := getattr(sys.stdout, "reconfigure", None)):
+        reconfigure(errors="backslashreplace")  # as stderr does: no path is worth a traceback
     try:
-        asyncio.run(demo(address=asked.address, consul=asked.consul, rotate=asked.rotate))
+        try:
+            return asyncio.run(_until_terminated(demo(address=asked.address, consul=asked.consul, rotate=asked.rotate)))
+        finally:
+            print(end="", flush=True)  # so that a broken pipe is met here, and not when Python ends
     except ConsulError as error:
-        print(f"aioconsulconnect: {error}", file=sys.stderr)
+        _complain(str(error), *_notes(error))
         return 1
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is in the buffer still
+        return 1
+
+
+async def _until_terminated(command: Coroutine[None, None, None]) -> int:
+    """Run a command; SIGTERM cancels it, so that it cleans up as it does on Ctrl-C."""
+    task = asyncio.ensure_future(command)
+    with suppress(NotImplementedError, RuntimeError):  # not on Windows, and not outside the main thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError as end:
+        _complain(*_notes(end))
+        if (own := asyncio.current_task()) and own.cancelling():
+            raise  # Ctrl-C
+        return 128 + signal.SIGTERM
     return 0
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def _complain(*reasons: str) -> None:
+    for reason in reasons:
+        print(f"aioconsulconnect: {reason}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,13 +70,24 @@ def _parser() -> argparse.ArgumentParser:
         " agent inside this process, unless told otherwise. The token and all else comes from the CONSUL_* variables.",
     )
     where = show.add_mutually_exclusive_group()
-    where.add_argument("--address", metavar="URL", help="an agent that runs; nothing is left behind on it")
+    where.add_argument("--address", metavar="URL", type=_named, help="an agent that runs; intentions are removed again")
     where.add_argument(
         "--consul",
         metavar="BINARY",
         nargs="?",
-        const="",
+        type=_named,
+        const=True,
         help="a throw-away agent of a real Consul: this binary, else what CONSUL_BINARIES, PATH or .consul/ hold",
     )
-    show.add_argument("--rotate", action="store_true", help="with --address: rotate the root there as well")
+    show.add_argument(
+        "--rotate",
+        action="store_true",
+        help="with --address: rotate the root there as well; the new one stays, its key in the configuration",
+    )
     return parser
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")  # and would quietly lead elsewhere
+    return text

@@ -12,7 +12,7 @@ import anyio
 from aioconsulconnect.changes import Added, Batch, Changed, Removed
 from aioconsulconnect.cli.throwaway import in_process, new_key, real
 from aioconsulconnect.client import Consul
-from aioconsulconnect.errors import InvalidRequest, NotReady, Unsupported
+from aioconsulconnect.errors import ConsulError, InvalidRequest, NotReady, OutcomeUnknown, PermissionDenied, Unsupported
 from aioconsulconnect.watch import Watch
 from aioconsulconnect.wire.ca import Root, Roots
 from aioconsulconnect.wire.intentions import Action, Intention
@@ -20,13 +20,17 @@ from aioconsulconnect.wire.intentions import Action, Intention
 _PATIENCE = 10.0
 
 
-async def demo(*, address: str | None, consul: str | None, rotate: bool) -> None:
-    """Run the demonstration; a ConsulError says why it could not be finished. Nothing is left behind."""
+async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) -> None:
+    """
+    Run the demonstration: at the address, on a real Consul (the binary, or True for any), else inside this process.
+
+    A ConsulError says why it could not be finished. No intention is left behind; a root that was rotated stays.
+    """
     where: AbstractAsyncContextManager[tuple[str, str]]
     if address is not None:
         where = nullcontext((address, f"the agent at {address}"))
     else:
-        where = real(consul) if consul is not None else in_process()
+        where = real(None if consul is True else consul) if consul else in_process()
     async with where as (url, name), Consul(url) as client:
         roots = await client.ca.roots()
         print(f"On {name}")
@@ -37,7 +41,8 @@ async def demo(*, address: str | None, consul: str | None, rotate: bool) -> None
             await _rotation(client)
         else:
             print("\nThe root stays as it is: rotate it with --rotate.")
-        print("\nDone; nothing is left behind." if address else "\nDone.")
+        stays = "the new root stays (and its key, in the authority's configuration)"
+        print(f"\nDone; {stays if rotate else 'nothing is left behind'}." if address else "\nDone.")
 
 
 async def _intentions(client: Consul, web: str, db: str) -> None:
@@ -62,34 +67,53 @@ async def _writer(
     client: Consul, web: str, db: str
 ) -> AsyncGenerator[Callable[[Action], Coroutine[None, None, None]], None]:
     """A function that writes the intention: by name, or by id where the agent is too old for that."""
-    intention_id = ""
+    intention_id, may_be_there = "", False
 
     async def write(action: Action) -> None:
-        nonlocal intention_id
-        if intention_id:
-            await client.intentions.update_by_id(intention_id, web, db, action=action)
-            return
+        nonlocal intention_id, may_be_there
+        was_there, may_be_there = may_be_there, True
         try:
-            await client.intentions.upsert(web, db, action=action)
-        except Unsupported as old:
-            print(f"  This agent knows intentions by id alone (by name needs Consul {old.needs}): writing by id.")
-            intention_id = await client.intentions.create(web, db, action=action)
+            intention_id = await _write(client, web, db, action, intention_id)
+        except PermissionDenied:
+            may_be_there = was_there
+            raise
 
     try:
         yield write
-    finally:
-        with anyio.move_on_after(_PATIENCE, shield=True):
-            if intention_id:
-                await client.intentions.delete_by_id(intention_id)
-            else:
+    except BaseException as error:
+        try:
+            if may_be_there:
                 await _forget(client, web, db)
+        except ConsulError as failure:
+            error.add_note(f"{web} => {db} may be left behind: {failure}")
+        raise
+    await _forget(client, web, db)
+
+
+async def _write(client: Consul, web: str, db: str, action: Action, intention_id: str) -> str:
+    """Write the intention, and return its id if it had to be written by that."""
+    if intention_id:
+        await client.intentions.update_by_id(intention_id, web, db, action=action)
+        return intention_id
+    try:
+        await client.intentions.upsert(web, db, action=action)
+    except Unsupported as old:
+        print(f"  This agent knows intentions by id alone (by name needs Consul {old.needs}): writing by id.")
+        return await client.intentions.create(web, db, action=action)
+    return ""
 
 
 async def _forget(client: Consul, web: str, db: str) -> None:
-    try:
-        await client.intentions.delete(web, db)
-    except Unsupported:
-        return  # an agent that cannot delete by name has not written by name either
+    """Delete the intention by name, or where the agent is too old for that, by the id that it is found to have."""
+    with anyio.move_on_after(_PATIENCE, shield=True):
+        try:
+            await client.intentions.delete(web, db)
+        except Unsupported:
+            for each in await client.intentions.match(destination=db):
+                if (each.source_name, each.destination_name) == (web, db):
+                    await client.intentions.delete_by_id(each.id)
+        return
+    raise OutcomeUnknown(f"the intention was not deleted within {_PATIENCE:g} s")
 
 
 def _told(batch: Batch[Intention]) -> str:
@@ -133,7 +157,7 @@ async def _new_root(watch: Watch[Roots, Root], before: Roots) -> Roots:
 
 
 def _active(roots: Roots) -> str:
-    return f"root {roots.active_root_id[:17]}…"
+    return f"root {roots.active_root_id[:17]}..."
 
 
 async def _within(step: Callable[[], Coroutine[None, None, Batch[Intention]]]) -> Batch[Intention]:

@@ -42,8 +42,8 @@ def _needs_testing(what: str, how: str) -> Generator[None, None, None]:
 
 
 @asynccontextmanager
-async def real(binary: str) -> AsyncGenerator[tuple[str, str], None]:
-    """A real `consul agent -dev` on free ports, stopped at the end."""
+async def real(binary: str | None) -> AsyncGenerator[tuple[str, str], None]:
+    """A real `consul agent -dev` on free ports, stopped at the end; without a binary, the one that is found."""
     path = binary or find_consul()
     if not path:
         raise SettingsError("no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul")
@@ -53,12 +53,13 @@ async def real(binary: str) -> AsyncGenerator[tuple[str, str], None]:
             path, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={http}",
             f"-server-port={server}", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", "-dns-port=-1", "-grpc-port=-1",
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us alone: we stop the agent, after the last call
         )  # fmt: skip
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     try:
         address = f"http://127.0.0.1:{http}"
-        await _until_ready(address, process)
+        await _until_ready(address, path, process)
         yield address, f"a throw-away agent of {path}"
     finally:
         if process.returncode is None:
@@ -66,7 +67,7 @@ async def real(binary: str) -> AsyncGenerator[tuple[str, str], None]:
         await process.wait()
 
 
-async def _until_ready(address: str, process: asyncio.subprocess.Process) -> None:
+async def _until_ready(address: str, path: str, process: asyncio.subprocess.Process) -> None:
     """Wait until the agent has a leader and a certificate authority."""
     clock = Clock()
     deadline = clock.now() + _START_SECONDS
@@ -78,7 +79,9 @@ async def _until_ready(address: str, process: asyncio.subprocess.Process) -> Non
                 reason = "it has no root certificate yet"
             except ConsulError as error:
                 reason = str(error)
-            if process.returncode is not None or clock.now() > deadline:
+            if process.returncode is not None:
+                raise NotReady(f"{path} ended with status {process.returncode} before it was ready")
+            if clock.now() > deadline:
                 raise NotReady(f"the agent did not start within {_START_SECONDS:g} s: {reason}")
             await clock.sleep(0.05)
 
