@@ -19,7 +19,6 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
     InvalidRequest,
-    NoLeader,
     NotReady,
     OutcomeUnknown,
     RequestTimeout,
@@ -120,7 +119,8 @@ class Transport:
         """
         Send a plain call and return its 2xx answer.
 
-        Failures that another try may mend are tried again, up to `tries` times, after a random pause. A call that got
+        Failures that another try may mend are tried again, up to `tries` times (and once more for each further
+        address), after a random pause. A call that got
         no answer, or the one of an agent that has lost its servers, goes to the next address. A write is sent again
         only if nothing can have been applied.
         """
@@ -132,13 +132,13 @@ class Transport:
                 error = failure(request, response)
                 if error is None:
                     return response
-                if isinstance(error, NoLeader | ServerError):
-                    self._prefer_next_to(address)
+                if isinstance(error, ServerError) or "No known Consul servers" in error.text:
+                    self._prefer_next_to(address)  # while all servers elect a leader, the next agent is no better
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
                 self._prefer_next_to(address)
             failures += 1
-            if failures >= max(self._settings.tries, len(self._addresses)) or not worth_retrying(
+            if failures >= self._settings.tries + len(self._addresses) - 1 or not worth_retrying(
                 error, read=request.read
             ):
                 raise self._final(error, request)

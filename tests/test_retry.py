@@ -65,7 +65,7 @@ CASES = [
     (answered(502, "Bad Gateway"), True, False, OutcomeUnknown),
     (answered(504, ""), True, False, OutcomeUnknown),
     (answered(500, "Sources[0].Action must be set"), False, False, BadRequest),
-    (answered(500, 'Sources[1] defines "a" more than once'), False, False, Conflict),
+    (answered(500, "duplicate intention found: ALLOW a => b"), False, False, Conflict),
     (answered(403, "Permission denied"), False, False, PermissionDenied),
     (answered(404, "Intention not found"), False, False, NotFound),
     (ConnectionFailed("no connection"), True, True, ConnectionFailed),
