@@ -156,7 +156,8 @@ async def test_a_shell_command_runs(name: str) -> None:
     found = list(programs(SHELL[name]))
     assert found
     for arguments in found:
-        more = ["--collect-only", "-q"] if arguments[:2] == ["-m", "pytest"] else []
+        # The whole suite is running already: its command needs to be tried on a part alone.
+        more = ["--collect-only", "-q", "tests/test_clock.py"] if arguments[:2] == ["-m", "pytest"] else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, *more, cwd=ROOT, stdout=PIPE, stderr=PIPE
         )
