@@ -160,14 +160,14 @@ async def test_a_real_consul_is_found(real_binary: Binary) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--address", ""], ["--consul="], ["--address", "a", "--consul"], ["more"]])
-async def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["demo", *arguments])
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
 
 
-async def test_an_empty_address_is_not_the_default_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_address_is_not_the_default_one(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["demo", "--address", ""])
     assert "argument --address: it is empty" in capsys.readouterr().err
