@@ -529,9 +529,13 @@ async def test_streaming_is_slow_to_tell_of_an_unknown_token(session: aiohttp.Cl
 async def test_services_are_answered_as_by_a_real_1_8(own_agent: Launcher) -> None:
     if own_agent.binary.version != (1, 8):
         pytest.skip("the script was written for 1.8")
-    real = await own_agent()
-    async with Agent("1.8", node_name="box") as agent:
-        assert await differences("services", agent.url, real.url) == []
+    found = [""]
+    for _ in range(3):  # a real agent may miss the change of an alias for a minute: another one is asked then
+        if found:
+            real = await own_agent()
+            async with Agent("1.8", node_name="box") as agent:
+                found = await differences("services", agent.url, real.url)
+    assert found == []
 
 
 RULES = (
