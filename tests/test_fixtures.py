@@ -35,6 +35,7 @@ async def test_clean():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets and children are read from /proc")
+@pytest.mark.slow
 def test_what_a_test_leaves_behind_is_seen(tmp_path: Path) -> None:
     here = Path(__file__).parent
     (tmp_path / "test_leaks.py").write_text(LEAKS)

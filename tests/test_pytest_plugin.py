@@ -95,14 +95,17 @@ def no_pytest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:asyncio")
 
 
+@pytest.mark.slow
 def test_with_anyio_alone(pytester: pytest.Pytester, no_pytest_asyncio: None) -> None:
     run(pytester, code=ANYIO).assert_outcomes(passed=5)
 
 
+@pytest.mark.slow
 def test_with_anyio_beside_pytest_asyncio(pytester: pytest.Pytester) -> None:
     run(pytester, "-o", "asyncio_mode=strict", code=ANYIO).assert_outcomes(passed=5)
 
 
+@pytest.mark.slow
 def test_a_project_without_asyncio_notices_nothing(pytester: pytest.Pytester, no_pytest_asyncio: None) -> None:
     code = """
         import sys
