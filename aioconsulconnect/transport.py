@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from inspect import isawaitable
 from pathlib import Path
 from random import random as _random
@@ -158,28 +159,24 @@ class Transport:
         """The error as the caller sees it: a write without an answer is unknown."""
         return error if request.read else outcome(error)
 
-    async def _token(self, request: Request[T], seconds: float) -> str | None:
-        """The token of a request; a function that has none within its time fails the call, which was not sent."""
-        if request.options.token is not None:
-            return request.options.token
-        token = self._settings.token()
-        if token is not None and not isinstance(token, str) and isawaitable(token):
-            try:
-                async with asyncio.timeout(seconds):
-                    token = await token
-            except TimeoutError as error:
-                raise NotReady(f"the token function gave no token within {seconds:g} s") from error
-        return _checked(token)
-
     async def _exchange(
         self, request: Request[T], parameters: Parameters, address: Address, pool: str, deadline: float | None = None
     ) -> Response:
         """One request and its whole answer; every error is ours."""
         session = self._session(address, pool)
-        url = URL(f"{address.url}{request.path}{query_string(parameters)}", encoded=True)
+        url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         timeout = self._timeout(seconds)
-        token = await self._token(request, seconds)
+        token = request.options.token
+        if token is None:
+            given = self._settings.token()
+            token = (
+                given
+                if given is None
+                else _checked(given)
+                if isinstance(given, str)
+                else await _awaited(given, seconds)
+            )
         headers = self._headers(request, token)
         try:
             async with session.request(
@@ -312,6 +309,23 @@ def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | No
     if settings.auth:
         headers["Authorization"] = settings.auth
     return headers or None
+
+
+@lru_cache(1024)
+def _url(base: str, path: str, parameters: Parameters) -> URL:
+    """Where a request goes; the same are asked again and again."""
+    return URL(f"{base}{path}{query_string(parameters)}", encoded=True)
+
+
+async def _awaited(token: object, seconds: float) -> str | None:
+    """The token of an async function; one that has none within its time fails the call, which was not sent."""
+    if isawaitable(token):
+        try:
+            async with asyncio.timeout(seconds):
+                token = await token
+        except TimeoutError as error:
+            raise NotReady(f"the token function gave no token within {seconds:g} s") from error
+    return _checked(token)
 
 
 def _own_headers(*, near: bool) -> dict[str, str]:
