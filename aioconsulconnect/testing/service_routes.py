@@ -85,7 +85,8 @@ class Services:
             if wrong := check_complaint(check, self.box.quirks):
                 raise Refused(status, prefix + wrong)
             if text(check, "Status") not in {"", *STATUSES}:
-                raise Refused(400, "Status for checks must 'passing', 'warning', 'critical'")
+                words = self.box.quirks.bad_request_prefix if status != 400 else ""  # noqa: PLR2004 - in a sidecar
+                raise Refused(status, f"{words}Status for checks must 'passing', 'warning', 'critical'")
 
     def _sidecar(self, service: Object) -> Object | None:
         given = child(service, "Connect").get("SidecarService")
