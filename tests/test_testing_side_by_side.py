@@ -536,6 +536,7 @@ def run_guarded(
 
 COMMON = settings(
     deadline=None,
+    derandomize=True,  # the same requests each time: a gate must not depend on chance
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink],
 )
