@@ -36,7 +36,8 @@ class Consul:
     CONSUL_HTTP_SSL_VERIFY, CONSUL_CACERT, CONSUL_CAPATH, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME,
     CONSUL_NAMESPACE and CONSUL_PARTITION; an argument always wins. `token` may be a function, sync or async, which is
     called for each request. `options` are the defaults of every call. `max_body` limits an answer (bytes after
-    decompression, 64 MiB); `tries` is how often a call is sent at most, where another try can help and cannot harm.
+    decompression, 64 MiB); `tries` is how often a call is sent at most, where another try can help and cannot harm
+    (once more for each further address).
 
     `session` lends an aiohttp session for plain calls: it is never closed here, and polls get one of their own with its
     trace configs. `polls` sets how watches poll; `on_event` is told of each of their requests, changes of state and

@@ -121,9 +121,8 @@ class Transport:
         Send a plain call and return its 2xx answer.
 
         Failures that another try may mend are tried again, up to `tries` times (and once more for each further
-        address), after a random pause. A call that got
-        no answer, or the one of an agent that has lost its servers, goes to the next address. A write is sent again
-        only if nothing can have been applied.
+        address), after a random pause. A call that got no answer, or the one of an agent that has lost its servers,
+        goes to the next address. A write is sent again only if nothing can have been applied.
         """
         failures = 0
         while True:
@@ -170,13 +169,7 @@ class Transport:
         token = request.options.token
         if token is None:
             given = self._settings.token()
-            token = (
-                given
-                if given is None
-                else _checked(given)
-                if isinstance(given, str)
-                else await _awaited(given, seconds)
-            )
+            token = _checked(given) if given is None or isinstance(given, str) else await _awaited(given, seconds)
         headers = self._headers(request, token)
         try:
             async with session.request(
