@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import Binary, Launcher, RealAgent, RealCluster, SharedAgents, binaries, children, known, sockets
+from support.agents import Binary, Launcher, RealAgent, RealCluster, SharedAgents, binaries, children, known, sockets
 
 REAL = {"real_agent", "own_agent", "real_cluster", "real_binary"}
 

@@ -6,9 +6,9 @@ import errno
 import random
 
 import pytest
-from fakes import Thing, Things, by_name, decode, in_order, nothing, request, things
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.fakes import Thing, Things, by_name, decode, in_order, nothing, request, things
 
 from aioconsulconnect.blocking import Ask, Machine
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, RequestTimeout

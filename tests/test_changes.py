@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 from collections.abc import Hashable, Mapping
 
-from fakes import Thing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fakes import Thing
 
 from aioconsulconnect.changes import Added, Batch, Change, Changed, Removed, difference, projection
 

@@ -10,11 +10,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import pytest
-from agents import ROOT, Binary
-from servers import Scripted, answer
+from support.agents import Binary
+from support.paths import ROOT
+from support.servers import Scripted, answer
+from support.versions import VERSIONS
 
 from aioconsulconnect import Consul
 from aioconsulconnect.cli import main
@@ -100,7 +102,7 @@ async def test_it_needs_no_consul_and_no_arguments(demo: Demo) -> None:
     assert out.endswith("\nDone.\n")
 
 
-@pytest.mark.parametrize("version", get_args(Version))
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_on_an_agent_that_runs_nothing_is_left_behind(version: Version, demo: Demo) -> None:
     async with Agent(version) as agent:
         status, out, error = await demo("--address", agent.url)
@@ -117,7 +119,7 @@ async def test_on_an_agent_that_runs_nothing_is_left_behind(version: Version, de
         assert roots(agent) == 0
 
 
-@pytest.mark.parametrize("version", get_args(Version))
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_a_root_that_was_rotated_stays_and_it_says_so(version: Version, demo: Demo) -> None:
     async with Agent(version) as agent:
         status, out, error = await demo("--address", agent.url, "--rotate")
@@ -200,7 +202,7 @@ async def test_a_token_that_is_refused(demo: Demo, monkeypatch: pytest.MonkeyPat
     assert "00000000dead" not in error
 
 
-@pytest.mark.parametrize("version", get_args(Version))
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_without_rights_it_neither_writes_nor_deletes(version: Version, demo: Demo) -> None:
     async with Agent(version, acl=True) as agent:
         status, _, error = await demo("--address", agent.url)
@@ -232,7 +234,7 @@ async def test_no_binary(tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyP
     assert error.startswith("aioconsulconnect: no consul binary: set CONSUL_BINARIES")
 
 
-@pytest.mark.parametrize("version", get_args(Version))
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_a_failure_midway_is_told_and_cleaned_up(version: Version, demo: Demo) -> None:
     async with Agent(version) as agent:
         agent.faults.denied(path=CHECK)

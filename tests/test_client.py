@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from servers import Hang, Scripted, answer
+from support.servers import Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import BLOCKING, FakeClock, FakeConsul, Thing, Things, by_name, request, things
+from support.fakes import BLOCKING, FakeClock, FakeConsul, Thing, Things, by_name, request, things
 
 from aioconsulconnect.content import Content, Verdict
 from aioconsulconnect.endpoints.agent import Agent

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from canned import CannedSender, polls_of
+from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported

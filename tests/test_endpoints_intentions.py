@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from canned import CannedSender, polls_of
+from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from canned import CannedSender, polls_of
+from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.catalog import Catalog

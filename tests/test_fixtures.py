@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import agents
 import pytest
-from agents import Binary, binaries, free_ports, known
+from support import agents
+from support.agents import Binary, binaries, free_ports, known
+from support.paths import ROOT, TESTS
 
 LEAKS = """
 import asyncio, socket, subprocess
@@ -37,10 +38,9 @@ async def test_clean():
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets and children are read from /proc")
 @pytest.mark.slow
 def test_what_a_test_leaves_behind_is_seen(tmp_path: Path) -> None:
-    here = Path(__file__).parent
     (tmp_path / "test_leaks.py").write_text(LEAKS)
-    paths = os.pathsep.join([str(here), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-c", str(here.parent / "pyproject.toml")]
+    paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-c", str(ROOT / "pyproject.toml")]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path / "test_leaks.py")],
         capture_output=True, text=True, timeout=50, check=False, env=os.environ | {"PYTHONPATH": paths},

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutations import MUTATIONS
+from support.mutations import MUTATIONS
+from support.paths import TESTS
 
 import aioconsulconnect
 
-TESTS = Path(__file__).parent
 PACKAGE = Path(aioconsulconnect.__file__).parent  # the one that is tested: it may be installed elsewhere
 FILES = ("test_requirements.py", "test_requirements_load.py")
 FAILED = 1  # pytest's exit status for failed tests; others mean that it could not run them

@@ -9,7 +9,7 @@ import itertools
 
 import msgspec
 import pytest
-from fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
+from support.fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
 from test_requirements import error
 
 from aioconsulconnect.budget import Budget

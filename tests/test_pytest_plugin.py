@@ -5,7 +5,7 @@ import re
 import textwrap
 
 import pytest
-from agents import Binary
+from support.agents import Binary
 
 from aioconsulconnect import pytest_plugin, settings
 

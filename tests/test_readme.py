@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
 from aioconsulconnect.testing import Agent
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PATIENCE = 20.0
 LINGER = 1.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import Exchange, exchanges
+from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.wire import agent, ca, catalog, chain, entries, intentions
 from aioconsulconnect.wire.base import Wire, encode

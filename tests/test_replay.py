@@ -6,17 +6,17 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from box_known_differences import KNOWN
+from support.box_known_differences import KNOWN
+from support.paths import DATA
 from yarl import URL
 
 from aioconsulconnect.testing import Agent
 
-RECORDINGS = Path(__file__).parent / "data" / "recordings"
+RECORDINGS = DATA / "recordings"
 VERSIONS = {"1.8": "1.8.7", "1.10": "1.10.12", "1.16": "1.16.6", "1.22": "1.22-dev"}
 RECORDED_TOKEN = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import exchanges
+from support.recorded import exchanges
 
 from aioconsulconnect.errors import (
     BadRequest,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fakes import Answer, Call, Thing, Told, World, always, by_name, decode, idle, lost, nothing, things
+from support.fakes import Answer, Call, Thing, Told, World, always, by_name, decode, idle, lost, nothing, things
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.errors import BadRequest, ConsulError, PermissionDenied

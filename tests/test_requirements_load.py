@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
-from fakes import Answer, Call, Thing, Told, World, always, idle, lost
+from support.fakes import Answer, Call, Thing, Told, World, always, idle, lost
 from test_requirements import error, state, values
 
 from aioconsulconnect.changes import Added, Changed, Removed

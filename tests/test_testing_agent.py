@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from cryptography import x509
+from support.versions import VERSIONS
 
 from aioconsulconnect import Consul, NotFound
 from aioconsulconnect.testing import Agent, Version
 
 LIST = "/v1/connect/intentions"
 ROOTS = "/v1/connect/ca/roots"
-VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import RealAgent, known
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from side_by_side import OLD, Answer, Background, Command, Side, running
+from support.agents import RealAgent, known
+from support.side_by_side import OLD, Answer, Background, Command, Side, running
 
 from aioconsulconnect.testing import Agent
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from agents import Launcher
-from scripts import differences
+from support.agents import Launcher
+from support.scripts import differences
+from support.versions import VERSIONS
 from test_replay import RECORDINGS
-from test_testing_registry import REGISTER, VERSIONS, Caller, made
+from test_testing_registry import REGISTER, Caller, made
 
 from aioconsulconnect.testing import Agent, Version
 

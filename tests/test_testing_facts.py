@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from support.versions import VERSIONS
 from yarl import URL
 
 from aioconsulconnect.testing import Agent, Version
 
-VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 EXACT = "/v1/connect/intentions/exact"
 INTENTIONS = "/v1/connect/intentions"
 ALLOW = {"Action": "allow"}

@@ -5,11 +5,12 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import aiohttp
 import pytest
-from agents import Launcher
+from support.agents import Launcher
+from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Agent, Fault, Faults, Version
 
@@ -422,7 +423,7 @@ async def test_a_write_is_done_and_nobody_is_told(http: Client, faults: Faults) 
     assert (await http.get(LIST)).status == 200
 
 
-@pytest.mark.parametrize("version", ["1.8", "1.10", "1.16", "1.22"])
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_every_version_has_every_fault(version: Version) -> None:
     async with Agent(version) as agent, aiohttp.ClientSession() as session:
         client, faults = Client(session, agent), agent.faults
@@ -444,13 +445,13 @@ async def test_every_version_has_every_fault(version: Version) -> None:
 async def limited(request: pytest.FixtureRequest, own_agent: Launcher) -> AsyncIterator[tuple[str, Agent | None]]:
     """The address of an agent that takes six connections of a client, real or in a box of the same version."""
     version = ".".join(map(str, own_agent.binary.version))
-    if version not in get_args(Version):
+    if version not in VERSIONS:
         pytest.skip(f"there is no box of {version}")
     if request.param == "real":
         real = await own_agent(config={"limits": {"http_max_conns_per_client": 6}})
         yield real.url, None
         return
-    async with Agent(version) as box:  # type: ignore[arg-type]
+    async with Agent(version) as box:
         box.faults.zombie_limit(6)
         yield box.url, box
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from agents import MANAGEMENT, Launcher
-from scripts import answer, differences
+from support.agents import MANAGEMENT, Launcher
+from support.scripts import answer, differences
+from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Agent, Version
 
 REGISTER = "/v1/agent/service/register"
-VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 NEWER: tuple[Version, ...] = ("1.16", "1.22")
 READ_WEB = ' service "web" { policy = "read" }'
 SIDECAR = {"Name": "web", "Port": 80, "Tags": ["a"], "Meta": {"v": "1"}, "Connect": {"SidecarService": {}}}

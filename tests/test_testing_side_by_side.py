@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from agents import RealAgent, known
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from side_by_side import OLD, Background, Command, Side, empty, running
+from support.agents import RealAgent, known
+from support.side_by_side import OLD, Background, Command, Side, empty, running
 
 from aioconsulconnect.testing import Agent
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
-from agents import RealAgent, known
-from side_by_side import OLD, Answer, Background, Command, Side, running
+from support.agents import RealAgent, known
+from support.side_by_side import OLD, Answer, Background, Command, Side, running
 
 from aioconsulconnect.testing import Agent
 

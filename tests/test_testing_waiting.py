@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Agent, Version
 
 pytestmark = pytest.mark.timed
 
-VERSIONS: tuple[Version, ...] = ("1.8", "1.10", "1.16", "1.22")
 NEWER = VERSIONS[1:]
 INTENTIONS = "/v1/connect/intentions"
 

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
-from servers import Close, Hang, Keys, Many, Scripted, Step, answer
+from support.servers import Close, Hang, Keys, Many, Scripted, Step, answer
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import (

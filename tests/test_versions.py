@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from canned import Canned, CannedSender, polls_of
+from support.canned import Canned, CannedSender, polls_of
+from support.paths import ROOT
 
 import aioconsulconnect
 from aioconsulconnect import structs
@@ -142,7 +143,7 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
 
 
 def test_the_readme_has_this_table() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     assert table().strip() in readme
 
 

@@ -6,7 +6,7 @@ import asyncio
 import pickle
 
 import pytest
-from fakes import BLOCKING, Thing, World, always, idle, lost, nothing, things
+from support.fakes import BLOCKING, Thing, World, always, idle, lost, nothing, things
 from test_requirements import ABSENT, error, state
 
 from aioconsulconnect.errors import Closed, InvalidRequest, NoLeader, NotFound, NotReady

@@ -7,7 +7,7 @@ import pickle
 from urllib.parse import urlsplit
 
 import pytest
-from recorded import Exchange, exchanges
+from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.wire.base import encode

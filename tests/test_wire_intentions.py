@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import Exchange, exchanges
+from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.wire.base import encode

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import get_args
 from uuid import uuid4
 
 import pytest
-from agents import Binary, RealAgent, SharedAgents, binaries, known
-from aiohttp import ClientSession
+from support.agents import Binary, RealAgent, SharedAgents, binaries, known
+from support.agents_under_test import AgentUnderTest, GuardedAgent
+from support.versions import VERSIONS
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent, Version
 
-BOXES: tuple[Version, ...] = get_args(Version)
-
-
-@dataclass(frozen=True)
-class AgentUnderTest:
-    """Where it is, and its version. No test asks for more: `name` is for its messages alone."""
-
-    url: str
-    version: tuple[int, int]
-    name: str
-
 
 @pytest.fixture(
     scope="session",
-    params=[*BOXES, *(binaries() or (None,))],
+    params=[*VERSIONS, *(binaries() or (None,))],
     ids=lambda p: f"box-{p}" if isinstance(p, str) else f"real-{p}",
 )
 def which(request: pytest.FixtureRequest, shared_agents: SharedAgents) -> Version | RealAgent:
@@ -53,22 +41,6 @@ async def consul(agent: AgentUnderTest) -> AsyncIterator[Consul]:
     """A client of that agent."""
     async with Consul(agent.url) as client:
         yield client
-
-
-@dataclass(frozen=True)
-class GuardedAgent(AgentUnderTest):
-    """An agent with ACLs that denies by default; `management` may do everything."""
-
-    management: str
-
-    async def token(self, rules: str) -> str:
-        """The SecretID of a new token with these rules."""
-        name = f"p{uuid4().hex}"
-        headers = {"X-Consul-Token": self.management}
-        async with ClientSession(self.url, headers=headers, raise_for_status=True) as session:
-            await session.put("/v1/acl/policy", json={"Name": name, "Rules": rules})
-            async with session.put("/v1/acl/token", json={"Policies": [{"Name": name}]}) as answer:
-                return str((await answer.json())["SecretID"])
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from cryptography import x509
+from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
@@ -16,7 +17,6 @@ from aioconsulconnect.spiffe import SpiffeId
 from aioconsulconnect.wire.agent import Check, Sidecar
 from aioconsulconnect.wire.intentions import Action
 from aioconsulconnect.wire.proxy import Expose, ExposePath, MeshGateway, Proxy, TaggedAddress, Upstream, Weights
-from contract.conftest import AgentUnderTest
 
 OTHER = "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/{}"
 

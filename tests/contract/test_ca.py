@@ -11,13 +11,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support.agents_under_test import AgentUnderTest, GuardedAgent
 
 from aioconsulconnect.changes import Added
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import BadRequest, InvalidRequest, PermissionDenied
 from aioconsulconnect.options import Options
 from aioconsulconnect.wire.ca import CAConfig, Roots
-from contract.conftest import AgentUnderTest, GuardedAgent
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
+from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
@@ -45,7 +46,6 @@ from aioconsulconnect.wire.entries_traffic import (
     Subset,
 )
 from aioconsulconnect.wire.proxy import Expose, ExposePath, MeshGateway
-from contract.conftest import AgentUnderTest
 
 
 def samples(name: str) -> list[Entry]:

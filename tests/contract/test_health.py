@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.client import Consul
@@ -21,7 +22,6 @@ from aioconsulconnect.wire.entries_gateways import (
     TerminatingGateway,
 )
 from aioconsulconnect.wire.proxy import TaggedAddress
-from contract.conftest import AgentUnderTest
 
 
 def passing(check_id: str) -> tuple[Check, ...]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from support.agents_under_test import AgentUnderTest, GuardedAgent
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
@@ -32,7 +33,6 @@ from aioconsulconnect.wire.intentions import (
     JWTRequirement,
     Permission,
 )
-from contract.conftest import AgentUnderTest, GuardedAgent
 
 ENTERPRISE = "Consul Enterprise"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import Conflict, InvalidRequest, Unsupported
@@ -11,7 +12,6 @@ from aioconsulconnect.wire.entries import dump_entries, read_entries
 from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
 from aioconsulconnect.wire.entries_defaults import ServiceDefaults
 from aioconsulconnect.wire.intentions import HTTPPermission, Permission
-from contract.conftest import AgentUnderTest
 
 
 @pytest.fixture(autouse=True)

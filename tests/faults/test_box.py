@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any, get_args
+from typing import Any
 
 import aiohttp
 import pytest
+from support.versions import VERSIONS
 
 from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.client import Consul
 from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.testing import Agent, Fault, Faults, Version
+from aioconsulconnect.testing import Agent, Fault, Faults
 from aioconsulconnect.watch import Watch
 from aioconsulconnect.wire.intentions import Intention
 
@@ -69,10 +70,10 @@ class Witness:
             self.added += [change.new.source_name for change in batch if isinstance(change, Added)]
 
 
-VERSIONS = [pytest.param(one, marks=[] if one == "1.22" else [pytest.mark.slow]) for one in get_args(Version)]
+EACH_VERSION = [pytest.param(one, marks=[] if one == "1.22" else [pytest.mark.slow]) for one in VERSIONS]
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=EACH_VERSION)
 async def agent(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
     async with Agent(version=request.param) as agent:
         yield agent

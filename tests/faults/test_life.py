@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 from aiohttp import web
-from servers import Close, Hang, Scripted, answer
+from support.servers import Close, Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.pacing import PollSettings

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from agents import Launcher, RealAgent, RealCluster
+from support.agents import Launcher, RealAgent, RealCluster
 
 from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.cli.throwaway import new_key

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 import pytest
-from agents import Launcher, RealAgent, sockets
+from support.agents import Launcher, RealAgent, sockets
 
 from aioconsulconnect.changes import Added, Changed
 from aioconsulconnect.client import Consul

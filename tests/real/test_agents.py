@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from agents import Launcher, RealAgent, RealCluster
+from support.agents import Launcher, RealAgent, RealCluster
 
 
 def test_a_session_has_one_agent_for_each_binary(real_agent: RealAgent) -> None:

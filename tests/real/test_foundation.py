@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from agents import Launcher, RealAgent, RealCluster, free_ports
-from servers import Keys
+from support.agents import Launcher, RealAgent, RealCluster, free_ports
+from support.servers import Keys
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import (

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from agents import RealAgent, binaries
+from support.agents import RealAgent, binaries
 
 T = TypeVar("T")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import aiohttp
+from support.paths import DATA
 from yarl import URL
 
-SCRIPTS = Path(__file__).parent / "data" / "scripts"
+SCRIPTS = DATA / "scripts"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 PASSING = re.compile(r"\w*Index|\w*Hash|Node|NodeName")
 

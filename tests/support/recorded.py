@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from support.paths import DATA
+
 from aioconsulconnect.request import Response
 
-FOLDER = Path(__file__).parent / "data" / "recordings"
+FOLDER = DATA / "recordings"
 
 
 class Exchange(NamedTuple):

@@ -19,8 +19,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
+from support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 MANAGEMENT = "5e1f0b9c-0000-4000-8000-000000000001"  # the management token of agents with ACLs
 READY_TIMEOUT = 40.0
 
