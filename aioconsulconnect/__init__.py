@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from aioconsulconnect.version import __version__
 
 if TYPE_CHECKING:
-    from aioconsulconnect.changes import Added, Batch, Change, Changed, Removed
     from aioconsulconnect.client import Consul
-    from aioconsulconnect.consumer import Cursor
+    from aioconsulconnect.compatibility import Capabilities
     from aioconsulconnect.errors import (
         BadRequest,
         Closed,
@@ -34,15 +33,8 @@ if TYPE_CHECKING:
         UnreadableResponse,
         Unsupported,
     )
-    from aioconsulconnect.options import Meta, Options
-    from aioconsulconnect.pacing import PollSettings
-    from aioconsulconnect.request import Reply
-    from aioconsulconnect.spiffe import SpiffeId
-    from aioconsulconnect.status import Event, Status
-    from aioconsulconnect.versions import Capabilities
-    from aioconsulconnect.watch import Query, Watch, all_ready
-    from aioconsulconnect.wire.ca import CAConfig, CAConfiguration, ProviderConfig, Root, Roots
-    from aioconsulconnect.wire.intentions import (
+    from aioconsulconnect.structs.ca import CAConfig, CAConfiguration, ProviderConfig, Root, Roots
+    from aioconsulconnect.structs.intentions import (
         HeaderPermission,
         HTTPPermission,
         Intention,
@@ -51,6 +43,16 @@ if TYPE_CHECKING:
         Permission,
         VerifyClaim,
     )
+    from aioconsulconnect.structs.spiffe import SpiffeId
+    from aioconsulconnect.transport.metadata import Meta
+    from aioconsulconnect.transport.options import Options
+    from aioconsulconnect.transport.response import Reply
+    from aioconsulconnect.watch.changes import Added, Batch, Change, Changed, Removed
+    from aioconsulconnect.watch.protocol.pacing import PollSettings
+    from aioconsulconnect.watch.protocol.status import Event, Status
+    from aioconsulconnect.watch.query import Query
+    from aioconsulconnect.watch.subscription import Cursor
+    from aioconsulconnect.watch.watch import Watch, all_ready
 
 __all__ = [
     "Added",
@@ -107,25 +109,27 @@ __all__ = [
 # A name is imported when it is first asked for: pytest loads this package in every project that has it installed, for
 # its plugin, and a program should pay for what it uses.
 _HOMES = {
-    "changes": "Added Batch Change Changed Removed",
     "client": "Consul",
-    "consumer": "Cursor",
+    "compatibility": "Capabilities",
     "errors": (
         "BadRequest Closed Conflict ConnectionFailed ConsulError InvalidRequest NoLeader NotFound NotReady "
         "OutcomeUnknown PermissionDenied RequestTimeout ResponseTooLarge ServerError SettingsError Throttled "
         "UnreadableResponse Unsupported"
     ),
-    "options": "Meta Options",
-    "pacing": "PollSettings",
-    "request": "Reply",
-    "spiffe": "SpiffeId",
-    "status": "Event Status",
-    "versions": "Capabilities",
-    "watch": "Query Watch all_ready",
-    "wire.ca": "CAConfig CAConfiguration ProviderConfig Root Roots",
-    "wire.intentions": (
+    "structs.ca": "CAConfig CAConfiguration ProviderConfig Root Roots",
+    "structs.intentions": (
         "HTTPPermission HeaderPermission Intention JWTProviderRequirement JWTRequirement Permission VerifyClaim"
     ),
+    "structs.spiffe": "SpiffeId",
+    "transport.metadata": "Meta",
+    "transport.options": "Options",
+    "transport.response": "Reply",
+    "watch.changes": "Added Batch Change Changed Removed",
+    "watch.protocol.pacing": "PollSettings",
+    "watch.protocol.status": "Event Status",
+    "watch.query": "Query",
+    "watch.subscription": "Cursor",
+    "watch.watch": "Watch all_ready",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Self
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.ca import CA
-from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.polls import Polls, PollSettings
-from aioconsulconnect.settings import DEFAULT_MAX_BODY, Settings, TokenProvider
-from aioconsulconnect.status import Hook
-from aioconsulconnect.transport import Session, TraceConfig, Transport
+from aioconsulconnect.transport.aiohttp_transport import Session, TraceConfig, Transport
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings import DEFAULT_MAX_BODY, Settings
+from aioconsulconnect.transport.token import TokenProvider
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.status import Hook
+from aioconsulconnect.workflows.intentions import Intentions
 
 if TYPE_CHECKING:
     from aioconsulconnect.endpoints.agent import Agent

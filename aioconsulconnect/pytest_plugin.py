@@ -92,7 +92,7 @@ def consul_faults(consul_agent: Agent) -> Faults:
 async def real_consul() -> AsyncIterator[str]:
     """The address of a real Consul agent, for one test."""
     from aioconsulconnect.cli.throwaway import real  # noqa: PLC0415 - only when a test asks for it
-    from aioconsulconnect.settings import find_consul  # noqa: PLC0415 - as above
+    from aioconsulconnect.testing.real_agent import find_consul  # noqa: PLC0415 - as above
 
     binary = find_consul()
     if binary is None:

@@ -142,7 +142,7 @@ async def open_json(url: str) -> Opened:
 async def open_msgspec(url: str) -> Opened:
     import msgspec
 
-    from aioconsulconnect.wire.intentions import CheckResult, Intention
+    from aioconsulconnect.structs.intentions import CheckResult, Intention
 
     check = msgspec.json.Decoder(CheckResult).decode
     return await open_raw(url, check, msgspec.json.Decoder(tuple[Intention, ...]).decode)

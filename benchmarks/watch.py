@@ -125,7 +125,7 @@ async def raw(url: str) -> AsyncIterator[Wait]:
     import aiohttp
     import msgspec
 
-    from aioconsulconnect.wire.intentions import Intention
+    from aioconsulconnect.structs.intentions import Intention
 
     decode = msgspec.json.Decoder(tuple[Intention, ...]).decode
     news = asyncio.Event()
@@ -155,7 +155,7 @@ async def raw(url: str) -> AsyncIterator[Wait]:
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Wait]:
     from aioconsulconnect import Consul
-    from aioconsulconnect.polls import PollSettings
+    from aioconsulconnect.watch.protocol.pacing import PollSettings
 
     settings = PollSettings(turn=0.001)  # the raw poll is not paced either
     async with Consul(url, polls=settings) as consul, consul.intentions.list().watch() as watch:
@@ -231,7 +231,7 @@ async def idle(url: str) -> None:
     import aiohttp
 
     from aioconsulconnect import Consul
-    from aioconsulconnect.polls import PollSettings
+    from aioconsulconnect.watch.protocol.pacing import PollSettings
 
     async with aiohttp.ClientSession() as session:
         for number in range(400):
@@ -306,7 +306,7 @@ async def recovery() -> None:
     import aiohttp
 
     from aioconsulconnect import Consul
-    from aioconsulconnect.polls import PollSettings
+    from aioconsulconnect.watch.protocol.pacing import PollSettings
 
     agent = DevAgent()
     loop = asyncio.get_running_loop()

@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fakes import Thing, Things, by_name, decode, in_order, nothing, request, things
 
-from aioconsulconnect.blocking import Ask, Machine
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, RequestTimeout
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import Blocking, Request, Response
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.blocking_query import Ask, Machine
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.spec import Blocking
 
 SETTINGS = PollSettings()
 LIST: Request[object] = Request(method="GET", path="/v1/list", decode=lambda response: response.body)

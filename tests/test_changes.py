@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import Thing
 
-from aioconsulconnect.changes import Added, Batch, Change, Changed, Removed, difference, projection
+from aioconsulconnect.watch.changes import Added, Batch, Change, Changed, Removed, difference, projection
 
 States = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
 

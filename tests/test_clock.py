@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from aioconsulconnect.clock import Bell, Clock, breathe
+from aioconsulconnect.clock import Clock, breathe
+from aioconsulconnect.watch.wakeup import Bell
 
 
 class StillClock(Clock):

@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 from support.fakes import BLOCKING, FakeClock, FakeConsul, Thing, Things, by_name, request, things
 
-from aioconsulconnect.content import Content, Verdict
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.options import NO_OPTIONS, Meta
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.polls import Polls
-from aioconsulconnect.request import Blocking, Response
-from aioconsulconnect.status import Counters
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.ca import Root, Roots
-from aioconsulconnect.wire.intentions import Intention
+from aioconsulconnect.structs.ca import Root, Roots
+from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.transport.options import NO_OPTIONS
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.snapshot import Content, Verdict
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.status import Counters
+from aioconsulconnect.watch.query import Query
 
 
 def made(group: Callable[..., Any]) -> Any:

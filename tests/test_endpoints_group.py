@@ -9,8 +9,10 @@ from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import InvalidRequest, NotFound
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.request import Blocking, Request, Response
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking
 
 
 def decode(response: Response) -> tuple[str, ...]:

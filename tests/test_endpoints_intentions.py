@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.canned import CannedSender, polls_of
 
-from aioconsulconnect.endpoints.intentions import Intentions
+from aioconsulconnect.workflows.intentions import Intentions
 from aioconsulconnect.errors import (
     Conflict,
     InvalidRequest,
@@ -19,9 +19,9 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
-from aioconsulconnect.wire.intentions import HTTPPermission, Intention, Permission
+from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
+from aioconsulconnect.structs.intentions import HTTPPermission, Intention, Permission
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
 BASE = "/v1/connect/intentions"

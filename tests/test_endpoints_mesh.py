@@ -14,15 +14,15 @@ from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.endpoints.health import Health
-from aioconsulconnect.endpoints.intentions import Intentions
+from aioconsulconnect.workflows.intentions import Intentions
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.polls import Polls, sharing_key
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.agent import Check, Sidecar
-from aioconsulconnect.wire.chain import ChainOverrides
-from aioconsulconnect.wire.entries_defaults import Mesh, ServiceDefaults
-from aioconsulconnect.wire.proxy import Proxy, Upstream
+from aioconsulconnect.structs.agent import Check, Sidecar
+from aioconsulconnect.structs.config_entries.defaults import Mesh, ServiceDefaults
+from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides
+from aioconsulconnect.structs.proxy import Proxy, Upstream
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.watch.poller import Polls, sharing_key
+from aioconsulconnect.watch.query import Query
 
 MISSING = (404, b'Config entry not found for "mesh" / "mesh"')
 SELF_1_10 = b'{"Config": {"Version": "1.10.12", "Datacenter": "dc1"}}'

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aioconsulconnect.guard import Known, Said, judge
-from aioconsulconnect.options import Meta
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.watch.protocol.confirmation import Known, Said, judge
 
 ALL = frozenset(range(10))
 FEW = frozenset({0})

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.options import NO_OPTIONS, Consistency, Meta, Option, Options, check_token
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.transport.options import NO_OPTIONS, Consistency, Option, Options, check_token
 
 ALL: frozenset[Option] = frozenset({"datacenter", "namespace", "partition", "consistency", "cached"})
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.pacing import Pace, PollSettings, Waits
+from aioconsulconnect.watch.protocol.pacing import Pace, PollSettings, Waits
 
 Delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
 

@@ -12,13 +12,14 @@ import pytest
 from support.fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
 from test_requirements import error
 
-from aioconsulconnect.budget import Budget
 from aioconsulconnect.errors import ConsulError, Unsupported
-from aioconsulconnect.options import Options
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.polls import plain, sharing_key
-from aioconsulconnect.request import Blocking, Response
-from aioconsulconnect.watch import Query
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.connection_budget import Budget
+from aioconsulconnect.watch.poller import plain, sharing_key
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 
 async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptureFixture) -> None:

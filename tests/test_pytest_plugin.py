@@ -7,7 +7,8 @@ import textwrap
 import pytest
 from support.agents import Binary
 
-from aioconsulconnect import pytest_plugin, settings
+from aioconsulconnect import pytest_plugin
+from aioconsulconnect.transport import settings
 
 pytest_plugins = ["pytester"]
 

@@ -12,11 +12,14 @@ import msgspec
 import pytest
 from support.recorded import Exchange, exchanges
 
-from aioconsulconnect.wire import agent, ca, catalog, chain, entries, intentions
-from aioconsulconnect.wire.base import Wire, encode
-from aioconsulconnect.wire.duration import seconds_of
-from aioconsulconnect.wire.entries_base import EntryBase
-from aioconsulconnect.wire.open import Open, plain
+from aioconsulconnect.structs import agent, ca, catalog, intentions
+from aioconsulconnect.structs.codec.consul_struct import Wire
+from aioconsulconnect.structs.codec.duration import seconds_of
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import Open, plain
+from aioconsulconnect.structs.config_entries import discovery_chain as chain
+from aioconsulconnect.structs.config_entries import kinds as entries
+from aioconsulconnect.structs.config_entries.entry import EntryBase
 
 Read = Callable[[bytes], object]
 

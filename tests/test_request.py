@@ -24,20 +24,13 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.options import Options
-from aioconsulconnect.request import (
-    ALL_READ,
-    Parameters,
-    Request,
-    Response,
-    failure,
-    interpret,
-    path_of,
-    query_string,
-)
-from aioconsulconnect.wire.base import reader
-from aioconsulconnect.wire.ca import read_configuration, read_roots
-from aioconsulconnect.wire.intentions import read_check, read_id, read_list, read_matches, read_one
+from aioconsulconnect.structs.ca import read_configuration, read_roots
+from aioconsulconnect.structs.codec.json_body import reader
+from aioconsulconnect.structs.intentions import read_check, read_id, read_list, read_matches, read_one
+from aioconsulconnect.transport.interpretation import failure, interpret
+from aioconsulconnect.transport.options import ALL_READ, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of, query_string
+from aioconsulconnect.transport.response import Response
 
 
 def request(method: str = "GET", path: str = "/v1/x", needs: str = "") -> Request[bytes]:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from support.fakes import Answer, Call, Thing, Told, World, always, by_name, decode, idle, lost, nothing, things
 
-from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.errors import BadRequest, ConsulError, PermissionDenied
-from aioconsulconnect.options import Options
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import UNCACHED_READ, Blocking, Request, Response
-from aioconsulconnect.watch import Watch, all_ready
+from aioconsulconnect.transport.options import UNCACHED_READ, Options
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.changes import Added, Changed, Removed
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.watch import Watch, all_ready
 
 HTML = {"content-type": "text/html"}
 ABSENT: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, absent=nothing)

@@ -18,14 +18,15 @@ import pytest
 from support.fakes import Answer, Call, Thing, Told, World, always, idle, lost
 from test_requirements import error, state, values
 
-from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.endpoints.intentions_requests import list_request
 from aioconsulconnect.errors import Closed, ConsulError, InvalidRequest, NotReady
-from aioconsulconnect.options import Options
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.request import Blocking, Response
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.intentions import by_key
+from aioconsulconnect.structs.intentions import by_key
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.changes import Added, Changed, Removed
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 
 async def test_w23_one_poll_serves_all_consumers_of_a_query() -> None:

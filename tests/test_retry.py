@@ -22,8 +22,12 @@ from aioconsulconnect.errors import (
     Throttled,
     UnreadableResponse,
 )
-from aioconsulconnect.request import Request, Response, failure
-from aioconsulconnect.retry import PollBackoff, cut_short, delay, ends_watch, nobody_listens, outcome, worth_retrying
+from aioconsulconnect.transport.interpretation import failure
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.retry import delay, outcome, worth_retrying
+from aioconsulconnect.watch.protocol.pacing import PollBackoff
+from aioconsulconnect.watch.protocol.verdict import cut_short, ends_watch, nobody_listens
 
 
 def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:

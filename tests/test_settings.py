@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.options import Options
-from aioconsulconnect.settings import Address, Settings, find_consul
+from aioconsulconnect.testing.real_agent import find_consul
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings import Address, Settings
 
 
 def load(environ: Mapping[str, str] | None = None, /, *arguments: Any, **named: Any) -> Settings:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.spiffe import SpiffeId
+from aioconsulconnect.structs.spiffe import SpiffeId
 
 H = "11111111-2222-3333-4444-555555555555.consul"
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aioconsulconnect import structs, wire
+from aioconsulconnect import structs
 
 INSIDE = {"Registration", "CreatedId", "CheckResult"}  # bodies of requests and answers that no method takes or returns
 BASES = {"Wire", "Nullable", "Timed", "Open", "Part", "EntryBase", "NamedEntry"}
 
 
 def in_wire() -> Iterator[type]:
-    for found in pkgutil.iter_modules(wire.__path__):
-        module = importlib.import_module(f"{wire.__name__}.{found.name}")
+    for found in pkgutil.walk_packages(structs.__path__, "aioconsulconnect.structs."):
+        module = importlib.import_module(found.name)
         for name, thing in inspect.getmembers(module, inspect.isclass):
             public = not name.startswith("_") and not name.endswith("Body") and name not in BASES | INSIDE
             if thing.__module__ == module.__name__ and issubclass(thing, msgspec.Struct) and public:

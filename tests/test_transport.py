@@ -38,10 +38,10 @@ from aioconsulconnect.errors import (
     Throttled,
     UnreadableResponse,
 )
-from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, Parameters, Request
-from aioconsulconnect.settings import Settings
-from aioconsulconnect.transport import Transport
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.options import ALL_READ, Options
+from aioconsulconnect.transport.request import Parameters, Request
+from aioconsulconnect.transport.settings import Settings
 
 SECRET = "5e1f0b9c-dead-beef-0000-0123456789ab"
 RESET, CLOSE = Close(reset=True), Close()

@@ -15,13 +15,13 @@ from support.paths import ROOT
 import aioconsulconnect
 from aioconsulconnect import structs
 from aioconsulconnect.client import Consul
+from aioconsulconnect.compatibility import FIELD_SINCE, KIND_SINCE, OPERATIONS, Capabilities, table, version_of
 from aioconsulconnect.endpoints.capabilities import Prober
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupported
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.polls import Polls
 from aioconsulconnect.testing import Agent, Version
-from aioconsulconnect.versions import FIELD_SINCE, KIND_SINCE, OPERATIONS, Capabilities, table, version_of
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.watch.poller import Polls
 
 UNKNOWN_PATH = (404, b"Invalid URL path: not a recognized HTTP API endpoint\n")
 NO_RIGHTS = b"Permission denied: token with AccessorID 'x' lacks permission 'agent:read' on \"vm\""

@@ -10,7 +10,7 @@ from support.fakes import BLOCKING, Thing, World, always, idle, lost, nothing, t
 from test_requirements import ABSENT, error, state
 
 from aioconsulconnect.errors import Closed, InvalidRequest, NoLeader, NotFound, NotReady
-from aioconsulconnect.request import Reply
+from aioconsulconnect.transport.response import Reply
 
 
 async def raised(world: World) -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import UnreadableResponse
-from aioconsulconnect.wire import agent, catalog, chain
-from aioconsulconnect.wire.catalog import Address, CatalogInstance, Instance
-from aioconsulconnect.wire.proxy import Connect, Proxy
+from aioconsulconnect.structs import agent, catalog
+from aioconsulconnect.structs.catalog import Address, CatalogInstance, Instance
+from aioconsulconnect.structs.config_entries import discovery_chain as chain
+from aioconsulconnect.structs.proxy import Connect, Proxy
 
 READERS: list[Callable[[bytes], object]] = [
     agent.read_authorization, agent.read_info, agent.read_leaf, agent.read_service, agent.read_services,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.wire.base import Nullable, OrEmpty, Wire, consul_case, encode, reader
-from aioconsulconnect.wire.duration import Seconds
+from aioconsulconnect.structs.codec.consul_struct import Nullable, OrEmpty, Wire, consul_case
+from aioconsulconnect.structs.codec.duration import Seconds
+from aioconsulconnect.structs.codec.json_body import encode, reader
 
 
 class Plain(Wire, frozen=True, kw_only=True):

@@ -10,8 +10,7 @@ import pytest
 from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.ca import (
+from aioconsulconnect.structs.ca import (
     CAConfig,
     ConfigurationBody,
     ProviderConfig,
@@ -21,6 +20,7 @@ from aioconsulconnect.wire.ca import (
     read_roots,
     roots_by_id,
 )
+from aioconsulconnect.structs.codec.json_body import encode
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----\n"
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.agent import Check
-from aioconsulconnect.wire.base import encode, reader
-from aioconsulconnect.wire.duration import go_text, seconds_of
-from aioconsulconnect.wire.entries_traffic import CookieConfig
-from aioconsulconnect.wire.open import plain
+from aioconsulconnect.structs.agent import Check
+from aioconsulconnect.structs.codec.duration import go_text, seconds_of
+from aioconsulconnect.structs.codec.json_body import encode, reader
+from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.config_entries.traffic import CookieConfig
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.duration import Seconds
-from aioconsulconnect.wire.entries import (
+from aioconsulconnect.structs.codec.duration import Seconds
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import Open
+from aioconsulconnect.structs.config_entries.access import (
+    JSONWebKeySet,
+    JWKSCluster,
+    JWTProvider,
+    RemoteJWKS,
+    ServiceIntentions,
+    SourceIntention,
+    TLSCertificates,
+    TrustedCA,
+)
+from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
+from aioconsulconnect.structs.config_entries.kinds import (
     KINDS,
     Entry,
     UnknownEntry,
@@ -30,21 +42,9 @@ from aioconsulconnect.wire.entries import (
     read_entries,
     read_entry,
 )
-from aioconsulconnect.wire.entries_access import (
-    JSONWebKeySet,
-    JWKSCluster,
-    JWTProvider,
-    RemoteJWKS,
-    ServiceIntentions,
-    SourceIntention,
-    TLSCertificates,
-    TrustedCA,
-)
-from aioconsulconnect.wire.entries_defaults import Mesh, ProxyDefaults, ServiceDefaults
-from aioconsulconnect.wire.entries_traffic import CookieConfig, HashPolicy, LoadBalancer, ServiceResolver
-from aioconsulconnect.wire.intentions import HeaderPermission, HTTPPermission, Permission
-from aioconsulconnect.wire.open import Open
-from aioconsulconnect.wire.proxy import MeshGateway
+from aioconsulconnect.structs.config_entries.traffic import CookieConfig, HashPolicy, LoadBalancer, ServiceResolver
+from aioconsulconnect.structs.intentions import HeaderPermission, HTTPPermission, Permission
+from aioconsulconnect.structs.proxy import MeshGateway
 
 # Whatever the types allow.
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.intentions import (
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
+from aioconsulconnect.structs.intentions import (
     METHODS,
     Action,
     HeaderPermission,
@@ -34,7 +35,6 @@ from aioconsulconnect.wire.intentions import (
     read_matches,
     read_one,
 )
-from aioconsulconnect.wire.open import open_struct, plain
 
 BASE = "/v1/connect/intentions"
 

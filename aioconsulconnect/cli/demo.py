@@ -9,13 +9,13 @@ from secrets import token_hex
 
 import anyio
 
-from aioconsulconnect.changes import Added, Batch, Changed, Removed
 from aioconsulconnect.cli.throwaway import in_process, new_key, real
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import ConsulError, InvalidRequest, NotReady, OutcomeUnknown, PermissionDenied, Unsupported
-from aioconsulconnect.watch import Watch
-from aioconsulconnect.wire.ca import Root, Roots
-from aioconsulconnect.wire.intentions import Action, Intention
+from aioconsulconnect.structs.ca import Root, Roots
+from aioconsulconnect.structs.intentions import Action, Intention
+from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
+from aioconsulconnect.watch.watch import Watch
 
 _PATIENCE = 10.0
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from aioconsulconnect.client import Consul
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConsulError, NotReady, SettingsError
-from aioconsulconnect.settings import find_consul
+from aioconsulconnect.testing.real_agent import find_consul
 
 _START_SECONDS = 20.0
 

@@ -6,10 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.options import NO_OPTIONS, Option, Options
-from aioconsulconnect.request import Blocking, Parameters, Request, Response, path_of
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.agent import (
+from aioconsulconnect.structs.agent import (
     AgentInfo,
     AgentService,
     Authorization,
@@ -25,10 +22,15 @@ from aioconsulconnect.wire.agent import (
     read_service,
     read_services,
 )
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.ca import Root, Roots, read_roots, roots_by_id, with_roots
-from aioconsulconnect.wire.open import plain
-from aioconsulconnect.wire.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
+from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_id, with_roots
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
+from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 _TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
 _MAX_PARTS = 3  # partition/namespace/name

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.options import Option, Options
-from aioconsulconnect.request import Blocking, Request, Response, path_of
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.ca import (
+from aioconsulconnect.structs.ca import (
     CAConfig,
     CAConfiguration,
     ConfigurationBody,
@@ -22,6 +18,12 @@ from aioconsulconnect.wire.ca import (
     roots_by_id,
     with_roots,
 )
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.transport.options import Option, Options
+from aioconsulconnect.transport.request import Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 _ROOTS = path_of("connect", "ca", "roots")
 _CONFIGURATION = path_of("connect", "ca", "configuration")

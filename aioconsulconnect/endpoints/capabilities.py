@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from aioconsulconnect.compatibility import OLDEST, Capabilities, version_of
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import PermissionDenied, Unsupported
-from aioconsulconnect.options import NO_OPTIONS, Meta, Options
-from aioconsulconnect.polls import Polls
-from aioconsulconnect.request import Request, Response, Sender, path_of
-from aioconsulconnect.versions import OLDEST, Capabilities, version_of
-from aioconsulconnect.wire.agent import read_info
+from aioconsulconnect.structs.agent import read_info
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.request import Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.poller import Polls
 
 _SELF = path_of("agent", "self")
 _NOWHERE = path_of("no-such-endpoint")

@@ -9,16 +9,18 @@ import msgspec
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
 from aioconsulconnect.errors import Unsupported
-from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Blocking, Request, Response, in_a_row, path_of
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.catalog import (
+from aioconsulconnect.structs.catalog import (
     CatalogInstance,
     GatewayService,
     catalog_by_key,
     read_catalog,
     read_gateway_services,
 )
+from aioconsulconnect.transport.options import ALL_READ, UNCACHED_READ, Options
+from aioconsulconnect.transport.request import Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking, in_a_row
+from aioconsulconnect.watch.query import Query
 
 
 class Catalog(Group):

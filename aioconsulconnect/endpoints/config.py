@@ -7,15 +7,15 @@ from typing import Literal, TypeVar, overload
 
 import msgspec
 
+from aioconsulconnect.compatibility import KIND_SINCE
 from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.options import NO_OPTIONS, Option, Options
-from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response, in_a_row, path_of
-from aioconsulconnect.versions import KIND_SINCE
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import InSlices, reader
-from aioconsulconnect.wire.entries import (
+from aioconsulconnect.structs.codec.json_body import InSlices, reader
+from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
+from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
+from aioconsulconnect.structs.config_entries.gateways import IngressGateway, TerminatingGateway
+from aioconsulconnect.structs.config_entries.kinds import (
     Entry,
     entries_by_key,
     entry_body,
@@ -23,10 +23,12 @@ from aioconsulconnect.wire.entries import (
     read_entries_in_slices,
     read_entry,
 )
-from aioconsulconnect.wire.entries_access import ExportedServices, JWTProvider, ServiceIntentions
-from aioconsulconnect.wire.entries_defaults import Mesh, ProxyDefaults, ServiceDefaults
-from aioconsulconnect.wire.entries_gateways import IngressGateway, TerminatingGateway
-from aioconsulconnect.wire.entries_traffic import ServiceResolver, ServiceRouter, ServiceSplitter
+from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
+from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Option, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking, in_a_row
+from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
 

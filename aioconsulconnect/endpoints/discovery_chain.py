@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, path_of
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.chain import ChainOverrides, DiscoveryChain, read_chain
-from aioconsulconnect.wire.open import plain
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides, DiscoveryChain, read_chain
+from aioconsulconnect.transport.options import ALL_READ, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 
 class DiscoveryChains(Group):

@@ -6,10 +6,13 @@ from typing import TypeVar
 
 import msgspec
 
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.polls import Polls
-from aioconsulconnect.request import Blocking, Request, Sender, interpret
-from aioconsulconnect.watch import Query
+from aioconsulconnect.transport.interpretation import interpret
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
 Item = TypeVar("Item")

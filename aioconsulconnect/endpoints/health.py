@@ -10,11 +10,13 @@ import msgspec
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.selection import selection
 from aioconsulconnect.errors import Unsupported
-from aioconsulconnect.options import Options
-from aioconsulconnect.request import ALL_READ, Blocking, Parameters, Request, Response, in_a_row, path_of
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import InSlices
-from aioconsulconnect.wire.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
+from aioconsulconnect.structs.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
+from aioconsulconnect.structs.codec.json_body import InSlices
+from aioconsulconnect.transport.options import ALL_READ, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import Blocking, in_a_row
+from aioconsulconnect.watch.query import Query
 
 Instances = Query[tuple[Instance, ...], Instance]
 

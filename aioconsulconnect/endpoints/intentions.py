@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.intentions_requests import (
@@ -33,11 +33,9 @@ from aioconsulconnect.endpoints.intentions_requests import (
     read_true,
 )
 from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied
-from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.base import encode
-from aioconsulconnect.wire.intentions import (
+from aioconsulconnect.structs.codec.json_body import encode
+from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.intentions import (
     Action,
     Intention,
     IntentionBody,
@@ -46,12 +44,10 @@ from aioconsulconnect.wire.intentions import (
     check_description,
     check_rule,
 )
-from aioconsulconnect.wire.open import plain
-
-if TYPE_CHECKING:
-    from aioconsulconnect.endpoints.config import Config
-    from aioconsulconnect.endpoints.intentions_plan import Plan
-    from aioconsulconnect.wire.entries_access import ServiceIntentions
+from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Options
+from aioconsulconnect.transport.request import Parameters, Request
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
 
@@ -182,41 +178,6 @@ class Intentions(Group):
         request = exact_request("DELETE", source, destination, read_true, takes=WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
-
-    # All at once (Consul 1.9). Config entries have many structs: they are imported when a program first uses them.
-
-    async def export(self, *, options: Options | None = None) -> tuple[ServiceIntentions, ...]:
-        """
-        All intentions that the token may see, one entry for each destination (`GET /v1/config/service-intentions`).
-
-        `dump_entries` writes them to JSON, `read_entries` reads them again.
-        """
-        return await self._config.list("service-intentions", options=options)
-
-    async def plan(
-        self, desired: Iterable[ServiceIntentions], *, prune: bool = True, options: Options | None = None
-    ) -> Plan:
-        """
-        What must change for the intentions to become `desired`: to be printed, and then applied, or not.
-
-        With `prune` whatever is not desired goes, so with a token that sees only a part, only that part is managed.
-        Nothing is written here. InvalidRequest for entries that Consul would refuse, or a destination given twice.
-        """
-        from aioconsulconnect.endpoints.intentions_plan import make_plan  # noqa: PLC0415 - see above
-
-        return await make_plan(self._config, desired, prune=prune, options=options)
-
-    async def import_(self, entries: Iterable[ServiceIntentions], *, options: Options | None = None) -> Plan:
-        """Write these entries, leave all others alone, and tell what was changed; errors as of `Plan.apply`."""
-        plan = await self.plan(entries, prune=False, options=options)
-        await plan.apply()
-        return plan
-
-    @property
-    def _config(self) -> Config:
-        from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
-
-        return Config(self._sender, self._polls, self._defaults)
 
     # By id: the only way to write on Consul 1.8, deprecated since 1.9 and still served.
 

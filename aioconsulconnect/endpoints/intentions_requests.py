@@ -9,10 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.options import Option, Options
-from aioconsulconnect.request import ALL_READ, UNCACHED_READ, Parameters, Request, Response, path_of
-from aioconsulconnect.wire.base import InSlices, encode
-from aioconsulconnect.wire.intentions import (
+from aioconsulconnect.structs.codec.json_body import InSlices, encode
+from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.intentions import (
     Action,
     Intention,
     IntentionBody,
@@ -25,7 +24,9 @@ from aioconsulconnect.wire.intentions import (
     read_matches,
     read_one,
 )
-from aioconsulconnect.wire.open import plain
+from aioconsulconnect.transport.options import ALL_READ, UNCACHED_READ, Option, Options
+from aioconsulconnect.transport.request import Parameters, Request, path_of
+from aioconsulconnect.transport.response import Response
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.request import Parameters
+from aioconsulconnect.transport.request import Parameters
 
 
 def selection(

@@ -10,13 +10,13 @@ import pytest
 from cryptography import x509
 from support.agents_under_test import AgentUnderTest
 
-from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import BadRequest, ConsulError, InvalidRequest, NotFound, Unsupported
-from aioconsulconnect.spiffe import SpiffeId
-from aioconsulconnect.wire.agent import Check, Sidecar
-from aioconsulconnect.wire.intentions import Action
-from aioconsulconnect.wire.proxy import Expose, ExposePath, MeshGateway, Proxy, TaggedAddress, Upstream, Weights
+from aioconsulconnect.structs.agent import Check, Sidecar
+from aioconsulconnect.structs.intentions import Action
+from aioconsulconnect.structs.proxy import Expose, ExposePath, MeshGateway, Proxy, TaggedAddress, Upstream, Weights
+from aioconsulconnect.structs.spiffe import SpiffeId
+from aioconsulconnect.watch.changes import Added, Changed, Removed
 
 OTHER = "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/{}"
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.agents_under_test import AgentUnderTest, GuardedAgent
 
-from aioconsulconnect.changes import Added
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import BadRequest, InvalidRequest, PermissionDenied
-from aioconsulconnect.options import Options
-from aioconsulconnect.wire.ca import CAConfig, Roots
+from aioconsulconnect.structs.ca import CAConfig, Roots
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.watch.changes import Added
 
 
 @pytest.fixture(autouse=True)

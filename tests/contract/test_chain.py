@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from aioconsulconnect.changes import Changed
 from aioconsulconnect.client import Consul
-from aioconsulconnect.wire.chain import ChainOverrides
-from aioconsulconnect.wire.entries_defaults import ServiceDefaults
-from aioconsulconnect.wire.entries_traffic import (
+from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
+from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides
+from aioconsulconnect.structs.config_entries.traffic import (
     Failover,
     Route,
     RouteDestination,
@@ -20,7 +19,8 @@ from aioconsulconnect.wire.entries_traffic import (
     Split,
     Subset,
 )
-from aioconsulconnect.wire.proxy import MeshGateway
+from aioconsulconnect.structs.proxy import MeshGateway
+from aioconsulconnect.watch.changes import Changed
 
 
 async def test_a_name_that_nobody_knows_has_a_chain(consul: Consul, unique: str) -> None:

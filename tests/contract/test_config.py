@@ -8,12 +8,10 @@ import pytest
 from msgspec.structs import replace
 from support.agents_under_test import AgentUnderTest
 
-from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
+from aioconsulconnect.compatibility import KIND_SINCE, version_of
 from aioconsulconnect.errors import BadRequest, Conflict, InvalidRequest, Unsupported
-from aioconsulconnect.versions import KIND_SINCE, version_of
-from aioconsulconnect.wire.entries import Entry, UnknownEntry
-from aioconsulconnect.wire.entries_access import (
+from aioconsulconnect.structs.config_entries.access import (
     Consumer,
     ExportedService,
     ExportedServices,
@@ -25,15 +23,16 @@ from aioconsulconnect.wire.entries_access import (
     ServiceIntentions,
     SourceIntention,
 )
-from aioconsulconnect.wire.entries_defaults import Mesh, MeshTransparentProxy, ProxyDefaults, ServiceDefaults
-from aioconsulconnect.wire.entries_gateways import (
+from aioconsulconnect.structs.config_entries.defaults import Mesh, MeshTransparentProxy, ProxyDefaults, ServiceDefaults
+from aioconsulconnect.structs.config_entries.gateways import (
     IngressGateway,
     IngressListener,
     IngressService,
     LinkedService,
     TerminatingGateway,
 )
-from aioconsulconnect.wire.entries_traffic import (
+from aioconsulconnect.structs.config_entries.kinds import Entry, UnknownEntry
+from aioconsulconnect.structs.config_entries.traffic import (
     Failover,
     Route,
     RouteDestination,
@@ -45,7 +44,8 @@ from aioconsulconnect.wire.entries_traffic import (
     Split,
     Subset,
 )
-from aioconsulconnect.wire.proxy import Expose, ExposePath, MeshGateway
+from aioconsulconnect.structs.proxy import Expose, ExposePath, MeshGateway
+from aioconsulconnect.watch.changes import Added, Changed, Removed
 
 
 def samples(name: str) -> list[Entry]:

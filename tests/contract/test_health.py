@@ -7,21 +7,21 @@ import asyncio
 import pytest
 from support.agents_under_test import AgentUnderTest
 
-from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import InvalidRequest, Unsupported
-from aioconsulconnect.spiffe import SpiffeId
-from aioconsulconnect.wire.agent import Check, Sidecar
-from aioconsulconnect.wire.catalog import Address, Instance
-from aioconsulconnect.wire.entries_defaults import ServiceDefaults
-from aioconsulconnect.wire.entries_gateways import (
+from aioconsulconnect.structs.agent import Check, Sidecar
+from aioconsulconnect.structs.catalog import Address, Instance
+from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
+from aioconsulconnect.structs.config_entries.gateways import (
     IngressGateway,
     IngressListener,
     IngressService,
     LinkedService,
     TerminatingGateway,
 )
-from aioconsulconnect.wire.proxy import TaggedAddress
+from aioconsulconnect.structs.proxy import TaggedAddress
+from aioconsulconnect.structs.spiffe import SpiffeId
+from aioconsulconnect.watch.changes import Added, Removed
 
 
 def passing(check_id: str) -> tuple[Check, ...]:

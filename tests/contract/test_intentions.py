@@ -10,7 +10,6 @@ from uuid import uuid4
 import pytest
 from support.agents_under_test import AgentUnderTest, GuardedAgent
 
-from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import (
     BadRequest,
@@ -21,10 +20,9 @@ from aioconsulconnect.errors import (
     ServerError,
     Unsupported,
 )
-from aioconsulconnect.options import Options
-from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
-from aioconsulconnect.wire.entries_defaults import ServiceDefaults
-from aioconsulconnect.wire.intentions import (
+from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
+from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
+from aioconsulconnect.structs.intentions import (
     Action,
     HeaderPermission,
     HTTPPermission,
@@ -33,6 +31,8 @@ from aioconsulconnect.wire.intentions import (
     JWTRequirement,
     Permission,
 )
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.watch.changes import Added, Changed, Removed
 
 ENTERPRISE = "Consul Enterprise"
 

@@ -8,10 +8,10 @@ from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import Conflict, InvalidRequest, Unsupported
-from aioconsulconnect.wire.entries import dump_entries, read_entries
-from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
-from aioconsulconnect.wire.entries_defaults import ServiceDefaults
-from aioconsulconnect.wire.intentions import HTTPPermission, Permission
+from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
+from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
+from aioconsulconnect.structs.config_entries.kinds import dump_entries, read_entries
+from aioconsulconnect.structs.intentions import HTTPPermission, Permission
 
 
 @pytest.fixture(autouse=True)

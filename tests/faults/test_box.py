@@ -11,12 +11,12 @@ import aiohttp
 import pytest
 from support.versions import VERSIONS
 
-from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.client import Consul
-from aioconsulconnect.pacing import PollSettings
+from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.testing import Agent, Fault, Faults
-from aioconsulconnect.watch import Watch
-from aioconsulconnect.wire.intentions import Intention
+from aioconsulconnect.watch.changes import Added, Removed
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.watch import Watch
 
 List = tuple[Intention, ...]
 SETTINGS = PollSettings(

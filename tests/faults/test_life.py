@@ -14,9 +14,9 @@ from aiohttp import web
 from support.servers import Close, Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.status import Event
 from aioconsulconnect.testing import Agent
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.status import Event
 
 LIST = answer(b"[]", x_consul_index="5")
 SETTINGS = PollSettings(wait=1.0, shortest_wait=0.1, margin=0.2, read_timeout=0.5, turn=0.01, backoff_cap=0.3)
@@ -188,7 +188,7 @@ def test_a_program_that_forgets_to_leave_ends_all_the_same() -> None:
     program = """
 import asyncio
 from aioconsulconnect import Consul
-from aioconsulconnect.status import Event
+from aioconsulconnect.watch.protocol.status import Event
 from aioconsulconnect.testing import Agent
 
 async def main():

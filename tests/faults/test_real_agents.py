@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from support.agents import Launcher, RealAgent, RealCluster
 
-from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.cli.throwaway import new_key
 from aioconsulconnect.client import Consul
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.watch import Query, Watch
-from aioconsulconnect.wire.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.watch.changes import Added, Removed
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.query import Query
+from aioconsulconnect.watch.watch import Watch
 
 List = tuple[Intention, ...]
 UNPACED = PollSettings(turn=0.001)

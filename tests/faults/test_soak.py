@@ -15,11 +15,11 @@ from typing import NamedTuple, Self
 import pytest
 from support.agents import Launcher, RealAgent, sockets
 
-from aioconsulconnect.changes import Added, Changed
 from aioconsulconnect.client import Consul
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.watch import Query
-from aioconsulconnect.wire.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.watch.changes import Added, Changed
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.query import Query
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 INTENTIONS = "/v1/connect/intentions"

@@ -23,8 +23,8 @@ from aioconsulconnect.errors import (
     Throttled,
     Unsupported,
 )
-from aioconsulconnect.options import Options
-from aioconsulconnect.wire.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.transport.options import Options
 
 MISSING = "11111111-2222-3333-4444-555555555555"
 

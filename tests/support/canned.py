@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConsulError
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.polls import Polls
-from aioconsulconnect.request import Parameters, Request, Response, failure, query_string
+from aioconsulconnect.transport.interpretation import failure
+from aioconsulconnect.transport.request import Parameters, Request, query_string
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.pacing import PollSettings
 
 T = TypeVar("T")
 Canned = bytes | tuple[int, bytes] | ConsulError

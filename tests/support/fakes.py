@@ -11,12 +11,16 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from aioconsulconnect.clock import Bell, Clock
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConnectionFailed, RequestTimeout, UnreadableResponse
-from aioconsulconnect.pacing import PollSettings
-from aioconsulconnect.polls import Polls
-from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response
-from aioconsulconnect.watch import Query
+from aioconsulconnect.transport.options import UNCACHED_READ
+from aioconsulconnect.transport.request import Parameters, Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.query import Query
+from aioconsulconnect.watch.wakeup import Bell
 
 T = TypeVar("T")
 

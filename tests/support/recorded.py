@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from support.paths import DATA
 
-from aioconsulconnect.request import Response
+from aioconsulconnect.transport.response import Response
 
 FOLDER = DATA / "recordings"
 

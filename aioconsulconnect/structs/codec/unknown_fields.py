@@ -1,0 +1,112 @@
+"""Structs that are written back: what a newer Consul put into them survives, though this library does not know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TypeGuard, TypeVar
+
+import msgspec
+
+from aioconsulconnect.structs.codec.consul_struct import Nullable, Wire, consul_case
+from aioconsulconnect.structs.codec.duration import Seconds, from_wire, to_wire
+
+S = TypeVar("S", bound="Open")
+
+_NESTED = (dict, list)
+_UNKNOWN = "..."  # the field needs a key of its own, and this is none of Consul's
+
+
+class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case):
+    """A struct with durations: any number given for one is seconds."""
+
+    def __post_init__(self) -> None:
+        """Turn plain numbers into durations, so that none travels as nanoseconds."""
+        super().__post_init__()
+        for name in _durations(type(self)):
+            value = getattr(self, name)
+            if value is not None and type(value) is not Seconds:
+                msgspec.structs.force_setattr(self, name, Seconds(value))
+
+
+@cache
+def _durations(kind: type[Timed]) -> tuple[str, ...]:
+    return tuple(f.name for f in msgspec.structs.fields(kind) if Seconds in {f.type, *getattr(f.type, "__args__", ())})
+
+
+class Open(Wire, frozen=True, kw_only=True, rename=consul_case):
+    """
+    A struct that goes both ways.
+
+    `unknown` holds the keys, with their JSON, that came with it and that this library has no field for. `write` sends
+    them back as they came, and `msgspec.structs.replace` carries them over. It is empty in what you make yourself.
+    """
+
+    unknown: tuple[tuple[str, object], ...] = msgspec.field(default=(), name=_UNKNOWN)
+
+
+class Part(Open, Timed, frozen=True, kw_only=True, rename=consul_case):
+    """A part of a config entry: open, with durations, and with `null` for what is empty."""
+
+
+def open_struct(kind: type[S], data: Mapping[str, object]) -> S:
+    """`data` as a struct, with what it does not know kept at every level; msgspec's ValidationError if it is none."""
+    value = msgspec.convert(data, kind, dec_hook=from_wire)
+    _keep(value, data)
+    return value
+
+
+def _keep(value: object, data: object) -> None:
+    """Walk both in parallel: the struct was made of the data a moment ago, so all positions agree."""
+    if isinstance(value, Open) and _is_object(data):
+        unknown: list[tuple[str, object]] = []
+        fields, tag = _fields(type(value)), value.__struct_config__.tag_field
+        for key, part in data.items():
+            if key in fields:
+                if type(part) in _NESTED:
+                    _keep(getattr(value, fields[key][0]), part)
+            elif key != tag:
+                unknown.append((key, part))
+        msgspec.structs.force_setattr(value, "unknown", tuple(unknown))
+    elif _is_array(value) and _is_array(data):
+        for item, part in zip(value, data, strict=True):
+            _keep(item, part)
+    elif _is_object(value) and _is_object(data):
+        for key, item in value.items():
+            _keep(item, data[key])
+
+
+def plain(value: object) -> object:
+    """`value` as plain JSON: no field that has its default, durations as text, and the unknown keys as they came."""
+    if isinstance(value, Open):
+        out: dict[str, object] = dict(value.unknown)
+        if value.__struct_config__.tag_field is not None:
+            out[value.__struct_config__.tag_field] = value.__struct_config__.tag
+        for key, (name, default) in _fields(type(value)).items():
+            item = getattr(value, name)
+            if item != default:
+                out[key] = plain(item)
+        return out
+    if _is_array(value):
+        return [plain(item) for item in value]
+    if _is_object(value):
+        return {key: plain(item) for key, item in value.items()}
+    return to_wire(value) if type(value) is Seconds else value
+
+
+@cache
+def _fields(kind: type[Open]) -> dict[str, tuple[str, object]]:
+    """By key: the field's name and its default, from which a field that has none always differs."""
+    return {
+        field.encode_name: (field.name, field.default if field.default_factory is msgspec.NODEFAULT else {})
+        for field in msgspec.structs.fields(kind)
+        if field.encode_name != _UNKNOWN
+    }
+
+
+def _is_array(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, tuple | list)
+
+
+def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)

@@ -1,0 +1,244 @@
+"""Intentions: who may connect to whom, and (L7, from Consul 1.9) with which requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.structs.codec.consul_struct import Wire
+from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
+from aioconsulconnect.structs.codec.unknown_fields import Open
+
+Action = Literal["allow", "deny"]
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
+
+
+class VerifyClaim(Open, frozen=True, kw_only=True):
+    """A claim that a token must hold: the one at `path` equals `value`."""
+
+    path: tuple[str, ...] = ()
+    value: str = ""
+
+
+class JWTProviderRequirement(Open, frozen=True, kw_only=True):
+    """A `jwt-provider` config entry by name, and the claims that its tokens must hold."""
+
+    name: str = ""
+    verify_claims: tuple[VerifyClaim, ...] = ()
+
+
+class JWTRequirement(Open, frozen=True, kw_only=True):
+    """A valid token of any of `providers` is required (Consul 1.16). No providers: no requirement."""
+
+    providers: tuple[JWTProviderRequirement, ...] = ()
+
+
+class HeaderPermission(Open, frozen=True, kw_only=True):
+    """
+    A request header to match: exactly one of `present`, `exact`, `prefix`, `suffix`, `contains`, `regex`.
+
+    `invert` turns the answer round. `contains` and `ignore_case` need Consul 1.20.1; `ignore_case` goes with neither
+    `present` nor `regex`.
+    """
+
+    name: str = ""
+    present: bool = False
+    exact: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    contains: str = ""
+    regex: str = ""
+    ignore_case: bool = False
+    invert: bool = False
+
+
+class HTTPPermission(Open, frozen=True, kw_only=True):
+    """
+    What a request must look like; all that is given must match, and something must be given.
+
+    At most one of `path_exact`, `path_prefix`, `path_regex` (RE2, a full match); `methods` in upper case; `header` all
+    of them.
+    """
+
+    path_exact: str = ""
+    path_prefix: str = ""
+    path_regex: str = ""
+    header: tuple[HeaderPermission, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+class Permission(Open, frozen=True, kw_only=True):
+    """One rule of an L7 intention; the first whose `http` matches decides. `jwt` needs Consul 1.16."""
+
+    action: Action | None = None
+    http: HTTPPermission | None = None
+    jwt: JWTRequirement | None = None
+
+
+class Intention(Wire, frozen=True, kw_only=True):
+    """
+    An intention as Consul shows it.
+
+    Either `action` or `permissions` is set. From Consul 1.9 an intention is part of the `service-intentions` config
+    entry of its destination: then `create_index`, `modify_index`, `meta` and `jwt` are those of the entry, and `id`,
+    `created_at`, `updated_at` and `hash` are only there for intentions created by id. Times are rounded to the
+    microsecond. `source_peer` (1.13), partitions (1.11) and sameness groups (1.16) are empty when they do not apply.
+    """
+
+    id: str = ""
+    description: str = ""
+    source_partition: str = ""
+    source_namespace: str = msgspec.field(default="default", name="SourceNS")
+    source_name: str = ""
+    source_peer: str = ""
+    source_sameness_group: str = ""
+    source_type: str = ""
+    destination_partition: str = ""
+    destination_namespace: str = msgspec.field(default="default", name="DestinationNS")
+    destination_name: str = ""
+    action: Action | None = None
+    permissions: tuple[Permission, ...] = ()
+    jwt: JWTRequirement | None = None
+    meta: Mapping[str, str] = {}
+    precedence: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    hash: str = ""
+    create_index: int = 0
+    modify_index: int = 0
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells this intention from all others, in Consul's own order of sorting."""
+        return (
+            self.source_sameness_group,
+            self.source_peer,
+            self.source_partition,
+            self.source_namespace,
+            self.source_name,
+            self.destination_partition,
+            self.destination_namespace,
+            self.destination_name,
+        )
+
+
+class IntentionBody(Open, frozen=True, kw_only=True):
+    """What a write sends: only what the caller said, so that an older server meets no key it does not know."""
+
+    source_namespace: str = msgspec.field(default="", name="SourceNS")
+    source_name: str = ""
+    destination_namespace: str = msgspec.field(default="", name="DestinationNS")
+    destination_name: str = ""
+    source_type: str = ""
+    action: Action | None = None
+    permissions: tuple[Permission, ...] = ()
+    description: str = ""
+    meta: Mapping[str, str] = {}
+
+
+class CreatedId(Wire, frozen=True, kw_only=True):
+    """The answer to a write by id."""
+
+    id: str
+
+
+class CheckResult(Wire, frozen=True, kw_only=True):
+    """The answer to a check."""
+
+    allowed: bool
+
+
+read_list: Reader[tuple[Intention, ...]] = reader(tuple[Intention, ...])
+read_list_in_slices: Callable[[bytes], InSlices[tuple[Intention, ...]]] = in_slices(read_list)
+read_one: Reader[Intention] = reader(Intention)
+read_matches: Reader[dict[str, tuple[Intention, ...] | None]] = reader(dict[str, tuple[Intention, ...] | None])
+read_id: Reader[CreatedId] = reader(CreatedId)
+read_check: Reader[CheckResult] = reader(CheckResult)
+
+
+def by_key(intentions: Iterable[Intention]) -> dict[Hashable, Intention]:
+    """The intentions by what tells them apart."""
+    return {intention.key: intention for intention in intentions}
+
+
+# What Consul always refuses, told with the name of the field before anything is sent.
+
+
+def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, destination: str) -> None:
+    """Raise InvalidRequest unless exactly one of the two is given, and both are of a form that Consul takes."""
+    if action is not None and permissions:
+        raise InvalidRequest("action must be left out where permissions are given: each permission has its own")
+    if action is None and not permissions:
+        raise InvalidRequest("action must be 'allow' or 'deny', or permissions must be given")
+    if action is not None:
+        _check_action("action", action)
+    if permissions and destination.rpartition("/")[2] == "*":
+        raise InvalidRequest("permissions cannot be given for the destination '*'")
+    for i, permission in enumerate(permissions):
+        _check_permission(f"permissions[{i}]", permission)
+
+
+def check_description(description: str, meta: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for texts beyond Consul's limits."""
+    if _size(description) > 512:  # noqa: PLR2004 - Consul's limit
+        raise InvalidRequest("description is longer than 512 bytes")
+    if len(meta) > 64:  # noqa: PLR2004 - Consul's limit
+        raise InvalidRequest("meta has more than 64 keys")
+    for key, value in meta.items():
+        if _size(key) > 128 or _size(value) > 512:  # noqa: PLR2004 - Consul's limits
+            raise InvalidRequest(f"meta[{key[:40]!r}]: keys have at most 128 bytes, values at most 512")
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))  # what is no text is refused where it would be sent
+
+
+def _check_action(field: str, action: object) -> None:
+    if action not in {"allow", "deny"}:
+        raise InvalidRequest(f"{field} must be 'allow' or 'deny' (in lower case), not {action!r}")
+
+
+def _check_permission(field: str, permission: Permission) -> None:
+    _check_action(f"{field}.action", permission.action)
+    http = permission.http
+    if http is None or http == HTTPPermission():
+        raise InvalidRequest(f"{field}.http must say at least a path, a method or a header")
+    paths = {name: getattr(http, name) for name in ("path_exact", "path_prefix", "path_regex") if getattr(http, name)}
+    if len(paths) > 1:
+        raise InvalidRequest(f"{field}.http: give only one of {', '.join(paths)}")
+    for name, path in paths.items():
+        if name != "path_regex" and not path.startswith("/"):
+            raise InvalidRequest(f"{field}.http.{name} must start with '/': {path!r}")
+    _check_methods(f"{field}.http.methods", http.methods)
+    for i, header in enumerate(http.header):
+        _check_header(f"{field}.http.header[{i}]", header)
+    for i, provider in enumerate(permission.jwt.providers if permission.jwt else ()):
+        if not provider.name:
+            raise InvalidRequest(f"{field}.jwt.providers[{i}].name is required")
+
+
+def _check_methods(field: str, methods: tuple[str, ...]) -> None:
+    upper = [method.upper() for method in methods]
+    for method in upper:
+        if method not in METHODS:
+            raise InvalidRequest(f"{field}: {method!r} is none of {', '.join(sorted(METHODS))}")
+    if len(set(upper)) < len(upper):
+        raise InvalidRequest(f"{field} names a method more than once")
+
+
+def _check_header(field: str, header: HeaderPermission) -> None:
+    if not header.name:
+        raise InvalidRequest(f"{field}.name is required")
+    kinds = [k for k in ("present", "exact", "prefix", "suffix", "contains", "regex") if getattr(header, k)]
+    if len(kinds) != 1:
+        given = ", ".join(kinds) or "none"
+        raise InvalidRequest(
+            f"{field}: give exactly one of present, exact, prefix, suffix, contains, regex (now {given})"
+        )
+    if header.ignore_case and kinds[0] in {"present", "regex"}:
+        raise InvalidRequest(f"{field}.ignore_case goes with exact, prefix, suffix or contains, not with {kinds[0]}")

@@ -1,0 +1,113 @@
+"""Options that every call takes beside its own arguments."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest
+
+Consistency = Literal["default", "stale", "consistent"]
+Option = Literal["datacenter", "namespace", "partition", "consistency", "cached"]
+
+ALL_READ: frozenset[Option] = frozenset({"datacenter", "namespace", "partition", "consistency", "cached"})
+UNCACHED_READ: frozenset[Option] = ALL_READ - {"cached"}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """
+    Options of a call; what is None comes from the client, and last from Consul.
+
+    `datacenter` (`?dc`), `namespace` (`?ns`; a Community server refuses it, and 1.8 ignores it on reads) and
+    `partition` (`?partition`; Consul Enterprise 1.11), `consistency` ("default" asks the leader, "stale" any server,
+    "consistent" a leader that has just checked that it is one), `cached` (answer from the agent's cache: it can be
+    wrong for ten minutes after a snapshot restore, so never decide access on it), `token` (an ACL SecretID for this
+    call alone), `timeout` (seconds for one try; default 10).
+
+    Raises InvalidRequest for values that Consul would refuse. An option that an endpoint would ignore raises when it is
+    given to that call; as a setting of the client it is left out there.
+    """
+
+    datacenter: str | None = None
+    namespace: str | None = None
+    partition: str | None = None
+    consistency: Consistency | None = None
+    cached: bool | None = None
+    token: str | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work."""
+        if self.consistency not in {None, "default", "stale", "consistent"}:
+            raise InvalidRequest(f"consistency must be 'default', 'stale' or 'consistent', not {self.consistency!r}")
+        if self.cached and self.consistency == "consistent":
+            raise InvalidRequest(
+                "cached and consistency='consistent' contradict each other; Consul refuses both at once"
+            )
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidRequest(f"timeout must be more than 0 seconds, not {self.timeout!r}")
+        if self.token is not None:
+            check_token(self.token)
+
+    def __repr__(self) -> str:
+        """What is set, without the token's value."""
+        shown = (
+            f"{name}={'***' if name == 'token' else repr(value)}"
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not None
+        )
+        return f"Options({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """The same for pretty printers that ask for the fields."""
+        return [(name, "***" if name == "token" else value) for name, value in msgspec.structs.asdict(self).items()]
+
+    def over(self, default: Options) -> Options:
+        """These options, and those of `default` where nothing is set here."""
+        if self == NO_OPTIONS:
+            return default
+        if default == NO_OPTIONS:
+            return self
+        pairs = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return msgspec.structs.replace(default, **{name: value for name, value in pairs if value is not None})
+
+    def refuse_ignored(self, takes: frozenset[Option], method: str, path: str) -> None:
+        """Raise InvalidRequest when one of these options is set that the endpoint does not take."""
+        for name in ("datacenter", "namespace", "partition", "consistency", "cached"):
+            value = getattr(self, name)
+            if name not in takes and value is not None and value is not False and value != "default":
+                raise InvalidRequest(
+                    f"Consul ignores {name} here; leave it out of the options of this call", method=method, path=path
+                )
+
+    def parameters(self, takes: frozenset[Option]) -> tuple[tuple[str, str], ...]:
+        """The query parameters for an endpoint that takes these options; a flag has an empty value."""
+        if self == NO_OPTIONS:
+            return ()
+        found: list[tuple[str, str]] = []
+        if self.datacenter and "datacenter" in takes:
+            found.append(("dc", self.datacenter))
+        if self.namespace and "namespace" in takes:
+            found.append(("ns", self.namespace))
+        if self.partition and "partition" in takes:
+            found.append(("partition", self.partition))
+        if self.consistency in {"stale", "consistent"} and "consistency" in takes:
+            found.append((str(self.consistency), ""))
+        if self.cached and "cached" in takes:
+            found.append(("cached", ""))
+        return tuple(found)
+
+
+NO_OPTIONS = Options()
+
+
+def check_token(token: str) -> None:
+    """Raise InvalidRequest, without its value, for a token that cannot travel in a header."""
+    if _CONTROL.search(token) or not token.isascii():
+        raise InvalidRequest(
+            "the token has characters that no HTTP header can carry (line breaks, control or non-ASCII)"
+        )

@@ -1,0 +1,71 @@
+"""A request: one call of Consul's HTTP API, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
+from aioconsulconnect.transport.response import Response
+
+T_co = TypeVar("T_co", covariant=True)
+
+Parameters = tuple[tuple[str, str], ...]
+
+
+class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """
+    One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
+
+    `read` says that it changes nothing and may be sent again (a POST can be a read). `takes` names the options that
+    Consul honours here; `needs` the first Consul version that serves it. `slices` decodes
+    as `decode` does, and yields from time to time: for big answers, between which others may run.
+    """
+
+    method: str
+    path: str
+    decode: Callable[[Response], T_co]
+    query: Parameters = ()
+    body: bytes | None = None
+    read: bool = True
+    options: Options = NO_OPTIONS
+    takes: frozenset[Option] = frozenset()
+    needs: str = ""
+    slices: Callable[[Response], Generator[None, None, T_co]] | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """The query as it is sent: its own parameters, then those of the options."""
+        return self.query if self.options is NO_OPTIONS else self.query + self.options.parameters(self.takes)
+
+
+def path_of(*segments: str) -> str:
+    """`/v1/…` from unencoded segments; InvalidRequest for one that would lead elsewhere or that Consul cannot take."""
+    for segment in segments:
+        if not segment.isprintable() or any(part in {"", ".", ".."} for part in segment.split("/")):
+            raise InvalidRequest(
+                f"{segment!r} cannot be part of a path: it is empty, has a control character, or a part that is"
+                " empty, '.' or '..'"
+            )
+    return "/v1/" + "/".join(encoded(segment, safe="*") for segment in segments)
+
+
+@lru_cache(1024)
+def encoded(text: str, *, safe: str = "*/:") -> str:
+    """`text` percent-encoded; InvalidRequest where it is not text at all (lone surrogates)."""
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{text!r} cannot be sent: it holds half of a surrogate pair") from None
+
+
+def query_string(parameters: Parameters) -> str:
+    """The parameters as a query string, empty or with its question mark; a flag stands without `=`."""
+    if not parameters:
+        return ""
+    return "?" + "&".join(f"{name}={encoded(value)}" if value else name for name, value in parameters)

@@ -1,0 +1,1 @@
+"""The protocol of one watch: pure, time and chance handed in."""

@@ -1,0 +1,98 @@
+"""A read that can be awaited or watched."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Generic, Literal, NoReturn, TypeVar
+
+from aioconsulconnect.errors import InvalidRequest, NotFound
+from aioconsulconnect.transport.interpretation import interpret
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Reply
+from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.changes import Ignore, projection
+from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.subscription import Cursor, How
+from aioconsulconnect.watch.watch import Watch
+
+Item = TypeVar("Item")
+T = TypeVar("T")
+
+
+Delivery = Literal["latest", "all"]
+
+
+class Query(Generic[T, Item]):
+    """
+    A read that can be awaited for its value, or watched.
+
+    `await query` and `query.value()` read once, `query.reply()` with the metadata of the answer. Nothing is kept: doing
+    it twice reads twice.
+    """
+
+    __slots__ = ("_blocking", "_polls", "_request", "_sender")
+
+    def __init__(self, sender: Sender, polls: Polls, request: Request[T], blocking: Blocking[T, Item]) -> None:
+        self._sender = sender
+        self._polls = polls
+        self._request = request
+        self._blocking = blocking
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Read it once."""
+        return self.value().__await__()
+
+    async def value(self) -> T:
+        """The value, read once."""
+        try:
+            return interpret(self._request, await self._sender.send(self._request))
+        except NotFound:
+            if self._blocking.absent is None:
+                raise
+            return self._blocking.absent()
+
+    async def reply(self) -> Reply[T]:
+        """The value and the metadata of the answer, read once."""
+        try:
+            response = await self._sender.send(self._request)
+        except NotFound:
+            if self._blocking.absent is None:
+                raise
+            return Reply(self._blocking.absent(), Meta())
+        return Reply(interpret(self._request, response), response.meta)
+
+    def watch(
+        self,
+        *,
+        delivery: Delivery = "latest",
+        settle: tuple[float, float] | None = None,
+        ignore: Ignore[Item] = (),
+        since: Cursor | None = None,
+    ) -> Watch[T, Item]:
+        """
+        Watch it: `async with query.watch() as watch`.
+
+        Watches of the same query share one long poll. `delivery` "latest" skips states that a slow consumer missed,
+        "all" keeps up to `PollSettings.queue` of them. `settle` (seconds of quiet, seconds at most) holds a change back
+        until no other follows. `ignore` names fields of an item that do not count as a change, or is a function that
+        gives what counts. `since` is the cursor of an earlier watch: where nothing changed since, nothing is told.
+        """
+        if delivery not in {"latest", "all"}:
+            raise InvalidRequest(f"delivery must be 'latest' or 'all', not {delivery!r}")
+        if settle is not None and not 0 <= settle[0] <= settle[1]:
+            raise InvalidRequest(f"settle must be (seconds of quiet, seconds at most), not {settle!r}")
+        how = How(delivery == "all", settle, projection(ignore), since)
+        return Watch(self._polls, self._request, self._blocking, how)
+
+    def __bool__(self) -> bool:
+        """Refused: a forgotten await must not be true."""
+        raise TypeError("a Query has no truth value; await it")
+
+    def __repr__(self) -> str:
+        """What it reads."""
+        return f"<Query {self._request.method} {self._request.path}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Query belongs to its client and cannot be pickled")

@@ -1,0 +1,48 @@
+"""The one way in which a watch wakes its consumers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aioconsulconnect.clock import Clock
+
+
+class Bell:
+    """
+    Wakes all who wait for it, and remembers nothing: look, wait, look again.
+
+    Unlike asyncio.Event it costs a cancelled waiter a constant time, however many wait beside it.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[None], None] = {}
+
+    def ring(self) -> None:
+        """Wake everyone."""
+        for future in self._waiting:
+            _wake(future)
+        self._waiting.clear()
+
+    async def wait(self, clock: Clock | None = None, seconds: float = 0.0) -> None:
+        """Return when it rings, or after `seconds` of that clock where one is given."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[future] = None
+        timer = asyncio.create_task(_after(clock, seconds, future)) if clock else None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)
+            if timer is not None:
+                timer.cancel()
+
+
+async def _after(clock: Clock, seconds: float, future: asyncio.Future[None]) -> None:
+    await clock.sleep(seconds)
+    _wake(future)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
