@@ -1,148 +1,113 @@
 """
 Async client for Consul's service mesh (Connect): intentions you can watch, a certificate authority you can follow.
 
-`Consul` is the door; README.md shows what a program looks like. The structs of everything beside intentions and roots
-(config entries, registrations, instances, leaves, chains) are in `aioconsulconnect.structs`.
+`Consul` is the only entry point; README.md shows what a program looks like. The structs of everything beside intentions
+and roots (config entries, registrations, instances, leaves, chains) are in `aioconsulconnect.structs`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from aioconsulconnect.version import __version__
+from aioconsulconnect.lazy import lazy_names
+from aioconsulconnect.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from aioconsulconnect.client import Consul
-    from aioconsulconnect.compatibility import Capabilities
+    from aioconsulconnect import structs as structs, testing as testing
+    from aioconsulconnect.client import Consul as Consul
+    from aioconsulconnect.compatibility import Capabilities as Capabilities
     from aioconsulconnect.errors import (
-        BadRequest,
-        Closed,
-        Conflict,
-        ConnectionFailed,
-        ConsulError,
-        InvalidRequest,
-        NoLeader,
-        NotFound,
-        NotReady,
-        OutcomeUnknown,
-        PermissionDenied,
-        RequestTimeout,
-        ResponseTooLarge,
-        ServerError,
-        SettingsError,
-        Throttled,
-        UnreadableResponse,
-        Unsupported,
+        BadRequest as BadRequest,
+        Closed as Closed,
+        Conflict as Conflict,
+        ConnectionFailed as ConnectionFailed,
+        ConsulError as ConsulError,
+        ErrorReason as ErrorReason,
+        InvalidRequest as InvalidRequest,
+        NoLeader as NoLeader,
+        NotFound as NotFound,
+        NotReady as NotReady,
+        OutcomeUnknown as OutcomeUnknown,
+        PermissionDenied as PermissionDenied,
+        RequestTimeout as RequestTimeout,
+        ResponseTooLarge as ResponseTooLarge,
+        ServerError as ServerError,
+        SettingsError as SettingsError,
+        Throttled as Throttled,
+        UnreadableResponse as UnreadableResponse,
+        Unsupported as Unsupported,
     )
-    from aioconsulconnect.structs.ca import CAConfig, CAConfiguration, ProviderConfig, Root, Roots
+    from aioconsulconnect.structs.ca import (
+        CAConfig as CAConfig,
+        CAConfiguration as CAConfiguration,
+        ProviderConfig as ProviderConfig,
+        Root as Root,
+        Roots as Roots,
+    )
     from aioconsulconnect.structs.intentions import (
-        HeaderPermission,
-        HTTPPermission,
-        Intention,
-        JWTProviderRequirement,
-        JWTRequirement,
-        Permission,
-        VerifyClaim,
+        HeaderPermission as HeaderPermission,
+        HTTPPermission as HTTPPermission,
+        Intention as Intention,
+        IntentionKey as IntentionKey,
+        JWTProviderRequirement as JWTProviderRequirement,
+        JWTRequirement as JWTRequirement,
+        Permission as Permission,
+        VerifyClaim as VerifyClaim,
     )
-    from aioconsulconnect.structs.spiffe import SpiffeId
-    from aioconsulconnect.transport.metadata import Meta
-    from aioconsulconnect.transport.options import Options
-    from aioconsulconnect.transport.response import Reply
-    from aioconsulconnect.watch.changes import Added, Batch, Change, Changed, Removed
-    from aioconsulconnect.watch.protocol.pacing import PollSettings
-    from aioconsulconnect.watch.protocol.status import Event, Status
-    from aioconsulconnect.watch.query import Query
-    from aioconsulconnect.watch.subscription import Cursor
-    from aioconsulconnect.watch.watch import Watch, all_ready
-
-__all__ = [
-    "Added",
-    "BadRequest",
-    "Batch",
-    "CAConfig",
-    "CAConfiguration",
-    "Capabilities",
-    "Change",
-    "Changed",
-    "Closed",
-    "Conflict",
-    "ConnectionFailed",
-    "Consul",
-    "ConsulError",
-    "Cursor",
-    "Event",
-    "HTTPPermission",
-    "HeaderPermission",
-    "Intention",
-    "InvalidRequest",
-    "JWTProviderRequirement",
-    "JWTRequirement",
-    "Meta",
-    "NoLeader",
-    "NotFound",
-    "NotReady",
-    "Options",
-    "OutcomeUnknown",
-    "Permission",
-    "PermissionDenied",
-    "PollSettings",
-    "ProviderConfig",
-    "Query",
-    "Removed",
-    "Reply",
-    "RequestTimeout",
-    "ResponseTooLarge",
-    "Root",
-    "Roots",
-    "ServerError",
-    "SettingsError",
-    "SpiffeId",
-    "Status",
-    "Throttled",
-    "UnreadableResponse",
-    "Unsupported",
-    "VerifyClaim",
-    "Watch",
-    "__version__",
-    "all_ready",
-]
-
-# A name is imported when it is first asked for: pytest loads this package in every project that has it installed, for
-# its plugin, and a program should pay for what it uses.
-_HOMES = {
-    "client": "Consul",
-    "compatibility": "Capabilities",
-    "errors": (
-        "BadRequest Closed Conflict ConnectionFailed ConsulError InvalidRequest NoLeader NotFound NotReady "
-        "OutcomeUnknown PermissionDenied RequestTimeout ResponseTooLarge ServerError SettingsError Throttled "
-        "UnreadableResponse Unsupported"
-    ),
-    "structs.ca": "CAConfig CAConfiguration ProviderConfig Root Roots",
-    "structs.intentions": (
-        "HTTPPermission HeaderPermission Intention JWTProviderRequirement JWTRequirement Permission VerifyClaim"
-    ),
-    "structs.spiffe": "SpiffeId",
-    "transport.metadata": "Meta",
-    "transport.options": "Options",
-    "transport.response": "Reply",
-    "watch.changes": "Added Batch Change Changed Removed",
-    "watch.protocol.pacing": "PollSettings",
-    "watch.protocol.status": "Event Status",
-    "watch.query": "Query",
-    "watch.subscription": "Cursor",
-    "watch.watch": "Watch all_ready",
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> object:
-    """The public name, from the module where it lives."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return [*__all__]
+    from aioconsulconnect.structs.spiffe import SpiffeId as SpiffeId
+    from aioconsulconnect.transport.metadata import Meta as Meta
+    from aioconsulconnect.transport.options import Consistency as Consistency, Options as Options
+    from aioconsulconnect.transport.response import Reply as Reply
+    from aioconsulconnect.transport.token import TokenProvider as TokenProvider
+    from aioconsulconnect.watch.changes import (
+        Added as Added,
+        Batch as Batch,
+        Change as Change,
+        Changed as Changed,
+        Ignore as Ignore,
+        Removed as Removed,
+    )
+    from aioconsulconnect.watch.iterators import Changes as Changes, Snapshots as Snapshots, States as States
+    from aioconsulconnect.watch.protocol.poll_settings import PollSettings as PollSettings
+    from aioconsulconnect.watch.protocol.status import (
+        Counters as Counters,
+        Event as Event,
+        Hook as Hook,
+        PollRecord as PollRecord,
+        State as State,
+        Status as Status,
+    )
+    from aioconsulconnect.watch.query import Delivery as Delivery, Query as Query
+    from aioconsulconnect.watch.subscription import Cursor as Cursor
+    from aioconsulconnect.watch.watch import Watch as Watch, all_ready as all_ready
+    from aioconsulconnect.workflows.plan import Plan as Plan
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "": "structs testing",
+            "client": "Consul",
+            "compatibility": "Capabilities",
+            "errors": (
+                "BadRequest Closed Conflict ConnectionFailed ConsulError ErrorReason InvalidRequest NoLeader "
+                "NotFound NotReady OutcomeUnknown PermissionDenied RequestTimeout ResponseTooLarge ServerError "
+                "SettingsError Throttled UnreadableResponse Unsupported"
+            ),
+            "structs.ca": "CAConfig CAConfiguration ProviderConfig Root Roots",
+            "structs.intentions": (
+                "HTTPPermission HeaderPermission Intention IntentionKey JWTProviderRequirement JWTRequirement "
+                "Permission VerifyClaim"
+            ),
+            "structs.spiffe": "SpiffeId",
+            "transport.metadata": "Meta",
+            "transport.options": "Consistency Options",
+            "transport.response": "Reply",
+            "transport.token": "TokenProvider",
+            "watch.changes": "Added Batch Change Changed Ignore Removed",
+            "watch.iterators": "Changes Snapshots States",
+            "watch.protocol.poll_settings": "PollSettings",
+            "watch.protocol.status": "Counters Event Hook PollRecord State Status",
+            "watch.query": "Delivery Query",
+            "watch.subscription": "Cursor",
+            "watch.watch": "Watch all_ready",
+            "workflows.plan": "Plan",
+        },
+    )

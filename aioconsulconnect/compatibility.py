@@ -168,10 +168,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     def require(self, operation: str) -> None:
         """Raise Unsupported, with the version needed, unless it is certain that the agent serves it."""
         if not self.serves(operation):
-            needs = OPERATIONS[operation][1]
+            min_version = OPERATIONS[operation][1]
             known = self.version or f"of an unknown version, at least {self.at_least}"
             raise Unsupported(
-                f"{operation} needs Consul {needs}, and the agent is {known}", needs=needs, address=self.address
+                f"{operation} needs Consul {min_version}, and the agent is {known}",
+                min_version=min_version,
+                address=self.address,
             )
 
 

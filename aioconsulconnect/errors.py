@@ -7,24 +7,110 @@ ever holds a token or a private key. All of them can be pickled.
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import Self
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _TEXT_LIMIT = 2000
 
 
+class ErrorReason(Enum):
+    """
+    Why a call failed, as precisely as the answer tells: to decide on, where the class of the error says too little.
+
+    It is read from Consul's words first, and from the status where they say nothing.
+    """
+
+    UNSPECIFIED = "unspecified"
+    """Nothing more is known than the class of the error and the status."""
+
+    # Rights.
+    TOKEN_UNKNOWN = "token unknown"  # noqa: S105 - no token
+    """Consul does not know the token (yet: a new one needs a moment to reach every server)."""
+    PERMISSION_DENIED = "permission denied"
+    """The token in use lacks a right; which one is not said (Consul up to 1.11)."""
+    TOKEN_LACKS_PERMISSION = "token lacks permission"  # noqa: S105 - no token
+    """The token in use lacks a right; the text names both (Consul 1.12)."""
+    ANONYMOUS_LACKS_PERMISSION = "anonymous lacks permission"
+    """No token was sent, and without one the right is missing (Consul 1.16)."""
+    FORBIDDEN = "forbidden"
+    """Refused by status (401 or 403), in words that are not Consul's."""
+
+    # What this agent cannot serve.
+    ENTERPRISE_ONLY = "enterprise only"
+    """Namespaces, partitions and their kin need Consul Enterprise."""
+    CONNECT_DISABLED = "connect disabled"
+    """The agent runs with `connect.enabled = false`."""
+    ACL_DISABLED = "acl disabled"
+    """The agent runs with `acl.enabled = false`."""
+    UNKNOWN_KIND = "unknown kind"
+    """The server does not know this kind of config entry."""
+    UNKNOWN_FIELD = "unknown field"
+    """The server is too old for a field or a way of asking."""
+    UNKNOWN_PATH = "unknown path"
+    """The agent says that it does not know the path (Consul 1.11)."""
+    UNSERVED = "unserved"
+    """A 404 without a word, which is how Consul up to 1.10 answers an unknown path."""
+    NOT_IMPLEMENTED = "not implemented"
+    """The agent answers 501."""
+
+    # Load, and the state of the cluster.
+    RATE_LIMITED = "rate limited"
+    """More requests than the agent or the servers allow."""
+    TOO_MANY_CONNECTIONS = "too many connections"
+    """The agent counts too many connections from this host."""
+    NO_LEADER = "no leader"
+    """The servers have no leader at this moment."""
+    NO_SERVERS = "no servers"
+    """The agent knows of no server: another agent may do better."""
+    UPGRADING = "upgrading"
+    """Intentions are read-only while the servers are upgraded; nothing was applied."""
+    CA_UNINITIALIZED = "certificate authority uninitialized"
+    """The certificate authority has not started yet; nothing was applied."""
+    CA_NOT_READY = "certificate authority not ready"
+    """The provider of the certificate authority is not ready."""
+    DATACENTER_UNKNOWN = "datacenter unknown"
+    """No server of that datacenter is known; waiting does not help."""
+    DATACENTER_UNREACHABLE = "datacenter unreachable"
+    """The servers of that datacenter cannot be reached."""
+    INTERRUPTED = "interrupted"
+    """The servers broke off; a write may or may not have been applied."""
+    DEADLINE_REACHED = "deadline reached"
+    """The server gave up at its own deadline; a write may or may not have been applied."""
+
+    # The request.
+    NOT_FOUND = "not found"
+    """What was named does not exist."""
+    ALREADY_EXISTS = "already exists"
+    """What was to be created is there."""
+    CHANGED_MEANWHILE = "changed meanwhile"
+    """It is not any more what the caller has read."""
+    HAS_LEGACY_META = "has legacy meta"
+    """An intention of the destination was created by id and has meta, which blocks a write by name."""
+    INVALID = "invalid"
+    """Consul finds the input wrong."""
+
+    # Answers that are not Consul's, and none at all.
+    NOT_CONSUL = "not Consul"
+    """A redirect, or a page of HTML."""
+    UNREACHABLE = "unreachable"
+    """Nobody listens at the address."""
+
+
 class ConsulError(Exception):
     """
     The root of all errors of this library.
 
-    `message` is what to do about it, `status` the HTTP status if there was an answer, `text` what Consul said (trimmed,
-    and cut at 2,000 characters), `method` and `path` what was asked (the path without its query), `address` the agent.
+    `message` is what to do about it, `reason` why it failed, `status` the HTTP status if there was an answer, `text`
+    what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was asked (the path without its
+    query), `address` the agent.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        reason: ErrorReason = ErrorReason.UNSPECIFIED,
         status: int | None = None,
         text: str = "",
         method: str = "",
@@ -33,6 +119,7 @@ class ConsulError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.reason: ErrorReason = reason
         self.status: int | None = status
         self.text: str = redact(text.strip())[:_TEXT_LIMIT]
         self.method: str = method
@@ -91,21 +178,22 @@ class Conflict(ConsulError):
 
 
 class Unsupported(ConsulError):
-    """This agent cannot serve the call; `needs` is the Consul version (or edition, or setting) that can."""
+    """This agent cannot serve the call; `min_version` is the Consul version (or edition, or setting) that can."""
 
     def __init__(
         self,
         message: str,
         *,
-        needs: str = "",
+        min_version: str = "",
+        reason: ErrorReason = ErrorReason.UNSPECIFIED,
         status: int | None = None,
         text: str = "",
         method: str = "",
         path: str = "",
         address: str = "",
     ) -> None:
-        super().__init__(message, status=status, text=text, method=method, path=path, address=address)
-        self.needs = needs
+        super().__init__(message, reason=reason, status=status, text=text, method=method, path=path, address=address)
+        self.min_version = min_version
 
 
 # The operator must act: rights, load, or the state of the cluster.

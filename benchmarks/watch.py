@@ -155,9 +155,9 @@ async def raw(url: str) -> AsyncIterator[Wait]:
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Wait]:
     from aioconsulconnect import Consul
-    from aioconsulconnect.watch.protocol.pacing import PollSettings
+    from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
-    settings = PollSettings(turn=0.001)  # the raw poll is not paced either
+    settings = PollSettings(min_interval=0.001)  # the raw poll is not paced either
     async with Consul(url, polls=settings) as consul, consul.intentions.list().watch() as watch:
         changes = watch.changes()
         await anext(changes)
@@ -231,12 +231,12 @@ async def idle(url: str) -> None:
     import aiohttp
 
     from aioconsulconnect import Consul
-    from aioconsulconnect.watch.protocol.pacing import PollSettings
+    from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
     async with aiohttp.ClientSession() as session:
         for number in range(400):
             await write(session, url, f"idle-{number}")
-    settings = PollSettings(wait=0.5, shortest_wait=0.5, turn=0.001)
+    settings = PollSettings(wait=0.5, shortest_wait=0.5, min_interval=0.001)
     async with Consul(url, polls=settings) as consul, AsyncExitStack() as stack:
         filters = [f'SourceName != "nobody-{number}"' for number in range(20)]
         watches = [await stack.enter_async_context(consul.intentions.list(filter=one).watch()) for one in filters]
@@ -306,7 +306,7 @@ async def recovery() -> None:
     import aiohttp
 
     from aioconsulconnect import Consul
-    from aioconsulconnect.watch.protocol.pacing import PollSettings
+    from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
     agent = DevAgent()
     loop = asyncio.get_running_loop()

@@ -6,24 +6,23 @@ import errno
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from support.fakes import Thing, Things, by_name, decode, in_order, nothing, request, things
 
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, RequestTimeout
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.blocking_query import Ask, Machine
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.blocking_query import BlockingQuery, NextRequest
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 
 SETTINGS = PollSettings()
 LIST: Request[object] = Request(method="GET", path="/v1/list", decode=lambda response: response.body)
-WAYS: dict[str, Blocking[Things, Thing]] = {
-    "index": Blocking(items=by_name, rebuild=in_order),
-    "hash": Blocking(items=by_name, by="hash"),
-    "borrowed": Blocking(items=by_name, borrow=LIST, rebuild=in_order),
-    "absent": Blocking(items=by_name, absent=nothing),
+WAYS: dict[str, WatchSpec[Things, Thing]] = {
+    "index": WatchSpec(items=by_name, rebuild=in_order),
+    "hash": WatchSpec(items=by_name, cursor_kind="hash"),
+    "borrowed": WatchSpec(items=by_name, index_from=LIST, rebuild=in_order),
+    "absent": WatchSpec(items=by_name, value_when_absent=nothing),
 }
 REFUSED = ConnectionFailed("nobody there")
 REFUSED.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
@@ -49,7 +48,7 @@ class Drive:
         self.now = 1000.0
         self.way = way
         self.random = random.Random(seed)
-        self.machine = Machine(request(), WAYS[way], SETTINGS, self.random.random, self.now)
+        self.machine = BlockingQuery(request(), WAYS[way], SETTINGS, self.random.random, self.now)
         self.truth: dict[str, str] = {}
         self.index = 10
         self.lie: str = ""
@@ -57,7 +56,7 @@ class Drive:
         self.free = 0
         self.emitted: list[frozenset[Thing]] = []
 
-    def answer(self, ask: Ask) -> Response:
+    def answer(self, ask: NextRequest) -> Response:
         """What a server says that is honest but for its `lie`."""
         headers = {"x-consul-index": str(self.index), "x-consul-contenthash": f"h{self.index}"}
         if (self.way == "borrowed" and ask.kind != "list") or self.lie == "none":
@@ -94,7 +93,7 @@ class Drive:
             assert confirming or self.machine.ask(self.now).at >= self.now + 0.19 or self.way == "borrowed"
         return True
 
-    def check_ask(self, ask: Ask) -> None:
+    def check_ask(self, ask: NextRequest) -> None:
         assert ask.at < self.now + 301
         if ask.kind == "poll":
             assert ask.place not in {None, 0, ""}
@@ -103,7 +102,7 @@ class Drive:
         else:
             assert ask.extra == ()
 
-    def count(self, ask: Ask) -> None:
+    def count(self, ask: NextRequest) -> None:
         """Paced: five at once, then one a second; a borrower's two small reads belong to the poll before."""
         small = self.way == "borrowed" and ask.kind in {"list", "read"} and bool(self.sent)
         if small and self.free < 2:
@@ -134,7 +133,7 @@ class Drive:
                 return
         if self.machine.state == "denied":
             self.check_hidden()
-            self.machine.distrust(self.now)  # a server without the header hides until there is another token
+            self.machine.invalidate(self.now)  # a server without the header hides until there is another token
             for _ in range(6):
                 self.turn(None, 0.01 if self.machine.ask(self.now).kind != "poll" else 56.0)
         snapshot = self.machine.snapshot
@@ -175,7 +174,7 @@ def step(drive: Drive, what: int, how: int) -> bool:
             if how % 2:
                 drive.machine.crowded(drive.now, 5.0)
             else:
-                drive.machine.distrust(drive.now)
+                drive.machine.invalidate(drive.now)
         case _:
             drive.machine.aside(drive.now, drive.now, ERRORS[how % len(ERRORS)] if how % 3 else beside(drive))
             if (after := drive.machine.snapshot) is not None:
@@ -185,7 +184,7 @@ def step(drive: Drive, what: int, how: int) -> bool:
 
 
 def beside(drive: Drive) -> Response:
-    return drive.answer(Ask(kind="confirm", at=drive.now, deadline=10))
+    return drive.answer(NextRequest(kind="confirm", at=drive.now, deadline=10))
 
 
 def run(way: str, script: bytes) -> None:
@@ -223,7 +222,7 @@ def test_the_decoder_of_these_tests_refuses_what_is_no_list() -> None:
 
 def test_a_deletion_that_wakes_with_what_is_deleted_is_looked_into() -> None:
     """As 1.8 does for a config entry: the poll gets the old entry at a new index, and only a read says 404."""
-    machine = Machine(request(), WAYS["absent"], SETTINGS, lambda: 0.5, 1000.0)
+    machine = BlockingQuery(request(), WAYS["absent"], SETTINGS, lambda: 0.5, 1000.0)
     kinds, now = [], 1000.0
     gone = Response(404, {"x-consul-index": "8"}, b"Config entry not found")
     old = things(a="1")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Hashable, Mapping
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from support.fakes import Thing
 
 from aioconsulconnect.watch.changes import Added, Batch, Change, Changed, Removed, difference, projection

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from aioconsulconnect.clock import Clock, breathe
-from aioconsulconnect.watch.wakeup import Bell
+from aioconsulconnect.watch.wakeup import Wakeup
 
 
 class StillClock(Clock):
@@ -30,7 +30,7 @@ async def test_the_clock_is_monotonic_and_sleeps() -> None:
 
 
 async def test_a_ring_wakes_all_who_wait_and_is_not_remembered() -> None:
-    bell = Bell()
+    bell = Wakeup()
     bell.ring()
     waiting = [asyncio.create_task(bell.wait()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -42,7 +42,7 @@ async def test_a_ring_wakes_all_who_wait_and_is_not_remembered() -> None:
 
 
 async def test_a_wait_ends_after_its_time_by_that_clock() -> None:
-    bell, clock = Bell(), StillClock()
+    bell, clock = Wakeup(), StillClock()
     waiting = asyncio.create_task(bell.wait(clock, 7.0))
     while not clock.asked:
         await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_a_wait_ends_after_its_time_by_that_clock() -> None:
 
 
 async def test_a_ring_before_the_time_ends_the_timer() -> None:
-    bell, clock = Bell(), StillClock()
+    bell, clock = Wakeup(), StillClock()
     waiting = asyncio.create_task(bell.wait(clock, 7.0))
     while not clock.asked:
         await asyncio.sleep(0)
@@ -63,7 +63,7 @@ async def test_a_ring_before_the_time_ends_the_timer() -> None:
 
 
 async def test_a_cancelled_wait_leaves_nothing_and_disturbs_nobody() -> None:
-    bell, clock = Bell(), StillClock()
+    bell, clock = Wakeup(), StillClock()
     given_up = asyncio.create_task(bell.wait(clock, 7.0))
     patient = asyncio.create_task(bell.wait())
     while not clock.asked:
@@ -76,7 +76,7 @@ async def test_a_cancelled_wait_leaves_nothing_and_disturbs_nobody() -> None:
 
 
 async def test_a_ring_at_the_very_moment_of_the_end_is_no_matter() -> None:
-    bell, clock = Bell(), StillClock()
+    bell, clock = Wakeup(), StillClock()
     waiting = asyncio.create_task(bell.wait(clock, 7.0))
     while not clock.asked:
         await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.fakes import BLOCKING, FakeClock, FakeConsul, Thing, Things, by_name, request, things
+from support.fakes import SPEC, FakeClock, FakeConsul, Thing, Things, by_name, request, things
 
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.ca import CA
@@ -19,20 +19,20 @@ from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.options import NO_OPTIONS
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.poller import Polls
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.snapshot import Content, Verdict
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.snapshot import SnapshotStore, Verdict
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters
 from aioconsulconnect.watch.query import Query
 
 
 def made(group: Callable[..., Any]) -> Any:
     consul = FakeConsul(FakeClock())
-    return group(consul, Polls(consul, settings=PollSettings()), NO_OPTIONS)
+    return group(consul, PollerPool(consul, settings=PollSettings()), NO_OPTIONS)
 
 
-def blocking_of(query: Query[Any, Any]) -> Blocking[Any, Any]:
+def blocking_of(query: Query[Any, Any]) -> WatchSpec[Any, Any]:
     return query._blocking
 
 
@@ -92,13 +92,13 @@ def test_every_list_can_be_put_together_again() -> None:
         assert rebuild((), {1: "one", 2: "two"}) == ("one", "two")
 
 
-def take(content: Content[Things, Thing], index: int, **values: str) -> Verdict:
+def take(content: SnapshotStore[Things, Thing], index: int, **values: str) -> Verdict:
     answer = Response(200, {}, things(**values))
     return content.take(answer, Meta(index=index), float(index), index=index, firm=False, beside=False)
 
 
 def test_a_value_that_cannot_be_put_together_stays_as_it_was_until_the_index_moves() -> None:
-    content = Content(request(), Blocking(items=by_name), Counters(), 0.8)
+    content = SnapshotStore(request(), WatchSpec(items=by_name), Counters(), 0.8)
     assert take(content, 10, a="1", b="2") == "first"
     first = content.snapshot
     assert take(content, 10, a="3") == "hidden"
@@ -109,7 +109,7 @@ def test_a_value_that_cannot_be_put_together_stays_as_it_was_until_the_index_mov
 
 
 def test_an_answer_that_hides_is_no_proof_of_what_it_hides() -> None:
-    content = Content(request(), BLOCKING, Counters(), 0.8)
+    content = SnapshotStore(request(), SPEC, Counters(), 0.8)
     take(content, 10, a="1", b="2")
     assert take(content, 10, a="1") == "hidden"
     assert take(content, 15, a="1") == "hidden"

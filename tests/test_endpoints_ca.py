@@ -49,7 +49,7 @@ async def test_roots_as_pem(sender: CannedSender, ca: CA) -> None:
     assert await ca.roots_pem() == ""
     with pytest.raises(Unsupported, match=r"1\.8\.5") as caught:
         await ca.roots_pem()  # an older agent does not know the parameter
-    assert caught.value.needs == "1.8.5"
+    assert caught.value.min_version == "1.8.5"
     with pytest.raises(UnreadableResponse, match="PEM"):
         await ca.roots_pem()
     assert sender.wire[0][1] == "/v1/connect/ca/roots?pem=true"

@@ -12,15 +12,15 @@ from aioconsulconnect.errors import InvalidRequest, NotFound
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 
 
 def decode(response: Response) -> tuple[str, ...]:
     return tuple(response.text.split())
 
 
-REQUEST = Request(method="GET", path="/v1/x", decode=decode, takes=frozenset({"datacenter", "consistency"}))
-BLOCKING = Blocking[tuple[str, ...], str](items=lambda words: {word: word for word in words})
+REQUEST = Request(method="GET", path="/v1/x", decode=decode, accepted_options=frozenset({"datacenter", "consistency"}))
+SPEC = WatchSpec[tuple[str, ...], str](items=lambda words: {word: word for word in words})
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ async def test_an_option_of_the_call_that_would_be_ignored_raises_before_anythin
     with pytest.raises(InvalidRequest, match="namespace"):
         await group._call(REQUEST, Options(namespace="ns1"))
     with pytest.raises(InvalidRequest, match="cached"):
-        group._query(REQUEST, BLOCKING, Options(cached=True))
+        group._query(REQUEST, SPEC, Options(cached=True))
     assert sender.asked == []
 
 
 async def test_a_query_reads_once_for_each_await(sender: CannedSender, group: Group) -> None:
     sender.answers = [b"a", b"b", (404, b"gone")]
-    query = group._query(REQUEST, BLOCKING, None)
+    query = group._query(REQUEST, SPEC, None)
     assert sender.asked == []
     assert (await query, await query) == (("a",), ("b",))
     with pytest.raises(NotFound):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from support.canned import CannedSender, polls_of
 
-from aioconsulconnect.workflows.intentions import Intentions
 from aioconsulconnect.errors import (
     Conflict,
     InvalidRequest,
@@ -22,6 +21,7 @@ from aioconsulconnect.errors import (
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.intentions import HTTPPermission, Intention, Permission
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.workflows.intentions import Intentions
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
 BASE = "/v1/connect/intentions"
@@ -116,8 +116,8 @@ async def test_watches_tell_items_apart_and_borrow_an_index(intentions: Intentio
     assert dict(one.items((web,))) == {web.key: web}
     assert dict(many.items({"db": (web,), "x": (web,)})) == {("db", web.key): web, ("x", web.key): web}
     for blocking in (one, many):
-        assert blocking.borrow is not None
-        assert blocking.borrow.path == BASE
+        assert blocking.index_from is not None
+        assert blocking.index_from.path == BASE
 
 
 async def test_check(sender: CannedSender, intentions: Intentions) -> None:

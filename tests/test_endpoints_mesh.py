@@ -14,15 +14,15 @@ from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.endpoints.health import Health
-from aioconsulconnect.workflows.intentions import Intentions
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.structs.agent import Check, Sidecar
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ServiceDefaults
 from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides
 from aioconsulconnect.structs.proxy import Proxy, Upstream
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
-from aioconsulconnect.watch.poller import Polls, sharing_key
+from aioconsulconnect.watch.poller_pool import PollerPool, sharing_key
 from aioconsulconnect.watch.query import Query
+from aioconsulconnect.workflows.intentions import Intentions
 
 MISSING = (404, b'Config entry not found for "mesh" / "mesh"')
 SELF_1_10 = b'{"Config": {"Version": "1.10.12", "Datacenter": "dc1"}}'
@@ -37,22 +37,22 @@ async def sender() -> CannedSender:
 
 
 @pytest.fixture
-async def polls(sender: CannedSender) -> AsyncIterator[Polls]:
+async def polls(sender: CannedSender) -> AsyncIterator[PollerPool]:
     async with polls_of(sender) as polls:
         yield polls
 
 
 @pytest.fixture
-async def agent(sender: CannedSender, polls: Polls) -> Agent:
+async def agent(sender: CannedSender, polls: PollerPool) -> Agent:
     return Agent(sender, polls, NO_OPTIONS)
 
 
 @pytest.fixture
-async def config(sender: CannedSender, polls: Polls) -> Config:
+async def config(sender: CannedSender, polls: PollerPool) -> Config:
     return Config(sender, polls, NO_OPTIONS)
 
 
-async def test_instances(sender: CannedSender, polls: Polls) -> None:
+async def test_instances(sender: CannedSender, polls: PollerPool) -> None:
     health, catalog = Health(sender, polls, NO_OPTIONS), Catalog(sender, polls, NO_OPTIONS)
     sender.answers = [b"[]"] * 6
     await health.connect("web", passing=True, tags=["a b", 'c"'], near="_agent", node_meta={"k": "v"}, peer="east")
@@ -76,7 +76,7 @@ async def test_instances(sender: CannedSender, polls: Polls) -> None:
         health.connect("web", tags=['"`'])
 
 
-def test_who_answers_a_waiting_call(sender: CannedSender, polls: Polls) -> None:
+def test_who_answers_a_waiting_call(sender: CannedSender, polls: PollerPool) -> None:
     health = Health(sender, polls, NO_OPTIONS)
     assert source(health.connect("web")) == "streaming"
     assert source(health.service("web")) == "streaming"
@@ -90,7 +90,7 @@ def source(query: Query[Any, Any]) -> str:
     return query._blocking.source
 
 
-def queries(sender: CannedSender, polls: Polls) -> list[Query[Any, Any]]:
+def queries(sender: CannedSender, polls: PollerPool) -> list[Query[Any, Any]]:
     """One of each, of groups of their own."""
     agent, config = Agent(sender, polls, NO_OPTIONS), Config(sender, polls, NO_OPTIONS)
     catalog = Catalog(sender, polls, NO_OPTIONS)
@@ -107,7 +107,7 @@ def queries(sender: CannedSender, polls: Polls) -> list[Query[Any, Any]]:
     ]
 
 
-def test_equal_queries_share_a_poll(sender: CannedSender, polls: Polls) -> None:
+def test_equal_queries_share_a_poll(sender: CannedSender, polls: PollerPool) -> None:
     first = [sharing_key(query._request, query._blocking) for query in queries(sender, polls)]
     second = [sharing_key(query._request, query._blocking) for query in queries(sender, polls)]
     assert first == second
@@ -165,7 +165,7 @@ async def test_what_the_agent_is_told(sender: CannedSender, agent: Agent) -> Non
     ]
 
 
-async def test_authorize_says_where_the_target_is(sender: CannedSender, polls: Polls) -> None:
+async def test_authorize_says_where_the_target_is(sender: CannedSender, polls: PollerPool) -> None:
     uri = "spiffe://x.consul/ns/default/dc/dc1/svc/web"
     yes, no = b'{"Authorized": true, "Reason": "r"}', b'{"Authorized": false, "Reason": "r"}'
     sender.answers = [yes, yes, yes, no]
@@ -194,7 +194,7 @@ async def test_a_service_that_is_not_there(sender: CannedSender, agent: Agent) -
     assert (await agent.service("x").reply()).value is None
 
 
-async def test_chains(sender: CannedSender, polls: Polls) -> None:
+async def test_chains(sender: CannedSender, polls: PollerPool) -> None:
     chains = DiscoveryChains(sender, polls, NO_OPTIONS)
     sender.answers = [b'{"Chain": {"ServiceName": "web"}}'] * 3
     await chains("web", compile_datacenter="dc2", options=EVERY)
@@ -275,22 +275,22 @@ async def test_a_kind_that_the_server_does_not_know(sender: CannedSender, config
     sender.answers = [(500, b"invalid config entry kind: mesh"), (404, b"")]
     with pytest.raises(Unsupported, match=r"needs Consul 1\.10") as caught:
         await config.read("mesh")
-    assert caught.value.needs == "1.10"
+    assert caught.value.min_version == "1.10"
     with pytest.raises(Unsupported, match="a newer Consul"):
         await config.list("service-defaults")
 
 
 @pytest.mark.parametrize("answer", [b'[{"Service": {"PeerName": ""}, "Node": {}}]', b'[{"Service": {}, "Node": {}}]'])
-async def test_local_instances_for_a_peer_are_no_answer(sender: CannedSender, polls: Polls, answer: bytes) -> None:
+async def test_local_instances_for_a_peer_are_no_answer(sender: CannedSender, polls: PollerPool, answer: bytes) -> None:
     sender.answers = [answer, b'[{"ServiceName": "x"}]']
     with pytest.raises(Unsupported) as caught:
         await Health(sender, polls, NO_OPTIONS).connect("web", peer="east")
-    assert caught.value.needs == "1.13"
+    assert caught.value.min_version == "1.13"
     with pytest.raises(Unsupported):
         await Catalog(sender, polls, NO_OPTIONS).connect("web", peer="east")
 
 
-async def test_a_plan_removes_an_entry_where_it_is(sender: CannedSender, polls: Polls) -> None:
+async def test_a_plan_removes_an_entry_where_it_is(sender: CannedSender, polls: PollerPool) -> None:
     stored = b'[{"Kind": "service-intentions", "Name": "db", "Namespace": "ns1", "Partition": "ap1", "ModifyIndex": 4}]'
     sender.answers = [stored, SELF_1_16, SELF_1_16, b"true"]
     plan = await Intentions(sender, polls, NO_OPTIONS).plan([])

@@ -71,7 +71,7 @@ def test_errors_travel_whole(kind: type[ConsulError], transfer: object) -> None:
     assert callable(transfer)
     error = kind("do this", status=500, text="said", method="PUT", path="/v1/x", address="http://a:1")
     if isinstance(error, Unsupported):
-        error.needs = "1.9"
+        error.min_version = "1.9"
     back = transfer(error)
     assert type(back) is kind
     assert (str(back), back.args, back.__dict__) == (str(error), error.args, error.__dict__)
@@ -96,8 +96,8 @@ def test_a_long_text_is_cut() -> None:
 
 
 def test_unsupported_says_what_it_needs() -> None:
-    assert Unsupported("too old", needs="1.9").needs == "1.9"
-    assert Unsupported("too old").needs == ""
+    assert Unsupported("too old", min_version="1.9").min_version == "1.9"
+    assert Unsupported("too old").min_version == ""
 
 
 def test_every_error_says_who_must_act() -> None:

@@ -6,8 +6,7 @@ import pickle
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.transport.metadata import Meta

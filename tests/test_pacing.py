@@ -6,18 +6,17 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.watch.protocol.pacing import Pace, PollSettings, Waits
+from aioconsulconnect.watch.protocol.pacing import PollSettings, RateLimiter, WaitTuner
 
 Delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
 
 
 @given(Delays)
 def test_five_at_once_and_then_one_a_second(delays: list[float]) -> None:
-    pace, now, sent = Pace(5, 1.0), 100.0, []
+    pace, now, sent = RateLimiter(5, 1.0), 100.0, []
     for delay in delays:
         now = max(now + delay, pace.at(now + delay))
         pace.spend(now)
@@ -27,7 +26,7 @@ def test_five_at_once_and_then_one_a_second(delays: list[float]) -> None:
 
 
 def test_whoever_waited_is_not_delayed() -> None:
-    pace = Pace(5, 1.0)
+    pace = RateLimiter(5, 1.0)
     earliest = []
     for _ in range(5):
         pace.spend(10.0)
@@ -37,14 +36,14 @@ def test_whoever_waited_is_not_delayed() -> None:
 
 
 def test_waits_are_jittered_down() -> None:
-    waits = Waits(55.0, 2.0, random.Random(1).random)
+    waits = WaitTuner(55.0, 2.0, random.Random(1).random)
     picked = [waits.pick(0.0) for _ in range(1000)]
     assert 44 <= min(picked) < 44.5
     assert 54.5 < max(picked) <= 55
 
 
 def test_two_cuts_after_the_same_time_shorten_the_wait_for_ten_minutes() -> None:
-    waits = Waits(55.0, 2.0, lambda: 0.0)
+    waits = WaitTuner(55.0, 2.0, lambda: 0.0)
     assert waits.cut(30.0, 100.0)
     assert waits.pick(100.0) == 55
     assert waits.cut(15.0, 200.0)
@@ -56,7 +55,7 @@ def test_two_cuts_after_the_same_time_shorten_the_wait_for_ten_minutes() -> None
 
 
 def test_what_breaks_at_once_is_no_cut() -> None:
-    waits = Waits(55.0, 2.0, lambda: 0.0)
+    waits = WaitTuner(55.0, 2.0, lambda: 0.0)
     assert not waits.cut(0.01, 1.0)
     assert not waits.cut(2.4, 2.0)
     assert waits.cut(2.6, 3.0)

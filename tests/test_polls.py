@@ -9,16 +9,17 @@ import itertools
 
 import msgspec
 import pytest
-from support.fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
+from support.fakes import SPEC, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
 from test_requirements import error
 
 from aioconsulconnect.errors import ConsulError, Unsupported
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.connection_budget import Budget
-from aioconsulconnect.watch.poller import plain, sharing_key
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.connection_budget import ConnectionBudget
+from aioconsulconnect.watch.poller import plain
+from aioconsulconnect.watch.poller_pool import sharing_key
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 
@@ -29,7 +30,7 @@ async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptur
         return dict(by_name(now))
 
     async with World(a="1") as world:
-        bad: Blocking[tuple[Thing, ...], Thing] = Blocking(items=broken)
+        bad: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=broken)
         async with world.query(blocking=bad).watch() as watch, world.query("/v1/other").watch() as other:
             await watch.ready()
             await other.ready()
@@ -60,7 +61,7 @@ async def test_a_bug_in_a_read_beside_the_loop_ends_the_watches_too(
     async with World(a="1") as world:
         world.consul.headers["x-consul-query-backend"] = "streaming"
         check = msgspec.structs.replace(request("/v1/check"), decode=lambda _: ()) if other else None
-        bad: Blocking[tuple[Thing, ...], Thing] = Blocking(items=broken, source="streaming", check=check)
+        bad: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=broken, source="streaming", verify_with=check)
         async with world.query(blocking=bad).watch() as watch:
             states = Told(watch.states(), world.clock)
             await world.clock.advance(1)
@@ -91,7 +92,7 @@ def raising(*_args: object, **_more: object) -> None:
 async def test_a_refresh_raises_the_bug_that_it_meets() -> None:
     async with (
         World(a="1") as world,
-        world.query(blocking=Blocking(items=lambda now: {now[0].name: now[0]})).watch() as watch,
+        world.query(blocking=WatchSpec(items=lambda now: {now[0].name: now[0]})).watch() as watch,
     ):
         await watch.ready()
         await idle()
@@ -104,10 +105,10 @@ async def test_a_refresh_raises_the_bug_that_it_meets() -> None:
 
 async def test_an_answer_that_shows_an_old_server_is_no_bug() -> None:
     def refuse(_response: Response) -> tuple[Thing, ...]:
-        raise Unsupported("this Consul ignores peer", needs="1.13")
+        raise Unsupported("this Consul ignores peer", min_version="1.13")
 
     async with World(a="1") as world:
-        query = Query(world.consul, world.polls, msgspec.structs.replace(request(), decode=refuse), BLOCKING)
+        query = Query(world.consul, world.polls, msgspec.structs.replace(request(), decode=refuse), SPEC)
         async with query.watch() as watch:
             with pytest.raises(Unsupported, match="peer"):
                 await watch.ready(1)
@@ -130,9 +131,9 @@ async def test_a_poll_has_a_context_of_its_own() -> None:
 
 
 def test_what_shares_a_poll() -> None:
-    blocking: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name)
+    blocking: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=by_name)
     key = sharing_key(request(), blocking)
-    assert sharing_key(request(), Blocking(items=by_name)) == key
+    assert sharing_key(request(), WatchSpec(items=by_name)) == key
     assert sharing_key(request(options=Options(timeout=1)), blocking) == key
     for other in (
         request("/v1/others"),
@@ -142,12 +143,12 @@ def test_what_shares_a_poll() -> None:
         request(options=Options(token="one")),
     ):
         assert sharing_key(other, blocking) != key
-    assert sharing_key(request(), Blocking(items=by_name, source="agent")) != key
+    assert sharing_key(request(), WatchSpec(items=by_name, source="agent")) != key
     assert "one" not in str(pickled_token(Options(token="one")))
 
 
 def pickled_token(options: Options) -> object:
-    key: object = sharing_key(request(options=options), Blocking(items=by_name))
+    key: object = sharing_key(request(options=options), WatchSpec(items=by_name))
     assert isinstance(key, tuple)
     return key[0].options.token
 
@@ -159,7 +160,7 @@ def test_a_plain_read_asks_the_leader_past_the_cache() -> None:
 
 async def test_a_budget_is_lowered_and_comes_back_one_by_one() -> None:
     clock = FakeClock()
-    budget = Budget(64, clock)
+    budget = ConnectionBudget(64, clock)
     assert budget.limit == 56
     taken = 0
     while budget.take():

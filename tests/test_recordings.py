@@ -13,12 +13,11 @@ import pytest
 from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.structs import agent, ca, catalog, intentions
-from aioconsulconnect.structs.codec.consul_struct import Wire
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.duration import seconds_of
 from aioconsulconnect.structs.codec.json_body import encode
-from aioconsulconnect.structs.codec.unknown_fields import Open, plain
-from aioconsulconnect.structs.config_entries import discovery_chain as chain
-from aioconsulconnect.structs.config_entries import kinds as entries
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, plain
+from aioconsulconnect.structs.config_entries import discovery_chain as chain, kinds as entries
 from aioconsulconnect.structs.config_entries.entry import EntryBase
 
 Read = Callable[[bytes], object]
@@ -102,9 +101,9 @@ def dumped(value: object) -> Any:
         return {key: dumped(item) for key, item in value.items()}
     if isinstance(value, catalog.Instance):
         return {"Node": dumped(value.node), "Service": dumped(value.service), "Checks": dumped(value.checks)}
-    if isinstance(value, Open):
+    if isinstance(value, KeepsUnknown):
         return plain(value)
-    assert value is None or isinstance(value, Wire), type(value)
+    assert value is None or isinstance(value, ConsulStruct), type(value)
     return json.loads(encode(value))
 
 
@@ -151,7 +150,7 @@ def _assert_nothing_unknown(value: object) -> int:
         return sum(map(_assert_nothing_unknown, value))
     if isinstance(value, dict):
         return sum(map(_assert_nothing_unknown, value.values()))
-    if isinstance(value, Open):
+    if isinstance(value, KeepsUnknown):
         assert value.unknown == (), type(value)
         return 1 + sum(_assert_nothing_unknown(getattr(value, name)) for name in value.__struct_fields__)
     return 0

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.recorded import exchanges
 
 from aioconsulconnect.errors import (
@@ -33,8 +32,8 @@ from aioconsulconnect.transport.request import Parameters, Request, path_of, que
 from aioconsulconnect.transport.response import Response
 
 
-def request(method: str = "GET", path: str = "/v1/x", needs: str = "") -> Request[bytes]:
-    return Request(method=method, path=path, decode=lambda answer: answer.body, needs=needs)
+def request(method: str = "GET", path: str = "/v1/x", min_version: str = "") -> Request[bytes]:
+    return Request(method=method, path=path, decode=lambda answer: answer.body, min_version=min_version)
 
 
 def refused(
@@ -143,7 +142,7 @@ def test_what_an_old_server_says_to_exact_calls_means_that_it_is_old() -> None:
     for method, path, response in recorded_errors():
         if BY_PATH.search(response.text):
             exact = urlsplit(path).path.endswith("/exact")
-            error = failure(request(method, urlsplit(path).path, needs="1.9" if exact else ""), response)
+            error = failure(request(method, urlsplit(path).path, min_version="1.9" if exact else ""), response)
             expected = (Unsupported, "1.9") if exact else (BadRequest, "")
             assert (type(error), getattr(error, "needs", "")) == expected
             seen.add(exact)
@@ -277,7 +276,7 @@ def test_parameters_are_those_of_the_request_then_those_of_the_options() -> None
         decode=lambda answer: answer.body,
         query=(("filter", "a == b"),),
         options=Options(datacenter="dc2", consistency="stale"),
-        takes=ALL_READ,
+        accepted_options=ALL_READ,
     )
     assert asked.parameters == (("filter", "a == b"), ("dc", "dc2"), ("stale", ""))
     assert query_string(asked.parameters) == "?filter=a%20%3D%3D%20b&dc=dc2&stale"
@@ -348,10 +347,10 @@ def test_half_a_surrogate_pair_is_no_text() -> None:
 
 
 def test_a_refusal_that_names_no_version_needs_what_the_call_needs() -> None:
-    asked = Request(method="GET", path="/v1/x", decode=lambda answer: answer.body, needs="1.14")
+    asked = Request(method="GET", path="/v1/x", decode=lambda answer: answer.body, min_version="1.14")
     error = refused(404, "Invalid URL path: not a recognized HTTP API endpoint\n", asked=asked)
     assert isinstance(error, Unsupported)
-    assert error.needs == "1.14"
+    assert error.min_version == "1.14"
     assert "it needs Consul 1.14" in error.message
 
 
@@ -420,5 +419,5 @@ def test_a_config_write_that_consul_could_not_carry_out_is_no_wrong_entry() -> N
 def test_an_agent_that_will_never_do_it_names_no_version() -> None:
     error = refused(501, "The in-process agent does not model it")
     assert isinstance(error, Unsupported)
-    assert error.needs == ""
+    assert error.min_version == ""
     assert "newer" not in str(error)

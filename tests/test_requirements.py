@@ -16,13 +16,13 @@ from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.changes import Added, Changed, Removed
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.watch import Watch, all_ready
 
 HTML = {"content-type": "text/html"}
-ABSENT: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, absent=nothing)
-STREAMING: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, source="streaming")
+ABSENT: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=by_name, value_when_absent=nothing)
+STREAMING: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=by_name, source="streaming")
 
 
 def error(status: int, text: str, **headers: str) -> Response:
@@ -248,9 +248,9 @@ async def test_w09_without_an_index_it_reads_at_growing_intervals() -> None:
 
 
 LIST: Request[object] = Request(
-    method="GET", path="/v1/list", decode=lambda response: response.body, takes=UNCACHED_READ
+    method="GET", path="/v1/list", decode=lambda response: response.body, accepted_options=UNCACHED_READ
 )
-BORROWING: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, borrow=LIST)
+BORROWING: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=by_name, index_from=LIST)
 
 
 def eight(world: World) -> None:
@@ -847,9 +847,9 @@ async def test_w22_a_blind_stream_is_found_by_a_check_read() -> None:
         assert state(watch) == "synced"
 
 
-TRUTH: Request[object] = Request(method="GET", path="/v1/truth", decode=decode, takes=UNCACHED_READ)
+TRUTH: Request[object] = Request(method="GET", path="/v1/truth", decode=decode, accepted_options=UNCACHED_READ)
 OTHER: Request[object] = Request(
-    method="GET", path="/v1/truth", decode=lambda response: response.body, takes=UNCACHED_READ
+    method="GET", path="/v1/truth", decode=lambda response: response.body, accepted_options=UNCACHED_READ
 )
 
 
@@ -867,7 +867,7 @@ def agent_with(truth: Callable[[Call], Awaitable[Answer]], world: World) -> None
 
 
 async def test_w22_what_the_agent_holds_is_compared_with_the_servers() -> None:
-    blocking = Blocking(items=by_name, source="agent", check=TRUTH)
+    blocking = WatchSpec(items=by_name, source="agent", verify_with=TRUTH)
     async with (
         World(a="1") as world,
         world.query(blocking=blocking, options=Options(datacenter="far")).watch() as watch,
@@ -890,7 +890,7 @@ async def test_w22_what_the_agent_holds_is_compared_with_the_servers() -> None:
 async def test_w22_a_leaf_is_as_old_as_the_last_answer_of_the_servers() -> None:
     async with (
         World(a="1") as world,
-        world.query(blocking=Blocking(items=by_name, source="agent", check=OTHER)).watch() as watch,
+        world.query(blocking=WatchSpec(items=by_name, source="agent", verify_with=OTHER)).watch() as watch,
     ):
         down = [False]
 

@@ -24,8 +24,8 @@ from aioconsulconnect.structs.intentions import by_key
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.changes import Added, Changed, Removed
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 
@@ -101,7 +101,7 @@ async def test_w25_leaving_never_cancels_a_poll() -> None:
 
 
 async def test_w25_polls_that_were_given_up_keep_their_place() -> None:
-    settings = PollSettings(max_polls=9, linger=0)  # 8 polls and one for reads
+    settings = PollSettings(max_polls=9, idle_timeout=0)  # 8 polls and one for reads
     async with World(settings, a="1") as world, contextlib.AsyncExitStack() as stack:
 
         async def hang(call: Call) -> Answer | None:
@@ -210,7 +210,7 @@ async def test_w28_a_big_answer_does_not_hold_the_loop() -> None:
 
     async with World() as world:
         world.consul.put(body(1))
-        query = Query(world.consul, world.polls, list_request(()), Blocking(items=by_key))
+        query = Query(world.consul, world.polls, list_request(()), WatchSpec(items=by_key))
         async with query.watch() as watch:
             told = Told(watch.changes(), world.clock)
             await watch.ready()
@@ -257,7 +257,7 @@ async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
 
 
 async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
-    settings = PollSettings(free_turns=20_000)
+    settings = PollSettings(burst=20_000)
     async with World(settings, n="0", gone="1") as world, world.query().watch() as watch:
         changes = watch.changes()
         first = await anext(changes)
@@ -302,7 +302,7 @@ async def test_w30_what_came_and_went_unseen_is_not_told() -> None:
 
 @pytest.mark.parametrize("count", [100, 1000])
 async def test_w31_every_change_up_to_a_bound(count: int) -> None:
-    settings = PollSettings(free_turns=20_000)
+    settings = PollSettings(burst=20_000)
     async with World(settings, n="start") as world, world.query().watch(delivery="all") as watch:
         changes = watch.changes()
         await anext(changes)
@@ -330,7 +330,7 @@ async def test_w31_every_change_up_to_a_bound(count: int) -> None:
 
 
 async def test_w32_settle_holds_back_until_it_is_quiet() -> None:
-    settings = PollSettings(free_turns=1000)
+    settings = PollSettings(burst=1000)
     async with World(settings, n="0") as world, world.query().watch(settle=(0.1, 0.4)) as watch:
         told = Told(watch.changes(), world.clock)
         await idle()

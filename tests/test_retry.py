@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import (
     BadRequest,
@@ -26,8 +25,8 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import delay, outcome, worth_retrying
-from aioconsulconnect.watch.protocol.pacing import PollBackoff
-from aioconsulconnect.watch.protocol.verdict import cut_short, ends_watch, nobody_listens
+from aioconsulconnect.watch.protocol.pacing import Backoff
+from aioconsulconnect.watch.protocol.verdict import cut_short, ends_watch, is_unreachable
 
 
 def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
@@ -103,14 +102,14 @@ def test_a_lost_outcome_keeps_all_that_was_known() -> None:
 
 
 def test_a_poll_waits_longer_after_each_failure_up_to_the_cap() -> None:
-    longest = PollBackoff(lambda: 1.0)
+    longest = Backoff(lambda: 1.0)
     assert [longest.failed(float(i)) for i in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    shortest = PollBackoff(lambda: 0.0)
+    shortest = Backoff(lambda: 0.0)
     assert [shortest.failed(0.0) for _ in range(3)] == pytest.approx([0.2, 0.4, 0.8])
 
 
 def test_a_poll_that_works_again_halves_the_count() -> None:
-    backoff = PollBackoff(lambda: 1.0)
+    backoff = Backoff(lambda: 1.0)
     for _ in range(4):
         backoff.failed(0.0)
     backoff.worked(1.0)
@@ -119,7 +118,7 @@ def test_a_poll_that_works_again_halves_the_count() -> None:
 
 
 def test_two_quiet_minutes_clear_the_count() -> None:
-    backoff = PollBackoff(lambda: 1.0)
+    backoff = Backoff(lambda: 1.0)
     for _ in range(6):
         backoff.failed(0.0)
     assert backoff.failed(121.0) == 0.5
@@ -128,12 +127,12 @@ def test_two_quiet_minutes_clear_the_count() -> None:
 
 
 def test_a_count_without_end_stays_a_wait() -> None:
-    backoff = PollBackoff(lambda: 1.0)
+    backoff = Backoff(lambda: 1.0)
     assert [backoff.failed(0.0) for _ in range(5000)][-1] == 30.0
 
 
 def test_where_nobody_listens_a_poll_comes_back_soon() -> None:
-    backoff = PollBackoff(lambda: 1.0)
+    backoff = Backoff(lambda: 1.0)
     assert [backoff.failed(float(i), refused=True) for i in range(0, 40, 5)] == [0.5] * 6 + [5.0] * 2
     assert backoff.failed(41.0) == 30.0  # it answers again, and badly: the failures count as ever
 
@@ -169,7 +168,7 @@ def test_what_no_waiting_can_heal(error: ConsulError, never_worked: bool, has_wo
 def test_nobody_listens(cause: Exception | None, expected: bool) -> None:
     error = ConnectionFailed("no connection")
     error.__cause__ = cause
-    assert nobody_listens(error) is expected
+    assert is_unreachable(error) is expected
 
 
 @pytest.mark.parametrize(

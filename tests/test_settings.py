@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import SettingsError
 from aioconsulconnect.testing.real_agent import find_consul

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.spiffe import SpiffeId

@@ -397,7 +397,7 @@ async def test_the_request_on_the_wire() -> None:
             query=(("name", "ns/*"), ("filter", 'a == "ü;&+#"'), ("name", "peer:east/web"), ("stale", "")),
             body=b'{"a": 1}',
             options=Options(datacenter="dc 2"),
-            takes=ALL_READ,
+            accepted_options=ALL_READ,
         )
         await carrier.send(request)
         (seen,) = server.seen
@@ -423,7 +423,7 @@ async def test_a_path_prefix_and_a_host_that_is_far() -> None:
     with aioresponses() as canned:
         canned.get("http://consul.example/prefix/v1/x?stale", body=b"far")
         async with aclosing(transport("http://consul.example/prefix/")) as carrier:
-            response = await carrier.send(ask(options=Options(consistency="stale"), takes=ALL_READ))
+            response = await carrier.send(ask(options=Options(consistency="stale"), accepted_options=ALL_READ))
             assert response.body == b"far"
             session = next(iter(carrier._sessions.values()))
             assert session.headers["Accept-Encoding"] == "gzip, deflate"

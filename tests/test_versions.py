@@ -21,7 +21,7 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupported
 from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
-from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.poller_pool import PollerPool
 
 UNKNOWN_PATH = (404, b"Invalid URL path: not a recognized HTTP API endpoint\n")
 NO_RIGHTS = b"Permission denied: token with AccessorID 'x' lacks permission 'agent:read' on \"vm\""
@@ -75,7 +75,7 @@ def test_what_is_certain() -> None:
     found.require("intentions.read")
     with pytest.raises(Unsupported, match=r"needs Consul 1\.11, and the agent is 1\.10\.12") as caught:
         found.require("config.delete with cas")
-    assert (caught.value.needs, caught.value.address) == ("1.11", "http://a:1")
+    assert (caught.value.min_version, caught.value.address) == ("1.11", "http://a:1")
 
 
 @pytest.fixture
@@ -84,12 +84,12 @@ async def sender() -> CannedSender:
 
 
 @pytest.fixture
-async def polls(sender: CannedSender) -> AsyncIterator[Polls]:
+async def polls(sender: CannedSender) -> AsyncIterator[PollerPool]:
     async with polls_of(sender) as polls:
         yield polls
 
 
-async def test_the_agent_is_asked_once(sender: CannedSender, polls: Polls) -> None:
+async def test_the_agent_is_asked_once(sender: CannedSender, polls: PollerPool) -> None:
     sender.answers = [b'{"Config": {"Version": "1.16.6"}}', b'{"Config": {"Version": "1.20.0"}}']
     ask = Prober(sender, polls, Options(token="t", datacenter="dc9"))
     first = await ask()
@@ -115,7 +115,9 @@ ROOTS = b'{"Roots": []}'
         ([(403, ANONYMOUS), UNKNOWN_PATH, (403, ANONYMOUS), (500, b"Connect must be enabled in order")], "1.17.3"),
     ],
 )
-async def test_what_answers_prove(sender: CannedSender, polls: Polls, answers: list[Canned], at_least: str) -> None:
+async def test_what_answers_prove(
+    sender: CannedSender, polls: PollerPool, answers: list[Canned], at_least: str
+) -> None:
     sender.answers = list(answers)
     found = await Prober(sender, polls, NO_OPTIONS)()
     assert (found.version, found.at_least) == (None, at_least)
@@ -136,7 +138,7 @@ async def test_an_agent_with_acls_is_found_out(version: Version, at_least: str) 
         assert known.version.startswith(f"{version}.")
 
 
-async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSender, polls: Polls) -> None:
+async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSender, polls: PollerPool) -> None:
     sender.answers = [(403, b"Permission denied"), ConnectionFailed("gone")]
     with pytest.raises(ConnectionFailed):
         await Prober(sender, polls, NO_OPTIONS)()

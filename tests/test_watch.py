@@ -6,7 +6,7 @@ import asyncio
 import pickle
 
 import pytest
-from support.fakes import BLOCKING, Thing, World, always, idle, lost, nothing, things
+from support.fakes import SPEC, Thing, World, always, idle, lost, nothing, things
 from test_requirements import ABSENT, error, state
 
 from aioconsulconnect.errors import Closed, InvalidRequest, NoLeader, NotFound, NotReady
@@ -136,7 +136,7 @@ async def test_a_refresh_that_its_caller_gives_up_is_not_broken_off() -> None:
 
 
 async def test_the_client_is_closed_under_a_watch() -> None:
-    async with World(a="1") as world, world.query(blocking=BLOCKING).watch() as watch:
+    async with World(a="1") as world, world.query(blocking=SPEC).watch() as watch:
         await watch.ready()
         await world.polls.aclose()
         with pytest.raises(Closed):

@@ -7,25 +7,24 @@ import traceback
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs.codec.consul_struct import Nullable, OrEmpty, Wire, consul_case
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty, consul_case
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import encode, reader
 
 
-class Plain(Wire, frozen=True, kw_only=True):
+class Plain(ConsulStruct, frozen=True, kw_only=True):
     service_id: str = ""
     acl_token_ttl: int = 0
     wait: Seconds | None = None
 
 
 class Lists(Nullable, frozen=True, kw_only=True):
-    names: OrEmpty[tuple[str, ...]] = ()
-    meta: OrEmpty[dict[str, str]] = msgspec.field(default_factory=dict)
-    inner: OrEmpty[Plain] = Plain(service_id="default")
+    names: NullAsEmpty[tuple[str, ...]] = ()
+    meta: NullAsEmpty[dict[str, str]] = msgspec.field(default_factory=dict)
+    inner: NullAsEmpty[Plain] = Plain(service_id="default")
     maybe: str | None = None
     needed: int
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import encode
-from aioconsulconnect.structs.codec.unknown_fields import Open
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 from aioconsulconnect.structs.config_entries.access import (
     JSONWebKeySet,
     JWKSCluster,
@@ -275,7 +274,7 @@ def test_every_kind_has_its_struct_and_no_field_shares_a_key() -> None:
     while waiting:
         kind = waiting.pop()
         fields = msgspec.structs.fields(kind)
-        assert issubclass(kind, Open)
+        assert issubclass(kind, KeepsUnknown)
         assert len({field.encode_name for field in fields}) == len(fields)
         for field in fields:
             waiting += [part for part in _parts(field.type) if issubclass(part, msgspec.Struct)]

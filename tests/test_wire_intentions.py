@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.recorded import Exchange, exchanges
 
 from aioconsulconnect.errors import InvalidRequest

@@ -137,7 +137,7 @@ async def clients() -> None:
     try:
         await consul.intentions.list()
     except Unsupported as error:
-        assert_type(error.needs, str)
+        assert_type(error.min_version, str)
         assert_type(error.status, int | None)
     finally:
         await consul.aclose()

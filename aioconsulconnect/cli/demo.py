@@ -98,7 +98,7 @@ async def _write(client: Consul, web: str, db: str, action: Action, intention_id
     try:
         await client.intentions.upsert(web, db, action=action)
     except Unsupported as old:
-        print(f"  This agent knows intentions by id alone (by name needs Consul {old.needs}): writing by id.")
+        print(f"  This agent knows intentions by id alone (by name needs Consul {old.min_version}): writing by id.")
         return await client.intentions.create(web, db, action=action)
     return ""
 

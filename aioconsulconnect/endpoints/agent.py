@@ -29,7 +29,7 @@ from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedA
 from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 _TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
@@ -50,9 +50,9 @@ class Agent(Group):
         Needs a server when the agent has none yet.
         """
         path = path_of("agent", "connect", "ca", "roots")
-        request = Request(method="GET", path=path, decode=_roots, takes=frozenset({"datacenter"}))
-        blocking = Blocking(items=roots_by_id, source="agent", check=_SERVERS_ROOTS, rebuild=with_roots)
-        return self._query(request, blocking, options)
+        request = Request(method="GET", path=path, decode=_roots, accepted_options=frozenset({"datacenter"}))
+        spec = WatchSpec(items=roots_by_id, source="agent", verify_with=_SERVERS_ROOTS, rebuild=with_roots)
+        return self._query(request, spec, options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
         """
@@ -65,8 +65,8 @@ class Agent(Group):
         if not service or "/" in service:
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
-        request = Request(method="GET", path=path, decode=_leaf, takes=_TENANCY)
-        return self._query(request, Blocking(items=_one_leaf, source="agent", check=_SERVERS_ROOTS), options)
+        request = Request(method="GET", path=path, decode=_leaf, accepted_options=_TENANCY)
+        return self._query(request, WatchSpec(items=_one_leaf, source="agent", verify_with=_SERVERS_ROOTS), options)
 
     async def authorize(
         self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
@@ -95,7 +95,7 @@ class Agent(Group):
             path=path_of("agent", "connect", "authorize"),
             body=encode(plain(body)),
             decode=_authorization,
-            takes=_TENANCY,
+            accepted_options=_TENANCY,
         )
         return await self._call(request, options)
 
@@ -175,8 +175,10 @@ class Agent(Group):
         Consul does not wait, and the watch asks again from time to time. Needs `service:read`.
         """
         path = path_of("agent", "service", service_id)
-        request = Request(method="GET", path=path, decode=_service, takes=_TENANCY)
-        return self._query(request, Blocking(items=_one_service, by="hash", absent=_absent), options)
+        request = Request(method="GET", path=path, decode=_service, accepted_options=_TENANCY)
+        return self._query(
+            request, WatchSpec(items=_one_service, cursor_kind="hash", value_when_absent=_absent), options
+        )
 
     async def services(
         self,
@@ -191,7 +193,7 @@ class Agent(Group):
         """
         query: Parameters = (("filter", filter),) if filter else ()
         request = Request(
-            method="GET", path=path_of("agent", "services"), query=query, decode=_services, takes=_TENANCY
+            method="GET", path=path_of("agent", "services"), query=query, decode=_services, accepted_options=_TENANCY
         )
         return await self._call(request, options)
 
@@ -234,7 +236,9 @@ class Agent(Group):
     async def _put(
         self, path: str, options: Options | None, *, query: Parameters = (), body: bytes | None = None
     ) -> None:
-        request = Request(method="PUT", path=path, query=query, body=body, decode=_nothing, read=False, takes=_TENANCY)
+        request = Request(
+            method="PUT", path=path, query=query, body=body, decode=_nothing, read=False, accepted_options=_TENANCY
+        )
         await self._call(request, options)
 
 
@@ -259,7 +263,7 @@ def _roots(response: Response) -> Roots:
 
 
 _SERVERS_ROOTS = Request(
-    method="GET", path=path_of("connect", "ca", "roots"), decode=_roots, takes=frozenset({"datacenter"})
+    method="GET", path=path_of("connect", "ca", "roots"), decode=_roots, accepted_options=frozenset({"datacenter"})
 )
 
 
@@ -268,7 +272,7 @@ def _leaf(response: Response) -> Leaf:
 
 
 def _one_leaf(leaf: Leaf) -> Mapping[Hashable, Leaf]:
-    return {"leaf": leaf}
+    return {leaf.key: leaf}
 
 
 def _authorization(response: Response) -> Authorization:
@@ -280,7 +284,7 @@ def _service(response: Response) -> AgentService | None:
 
 
 def _one_service(found: AgentService | None) -> Mapping[Hashable, AgentService]:
-    return {} if found is None else {found.id: found}
+    return {} if found is None else {found.key: found}
 
 
 def _absent() -> AgentService | None:

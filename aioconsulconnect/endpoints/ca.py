@@ -22,7 +22,7 @@ from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.transport.options import Option, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 _ROOTS = path_of("connect", "ca", "roots")
@@ -39,8 +39,8 @@ class CA(Group):
 
         The index can rise without any change of the roots.
         """
-        request = Request(method="GET", path=_ROOTS, decode=_roots, takes=_READ)
-        return self._query(request, Blocking(items=roots_by_id, rebuild=with_roots), options)
+        request = Request(method="GET", path=_ROOTS, decode=_roots, accepted_options=_READ)
+        return self._query(request, WatchSpec(items=roots_by_id, rebuild=with_roots), options)
 
     async def roots_pem(self, *, options: Options | None = None) -> str:
         """
@@ -48,7 +48,14 @@ class CA(Group):
 
         It cannot be watched: Consul sends no index with it; watch `roots` instead.
         """
-        request = Request(method="GET", path=_ROOTS, query=(("pem", "true"),), decode=_pem, takes=_READ, needs="1.8.5")
+        request = Request(
+            method="GET",
+            path=_ROOTS,
+            query=(("pem", "true"),),
+            decode=_pem,
+            accepted_options=_READ,
+            min_version="1.8.5",
+        )
         return await self._call(request, options)
 
     async def configuration(self, *, options: Options | None = None) -> CAConfiguration:
@@ -57,7 +64,7 @@ class CA(Group):
 
         Needs `operator:write` (1.8.6), because it can hold the private key. It cannot be watched.
         """
-        request = Request(method="GET", path=_CONFIGURATION, decode=_configuration, takes=_READ)
+        request = Request(method="GET", path=_CONFIGURATION, decode=_configuration, accepted_options=_READ)
         return await self._call(request, options)
 
     async def update_configuration(
@@ -106,7 +113,7 @@ def _done(response: Response) -> None:
 def _pem(response: Response) -> str:
     text = response.body.decode("ascii", "replace")
     if text.startswith("{"):
-        raise Unsupported("this agent gives roots as JSON alone: PEM needs Consul 1.8.5", needs="1.8.5")
+        raise Unsupported("this agent gives roots as JSON alone: PEM needs Consul 1.8.5", min_version="1.8.5")
     if text.strip() and not text.lstrip().startswith("-----BEGIN CERTIFICATE-----"):
         raise UnreadableResponse("this is no chain of PEM certificates")
     return text

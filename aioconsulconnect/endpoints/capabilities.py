@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from aioconsulconnect.compatibility import OLDEST, Capabilities, version_of
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.errors import PermissionDenied, Unsupported
+from aioconsulconnect.errors import ErrorReason, PermissionDenied, Unsupported
 from aioconsulconnect.structs.agent import read_info
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
-from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.poller_pool import PollerPool
 
 _SELF = path_of("agent", "self")
 _NOWHERE = path_of("no-such-endpoint")
 _EXPORTED = path_of("exported-services")
 _ROOTS = path_of("connect", "ca", "roots")
+_DENIED_SINCE = {ErrorReason.TOKEN_LACKS_PERMISSION: "1.12", ErrorReason.ANONYMOUS_LACKS_PERMISSION: "1.16"}
 
 
 class Prober(Group):
     """Finds out, and remembers for each agent: `await consul.capabilities()`."""
 
-    def __init__(self, sender: Sender, polls: Polls, options: Options) -> None:
-        super().__init__(sender, polls, options)
+    def __init__(self, sender: Sender, pool: PollerPool, options: Options) -> None:
+        super().__init__(sender, pool, options)
         self._found: dict[str, Capabilities] = {}
 
     async def __call__(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
@@ -51,8 +52,8 @@ async def probe(sender: Sender, options: Options) -> Capabilities:
 
 
 def _by_denial(denied: PermissionDenied) -> str:
-    """The texts of a 403 grew by and by."""
-    return "1.16" if "anonymous token" in denied.text else "1.12" if "AccessorID" in denied.text else OLDEST
+    """A denial says more from version to version."""
+    return _DENIED_SINCE.get(denied.reason, OLDEST)
 
 
 async def _by_answers(sender: Sender, options: Options) -> list[str]:
@@ -61,7 +62,7 @@ async def _by_answers(sender: Sender, options: Options) -> list[str]:
     try:
         await sender.send(_get(_NOWHERE, options))
     except Unsupported as error:
-        if "Invalid URL path" in error.text:
+        if error.reason is ErrorReason.UNKNOWN_PATH:
             proved.append("1.11")
     try:
         await sender.send(_get(_EXPORTED, options))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from typing import Unpack
 
 import msgspec
 
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.endpoints.selection import selection
+from aioconsulconnect.endpoints.selection import Selection, parameters
 from aioconsulconnect.errors import Unsupported
 from aioconsulconnect.structs.catalog import (
     CatalogInstance,
@@ -19,7 +20,7 @@ from aioconsulconnect.structs.catalog import (
 from aioconsulconnect.transport.options import ALL_READ, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking, in_a_row
+from aioconsulconnect.watch.protocol.spec import WatchSpec, in_a_row
 from aioconsulconnect.watch.query import Query
 
 
@@ -27,45 +28,31 @@ class Catalog(Group):
     """What is registered, whatever its health; use `health` to find what can be dialled now."""
 
     def connect(
-        self,
-        service: str,
-        *,
-        tags: Sequence[str] = (),
-        filter: str = "",  # noqa: A002 - Consul's word
-        near: str = "",
-        node_meta: Mapping[str, str] | None = None,
-        peer: str = "",
-        merge_central_config: bool = False,
-        options: Options | None = None,
+        self, service: str, *, peer: str = "", **selection: Unpack[Selection]
     ) -> Query[tuple[CatalogInstance, ...], CatalogInstance]:
         """
         The proxies and native instances of `service` (`GET /v1/catalog/connect/:service`).
 
-        `tags` that an instance must have, all of them, in the same case; `filter`, an expression such as
-        `ServiceMeta.version == "2"`; `near` a node (or "_agent"), for the order; `node_meta` that the node must have
-        (`?node-meta`); `merge_central_config` (Consul 1.13; the node's address is then missing). `peer` works on the
-        newest servers alone (1.22): others answer with local instances, which raises Unsupported; `health.connect`
-        takes it from 1.13 on. Without rights Consul answers with nothing.
+        With `merge_central_config` the node's address is missing. `peer` works on the newest servers alone (1.22):
+        others answer with local instances, which raises Unsupported; `health.connect` takes it from 1.13 on. Without
+        rights Consul answers with nothing.
         """
-        query = selection(
-            tags, "ServiceTags", filter, near, node_meta, peer=peer, merge_central_config=merge_central_config
-        )
         request = Request(
             method="GET",
             path=path_of("catalog", "connect", service),
-            query=query,
+            query=parameters("connect", selection, Selection, tags_field="ServiceTags", peer=peer),
             decode=_Catalog(peer),
-            takes=ALL_READ,
+            accepted_options=ALL_READ,
         )
-        return self._query(request, Blocking(items=catalog_by_key, rebuild=in_a_row), options)
+        return self._query(request, WatchSpec(items=catalog_by_key, rebuild=in_a_row), selection.get("options"))
 
     def gateway_services(
         self, gateway: str, *, options: Options | None = None
     ) -> Query[tuple[GatewayService, ...], GatewayService]:
         """The services that an ingress or terminating gateway serves (`GET /v1/catalog/gateway-services/:gateway`)."""
         path = path_of("catalog", "gateway-services", gateway)
-        request = Request(method="GET", path=path, decode=_gateway_services, takes=UNCACHED_READ)
-        return self._query(request, Blocking(items=_by_key, rebuild=in_a_row), options)
+        request = Request(method="GET", path=path, decode=_gateway_services, accepted_options=UNCACHED_READ)
+        return self._query(request, WatchSpec(items=_by_key, rebuild=in_a_row), options)
 
 
 class _Catalog(msgspec.Struct, frozen=True):
@@ -77,7 +64,8 @@ class _Catalog(msgspec.Struct, frozen=True):
         found = read_catalog(response.body)
         if any(instance.peer_name != self.peer for instance in found if self.peer):
             raise Unsupported(
-                "this Consul ignores peer here, and answered with local instances: use health.connect", needs="1.22"
+                "this Consul ignores peer here, and answered with local instances: use health.connect",
+                min_version="1.22",
             )
         return found
 

@@ -19,6 +19,7 @@ from aioconsulconnect.structs.config_entries.kinds import (
     Entry,
     entries_by_key,
     entry_body,
+    entry_key,
     read_entries,
     read_entries_in_slices,
     read_entry,
@@ -27,7 +28,7 @@ from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, Ser
 from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking, in_a_row
+from aioconsulconnect.watch.protocol.spec import WatchSpec, in_a_row
 from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
@@ -117,7 +118,9 @@ class Config(Group):
         if not name:
             raise InvalidRequest(f"an entry of kind {kind} is read by its name")
         return self._query(
-            _get(path_of("config", kind, name), kind, _One(kind)), Blocking(items=_one, absent=_absent), options
+            _get(path_of("config", kind, name), kind, _One(kind)),
+            WatchSpec(items=_one, value_when_absent=_absent),
+            options,
         )
 
     @overload
@@ -183,8 +186,8 @@ class Config(Group):
         What the token may not see is left out without an error.
         """
         path = path_of("config", kind) if kind else path_of("config") + "/"
-        blocking = Blocking(items=entries_by_key, rebuild=in_a_row)
-        return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), blocking, options)
+        spec = WatchSpec(items=entries_by_key, rebuild=in_a_row)
+        return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), spec, options)
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
         """
@@ -205,8 +208,8 @@ class Config(Group):
             body=entry_body(entry),
             decode=_written,
             read=False,
-            takes=_WRITE,
-            needs=KIND_SINCE.get(entry.kind, ""),
+            accepted_options=_WRITE,
+            min_version=KIND_SINCE.get(entry.kind, ""),
         )
         if not await self._call(request, options):
             raise _lost("written", entry.kind, entry.name, request)
@@ -232,8 +235,8 @@ class Config(Group):
             query=() if cas is None else (("cas", str(_index(cas))),),
             decode=_deleted,
             read=False,
-            takes=_WRITE,
-            needs=KIND_SINCE.get(kind, ""),
+            accepted_options=_WRITE,
+            min_version=KIND_SINCE.get(kind, ""),
         )
         if cas is not None:
             await self.require_checked_delete(options=options)
@@ -243,7 +246,7 @@ class Config(Group):
         if cas is not None and deleted is None:
             raise Unsupported(
                 "the server is older than its agent: it ignored cas, and deleted the entry",
-                needs="1.11",
+                min_version="1.11",
                 method=request.method,
                 path=request.path,
             )
@@ -261,7 +264,9 @@ def _get(
     slices: Callable[[Response], InSlices[T]] | None = None,
 ) -> Request[T]:
     since = KIND_SINCE.get(kind, "")
-    return Request(method="GET", path=path, decode=decode, slices=slices, takes=UNCACHED_READ, needs=since)
+    return Request(
+        method="GET", path=path, decode=decode, slices=slices, accepted_options=UNCACHED_READ, min_version=since
+    )
 
 
 class _One(msgspec.Struct, frozen=True):
@@ -299,7 +304,7 @@ def _of_kind(kind: str, entry: Entry) -> Entry:
 
 
 def _one(entry: Entry | None) -> Mapping[Hashable, Entry]:
-    return {} if entry is None else {"entry": entry}
+    return {} if entry is None else {entry_key(entry): entry}
 
 
 def _absent() -> Entry | None:

@@ -11,7 +11,7 @@ from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrid
 from aioconsulconnect.transport.options import ALL_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 
@@ -39,13 +39,13 @@ class DiscoveryChains(Group):
             query=query,
             body=None if overrides is None else encode(plain(overrides)),
             decode=_chain,
-            takes=ALL_READ,
+            accepted_options=ALL_READ,
         )
-        return self._query(request, Blocking(items=_one), options)
+        return self._query(request, WatchSpec(items=_one), options)
 
 
 def _one(chain: DiscoveryChain) -> Mapping[Hashable, DiscoveryChain]:
-    return {"chain": chain}
+    return {chain.key: chain}
 
 
 def _chain(response: Response) -> DiscoveryChain:

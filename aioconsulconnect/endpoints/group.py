@@ -10,8 +10,8 @@ from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.sender import Sender
-from aioconsulconnect.watch.poller import Polls
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
@@ -21,9 +21,9 @@ Item = TypeVar("Item")
 class Group:
     """Endpoints that share a transport, polls, and default options."""
 
-    def __init__(self, sender: Sender, polls: Polls, options: Options) -> None:
+    def __init__(self, sender: Sender, pool: PollerPool, options: Options) -> None:
         self._sender = sender
-        self._polls = polls
+        self._pool = pool
         self._defaults = options
 
     async def _call(self, request: Request[T], options: Options | None) -> T:
@@ -31,15 +31,15 @@ class Group:
         request = self._complete(request, options)
         return interpret(request, await self._sender.send(request))
 
-    def _query(self, request: Request[T], blocking: Blocking[T, Item], options: Options | None) -> Query[T, Item]:
+    def _query(self, request: Request[T], spec: WatchSpec[T, Item], options: Options | None) -> Query[T, Item]:
         """A read that Consul can block on."""
-        return Query(self._sender, self._polls, self._complete(request, options), blocking)
+        return Query(self._sender, self._pool, self._complete(request, options), spec)
 
     def _complete(self, request: Request[T], options: Options | None) -> Request[T]:
         """The request with the options of the call over those of the client."""
         if options is None:
             options = self._defaults
         else:
-            options.refuse_ignored(request.takes, request.method, request.path)
+            options.refuse_ignored(request.accepted_options, request.method, request.path)
             options = options.over(self._defaults)
         return request if options is NO_OPTIONS else msgspec.structs.replace(request, options=options)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.intentions_requests import (
     CHECK,
-    CHECK_TAKES,
+    CHECK_OPTIONS,
     EXACT,
     LIST,
     WRITE,
@@ -46,7 +46,7 @@ from aioconsulconnect.structs.intentions import (
 )
 from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Intentions(Group):
         out without an error (from 1.11 the reply's `meta.filtered_by_acls` tells).
         """
         query: Parameters = (("filter", filter),) if filter else ()
-        return self._query(list_request(query), Blocking(items=by_key, rebuild=by_precedence), options)
+        return self._query(list_request(query), WatchSpec(items=by_key, rebuild=by_precedence), options)
 
     def match(
         self, *, source: str = "", destination: str = "", options: Options | None = None
@@ -86,8 +86,8 @@ class Intentions(Group):
         """
         by, name = one_side(source, destination)
         request = match_request(by, (name,), OneName(by, name))
-        blocking = Blocking(items=by_key, borrow=list_request(()), rebuild=by_precedence)
-        return self._query(request, blocking, options)
+        spec = WatchSpec(items=by_key, index_from=list_request(()), rebuild=by_precedence)
+        return self._query(request, spec, options)
 
     def match_many(
         self,
@@ -110,8 +110,8 @@ class Intentions(Group):
         for name in names:
             check_name(by, name)
         request = match_request(by, names, EachName(by, names))
-        blocking = Blocking(items=by_name_and_key, borrow=list_request(()), rebuild=by_name_and_precedence)
-        return self._query(request, blocking, options)
+        spec = WatchSpec(items=by_name_and_key, index_from=list_request(()), rebuild=by_name_and_precedence)
+        return self._query(request, spec, options)
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:
         """
@@ -127,7 +127,7 @@ class Intentions(Group):
                     f"{side}: Consul would take {name!r} for the name of a service; ask for one service"
                 )
         query = (("source", source), ("destination", destination))
-        request = Request(method="GET", path=CHECK, query=query, decode=read_allowed, takes=CHECK_TAKES)
+        request = Request(method="GET", path=CHECK, query=query, decode=read_allowed, accepted_options=CHECK_OPTIONS)
         return await self._call(request, options)
 
     async def read(self, source: str, destination: str, *, options: Options | None = None) -> Intention:
@@ -137,7 +137,7 @@ class Intentions(Group):
         `source` may be `peer:PEER/name` (1.13). To watch one, watch `match` of its destination: Consul sends no index
         here.
         """
-        request = exact_request("GET", source, destination, read_intention, read=True, takes=UNCACHED_READ)
+        request = exact_request("GET", source, destination, read_intention, read=True, accepted_options=UNCACHED_READ)
         return await self._call(request, options)
 
     async def upsert(
@@ -165,7 +165,7 @@ class Intentions(Group):
         check_rule(action, permissions, destination=destination)
         check_description(description, {})
         body = encode(plain(IntentionBody(action=action, permissions=permissions, description=description)))
-        request = exact_request("PUT", source, destination, read_true, body=body, takes=WRITE)
+        request = exact_request("PUT", source, destination, read_true, body=body, accepted_options=WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
 
@@ -175,7 +175,7 @@ class Intentions(Group):
 
         Reads first, and refuses, for the reasons that `upsert` gives.
         """
-        request = exact_request("DELETE", source, destination, read_true, takes=WRITE)
+        request = exact_request("DELETE", source, destination, read_true, accepted_options=WRITE)
         await self._before_exact_write(source, destination, options)
         await self._call(request, options)
 
@@ -204,12 +204,16 @@ class Intentions(Group):
             meta=meta or {},
             tenant=self._tenant(options),
         )
-        request = Request(method="POST", path=LIST, body=body, decode=read_created_id, read=False, takes=WRITE)
+        request = Request(
+            method="POST", path=LIST, body=body, decode=read_created_id, read=False, accepted_options=WRITE
+        )
         return await self._call(request, options)
 
     async def read_by_id(self, intention_id: str, *, options: Options | None = None) -> Intention:
         """One intention by its id; NotFound where there is none (`GET /v1/connect/intentions/:uuid`)."""
-        request = Request(method="GET", path=id_path(intention_id), decode=read_intention, takes=UNCACHED_READ)
+        request = Request(
+            method="GET", path=id_path(intention_id), decode=read_intention, accepted_options=UNCACHED_READ
+        )
         return await self._call(request, options)
 
     async def update_by_id(
@@ -237,13 +241,20 @@ class Intentions(Group):
             tenant=self._tenant(options),
         )
         request = Request(
-            method="PUT", path=id_path(intention_id), body=body, decode=read_created_id, read=False, takes=WRITE
+            method="PUT",
+            path=id_path(intention_id),
+            body=body,
+            decode=read_created_id,
+            read=False,
+            accepted_options=WRITE,
         )
         await self._call(request, options)
 
     async def delete_by_id(self, intention_id: str, *, options: Options | None = None) -> None:
         """Delete the intention with that id (`DELETE /v1/connect/intentions/:uuid`); NotFound where there is none."""
-        request = Request(method="DELETE", path=id_path(intention_id), decode=read_true, read=False, takes=WRITE)
+        request = Request(
+            method="DELETE", path=id_path(intention_id), decode=read_true, read=False, accepted_options=WRITE
+        )
         await self._call(request, options)
 
     def _tenant(self, options: Options | None) -> Options:

@@ -15,6 +15,7 @@ from aioconsulconnect.structs.intentions import (
     Action,
     Intention,
     IntentionBody,
+    MatchKey,
     check_description,
     check_rule,
     read_check,
@@ -38,18 +39,20 @@ EXACT = path_of("connect", "intentions", "exact")
 CHECK = path_of("connect", "intentions", "check")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
-CHECK_TAKES: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
+CHECK_OPTIONS: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
 
 
 def list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
     """A list, with a filter or without."""
-    return Request(method="GET", path=LIST, query=query, decode=_intentions, slices=_sliced, takes=UNCACHED_READ)
+    return Request(
+        method="GET", path=LIST, query=query, decode=_intentions, slices=_sliced, accepted_options=UNCACHED_READ
+    )
 
 
 def match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
     """A match of some names on one side."""
     query = (("by", by), *(("name", name) for name in names))
-    return Request(method="GET", path=MATCH, query=query, decode=decode, takes=ALL_READ)
+    return Request(method="GET", path=MATCH, query=query, decode=decode, accepted_options=ALL_READ)
 
 
 class OneName(msgspec.Struct, frozen=True):
@@ -88,7 +91,7 @@ def exact_request(
     destination: str,
     decode: Callable[[Response], T],
     *,
-    takes: frozenset[Option],
+    accepted_options: frozenset[Option],
     body: bytes | None = None,
     read: bool = False,
 ) -> Request[T]:
@@ -102,7 +105,14 @@ def exact_request(
         check_name(side, name, peer=read and side == "source")
     query = (("source", source), ("destination", destination))
     return Request(
-        method=method, path=EXACT, query=query, body=body, decode=decode, read=read, takes=takes, needs="1.9"
+        method=method,
+        path=EXACT,
+        query=query,
+        body=body,
+        decode=decode,
+        read=read,
+        accepted_options=accepted_options,
+        min_version="1.9",
     )
 
 
@@ -166,7 +176,7 @@ def id_path(intention_id: str) -> str:
 
 def by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
     """The intentions of several names by what tells them apart."""
-    return {(name, known.key): known for name, intentions in matches.items() for known in intentions}
+    return {MatchKey(name, known.key): known for name, intentions in matches.items() for known in intentions}
 
 
 def by_precedence(_value: tuple[Intention, ...], items: Mapping[Hashable, Intention]) -> tuple[Intention, ...]:

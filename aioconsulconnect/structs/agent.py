@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty, Wire
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import Reader, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
@@ -17,7 +17,19 @@ from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddre
 CheckStatus = Literal["passing", "warning", "critical"]
 
 
-class Leaf(Wire, frozen=True, kw_only=True):
+class LeafKey(NamedTuple):
+    """What tells a leaf certificate from those of other services."""
+
+    service: str
+
+
+class AgentServiceKey(NamedTuple):
+    """What tells a service of the agent from its others."""
+
+    id: str
+
+
+class Leaf(ConsulStruct, frozen=True, kw_only=True):
     """
     A certificate for a service, with its key: a secret, that never shows in a repr.
 
@@ -35,6 +47,11 @@ class Leaf(Wire, frozen=True, kw_only=True):
     create_index: int = 0
     modify_index: int = 0
 
+    @property
+    def key(self) -> LeafKey:
+        """What tells it from all others."""
+        return LeafKey(self.service)
+
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """What may be shown."""
         return [(name, "***" if name == "private_key_pem" else v) for name, v in msgspec.structs.asdict(self).items()]
@@ -43,7 +60,7 @@ class Leaf(Wire, frozen=True, kw_only=True):
         return f"Leaf({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
-class Authorization(Wire, frozen=True, kw_only=True):
+class Authorization(ConsulStruct, frozen=True, kw_only=True):
     """The agent's verdict; `reason` is free text that differs by version: for people, never to be parsed."""
 
     authorized: bool
@@ -64,16 +81,16 @@ class AgentService(Part, frozen=True, kw_only=True):
     kind: str = ""
     id: str
     service: str
-    tags: OrEmpty[tuple[str, ...]] = ()
-    meta: OrEmpty[Mapping[str, str]] = {}
+    tags: NullAsEmpty[tuple[str, ...]] = ()
+    meta: NullAsEmpty[Mapping[str, str]] = {}
     port: int = 0
     address: str = ""
     socket_path: str = ""
-    tagged_addresses: OrEmpty[Mapping[str, TaggedAddress]] = {}
+    tagged_addresses: NullAsEmpty[Mapping[str, TaggedAddress]] = {}
     weights: Weights | None = None
     enable_tag_override: bool = False
     proxy: Proxy | None = None
-    connect: OrEmpty[Connect] = Connect()
+    connect: NullAsEmpty[Connect] = Connect()
     peer_name: str = ""
     locality: Locality | None = None
     datacenter: str = ""
@@ -82,6 +99,11 @@ class AgentService(Part, frozen=True, kw_only=True):
     content_hash: str = ""
     create_index: int = 0
     modify_index: int = 0
+
+    @property
+    def key(self) -> AgentServiceKey:
+        """What tells it from all others."""
+        return AgentServiceKey(self.id)
 
 
 class Check(Part, frozen=True, kw_only=True):
@@ -199,7 +221,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     default_intention_policy: str
 
 
-class _Config(Wire, frozen=True, kw_only=True):
+class _Config(ConsulStruct, frozen=True, kw_only=True):
     version: str
     datacenter: str = ""
     primary_datacenter: str = ""
@@ -208,12 +230,12 @@ class _Config(Wire, frozen=True, kw_only=True):
     server: bool = False
 
 
-class _DebugConfig(Wire, frozen=True, kw_only=True):
+class _DebugConfig(ConsulStruct, frozen=True, kw_only=True):
     connect_enabled: bool | None = None
     default_intention_policy: str | None = None
 
 
-class _Self(Wire, frozen=True, kw_only=True):
+class _Self(ConsulStruct, frozen=True, kw_only=True):
     config: _Config
     debug_config: _DebugConfig | None = None
 

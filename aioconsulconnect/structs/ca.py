@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.structs.codec.consul_struct import Nullable, OrEmpty, Wire
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty
 from aioconsulconnect.structs.codec.json_body import Reader, reader
 
 _SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method", re.IGNORECASE)
+
+
+class RootKey(NamedTuple):
+    """What tells a root from all others."""
+
+    id: str
 
 
 class Root(Nullable, frozen=True, kw_only=True):
@@ -30,12 +36,17 @@ class Root(Nullable, frozen=True, kw_only=True):
     not_before: datetime | None = None
     not_after: datetime | None = None
     root_cert: str = ""
-    intermediate_certs: OrEmpty[tuple[str, ...]] = ()
+    intermediate_certs: NullAsEmpty[tuple[str, ...]] = ()
     active: bool = False
     private_key_type: str = ""
     private_key_bits: int = 0
     create_index: int = 0
     modify_index: int = 0
+
+    @property
+    def key(self) -> RootKey:
+        """What tells it from all others."""
+        return RootKey(self.id)
 
 
 class Roots(Nullable, frozen=True, kw_only=True):
@@ -46,7 +57,7 @@ class Roots(Nullable, frozen=True, kw_only=True):
 
     active_root_id: str = msgspec.field(default="", name="ActiveRootID")
     trust_domain: str = ""
-    roots: OrEmpty[tuple[Root, ...]] = ()
+    roots: NullAsEmpty[tuple[Root, ...]] = ()
 
     @property
     def active(self) -> Root | None:
@@ -54,7 +65,7 @@ class Roots(Nullable, frozen=True, kw_only=True):
         return next((root for root in self.roots if root.id == self.active_root_id), None)
 
 
-class CAConfig(Wire, frozen=True, kw_only=True):
+class CAConfig(ConsulStruct, frozen=True, kw_only=True):
     """
     The keys of the built-in provider ("consul"). Durations are Go's ("72h", "30m"); what is None is left to Consul.
 
@@ -133,14 +144,14 @@ class CAConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Configuration(Nullable, frozen=True, kw_only=True):
     provider: str = ""
-    config: OrEmpty[dict[str, object]] = {}
-    state: OrEmpty[dict[str, str]] = {}
+    config: NullAsEmpty[dict[str, object]] = {}
+    state: NullAsEmpty[dict[str, str]] = {}
     force_without_cross_signing: bool = False
     create_index: int = 0
     modify_index: int = 0
 
 
-class ConfigurationBody(Wire, frozen=True, kw_only=True, omit_defaults=False):
+class ConfigurationBody(ConsulStruct, frozen=True, kw_only=True, omit_defaults=False):
     """What an update sends. No ModifyIndex, ever: a stale one breaks the built-in authority for good."""
 
     provider: str
@@ -167,7 +178,7 @@ def read_configuration(body: bytes) -> CAConfiguration:
 
 def roots_by_id(roots: Roots) -> dict[Hashable, Root]:
     """The roots by what tells them apart."""
-    return {root.id: root for root in roots.roots}
+    return {root.key: root for root in roots.roots}
 
 
 def with_roots(roots: Roots, items: Mapping[Hashable, Root]) -> Roots:

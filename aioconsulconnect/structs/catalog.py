@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import Nullable, OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import Nullable, NullAsEmpty
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
 
 HealthStatus = Literal["passing", "warning", "critical", "maintenance"]
-InstanceKey = tuple[str, str, str, str]
 
 _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")
+
+
+class InstanceKey(NamedTuple):
+    """What tells an instance from all others: peer, partition, node, and the id of the service there."""
+
+    peer_name: str
+    partition: str
+    node: str
+    service_id: str
+
+
+class GatewayServiceKey(NamedTuple):
+    """What tells a service from the others of its gateway."""
+
+    namespace: str
+    name: str
+    port: int
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -33,8 +49,8 @@ class Node(Part, frozen=True, kw_only=True):
     node: str = ""
     address: str = ""
     datacenter: str = ""
-    tagged_addresses: OrEmpty[Mapping[str, str]] = {}
-    meta: OrEmpty[Mapping[str, str]] = {}
+    tagged_addresses: NullAsEmpty[Mapping[str, str]] = {}
+    meta: NullAsEmpty[Mapping[str, str]] = {}
     partition: str = ""
     peer_name: str = ""
     locality: Locality | None = None
@@ -51,16 +67,16 @@ class ServiceInstance(Part, frozen=True, kw_only=True):
     kind: str = ""
     id: str = ""
     service: str = ""
-    tags: OrEmpty[tuple[str, ...]] = ()
+    tags: NullAsEmpty[tuple[str, ...]] = ()
     address: str = ""
-    tagged_addresses: OrEmpty[Mapping[str, TaggedAddress]] = {}
-    meta: OrEmpty[Mapping[str, str]] = {}
+    tagged_addresses: NullAsEmpty[Mapping[str, TaggedAddress]] = {}
+    meta: NullAsEmpty[Mapping[str, str]] = {}
     port: int = 0
     socket_path: str = ""
     weights: Weights | None = None
     enable_tag_override: bool = False
-    proxy: OrEmpty[Proxy] = Proxy()
-    connect: OrEmpty[Connect] = Connect()
+    proxy: NullAsEmpty[Proxy] = Proxy()
+    connect: NullAsEmpty[Connect] = Connect()
     peer_name: str = ""
     locality: Locality | None = None
     namespace: str = ""
@@ -80,12 +96,12 @@ class HealthCheck(Part, frozen=True, kw_only=True):
     output: str = ""
     service_id: str = ""
     service_name: str = ""
-    service_tags: OrEmpty[tuple[str, ...]] = ()
+    service_tags: NullAsEmpty[tuple[str, ...]] = ()
     type: str = ""
     interval: str = ""
     timeout: str = ""
     exposed_port: int = 0
-    definition: OrEmpty[Mapping[str, object]] = {}
+    definition: NullAsEmpty[Mapping[str, object]] = {}
     peer_name: str = ""
     namespace: str = ""
     partition: str = ""
@@ -98,12 +114,12 @@ class Instance(Nullable, frozen=True, kw_only=True):
 
     node: Node
     service: ServiceInstance
-    checks: OrEmpty[tuple[HealthCheck, ...]] = ()
+    checks: NullAsEmpty[tuple[HealthCheck, ...]] = ()
 
     @property
     def key(self) -> InstanceKey:
-        """What tells it from all others: peer, partition, node and the id of the service there."""
-        return self.service.peer_name, self.node.partition, self.node.node, self.service.id
+        """What tells it from all others."""
+        return InstanceKey(self.service.peer_name, self.node.partition, self.node.node, self.service.id)
 
     @property
     def address(self) -> str:
@@ -150,21 +166,21 @@ class CatalogInstance(Part, frozen=True, kw_only=True):
     node: str = ""
     node_address: str = msgspec.field(default="", name="Address")
     datacenter: str = ""
-    tagged_addresses: OrEmpty[Mapping[str, str]] = {}
-    node_meta: OrEmpty[Mapping[str, str]] = {}
+    tagged_addresses: NullAsEmpty[Mapping[str, str]] = {}
+    node_meta: NullAsEmpty[Mapping[str, str]] = {}
     service_kind: str = ""
     service_id: str = ""
     service_name: str = ""
-    service_tags: OrEmpty[tuple[str, ...]] = ()
+    service_tags: NullAsEmpty[tuple[str, ...]] = ()
     service_address: str = ""
-    service_tagged_addresses: OrEmpty[Mapping[str, TaggedAddress]] = {}
+    service_tagged_addresses: NullAsEmpty[Mapping[str, TaggedAddress]] = {}
     service_weights: Weights | None = None
-    service_meta: OrEmpty[Mapping[str, str]] = {}
+    service_meta: NullAsEmpty[Mapping[str, str]] = {}
     service_port: int = 0
     service_socket_path: str = ""
     service_enable_tag_override: bool = False
-    service_proxy: OrEmpty[Proxy] = Proxy()
-    service_connect: OrEmpty[Connect] = Connect()
+    service_proxy: NullAsEmpty[Proxy] = Proxy()
+    service_connect: NullAsEmpty[Connect] = Connect()
     service_locality: Locality | None = None
     peer_name: str = ""
     namespace: str = ""
@@ -174,8 +190,8 @@ class CatalogInstance(Part, frozen=True, kw_only=True):
 
     @property
     def key(self) -> InstanceKey:
-        """What tells it from all others: peer, partition, node and the id of the service there."""
-        return self.peer_name, self.partition, self.node, self.service_id
+        """What tells it from all others."""
+        return InstanceKey(self.peer_name, self.partition, self.node, self.service_id)
 
     @property
     def address(self) -> str:
@@ -220,7 +236,7 @@ class GatewayService(Part, frozen=True, kw_only=True):
     gateway_kind: str = ""
     port: int = 0
     protocol: str = ""
-    hosts: OrEmpty[tuple[str, ...]] = ()
+    hosts: NullAsEmpty[tuple[str, ...]] = ()
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -232,15 +248,15 @@ class GatewayService(Part, frozen=True, kw_only=True):
     modify_index: int = 0
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> GatewayServiceKey:
         """What tells it from the others of the gateway."""
-        return self.service.namespace, self.service.name, self.port
+        return GatewayServiceKey(self.service.namespace, self.service.name, self.port)
 
 
 read_instances: Reader[tuple[Instance, ...]] = reader(tuple[Instance, ...])
 read_instances_in_slices: Callable[[bytes], InSlices[tuple[Instance, ...]]] = in_slices(read_instances, size=200)
 read_catalog: Reader[tuple[CatalogInstance, ...]] = reader(tuple[CatalogInstance, ...])
-_read_gateway_services = reader(OrEmpty[tuple[GatewayService, ...]])
+_read_gateway_services = reader(NullAsEmpty[tuple[GatewayService, ...]])
 
 
 def read_gateway_services(body: bytes) -> tuple[GatewayService, ...]:

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.structs.codec.consul_struct import Wire
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
-from aioconsulconnect.structs.codec.unknown_fields import Open
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 
 Action = Literal["allow", "deny"]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 
 
-class VerifyClaim(Open, frozen=True, kw_only=True):
+class VerifyClaim(KeepsUnknown, frozen=True, kw_only=True):
     """A claim that a token must hold: the one at `path` equals `value`."""
 
     path: tuple[str, ...] = ()
     value: str = ""
 
 
-class JWTProviderRequirement(Open, frozen=True, kw_only=True):
+class JWTProviderRequirement(KeepsUnknown, frozen=True, kw_only=True):
     """A `jwt-provider` config entry by name, and the claims that its tokens must hold."""
 
     name: str = ""
     verify_claims: tuple[VerifyClaim, ...] = ()
 
 
-class JWTRequirement(Open, frozen=True, kw_only=True):
+class JWTRequirement(KeepsUnknown, frozen=True, kw_only=True):
     """A valid token of any of `providers` is required (Consul 1.16). No providers: no requirement."""
 
     providers: tuple[JWTProviderRequirement, ...] = ()
 
 
-class HeaderPermission(Open, frozen=True, kw_only=True):
+class HeaderPermission(KeepsUnknown, frozen=True, kw_only=True):
     """
     A request header to match: exactly one of `present`, `exact`, `prefix`, `suffix`, `contains`, `regex`.
 
@@ -57,7 +57,7 @@ class HeaderPermission(Open, frozen=True, kw_only=True):
     invert: bool = False
 
 
-class HTTPPermission(Open, frozen=True, kw_only=True):
+class HTTPPermission(KeepsUnknown, frozen=True, kw_only=True):
     """
     What a request must look like; all that is given must match, and something must be given.
 
@@ -72,7 +72,7 @@ class HTTPPermission(Open, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
 
 
-class Permission(Open, frozen=True, kw_only=True):
+class Permission(KeepsUnknown, frozen=True, kw_only=True):
     """One rule of an L7 intention; the first whose `http` matches decides. `jwt` needs Consul 1.16."""
 
     action: Action | None = None
@@ -80,7 +80,27 @@ class Permission(Open, frozen=True, kw_only=True):
     jwt: JWTRequirement | None = None
 
 
-class Intention(Wire, frozen=True, kw_only=True):
+class IntentionKey(NamedTuple):
+    """What tells an intention from all others, in Consul's own order of sorting."""
+
+    source_sameness_group: str
+    source_peer: str
+    source_partition: str
+    source_namespace: str
+    source_name: str
+    destination_partition: str
+    destination_namespace: str
+    destination_name: str
+
+
+class MatchKey(NamedTuple):
+    """What tells an intention from the others of a match of several names: the name that was asked for, and its key."""
+
+    name: str
+    intention: IntentionKey
+
+
+class Intention(ConsulStruct, frozen=True, kw_only=True):
     """
     An intention as Consul shows it.
 
@@ -113,9 +133,9 @@ class Intention(Wire, frozen=True, kw_only=True):
     modify_index: int = 0
 
     @property
-    def key(self) -> tuple[str, ...]:
-        """What tells this intention from all others, in Consul's own order of sorting."""
-        return (
+    def key(self) -> IntentionKey:
+        """What tells this intention from all others."""
+        return IntentionKey(
             self.source_sameness_group,
             self.source_peer,
             self.source_partition,
@@ -127,7 +147,7 @@ class Intention(Wire, frozen=True, kw_only=True):
         )
 
 
-class IntentionBody(Open, frozen=True, kw_only=True):
+class IntentionBody(KeepsUnknown, frozen=True, kw_only=True):
     """What a write sends: only what the caller said, so that an older server meets no key it does not know."""
 
     source_namespace: str = msgspec.field(default="", name="SourceNS")
@@ -141,13 +161,13 @@ class IntentionBody(Open, frozen=True, kw_only=True):
     meta: Mapping[str, str] = {}
 
 
-class CreatedId(Wire, frozen=True, kw_only=True):
+class CreatedId(ConsulStruct, frozen=True, kw_only=True):
     """The answer to a write by id."""
 
     id: str
 
 
-class CheckResult(Wire, frozen=True, kw_only=True):
+class CheckResult(ConsulStruct, frozen=True, kw_only=True):
     """The answer to a check."""
 
     allowed: bool

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.unknown_fields import Part
 
 ServiceKind = Literal["connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway"]
@@ -40,7 +40,7 @@ class Expose(Part, frozen=True, kw_only=True):
     """What is reachable past the proxy's mutual TLS: all HTTP and gRPC checks (`checks`), and these `paths`."""
 
     checks: bool = False
-    paths: OrEmpty[tuple[ExposePath, ...]] = ()
+    paths: NullAsEmpty[tuple[ExposePath, ...]] = ()
 
 
 class AccessLogs(Part, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class EnvoyExtension(Part, frozen=True, kw_only=True):
 
     name: str = ""
     required: bool = False
-    arguments: OrEmpty[Mapping[str, object]] = {}
+    arguments: NullAsEmpty[Mapping[str, object]] = {}
     consul_version: str = ""
     envoy_version: str = ""
 
@@ -81,8 +81,8 @@ class Upstream(Part, frozen=True, kw_only=True):
     local_bind_port: int = 0
     local_bind_socket_path: str = ""
     local_bind_socket_mode: str = ""
-    config: OrEmpty[Mapping[str, object]] = {}
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
+    config: NullAsEmpty[Mapping[str, object]] = {}
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
     centrally_configured: bool = False
 
 
@@ -100,13 +100,13 @@ class Proxy(Part, frozen=True, kw_only=True):
     local_service_port: int = 0
     local_service_socket_path: str = ""
     mode: str = ""
-    transparent_proxy: OrEmpty[TransparentProxyConfig] = TransparentProxyConfig()
-    config: OrEmpty[Mapping[str, object]] = {}
-    upstreams: OrEmpty[tuple[Upstream, ...]] = ()
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
-    expose: OrEmpty[Expose] = Expose()
-    access_logs: OrEmpty[AccessLogs] = AccessLogs()
-    envoy_extensions: OrEmpty[tuple[EnvoyExtension, ...]] = ()
+    transparent_proxy: NullAsEmpty[TransparentProxyConfig] = TransparentProxyConfig()
+    config: NullAsEmpty[Mapping[str, object]] = {}
+    upstreams: NullAsEmpty[tuple[Upstream, ...]] = ()
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
+    expose: NullAsEmpty[Expose] = Expose()
+    access_logs: NullAsEmpty[AccessLogs] = AccessLogs()
+    envoy_extensions: NullAsEmpty[tuple[EnvoyExtension, ...]] = ()
 
 
 class TaggedAddress(Part, frozen=True, kw_only=True):
@@ -133,8 +133,8 @@ class Locality(Part, frozen=True, kw_only=True):
 class PeerMeta(Part, frozen=True, kw_only=True):
     """How to reach and recognise an imported service: server names and SPIFFE ids (Consul 1.13)."""
 
-    sni: OrEmpty[tuple[str, ...]] = ()
-    spiffe_id: OrEmpty[tuple[str, ...]] = msgspec.field(default=(), name="SpiffeID")
+    sni: NullAsEmpty[tuple[str, ...]] = ()
+    spiffe_id: NullAsEmpty[tuple[str, ...]] = msgspec.field(default=(), name="SpiffeID")
     protocol: str = ""
 
 

@@ -10,9 +10,7 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from aioconsulconnect.testing import acl as acl_system
-from aioconsulconnect.testing import authority as ca
-from aioconsulconnect.testing import store as storage
+from aioconsulconnect.testing import acl as acl_system, authority as ca, store as storage
 from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.acl_routes import Tokens
 from aioconsulconnect.testing.authority import Authority

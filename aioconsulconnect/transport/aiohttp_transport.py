@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 from collections.abc import Sequence
 from functools import lru_cache
 from random import random as _random
 from typing import TypeVar
 
 import aiohttp
+from msgspec.structs import replace
 from yarl import URL
 
 from aioconsulconnect.clock import Clock
@@ -16,30 +17,24 @@ from aioconsulconnect.errors import (
     Closed,
     ConnectionFailed,
     ConsulError,
+    ErrorReason,
     OutcomeUnknown,
     RequestTimeout,
     ResponseTooLarge,
     ServerError,
-    SettingsError,
     UnreadableResponse,
 )
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, outcome, worth_retrying
+from aioconsulconnect.transport.sessions import Purpose, Session, SessionPool, TraceConfig, own_headers
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.tls import tls_context
 from aioconsulconnect.transport.token import awaited_token, checked_token
-from aioconsulconnect.version import __version__
 
 T = TypeVar("T")
 
-Session = aiohttp.ClientSession
-TraceConfig = aiohttp.TraceConfig
-
-_PLAIN, _POLLS = "plain", "polls"
-_KEEP_ALIVE = 15.0  # the agent never closes idle connections, and counts them
-_POOL = 100
 _CONNECT_TIMEOUT = 10.0
 
 
@@ -80,11 +75,8 @@ class Transport:
         clock: Clock | None = None,
         random: Random = _random,
     ) -> None:
-        if session is not None and any(address.socket for address in settings.addresses):
-            raise SettingsError("session: a borrowed session cannot reach a unix:// address; leave one of the two out")
         self._settings = settings
-        self._borrowed = session
-        self._trace_configs = [*trace_configs]
+        self._sessions = SessionPool(settings, borrowed=session, trace_configs=trace_configs)
         self._clock = clock or Clock()
         self._random = random
         self._tls = tls_context(settings)
@@ -92,14 +84,11 @@ class Transport:
         # Ours goes inside those of a borrowed session: giving any to a request replaces the session's own.
         self._middlewares = (*getattr(session, "_middlewares", ()), _no_hidden_resend)
         self._fixed_headers = _fixed_headers(settings, borrowed=session is not None)
-        self._sessions: dict[tuple[str, str], Session] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Transport to {', '.join(self._addresses)}{' (closed)' if self._closed else ''}>"
+        return f"<Transport to {', '.join(self._addresses)}{' (closed)' if self._sessions.closed else ''}>"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -109,10 +98,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the sessions that are ours. Twice is fine."""
-        self._closed = True
-        while self._sessions:
-            _, session = self._sessions.popitem()
-            await session.close()
+        await self._sessions.aclose()
 
     async def send(self, request: Request[T]) -> Response:
         """
@@ -126,11 +112,11 @@ class Transport:
         while True:
             address = self._settings.addresses[self._preferred]
             try:
-                response = await self._exchange(request, request.parameters, address, _PLAIN)
-                error = failure(request, response)
+                response = await self._exchange(request, request.parameters, address, "calls")
+                error = response.error
                 if error is None:
                     return response
-                if isinstance(error, ServerError) or "No known Consul servers" in error.text:
+                if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS:
                     self._prefer_next_to(address)  # while all servers elect a leader, the next agent is no better
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
@@ -144,7 +130,7 @@ class Transport:
 
     async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
         """Try a poll once, on the polls' own connections, and return whatever was answered."""
-        return await self._exchange(request, request.parameters + extra, self._addresses[address], _POLLS, deadline)
+        return await self._exchange(request, request.parameters + extra, self._addresses[address], "polls", deadline)
 
     def _prefer_next_to(self, address: Address) -> None:
         """Move on from an address that did not serve, unless another call has moved on already."""
@@ -157,10 +143,15 @@ class Transport:
         return error if request.read else outcome(error)
 
     async def _exchange(
-        self, request: Request[T], parameters: Parameters, address: Address, pool: str, deadline: float | None = None
+        self,
+        request: Request[T],
+        parameters: Parameters,
+        address: Address,
+        purpose: Purpose,
+        deadline: float | None = None,
     ) -> Response:
         """One request and its whole answer; every error is ours."""
-        session = self._session(address, pool)
+        session = self._sessions.of(address, purpose)
         url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         timeout = self._timeout(seconds)
@@ -187,16 +178,18 @@ class Transport:
                 body = await self._body(answer)
                 if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an answer that quotes it
                     body = body.replace(token.encode(), b"***")
-                return Response(answer.status, answer.headers, body, str(address), not token)
-        except ResponseTooLarge as error:
-            error.about(request.method, request.path, str(address))
+                response = Response(answer.status, answer.headers, body, str(address), not token)
+                error = failure(request, response)
+                return response if error is None else replace(response, error=error)
+        except ResponseTooLarge as too_large:
+            too_large.about(request.method, request.path, str(address))
             raise
-        except (aiohttp.ClientError, OSError, _Lost) as error:
-            broken = error
-        except RuntimeError as error:
+        except (aiohttp.ClientError, OSError, _Lost) as failed:
+            broken = failed
+        except RuntimeError as failed:
             if not session.closed:
                 raise
-            raise Closed("the session was closed").about(request.method, request.path, str(address)) from error
+            raise Closed("the session was closed").about(request.method, request.path, str(address)) from failed
         # aiohttp's errors about an answer carry the request's headers, the token among them: only its parser's goes on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
         raise self._translated(broken, request, address, timeout.total or 0.0) from cause
@@ -238,50 +231,19 @@ class Transport:
             )
         return known
 
-    def _session(self, address: Address, pool: str) -> Session:
-        if self._closed:
-            raise Closed("this client was closed; make another one")
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None:
-                raise Closed("this client belongs to the event loop of its first call; make one for each loop")
-            self._loop = loop
-        if self._borrowed is not None and pool == _PLAIN:
-            return self._borrowed
-        key = (pool, address.socket)
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = self._open(address, pool)
-        return session
-
-    def _open(self, address: Address, pool: str) -> Session:
-        # Polls are counted by their own budget, and a plain call never waits behind one.
-        limit = _POOL if pool == _PLAIN else 0
-        connector: aiohttp.BaseConnector = (
-            aiohttp.UnixConnector(address.socket, limit=limit, keepalive_timeout=_KEEP_ALIVE)
-            if address.socket
-            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEP_ALIVE)
-        )
-        borrowed = self._borrowed.trace_configs if self._borrowed is not None else []
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_own_headers(near=all(known.near for known in self._addresses.values())),
-            trace_configs=[*borrowed, *self._trace_configs],
-        )
-
     def _translated(self, error: Exception, request: Request[T], address: Address, seconds: float) -> ConsulError:
         """One of our errors for one of aiohttp's; a write whose answer was lost is OutcomeUnknown at once."""
         sent = True
         found: ConsulError
         if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
-            found, sent = ConnectionFailed(f"no connection to {address}: {_reason(error)}"), False
+            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else ErrorReason.UNSPECIFIED
+            found, sent = ConnectionFailed(f"no connection to {address}: {_words(error)}", reason=reason), False
         elif isinstance(error, TimeoutError):
             found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
         elif _is_garbage(error):
-            found, sent = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_reason(error)}"), False
+            found, sent = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_words(error)}"), False
         else:
-            found = ConnectionFailed(f"the connection to {address} broke: {_reason(error)}")
+            found = ConnectionFailed(f"the connection to {address} broke: {_words(error)}")
         if sent and not request.read:
             found = OutcomeUnknown(f"{found.message}; the write may or may not have been applied: read before another")
         return found.about(request.method, request.path, str(address))
@@ -289,7 +251,7 @@ class Transport:
 
 def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | None:
     """What every request carries beside the headers of its session."""
-    headers = _own_headers(near=True) if borrowed else {}
+    headers = own_headers(near=True) if borrowed else {}
     if settings.auth:
         headers["Authorization"] = settings.auth
     return headers or None
@@ -301,19 +263,17 @@ def _url(base: str, path: str, parameters: Parameters) -> URL:
     return URL(f"{base}{path}{query_string(parameters)}", encoded=True)
 
 
-def _own_headers(*, near: bool) -> dict[str, str]:
-    return {
-        "User-Agent": f"aioconsulconnect/{__version__}",
-        "Accept-Encoding": "identity" if near else "gzip, deflate",
-    }
-
-
-def _reason(error: Exception) -> str:
+def _words(error: Exception) -> str:
     """What went wrong, in the words of the system where there are any."""
     cause = error.__cause__ if isinstance(error, _Lost) and isinstance(error.__cause__, Exception) else error
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "closed without an answer"
     return str(cause) or type(cause).__name__
+
+
+def _nobody_there(error: Exception) -> bool:
+    """Whether there is no agent at the address: it is refused, or its socket does not exist."""
+    return isinstance(error, OSError) and error.errno in {errno.ECONNREFUSED, errno.ENOENT}
 
 
 def _is_garbage(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from aioconsulconnect.errors import (
     BadRequest,
     Conflict,
     ConsulError,
+    ErrorReason,
     NoLeader,
     NotFound,
     PermissionDenied,
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 def interpret(request: Request[T], response: Response) -> T:
     """The value of an answer, or the error that it is."""
-    refused = failure(request, response)
+    refused = response.error or failure(request, response)
     if refused is not None:
         raise refused
     try:
@@ -48,56 +49,103 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         return None
     text = response.text
-    kind, advice, needs = _classify(request, response, text)
+    meaning = _classify(request, response, text)
     details = {"method": request.method, "path": request.path, "address": response.address}
-    if kind is Unsupported:
-        if not needs and status != 501:  # noqa: PLR2004 - that is an agent which will never do it
-            needs = request.needs or "a newer Consul"
-            advice = f"{advice}: it needs {'Consul ' if request.needs else ''}{needs}"
-        return Unsupported(advice, needs=needs, status=status, text=text, **details)
-    return kind(advice, status=status, text=text, **details)
+    if meaning.kind is Unsupported:
+        min_version, advice = meaning.min_version, meaning.advice
+        if not min_version and status != 501:  # noqa: PLR2004 - that is an agent which will never do it
+            min_version = request.min_version or "a newer Consul"
+            advice = f"{advice}: it needs {'Consul ' if request.min_version else ''}{min_version}"
+        return Unsupported(advice, min_version=min_version, reason=meaning.reason, status=status, text=text, **details)
+    return meaning.kind(meaning.advice, reason=meaning.reason, status=status, text=text, **details)
 
 
-class _Class(msgspec.Struct, frozen=True):
-    """What an error's words mean: any of `words`, looked for anywhere in the text; only `at` that path, if given."""
+class _Meaning(msgspec.Struct, frozen=True):
+    """
+    What an error means: its class, its reason, what to do, and the Consul that could serve it.
+
+    In the table it is what any of `words`, looked for anywhere in the text, mean; only `at` that path, if given.
+    """
 
     kind: type[ConsulError]
+    reason: ErrorReason
     advice: str
-    words: tuple[str, ...]
-    needs: str = ""
+    words: tuple[str, ...] = ()
+    min_version: str = ""
     at: str = ""
 
 
+_NO_RIGHTS = "the token in use lacks the rights for this"
+_INTERRUPTED = "the servers broke off; a write may or may not have been applied"
+_NO_LEADER = "Consul's servers have no leader or cannot be reached; reads can be tried again"
+_CA_NOT_READY = "the certificate authority is not ready; try again later"
+_NO_DATACENTER = "no server of that datacenter can be reached, or there is none of that name"
+
 # In this order: the first hit counts. Client agents put "rpc error making call: " and more before the servers' words.
 _BY_TEXT = (
-    _Class(PermissionDenied, "the token is not known to Consul", ("ACL not found",)),
-    _Class(PermissionDenied, "the token in use lacks the rights for this", ("Permission denied",)),
-    _Class(
+    _Meaning(PermissionDenied, ErrorReason.TOKEN_UNKNOWN, "the token is not known to Consul", ("ACL not found",)),
+    _Meaning(
+        PermissionDenied,
+        ErrorReason.ANONYMOUS_LACKS_PERMISSION,
+        _NO_RIGHTS,
+        ("Permission denied: anonymous token",),
+    ),
+    _Meaning(
+        PermissionDenied,
+        ErrorReason.TOKEN_LACKS_PERMISSION,
+        _NO_RIGHTS,
+        ("Permission denied: token with AccessorID",),
+    ),
+    _Meaning(PermissionDenied, ErrorReason.PERMISSION_DENIED, _NO_RIGHTS, ("Permission denied",)),
+    _Meaning(
         Unsupported,
+        ErrorReason.ENTERPRISE_ONLY,
         "this needs Consul Enterprise: leave out namespace and partition, and CONSUL_NAMESPACE and CONSUL_PARTITION",
         ("Enterprise feature", "enterprise feature", "Consul Enterprise", "enterprise-only"),
         "Consul Enterprise",
     ),
-    _Class(Throttled, "too many requests or connections; try again later", ("rate limit", "Rate limit")),
-    _Class(
+    _Meaning(
+        Throttled,
+        ErrorReason.RATE_LIMITED,
+        "too many requests or connections; try again later",
+        ("rate limit", "Rate limit"),
+    ),
+    _Meaning(NoLeader, ErrorReason.NO_SERVERS, _NO_LEADER, ("No known Consul servers",)),
+    _Meaning(
         NoLeader,
-        "Consul's servers have no leader or cannot be reached; reads can be tried again",
+        ErrorReason.NO_LEADER,
+        _NO_LEADER,
         (
             "No cluster leader",
-            "No known Consul servers",
             "failed to get conn",
             "Raft leader not found",
             "Not ready to serve consistent reads",
             "resolver error: resolver produced no addresses",
         ),
     ),
-    _Class(
-        Unsupported, "Connect is switched off on this agent", ("Connect must be enabled",), "connect.enabled = true"
+    _Meaning(
+        Unsupported,
+        ErrorReason.CONNECT_DISABLED,
+        "Connect is switched off on this agent",
+        ("Connect must be enabled",),
+        "connect.enabled = true",
     ),
-    _Class(Unsupported, "ACLs are switched off on this agent", ("ACL support disabled",), "acl.enabled = true"),
-    _Class(Unsupported, "this Consul does not know the kind of config entry", ("invalid config entry kind",)),
-    _Class(
+    _Meaning(
+        Unsupported,
+        ErrorReason.ACL_DISABLED,
+        "ACLs are switched off on this agent",
+        ("ACL support disabled",),
+        "acl.enabled = true",
+    ),
+    _Meaning(
+        Unsupported,
+        ErrorReason.UNKNOWN_KIND,
+        "this Consul does not know the kind of config entry",
+        ("invalid config entry kind",),
+    ),
+    _Meaning(
         NotFound,
+        ErrorReason.NOT_FOUND,
         "there is no such thing",
         (
             "Intention not found",
@@ -108,31 +156,51 @@ _BY_TEXT = (
             "unknown service ID",
         ),
     ),
-    _Class(
+    _Meaning(
         Conflict,
+        ErrorReason.ALREADY_EXISTS,
         "it exists already, or was changed meanwhile: read it again",
-        ("duplicate intention found", "ModifyIndex did not match existing"),
+        ("duplicate intention found",),
     ),
-    _Class(Conflict, "the two names have an intention already", ("more than once",), at="/v1/connect/intentions"),
-    _Class(
+    _Meaning(
+        Conflict,
+        ErrorReason.CHANGED_MEANWHILE,
+        "it exists already, or was changed meanwhile: read it again",
+        ("ModifyIndex did not match existing",),
+    ),
+    _Meaning(
+        Conflict,
+        ErrorReason.ALREADY_EXISTS,
+        "the two names have an intention already",
+        ("more than once",),
+        at="/v1/connect/intentions",
+    ),
+    _Meaning(
         BadRequest,
+        ErrorReason.HAS_LEGACY_META,
         "an intention of this destination was created by id and has meta: first write that one by name, or delete it",
         ("LegacyMeta must be omitted",),
     ),
-    _Class(
+    _Meaning(
         ServerError,
-        "the certificate authority is not ready; try again later",
-        ("provider not initialized", "CA is uninitialized", "CA has not finished initializing"),
+        ErrorReason.CA_UNINITIALIZED,
+        _CA_NOT_READY,
+        ("CA is uninitialized", "CA has not finished initializing"),
     ),
-    _Class(ServerError, "the servers are being upgraded; try again later", ("read only while being upgraded",)),
-    _Class(
+    _Meaning(ServerError, ErrorReason.CA_NOT_READY, _CA_NOT_READY, ("provider not initialized",)),
+    _Meaning(
         ServerError,
-        "no server of that datacenter can be reached, or there is none of that name",
-        ("No path to datacenter", "Remote DC has no server"),
+        ErrorReason.UPGRADING,
+        "the servers are being upgraded; try again later",
+        ("read only while being upgraded",),
     ),
-    _Class(
+    _Meaning(ServerError, ErrorReason.DATACENTER_UNKNOWN, _NO_DATACENTER, ("No path to datacenter",)),
+    _Meaning(ServerError, ErrorReason.DATACENTER_UNREACHABLE, _NO_DATACENTER, ("Remote DC has no server",)),
+    _Meaning(ServerError, ErrorReason.DEADLINE_REACHED, _INTERRUPTED, ("i/o deadline reached",)),
+    _Meaning(
         ServerError,
-        "the servers broke off; a write may or may not have been applied",
+        ErrorReason.INTERRUPTED,
+        _INTERRUPTED,
         (
             "leadership lost",
             "making call: EOF",
@@ -154,52 +222,62 @@ _WRONG_INPUT = re.compile(
 _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
 
 
-def _classify(request: Request[T], response: Response, text: str) -> tuple[type[ConsulError], str, str]:
+_INVALID = _Meaning(BadRequest, ErrorReason.INVALID, "mend the request")
+
+
+def _classify(request: Request[T], response: Response, text: str) -> _Meaning:
     status = response.status
     for known in _BY_TEXT:
         if known.at not in {"", request.path} or (status < 500 and known.kind is ServerError):  # noqa: PLR2004
             continue
         if any(word in text for word in known.words):
-            return known.kind, known.advice, known.needs
-    if needs := _needed_version(request, text):
-        return Unsupported, f"this agent is too old for it: it needs Consul {needs}", needs
+            return known
+    if since := _needed_version(request, text):
+        advice = f"this agent is too old for it: it needs Consul {since}"
+        return _Meaning(Unsupported, ErrorReason.UNKNOWN_FIELD, advice, min_version=since)
     if status == 500 and not request.read and request.path.startswith("/v1/config") and "rpc error" not in text:  # noqa: PLR2004
-        return BadRequest, "mend the config entry", ""  # whatever is not known as a failure is Consul's verdict on it
+        # Whatever is not known as a failure is Consul's verdict on the entry.
+        return _Meaning(BadRequest, ErrorReason.INVALID, "mend the config entry")
     return _by_status(response, text)
 
 
 def _needed_version(request: Request[T], text: str) -> str:
     if "UUID must be 36 characters" in text and request.path.endswith("/exact"):
-        return request.needs or "1.9"  # an old server takes the word "exact" for an id
+        return request.min_version or "1.9"  # an old server takes the word "exact" for an id
     unknown = ((field[1] or field[2]).rpartition(".")[2] for field in _UNKNOWN_FIELD.finditer(text))
     return next((FIELD_SINCE[field] for field in unknown if field in FIELD_SINCE), "")
 
 
-_BY_STATUS: dict[int, tuple[type[ConsulError], str]] = {
-    401: (PermissionDenied, "Consul's configuration or the token forbids it"),
-    403: (PermissionDenied, "Consul's configuration or the token forbids it"),
-    429: (Throttled, "too many requests or connections; try again later"),
-    501: (Unsupported, "this agent does not implement it"),
-}
-
-
-def _by_status(response: Response, text: str) -> tuple[type[ConsulError], str, str]:
+def _by_status(response: Response, text: str) -> _Meaning:
     status = response.status
-    if status < 400:  # noqa: PLR2004
-        return UnreadableResponse, "a redirect is never followed: is this the address of Consul's HTTP API?", ""
     html = "html" in response.headers.get("content-type", "") or text[:1] == "<"
+    not_consul = _Meaning(UnreadableResponse, ErrorReason.NOT_CONSUL, "this is not Consul's HTTP API")
+    if status < 400:  # noqa: PLR2004
+        advice = "a redirect is never followed: is this the address of Consul's HTTP API?"
+        return _Meaning(UnreadableResponse, ErrorReason.NOT_CONSUL, advice)
     if status == 404:  # noqa: PLR2004
-        if html:
-            return UnreadableResponse, "this is not Consul's HTTP API", ""
-        if not text or "Invalid URL path" in text:
-            return Unsupported, "this agent does not serve the endpoint", ""
-        return NotFound, "there is no such thing", ""
-    if status in _BY_STATUS:
-        return *_BY_STATUS[status], ""
+        return not_consul if html else _missing(text)
+    if status in {401, 403}:
+        advice = "Consul's configuration or the token forbids it"
+        return _Meaning(PermissionDenied, ErrorReason.FORBIDDEN, advice)
+    if status == 429:  # noqa: PLR2004
+        crowd = "concurrent connections" in text
+        reason = ErrorReason.TOO_MANY_CONNECTIONS if crowd else ErrorReason.RATE_LIMITED
+        return _Meaning(Throttled, reason, "too many requests or connections; try again later")
+    if status == 501:  # noqa: PLR2004
+        return _Meaning(Unsupported, ErrorReason.NOT_IMPLEMENTED, "this agent does not implement it")
     if status < 500 and status != 408:  # noqa: PLR2004
-        return (
-            (UnreadableResponse, "this is not Consul's HTTP API", "") if html else (BadRequest, "mend the request", "")
-        )
+        return not_consul if html else _INVALID
     if status == 500 and _WRONG_INPUT.search(text):  # noqa: PLR2004
-        return BadRequest, "mend the request", ""
-    return ServerError, "Consul failed; reads can be tried again", ""
+        return _INVALID
+    reason = ErrorReason.NOT_CONSUL if html else ErrorReason.UNSPECIFIED
+    return _Meaning(ServerError, reason, "Consul failed; reads can be tried again")
+
+
+def _missing(text: str) -> _Meaning:
+    """What a 404 without known words means."""
+    if "Invalid URL path" in text:
+        return _Meaning(Unsupported, ErrorReason.UNKNOWN_PATH, "this agent does not serve the endpoint")
+    if not text:
+        return _Meaning(Unsupported, ErrorReason.UNSERVED, "this agent does not serve the endpoint")
+    return _Meaning(NotFound, ErrorReason.NOT_FOUND, "there is no such thing")

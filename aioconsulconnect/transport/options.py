@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -75,29 +76,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
         pairs = ((name, getattr(self, name)) for name in self.__struct_fields__)
         return msgspec.structs.replace(default, **{name: value for name, value in pairs if value is not None})
 
-    def refuse_ignored(self, takes: frozenset[Option], method: str, path: str) -> None:
+    def refuse_ignored(self, accepted_options: frozenset[Option], method: str, path: str) -> None:
         """Raise InvalidRequest when one of these options is set that the endpoint does not take."""
         for name in ("datacenter", "namespace", "partition", "consistency", "cached"):
             value = getattr(self, name)
-            if name not in takes and value is not None and value is not False and value != "default":
+            if name not in accepted_options and value is not None and value is not False and value != "default":
                 raise InvalidRequest(
                     f"Consul ignores {name} here; leave it out of the options of this call", method=method, path=path
                 )
 
-    def parameters(self, takes: frozenset[Option]) -> tuple[tuple[str, str], ...]:
+    def parameters(self, accepted_options: frozenset[Option]) -> tuple[tuple[str, str], ...]:
         """The query parameters for an endpoint that takes these options; a flag has an empty value."""
         if self == NO_OPTIONS:
             return ()
         found: list[tuple[str, str]] = []
-        if self.datacenter and "datacenter" in takes:
+        if self.datacenter and "datacenter" in accepted_options:
             found.append(("dc", self.datacenter))
-        if self.namespace and "namespace" in takes:
+        if self.namespace and "namespace" in accepted_options:
             found.append(("ns", self.namespace))
-        if self.partition and "partition" in takes:
+        if self.partition and "partition" in accepted_options:
             found.append(("partition", self.partition))
-        if self.consistency in {"stale", "consistent"} and "consistency" in takes:
+        if self.consistency in {"stale", "consistent"} and "consistency" in accepted_options:
             found.append((str(self.consistency), ""))
-        if self.cached and "cached" in takes:
+        if self.cached and "cached" in accepted_options:
             found.append(("cached", ""))
         return tuple(found)
 
@@ -111,3 +112,10 @@ def check_token(token: str) -> None:
         raise InvalidRequest(
             "the token has characters that no HTTP header can carry (line breaks, control or non-ASCII)"
         )
+
+
+def refuse_unknown_keywords(function: str, given: Mapping[str, object], accepted: type) -> None:
+    """Raise TypeError, as Python does, for a keyword argument that the TypedDict `accepted` does not have."""
+    for name in given:
+        if name not in accepted.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

@@ -34,14 +34,14 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     body: bytes | None = None
     read: bool = True
     options: Options = NO_OPTIONS
-    takes: frozenset[Option] = frozenset()
-    needs: str = ""
+    accepted_options: frozenset[Option] = frozenset()
+    min_version: str = ""
     slices: Callable[[Response], Generator[None, None, T_co]] | None = None
 
     @property
     def parameters(self) -> Parameters:
         """The query as it is sent: its own parameters, then those of the options."""
-        return self.query if self.options is NO_OPTIONS else self.query + self.options.parameters(self.takes)
+        return self.query if self.options is NO_OPTIONS else self.query + self.options.parameters(self.accepted_options)
 
 
 def path_of(*segments: str) -> str:

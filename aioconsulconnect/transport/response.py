@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import msgspec
 
+from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.metadata import Meta
 
 T = TypeVar("T")
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True, dict=True):
     """
     An answer as it came: `headers` is looked up in lower case, `address` is the agent that gave it.
 
-    `anonymous` says that no token was sent: then Consul hides items without saying so.
+    `anonymous` says that no token was sent: then Consul hides items without saying so. `error` is what the answer means
+    where it is no success: worked out once, by whoever carried the request.
     """
 
     status: int
@@ -24,10 +27,11 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
     address: str = ""
     anonymous: bool = False
+    error: ConsulError | None = None
 
-    @property
+    @cached_property
     def meta(self) -> Meta:
-        """What the headers say."""
+        """What the headers say, read at the first look."""
         return Meta.of(self.headers)
 
     @property

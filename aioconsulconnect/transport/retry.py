@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
+    ErrorReason,
     NoLeader,
     OutcomeUnknown,
     RequestTimeout,
@@ -17,11 +17,9 @@ from aioconsulconnect.errors import (
 
 Random = Callable[[], float]
 
-_NOTHING_APPLIED = ("read only while being upgraded", "CA is uninitialized", "CA has not finished initializing")
-_HOPELESS = ("No path to datacenter",)
-_NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT})
-_RESTART = 30.0  # seconds that a restart may take
-_LONG_REFUSED = 5.0
+_NOTHING_APPLIED = frozenset({ErrorReason.UPGRADING, ErrorReason.CA_UNINITIALIZED})
+_HOPELESS = frozenset({ErrorReason.DATACENTER_UNKNOWN})
+_BROKEN_OFF = frozenset({ErrorReason.INTERRUPTED, ErrorReason.DEADLINE_REACHED})
 
 
 def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0) -> float:
@@ -34,8 +32,7 @@ def worth_retrying(error: ConsulError, *, read: bool) -> bool:
     if isinstance(error, Throttled | NoLeader):
         return True
     if isinstance(error, ServerError):
-        words = _NOTHING_APPLIED
-        return any(word in error.text for word in words) or (read and not any(word in error.text for word in _HOPELESS))
+        return error.reason in _NOTHING_APPLIED or (read and error.reason not in _HOPELESS)
     return isinstance(error, ConnectionFailed) or (read and isinstance(error, RequestTimeout))
 
 
@@ -46,6 +43,7 @@ def outcome(error: ConsulError) -> ConsulError:
         return error
     return OutcomeUnknown(
         "the answer to this write was lost: it may or may not have been applied; read before you write again",
+        reason=error.reason,
         status=error.status,
         text=error.text,
         method=error.method,
@@ -56,5 +54,4 @@ def outcome(error: ConsulError) -> ConsulError:
 
 def _plain_refusal(error: ServerError) -> bool:
     """A 500 with Consul's own words that name no broken call: the write was looked at and refused."""
-    broken = ("broke off" in error.message) or error.status != 500  # noqa: PLR2004
-    return not broken
+    return error.status == 500 and error.reason not in _BROKEN_OFF  # noqa: PLR2004

@@ -6,17 +6,19 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.options import NO_OPTIONS, Options, refuse_unknown_keywords
 from aioconsulconnect.transport.token import TokenProvider, TokenSource, token_source
 
 DEFAULT_ADDRESS = "127.0.0.1:8500"
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
+DEFAULT_TRIES = 3
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -37,6 +39,42 @@ class Address(msgspec.Struct, frozen=True):
     def near(self) -> bool:
         """Whether it is on this machine, where compression costs more than it saves."""
         return bool(self.socket) or urlsplit(self.url).hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+class ConnectionSettings(TypedDict, total=False):
+    """
+    How to reach Consul and whom to be there: keyword arguments of `Consul`.
+
+    What is left out or None comes from the variable that is named, as the `consul` command takes it, else it is the
+    default.
+    """
+
+    token: str | TokenProvider | None
+    """ACL SecretID, or a function, sync or async, that is called for each request (CONSUL_HTTP_TOKEN)."""
+    token_file: str | os.PathLike[str] | None
+    """File with the token, read again when it changes (CONSUL_HTTP_TOKEN_FILE)."""
+    auth: str | None
+    """User and password for HTTP basic authentication, `user:password` (CONSUL_HTTP_AUTH)."""
+    https: bool | None
+    """Whether an address without a scheme is spoken to in TLS (CONSUL_HTTP_SSL, default false)."""
+    verify: bool | None
+    """Whether the agent's certificate is checked (CONSUL_HTTP_SSL_VERIFY, default true)."""
+    ca_cert: str | os.PathLike[str] | None
+    """File with the authorities to check it against, PEM; these alone are trusted then (CONSUL_CACERT)."""
+    ca_path: str | os.PathLike[str] | None
+    """Folder with such files (CONSUL_CAPATH)."""
+    client_cert: str | os.PathLike[str] | None
+    """File with a certificate to show to the agent, PEM; needs `client_key` (CONSUL_CLIENT_CERT)."""
+    client_key: str | os.PathLike[str] | None
+    """File with its key, without a passphrase (CONSUL_CLIENT_KEY)."""
+    tls_server_name: str | None
+    """Name that the agent's certificate must have, where it is not that of the address (CONSUL_TLS_SERVER_NAME)."""
+    options: Options
+    """Options of every call that does not say otherwise (CONSUL_NAMESPACE, CONSUL_PARTITION)."""
+    max_body: int
+    """Largest answer that is read, in bytes after decompression; default 64 MiB."""
+    tries: int
+    """How often a call is sent at most, where another try can help and cannot harm; default 3, plus one an address."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,48 +111,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cls,
         address: str | Sequence[str] | None = None,
         *,
-        token: str | TokenProvider | None = None,
-        token_file: str | os.PathLike[str] | None = None,
-        auth: str | None = None,
-        https: bool | None = None,
-        verify: bool | None = None,
-        ca_cert: str | os.PathLike[str] | None = None,
-        ca_path: str | os.PathLike[str] | None = None,
-        client_cert: str | os.PathLike[str] | None = None,
-        client_key: str | os.PathLike[str] | None = None,
-        tls_server_name: str | None = None,
-        options: Options = NO_OPTIONS,
-        max_body: int = DEFAULT_MAX_BODY,
-        tries: int = 3,
         environ: Mapping[str, str] | None = None,
+        **given: Unpack[ConnectionSettings],
     ) -> Settings:
         """Settings from arguments over the environment; SettingsError names what is malformed."""
+        refuse_unknown_keywords("Consul", given, ConnectionSettings)
         env = _Environment(os.environ if environ is None else environ)
-        tls = env.flag("CONSUL_HTTP_SSL", https, default=False)
-        cert, key = env.path("CONSUL_CLIENT_CERT", client_cert), env.path("CONSUL_CLIENT_KEY", client_key)
+        tls = env.flag("CONSUL_HTTP_SSL", given.get("https"), default=False)
+        cert = env.path("CONSUL_CLIENT_CERT", given.get("client_cert"))
+        key = env.path("CONSUL_CLIENT_KEY", given.get("client_key"))
         if bool(cert) != bool(key):
             raise SettingsError(
                 "give both client_cert and client_key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY), or neither"
             )
+        max_body, tries = given.get("max_body", DEFAULT_MAX_BODY), given.get("tries", DEFAULT_TRIES)
         if max_body < 1 or tries < 1:
             raise SettingsError("max_body (bytes) and tries must be at least 1")
+        ca_cert, ca_path = given.get("ca_cert"), given.get("ca_path")
         return cls(
             addresses=_addresses(env, address, tls=tls),
             token=token_source(
-                token,
-                token_file,
+                given.get("token"),
+                given.get("token_file"),
                 text=env.text("CONSUL_HTTP_TOKEN", None),
-                path=env.path("CONSUL_HTTP_TOKEN_FILE", token_file),
+                path=env.path("CONSUL_HTTP_TOKEN_FILE", given.get("token_file")),
             ),
-            auth=_basic(env.text("CONSUL_HTTP_AUTH", auth)),
-            verify=env.flag("CONSUL_HTTP_SSL_VERIFY", verify, default=True),
+            auth=_basic(env.text("CONSUL_HTTP_AUTH", given.get("auth"))),
+            verify=env.flag("CONSUL_HTTP_SSL_VERIFY", given.get("verify"), default=True),
             # An explicit authority of either kind is the only one: no variable may add to it or take its place.
             ca_cert="" if ca_cert is None and ca_path is not None else env.path("CONSUL_CACERT", ca_cert),
             ca_path="" if ca_path is None and ca_cert is not None else env.path("CONSUL_CAPATH", ca_path),
             client_cert=cert,
             client_key=key,
-            tls_server_name=_server_name(env.text("CONSUL_TLS_SERVER_NAME", tls_server_name)),
-            options=_options(env, options),
+            tls_server_name=_server_name(env.text("CONSUL_TLS_SERVER_NAME", given.get("tls_server_name"))),
+            options=_options(env, given.get("options", NO_OPTIONS)),
             max_body=max_body,
             tries=tries,
             origins=dict(env.origins),

@@ -10,21 +10,27 @@ import msgspec
 Item = TypeVar("Item")
 
 
-class Added(msgspec.Struct, Generic[Item], frozen=True):
-    """It was not there before."""
+class _Keyed(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of one item. `key` tells the item from all others of the value: an IntentionKey, an InstanceKey, …."""
+
+    key: Hashable
+
+
+class Added(_Keyed, Generic[Item], frozen=True):
+    """An item that was not there before: `new`, under its `key`."""
 
     new: Item
 
 
-class Changed(msgspec.Struct, Generic[Item], frozen=True):
-    """It is another than before."""
+class Changed(_Keyed, Generic[Item], frozen=True):
+    """An item that is another than before: `old` and `new`, under its `key`."""
 
     old: Item
     new: Item
 
 
-class Removed(msgspec.Struct, Generic[Item], frozen=True):
-    """It is not there any more."""
+class Removed(_Keyed, Generic[Item], frozen=True):
+    """An item that is not there any more: `old`, under its `key`."""
 
     old: Item
 
@@ -38,7 +44,7 @@ class Batch(msgspec.Struct, Generic[Item], frozen=True):
 
     Applied to what the consumer has seen before, it always gives what is true now. `index` is Consul's index, `time`
     when the answer came (on the client's clock). `merged` is how many states between were skipped because the consumer
-    was slow: what came and went meanwhile is not told. `resync` says that states were dropped although every one was
+    was slow: what came and went meanwhile is not in it. `resync` says that states were dropped although every one was
     asked for (`merged` is then how many), or that the first batch does not go on from the cursor that was given.
     """
 
@@ -91,11 +97,11 @@ def difference(
         if was is item:
             common += 1
         elif was is None and key not in old:
-            found.append(Added(item))
+            found.append(Added(item, key=key))
         else:
             common += 1
             was = old[key]
             if counts(was) != counts(item) if counts else was != item:
-                found.append(Changed(was, item))
-    gone = [Removed(item) for key, item in old.items() if key not in new] if common < len(old) else []
+                found.append(Changed(was, item, key=key))
+    gone = [Removed(item, key=key) for key, item in old.items() if key not in new] if common < len(old) else []
     return (*gone, *found)

@@ -1,4 +1,11 @@
-"""The iterators that a watch hands out: values, changes, states."""
+"""
+The iterators that a watch hands out: values, changes, states.
+
+Each remembers what it has delivered last, and nothing else. The newest state lies in the publisher, once for all; what
+to deliver is worked out when it is asked for. So a slow consumer costs nothing, loses nothing but the states between,
+and holds nobody back. They are classes: what they remember changes only when a value is returned, so that a cancelled
+or timed-out `__anext__` neither loses nor ends anything.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +13,8 @@ from typing import Generic, Self, TypeVar
 
 from aioconsulconnect.watch.changes import Added, Batch, Change, difference
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
-from aioconsulconnect.watch.protocol.status import Event, Status
-from aioconsulconnect.watch.subscription import Seat
+from aioconsulconnect.watch.protocol.status import Status
+from aioconsulconnect.watch.subscription import Subscription
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
@@ -20,12 +27,12 @@ def _refuse_second(busy: bool) -> None:
 
 
 class _Iterator(Generic[T, Item, Out]):
-    """Remembers the state it has told last, and waits for the next."""
+    """Remembers the state that it has delivered last, and waits for the next."""
 
-    __slots__ = ("_busy", "_noticed", "_seat", "_seen")
+    __slots__ = ("_busy", "_noticed", "_seen", "_subscription")
 
-    def __init__(self, seat: Seat[T, Item]) -> None:
-        self._seat = seat
+    def __init__(self, subscription: Subscription[T, Item]) -> None:
+        self._subscription = subscription
         self._seen: Snapshot[T, Item] | None = None
         self._noticed: float | None = None
         self._busy = False
@@ -42,63 +49,53 @@ class _Iterator(Generic[T, Item, Out]):
             while True:
                 snapshot = await self._wait()
                 skipped = snapshot.version - self._seen.version - 1 if self._seen else 0
-                told = () if self._seen is None and self._seat.resumes(snapshot) else self._tell(snapshot, skipped)
-                self._mark(snapshot, skipped)
-                if told:
-                    return told[0]
+                resumed = self._seen is None and self._subscription.resumes(snapshot)
+                output = () if resumed else self._output(snapshot, skipped)
+                self._seen, self._noticed = snapshot, None
+                self._subscription.deliver(snapshot, skipped)
+                if output:
+                    return output[0]
         finally:
             self._busy = False
 
-    def _tell(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[Out] | tuple[()]:
+    def _output(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[Out] | tuple[()]:
         """What to hand out for a state, if anything."""
         raise NotImplementedError
 
     async def _wait(self) -> Snapshot[T, Item]:
-        seat = self._seat
-        while not seat.left:
+        subscription = self._subscription
+        while not subscription.left:
             snapshot = self._following()
             if snapshot is None:
-                seat.raise_end()
-                if seat.over:
+                subscription.publisher.raise_end()
+                if subscription.over:
                     break
-                await seat.bell.wait()
+                await subscription.wakeup.wait()
             elif (held := self._held(snapshot)) > 0:
-                await seat.bell.wait(seat.polls.clock, held)
+                await subscription.wakeup.wait(subscription.clock, held)
             else:
                 return snapshot
         raise StopAsyncIteration
 
     def _following(self) -> Snapshot[T, Item] | None:
-        """The state to tell next: the newest, or where each is wanted and still there the one after the last told."""
-        seen, newest, history = self._seen, self._seat.poll.snapshot, self._seat.poll.history
+        """The state to deliver next: the newest, or where each is wanted and still there the one after the last."""
+        publisher, seen = self._subscription.publisher, self._seen
+        newest, history = publisher.snapshot, publisher.history
         if newest is None or seen is None or newest is seen:
             return None if newest is seen else newest
-        if self._seat.how.every and history and history[0].version <= seen.version + 1:
+        if self._subscription.options.every and history and history[0].version <= seen.version + 1:
             return history[seen.version + 1 - history[0].version]
         return newest
 
     def _held(self, snapshot: Snapshot[T, Item]) -> float:
         """Seconds until it has been quiet for long enough; the first state is never held back."""
-        settle = self._seat.how.settle
+        settle = self._subscription.options.settle
         if settle is None or self._seen is None:
             return 0.0
-        now = self._seat.polls.clock.now()
+        now = self._subscription.clock.now()
         if self._noticed is None:
             self._noticed = now
         return min(snapshot.time + settle[0], self._noticed + settle[1]) - now
-
-    def _mark(self, snapshot: Snapshot[T, Item], skipped: int) -> None:
-        seat = self._seat
-        self._seen = seat.told = snapshot
-        self._noticed = None
-        counters = seat.poll.machine.counters
-        if seat.how.every:
-            counters.dropped += skipped
-        else:
-            counters.merged += skipped
-        if seat.polls.listening:
-            took = seat.polls.clock.now() - snapshot.time
-            seat.polls.report(Event(kind="delivered", path=seat.poll.request.path, took=took, merged=skipped))
 
 
 class Snapshots(_Iterator[T, Item, T]):
@@ -106,7 +103,7 @@ class Snapshots(_Iterator[T, Item, T]):
 
     __slots__ = ()
 
-    def _tell(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[T]:  # noqa: ARG002 - the newest value says it all
+    def _output(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[T]:  # noqa: ARG002 - the newest value says it all
         return (snapshot.value,)
 
 
@@ -115,16 +112,16 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
 
     __slots__ = ()
 
-    def _tell(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[Batch[Item]] | tuple[()]:
-        how, seen = self._seat.how, self._seen
+    def _output(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[Batch[Item]] | tuple[()]:
+        options, seen = self._subscription.options, self._seen
         if seen is None:
-            changes: tuple[Change[Item], ...] = tuple(Added(item) for item in snapshot.items.values())
-            return (Batch(changes, snapshot.index, snapshot.time, resync=how.since is not None),)
-        if how.counts is None:
-            changes = self._seat.poll.changes(seen.items, snapshot)
+            changes: tuple[Change[Item], ...] = tuple(Added(item, key=key) for key, item in snapshot.items.items())
+            return (Batch(changes, snapshot.index, snapshot.time, resync=options.since is not None),)
+        if options.counts is None:
+            changes = self._subscription.publisher.changes(seen.items, snapshot)
         else:
-            changes = difference(seen.items, snapshot.items, how.counts)
-        resync = how.every and skipped > 0
+            changes = difference(seen.items, snapshot.items, options.counts)
+        resync = options.every and skipped > 0
         if not changes and not resync:
             return ()
         return (Batch(changes, snapshot.index, snapshot.time, skipped, resync),)
@@ -133,11 +130,11 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
 class States(Generic[T, Item]):
     """Iterates the states of a watch: the present one, then each that follows; up to 64 that were not asked for yet."""
 
-    __slots__ = ("_busy", "_number", "_seat")
+    __slots__ = ("_busy", "_number", "_subscription")
 
-    def __init__(self, seat: Seat[T, Item]) -> None:
-        self._seat = seat
-        self._number = seat.poll.states[-1][0] - 1
+    def __init__(self, subscription: Subscription[T, Item]) -> None:
+        self._subscription = subscription
+        self._number = subscription.publisher.states[-1][0] - 1
         self._busy = False
 
     def __aiter__(self) -> Self:
@@ -154,13 +151,13 @@ class States(Generic[T, Item]):
             self._busy = False
 
     async def _next(self) -> Status:
-        poll = self._seat.poll
-        while not self._seat.left:
-            for number, status in poll.states:
+        publisher = self._subscription.publisher
+        while not self._subscription.left:
+            for number, status in publisher.states:
                 if number > self._number:
                     self._number = number
                     return status
-            if poll.over:
+            if publisher.over:
                 break
-            await poll.turned.wait()
+            await publisher.progress.wait()
         raise StopAsyncIteration

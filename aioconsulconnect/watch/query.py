@@ -12,9 +12,9 @@ from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Reply
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.changes import Ignore, projection
-from aioconsulconnect.watch.poller import Polls
-from aioconsulconnect.watch.protocol.spec import Blocking
-from aioconsulconnect.watch.subscription import Cursor, How
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.spec import WatchSpec
+from aioconsulconnect.watch.subscription import Cursor, WatchOptions
 from aioconsulconnect.watch.watch import Watch
 
 Item = TypeVar("Item")
@@ -32,13 +32,13 @@ class Query(Generic[T, Item]):
     it twice reads twice.
     """
 
-    __slots__ = ("_blocking", "_polls", "_request", "_sender")
+    __slots__ = ("_pool", "_request", "_sender", "_spec")
 
-    def __init__(self, sender: Sender, polls: Polls, request: Request[T], blocking: Blocking[T, Item]) -> None:
+    def __init__(self, sender: Sender, pool: PollerPool, request: Request[T], spec: WatchSpec[T, Item]) -> None:
         self._sender = sender
-        self._polls = polls
+        self._pool = pool
         self._request = request
-        self._blocking = blocking
+        self._spec = spec
 
     def __await__(self) -> Generator[object, None, T]:
         """Read it once."""
@@ -49,18 +49,18 @@ class Query(Generic[T, Item]):
         try:
             return interpret(self._request, await self._sender.send(self._request))
         except NotFound:
-            if self._blocking.absent is None:
+            if self._spec.value_when_absent is None:
                 raise
-            return self._blocking.absent()
+            return self._spec.value_when_absent()
 
     async def reply(self) -> Reply[T]:
         """The value and the metadata of the answer, read once."""
         try:
             response = await self._sender.send(self._request)
         except NotFound:
-            if self._blocking.absent is None:
+            if self._spec.value_when_absent is None:
                 raise
-            return Reply(self._blocking.absent(), Meta())
+            return Reply(self._spec.value_when_absent(), Meta())
         return Reply(interpret(self._request, response), response.meta)
 
     def watch(
@@ -75,16 +75,16 @@ class Query(Generic[T, Item]):
         Watch it: `async with query.watch() as watch`.
 
         Watches of the same query share one long poll. `delivery` "latest" skips states that a slow consumer missed,
-        "all" keeps up to `PollSettings.queue` of them. `settle` (seconds of quiet, seconds at most) holds a change back
-        until no other follows. `ignore` names fields of an item that do not count as a change, or is a function that
-        gives what counts. `since` is the cursor of an earlier watch: where nothing changed since, nothing is told.
+        "all" keeps up to `PollSettings.max_pending`. `settle` (seconds of quiet, seconds at most) holds a change
+        back until no other follows. `ignore` names fields of an item that do not count as a change, or is a function
+        that gives what counts. `since` is the cursor of an earlier watch: where nothing changed since, nothing is told.
         """
         if delivery not in {"latest", "all"}:
             raise InvalidRequest(f"delivery must be 'latest' or 'all', not {delivery!r}")
         if settle is not None and not 0 <= settle[0] <= settle[1]:
             raise InvalidRequest(f"settle must be (seconds of quiet, seconds at most), not {settle!r}")
-        how = How(delivery == "all", settle, projection(ignore), since)
-        return Watch(self._polls, self._request, self._blocking, how)
+        options = WatchOptions(delivery == "all", settle, projection(ignore), since)
+        return Watch(self._pool, self._request, self._spec, options)
 
     def __bool__(self) -> bool:
         """Refused: a forgotten await must not be true."""

@@ -1,29 +1,23 @@
-"""
-One consumer's place at a poll, and the iterators that it is served by.
-
-Each iterator remembers what it has told last, and nothing else. The newest state lies in the poll, once for all; what
-is told is worked out when it is asked for. So a slow consumer costs nothing, loses nothing but the states between, and
-holds nobody back. The iterators are classes: what they remember changes only when a value is returned, so that a
-cancelled or timed-out `__anext__` neither loses nor ends anything.
-"""
+"""One consumer's subscription to a poll: what it wants, how far it has come, and where it is woken."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
 
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
-from aioconsulconnect.watch.poller import Poll, Polls
+from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
-from aioconsulconnect.watch.wakeup import Bell
+from aioconsulconnect.watch.protocol.status import Event
+from aioconsulconnect.watch.publisher import Publisher
+from aioconsulconnect.watch.wakeup import Wakeup
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-Out = TypeVar("Out")
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -40,8 +34,8 @@ class Cursor(msgspec.Struct, frozen=True):
     address: str = ""
 
 
-class How(msgspec.Struct, Generic[Item], frozen=True):
-    """How one consumer wants it: every state or the latest, held back until quiet, what counts, since when."""
+class WatchOptions(msgspec.Struct, Generic[Item], frozen=True):
+    """What one consumer wants: every state or the latest, held back until quiet, what counts, since when."""
 
     every: bool
     settle: tuple[float, float] | None
@@ -49,54 +43,68 @@ class How(msgspec.Struct, Generic[Item], frozen=True):
     since: Cursor | None
 
 
-class Seat(Generic[T, Item]):
-    """One consumer's place at a poll. Its bell rings for news, and at the end."""
+class Subscription(Generic[T, Item]):
+    """What one consumer holds. Its `wakeup` wakes for news, and at the end; `path` is the query, for cursors."""
 
-    __slots__ = ("bell", "how", "left", "path", "poll", "polls", "resumed", "told")
+    __slots__ = ("_resources", "delivered", "left", "options", "path", "publisher", "resumed", "wakeup")
 
-    def __init__(self, polls: Polls, poll: Poll[T, Item], bell: Bell, how: How[Item], path: str) -> None:
-        self.polls: Polls = polls
-        self.poll: Poll[T, Item] = poll
-        self.bell: Bell = bell
-        self.how: How[Item] = how
+    def __init__(
+        self, publisher: Publisher[T, Item], resources: PollerResources, options: WatchOptions[Item], path: str
+    ) -> None:
+        self.publisher: Publisher[T, Item] = publisher
+        self.options: WatchOptions[Item] = options
         self.path: str = path
+        self.wakeup: Wakeup = Wakeup()
         self.left: bool = False
         self.resumed: bool | None = None  # what `resumes` said first
-        self.told: Snapshot[T, Item] | None = None
+        self.delivered: Snapshot[T, Item] | None = None
+        self._resources = resources
+        publisher.join(self.wakeup, every=options.every)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the client."""
+        return self._resources.clock
 
     @property
     def over(self) -> bool:
         """Whether there is nothing to come: it was left, or the client was closed, or the poll ended."""
-        return self.left or self.poll.over
+        return self.left or self.publisher.over
 
     def leave(self) -> None:
-        """Give the place up."""
+        """End it."""
         if not self.left:
             self.left = True
-            self.poll.leave(self.bell)
-            self.bell.ring()
-            self.poll.turned.ring()
-
-    def raise_end(self) -> None:
-        """Raise the error that ended the poll, if one did."""
-        if self.poll.end is not None and not self.left:
-            raise copy.copy(self.poll.end) from self.poll.end
+            self.publisher.leave(self.wakeup, self.clock.now())
 
     def check_alive(self) -> None:
         """Raise when nothing is to come."""
-        self.raise_end()
+        if not self.left:
+            self.publisher.raise_end()
         if self.over:
             raise Closed("the watch was closed")
 
     def resumes(self, snapshot: Snapshot[T, Item]) -> bool:
         """Whether nothing changed since the cursor that was given."""
-        since = self.how.since
+        since = self.options.since
         if since is None:
             return False
         same = since.path == self.path and since.digest == digest(snapshot)
         if self.resumed is None:
             self.resumed = same
         return same
+
+    def deliver(self, snapshot: Snapshot[T, Item], skipped: int) -> None:
+        """Note that the consumer is handed this state, `skipped` after the one that it had."""
+        self.delivered = snapshot
+        counters = self.publisher.counters
+        if self.options.every:
+            counters.dropped += skipped
+        else:
+            counters.merged += skipped
+        if self._resources.listening:
+            path, took = self.path.partition("?")[0], self.clock.now() - snapshot.time
+            self._resources.report(Event(kind="delivered", path=path, took=took, merged=skipped))
 
 
 def digest(snapshot: Snapshot[T, Item]) -> str:

@@ -1,4 +1,4 @@
-"""The one way in which a watch wakes its consumers."""
+"""Waking whoever waits for something."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from aioconsulconnect.clock import Clock
 
 
-class Bell:
+class Wakeup:
     """
     Wakes all who wait for it, and remembers nothing: look, wait, look again.
 
@@ -19,14 +19,14 @@ class Bell:
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], None] = {}
 
-    def ring(self) -> None:
+    def wake_all(self) -> None:
         """Wake everyone."""
         for future in self._waiting:
             _wake(future)
         self._waiting.clear()
 
     async def wait(self, clock: Clock | None = None, seconds: float = 0.0) -> None:
-        """Return when it rings, or after `seconds` of that clock where one is given."""
+        """Return when it is woken, or after `seconds` of that clock where one is given."""
         future = asyncio.get_running_loop().create_future()
         self._waiting[future] = None
         timer = asyncio.create_task(_after(clock, seconds, future)) if clock else None

@@ -1,4 +1,4 @@
-"""`Query`, a read that can be awaited or watched, and `Watch`, what the watcher holds."""
+"""A live read, as its consumer holds it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import asyncio
 import copy
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Literal, NoReturn, Self, TypeVar
+from typing import Generic, NoReturn, Self, TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import Closed, NotReady
 from aioconsulconnect.transport.request import Request, query_string
 from aioconsulconnect.watch.iterators import Changes, Snapshots, States
-from aioconsulconnect.watch.poller import Polls
+from aioconsulconnect.watch.poller import Poller
+from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
-from aioconsulconnect.watch.protocol.spec import Blocking
-from aioconsulconnect.watch.protocol.status import State, Status, Turn
-from aioconsulconnect.watch.subscription import Cursor, How, Seat, digest
-from aioconsulconnect.watch.wakeup import Bell
+from aioconsulconnect.watch.protocol.spec import WatchSpec
+from aioconsulconnect.watch.protocol.status import PollRecord, State, Status
+from aioconsulconnect.watch.subscription import Cursor, Subscription, WatchOptions, digest
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-Delivery = Literal["latest", "all"]
 
 
 class Watch(Generic[T, Item]):
@@ -33,23 +32,25 @@ class Watch(Generic[T, Item]):
     raised where one waits. Leaving it, or closing the client, ends all its iterators normally.
     """
 
-    __slots__ = ("__weakref__", "_blocking", "_how", "_polls", "_request", "_seat")
+    __slots__ = ("__weakref__", "_options", "_poller", "_pool", "_request", "_spec", "_subscription")
 
-    def __init__(self, polls: Polls, request: Request[T], blocking: Blocking[T, Item], how: How[Item]) -> None:
-        self._polls = polls
+    def __init__(
+        self, pool: PollerPool, request: Request[T], spec: WatchSpec[T, Item], options: WatchOptions[Item]
+    ) -> None:
+        self._pool = pool
         self._request = request
-        self._blocking = blocking
-        self._how = how
-        self._seat: Seat[T, Item] | None = None
+        self._spec = spec
+        self._options = options
+        self._poller: Poller[T, Item] | None = None
+        self._subscription: Subscription[T, Item] | None = None
 
     async def __aenter__(self) -> Self:
         """Join the poll of this query."""
-        if self._seat is not None:
+        if self._subscription is not None:
             raise Closed("a watch can be entered once; make another with query.watch()")
-        bell = Bell()
-        poll = self._polls.join(self._request, self._blocking, bell, every=self._how.every)
         path = self._request.path + query_string(self._request.parameters)
-        self._seat = Seat(self._polls, poll, bell, self._how, path)
+        poller = self._poller = self._pool.poller(self._request, self._spec)
+        self._subscription = Subscription(poller.publisher, self._pool.resources, self._options, path)
         return self
 
     async def __aexit__(
@@ -60,8 +61,8 @@ class Watch(Generic[T, Item]):
 
     async def aclose(self) -> None:
         """End this watch and its iterators; the poll is not broken off. Twice, and from any task, if need be."""
-        if self._seat is not None:
-            self._seat.leave()
+        if self._subscription is not None:
+            self._subscription.leave()
 
     # What is there now
 
@@ -73,10 +74,10 @@ class Watch(Generic[T, Item]):
     @property
     def status(self) -> Status:
         """How well this watch knows what is true."""
-        if self._seat is None:
-            return Status(state="starting", since=self._polls.clock.now())
-        status = self._seat.poll.status
-        return msgspec.structs.replace(status, state="closed") if self._seat.left else status
+        if self._poller is None or self._subscription is None:
+            return Status(state="starting", since=self._pool.resources.clock.now())
+        status = self._poller.status
+        return msgspec.structs.replace(status, state="closed") if self._subscription.left else status
 
     @property
     def cursor(self) -> Cursor:
@@ -86,28 +87,32 @@ class Watch(Generic[T, Item]):
         Without one it is the newest state, for those who read `current` and iterate nothing; NotReady before there is
         data.
         """
-        seat = self._seat
-        if seat is None:
+        subscription = self._subscription
+        if self._poller is None or subscription is None:
             raise NotReady("the watch was not entered")
-        if seat.told is None and self._how.since is not None:
-            return self._how.since
-        told = seat.told or self._newest()
-        return Cursor(seat.path, digest(told), told.index, seat.poll.address)
+        if subscription.delivered is None and self._options.since is not None:
+            return self._options.since
+        delivered = subscription.delivered or self._newest()
+        return Cursor(subscription.path, digest(delivered), delivered.index, self._poller.address)
 
     @property
     def resumed(self) -> bool | None:
         """Whether nothing had changed since the cursor that was given; None without one, and before there is data."""
-        if self._seat is not None and self._seat.resumed is None and self._seat.poll.snapshot is not None:
-            self._seat.resumes(self._seat.poll.snapshot)
-        return None if self._seat is None else self._seat.resumed
+        subscription = self._subscription
+        if subscription is None:
+            return None
+        snapshot = subscription.publisher.snapshot
+        if subscription.resumed is None and snapshot is not None:
+            subscription.resumes(snapshot)
+        return subscription.resumed
 
-    def explain(self) -> tuple[Turn, ...]:
+    def explain(self) -> tuple[PollRecord, ...]:
         """The last 50 requests and what was made of each: the best part of a bug report."""
-        return self._seat.poll.explain() if self._seat else ()
+        return () if self._poller is None else self._poller.poll_log
 
     def __repr__(self) -> str:
         """What it watches, and its state."""
-        state = "not entered" if self._seat is None else self.status.state
+        state = "not entered" if self._subscription is None else self.status.state
         return f"<Watch {self._request.method} {self._request.path} {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -117,51 +122,50 @@ class Watch(Generic[T, Item]):
 
     def snapshots(self) -> Snapshots[T, Item]:
         """Iterate the whole values: the first at once, then the newest after each change."""
-        return Snapshots(self._taken())
+        return Snapshots(self._joined())
 
     def changes(self) -> Changes[T, Item]:
         """Iterate batches of changes: the first adds all that is there."""
-        return Changes(self._taken())
+        return Changes(self._joined())
 
     def states(self) -> States[T, Item]:
         """Iterate the states: the present one, then each that follows; up to 64 are kept for a slow consumer."""
-        return States(self._taken())
+        return States(self._joined())
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait for the first data; NotReady when there is none within `timeout` seconds."""
-        seat = self._taken()
+        subscription = self._joined()
         try:
             async with asyncio.timeout(timeout):
-                while seat.poll.snapshot is None:
-                    seat.check_alive()
-                    await seat.bell.wait()
+                while subscription.publisher.snapshot is None:
+                    subscription.check_alive()
+                    await subscription.wakeup.wait()
         except TimeoutError:
-            error = seat.poll.status.error
+            error = self.status.error
             raise NotReady(f"no data within {timeout} s" + (f": {error}" if error else "")) from None
 
     async def until(self, predicate: Callable[[T], bool], timeout: float | None = None) -> T:  # noqa: ASYNC109
         """Wait for a value that fulfils `predicate`, the present one included; TimeoutError after `timeout` seconds."""
-        seat = self._taken()
+        subscription = self._joined()
         async with asyncio.timeout(timeout):
-            while (snapshot := seat.poll.snapshot) is None or not predicate(snapshot.value):
-                seat.check_alive()
-                await seat.bell.wait()
+            while (snapshot := subscription.publisher.snapshot) is None or not predicate(snapshot.value):
+                subscription.check_alive()
+                await subscription.wakeup.wait()
             return snapshot.value
 
     async def wait_for_state(self, *states: State, timeout: float | None = None) -> Status:  # noqa: ASYNC109
         """Wait until it is in one of these states; TimeoutError after `timeout` seconds."""
-        seat = self._taken()
+        subscription = self._joined()
         async with asyncio.timeout(timeout):
             while (status := self.status).state not in states:
-                seat.check_alive()
-                await seat.poll.turned.wait()
+                subscription.check_alive()
+                await subscription.publisher.progress.wait()
             return status
 
     async def refresh(self) -> None:
         """Read now, beside the poll; when it returns, the watch has what was true when it was called."""
-        seat = self._taken()
-        seat.check_alive()
-        task = seat.poll.refresh()
+        self._joined().check_alive()
+        task = self._polled().refresh()
         await asyncio.wait({task})  # never cancelled with its caller: others may wait for the same read
         if task.cancelled():
             raise Closed("the client was closed")
@@ -170,23 +174,28 @@ class Watch(Generic[T, Item]):
 
     async def caught_up(self, index: int, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the watch has seen Consul's `index` (a ModifyIndex, say): to read what one has written."""
-        seat = self._taken()
+        subscription, poller = self._joined(), self._polled()
         async with asyncio.timeout(timeout):
-            if seat.poll.machine.reached < index:
+            if poller.last_index < index:
                 await self.refresh()
-            while seat.poll.machine.reached < index:
-                seat.check_alive()
-                await seat.poll.turned.wait()
+            while poller.last_index < index:
+                subscription.check_alive()
+                await subscription.publisher.progress.wait()
 
-    def _taken(self) -> Seat[T, Item]:
-        if self._seat is None:
+    def _joined(self) -> Subscription[T, Item]:
+        if self._subscription is None:
             raise Closed("a watch lives inside `async with`: enter it first")
-        if self._seat.left:
+        if self._subscription.left:
             raise Closed("the watch was left")
-        return self._seat
+        return self._subscription
+
+    def _polled(self) -> Poller[T, Item]:
+        if self._poller is None:
+            raise Closed("a watch lives inside `async with`: enter it first")
+        return self._poller
 
     def _newest(self) -> Snapshot[T, Item]:
-        snapshot = None if self._seat is None else self._seat.poll.snapshot
+        snapshot = None if self._subscription is None else self._subscription.publisher.snapshot
         if snapshot is None:
             raise NotReady("there is no data yet; wait for ready()")
         return snapshot

@@ -50,4 +50,4 @@ class Intentions(intentions.Intentions):
     def _config(self) -> Config:
         from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
 
-        return Config(self._sender, self._polls, self._defaults)
+        return Config(self._sender, self._pool, self._defaults)

@@ -183,7 +183,7 @@ def _check(entry: ServiceIntentions) -> None:
 def _destination(change: tuple[ServiceIntentions | None, ServiceIntentions | None]) -> EntryKey:
     old, new = change
     entry = new or old
-    return ("", "", "", "") if entry is None else _key(entry)
+    return EntryKey("", "", "", "") if entry is None else _key(entry)
 
 
 def _difference(old: ServiceIntentions | None, new: ServiceIntentions | None) -> Iterator[str]:

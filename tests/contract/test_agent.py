@@ -57,7 +57,7 @@ async def test_what_the_agent_is_able_to(consul: Consul, agent: AgentUnderTest) 
     if agent.version < (1, 9):
         with pytest.raises(Unsupported, match=r"1\.9") as caught:
             found.require("intentions.upsert")
-        assert caught.value.needs == "1.9"
+        assert caught.value.min_version == "1.9"
 
 
 async def test_a_native_service(consul: Consul, unique: str) -> None:
@@ -153,7 +153,7 @@ async def test_a_field_of_a_newer_agent_names_the_version(consul: Consul, agent:
     if agent.version < (1, 10):
         with pytest.raises(Unsupported) as caught:
             await register()
-        assert caught.value.needs == "1.10"
+        assert caught.value.min_version == "1.10"
         return
     await register()
     service = await consul.agent.service(unique)

@@ -142,7 +142,7 @@ async def test_every_kind_is_written_read_listed_and_deleted(
         if not knows(agent, entry.kind):
             with pytest.raises(Unsupported) as caught:
                 await consul.config.write(entry)
-            assert caught.value.needs == KIND_SINCE[entry.kind]
+            assert caught.value.min_version == KIND_SINCE[entry.kind]
             with pytest.raises(Unsupported):
                 await consul.config.list(entry.kind)
             continue
@@ -249,7 +249,7 @@ async def test_a_field_of_a_newer_server_names_the_version(consul: Consul, agent
         return
     with pytest.raises(Unsupported) as caught:
         await consul.config.write(entry)
-    assert caught.value.needs == "1.14"
+    assert caught.value.min_version == "1.14"
 
 
 async def test_an_entry_and_a_list_can_be_watched(consul: Consul, unique: str) -> None:

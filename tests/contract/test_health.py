@@ -94,7 +94,7 @@ async def test_a_peer_is_never_mistaken_for_the_own_cluster(consul: Consul, agen
     if agent.version < (1, 13):
         with pytest.raises(Unsupported) as caught:
             await consul.health.connect(unique, peer="east")
-        assert caught.value.needs == "1.13"
+        assert caught.value.min_version == "1.13"
     else:
         assert await consul.health.connect(unique, peer="east") == ()
     if agent.version < (1, 22):

@@ -85,7 +85,7 @@ async def test_by_name(consul: Consul, agent: AgentUnderTest, unique: str) -> No
         ):  # fmt: skip
             with pytest.raises(Unsupported, match=r"1\.9") as caught:
                 await call
-            assert caught.value.needs == "1.9"
+            assert caught.value.min_version == "1.9"
         assert pairs(await consul.intentions.list(), unique) == []
         return
     with pytest.raises(NotFound, match="Intention not found"):
@@ -360,7 +360,7 @@ async def test_a_foreign_namespace_never_becomes_the_default_one(
     if agent.version >= (1, 9):
         with pytest.raises(Unsupported) as caught:
             await consul.intentions.create(f"ns1/{web}", db, action="deny")
-        assert caught.value.needs == ENTERPRISE
+        assert caught.value.min_version == ENTERPRISE
 
 
 async def test_reads_of_a_foreign_namespace(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
@@ -370,7 +370,7 @@ async def test_reads_of_a_foreign_namespace(consul: Consul, agent: AgentUnderTes
     else:
         with pytest.raises(Unsupported) as caught:
             await listing
-        assert caught.value.needs == ENTERPRISE
+        assert caught.value.min_version == ENTERPRISE
     if agent.version >= (1, 9):
         with pytest.raises(Unsupported, match="Namespaces is a Consul Enterprise feature"):
             await consul.intentions.match(destination=f"ns1/{unique}")

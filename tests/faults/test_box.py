@@ -15,7 +15,7 @@ from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.testing import Agent, Fault, Faults
 from aioconsulconnect.watch.changes import Added, Removed
-from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.watch import Watch
 
 List = tuple[Intention, ...]
@@ -24,7 +24,7 @@ SETTINGS = PollSettings(
     shortest_wait=0.2,
     margin=0.5,
     read_timeout=1.0,
-    turn=0.02,
+    min_interval=0.02,
     backoff_cap=0.5,
     throttled=(0.2, 0.4),
     denied=(0.2, 0.4),
@@ -170,7 +170,7 @@ async def test_a_restart_tells_what_is_different(agent: Agent, write: Callable[[
 
 async def test_the_connection_limit_is_respected(agent: Agent) -> None:
     """A naive client is locked out by the polls that it has left: here they are few, and the agent still answers."""
-    settings = PollSettings(wait=2.0, max_polls=16, turn=0.02)
+    settings = PollSettings(wait=2.0, max_polls=16, min_interval=0.02)
     with agent.faults.zombie_limit(40):
         async with Consul(agent.url, polls=settings) as consul:
             for number in range(100):

@@ -15,11 +15,11 @@ from support.servers import Close, Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent
-from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.status import Event
 
 LIST = answer(b"[]", x_consul_index="5")
-SETTINGS = PollSettings(wait=1.0, shortest_wait=0.1, margin=0.2, read_timeout=0.5, turn=0.01, backoff_cap=0.3)
+SETTINGS = PollSettings(wait=1.0, shortest_wait=0.1, margin=0.2, read_timeout=0.5, min_interval=0.01, backoff_cap=0.3)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_the_token_function_may_fail_and_recover(agent: Agent) -> None:
 
 
 async def test_a_thousand_rounds_leave_nothing(agent: Agent) -> None:
-    async with Consul(agent.url, polls=PollSettings(linger=0.1, wait=0.5, shortest_wait=0.5)) as consul:
+    async with Consul(agent.url, polls=PollSettings(idle_timeout=0.1, wait=0.5, shortest_wait=0.5)) as consul:
         async with consul.intentions.list().watch() as watch:
             await watch.ready(5)
         for number in range(1000):

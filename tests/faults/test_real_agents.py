@@ -19,12 +19,12 @@ from aioconsulconnect.cli.throwaway import new_key
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.watch.changes import Added, Removed
-from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
 
 List = tuple[Intention, ...]
-UNPACED = PollSettings(turn=0.001)
+UNPACED = PollSettings(min_interval=0.001)
 INTENTIONS = "/v1/connect/intentions"
 
 
@@ -227,7 +227,7 @@ def goroutines(agent: RealAgent) -> int:
 async def test_w25_three_hundred_come_and_go_and_the_agent_still_answers(own_agent: Launcher) -> None:
     config = {"limits": {"http_max_conns_per_client": 200}, "enable_debug": True}
     agent = await own_agent(config=config)
-    async with Consul(agent.url, polls=PollSettings(wait=10, linger=1)) as consul:
+    async with Consul(agent.url, polls=PollSettings(wait=10, idle_timeout=1)) as consul:
         query = consul.intentions.match(destination="db")
         for _ in range(300):
             async with query.watch():

@@ -18,7 +18,7 @@ from support.agents import Launcher, RealAgent, sockets
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.watch.changes import Added, Changed
-from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.query import Query
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
@@ -26,7 +26,7 @@ INTENTIONS = "/v1/connect/intentions"
 NAMES = 30
 
 
-class Wire:
+class ConsulStruct:
     """A connection to the agent that can be cut."""
 
     def __init__(self, port: int) -> None:
@@ -90,7 +90,7 @@ def held() -> Held:
 
 
 class Soak:
-    def __init__(self, agent: RealAgent, wire: Wire, consul: Consul) -> None:
+    def __init__(self, agent: RealAgent, wire: ConsulStruct, consul: Consul) -> None:
         self.agent = agent
         self.wire = wire
         self.consul = consul
@@ -174,8 +174,8 @@ def _traced() -> Iterator[None]:
 @pytest.mark.usefixtures("_traced")
 async def test_nothing_grows(own_agent: Launcher) -> None:
     agent = await own_agent(mode="server")
-    settings = PollSettings(linger=2, wait=10)
-    async with Wire(agent.ports.http) as wire, Consul(wire.url, polls=settings) as consul:
+    settings = PollSettings(idle_timeout=2, wait=10)
+    async with ConsulStruct(agent.ports.http) as wire, Consul(wire.url, polls=settings) as consul:
         soak = Soak(agent, wire, consul)
         early, late = await soak.run()
         if not agent.running:

@@ -172,7 +172,7 @@ async def test_connect_is_off(own_agent: Launcher) -> None:
     async with Consul(agent.url) as consul:
         with pytest.raises(Unsupported) as caught:
             await consul.ca.roots()
-        assert caught.value.needs == "connect.enabled = true"
+        assert caught.value.min_version == "connect.enabled = true"
 
 
 # How an agent is reached.

@@ -11,8 +11,8 @@ from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.poller import Polls
-from aioconsulconnect.watch.protocol.pacing import PollSettings
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 T = TypeVar("T")
 Canned = bytes | tuple[int, bytes] | ConsulError
@@ -47,9 +47,9 @@ class CannedSender:
 
 
 @asynccontextmanager
-async def polls_of(sender: CannedSender) -> AsyncIterator[Polls]:
+async def polls_of(sender: CannedSender) -> AsyncIterator[PollerPool]:
     """Polls on that sender, closed afterwards."""
-    polls = Polls(sender, settings=PollSettings(), clock=Clock())
+    polls = PollerPool(sender, settings=PollSettings(), clock=Clock())
     try:
         yield polls
     finally:

@@ -16,11 +16,11 @@ from aioconsulconnect.errors import ConnectionFailed, RequestTimeout, Unreadable
 from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.poller import Polls
-from aioconsulconnect.watch.protocol.pacing import PollSettings
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
-from aioconsulconnect.watch.wakeup import Bell
+from aioconsulconnect.watch.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ def things(**values: str) -> bytes:
 
 
 def request(path: str = "/v1/things", **more: Any) -> Request[Things]:
-    return Request(method="GET", path=path, decode=decode, takes=UNCACHED_READ | {"cached"}, **more)
+    return Request(method="GET", path=path, decode=decode, accepted_options=UNCACHED_READ | {"cached"}, **more)
 
 
 class Call(msgspec.Struct):
@@ -150,7 +150,7 @@ class FakeConsul:
         self.anonymous = False
         self.generation = 0
         self.last_words: Answer | None = None
-        self.moved = Bell()
+        self.moved = Wakeup()
         self.addresses: tuple[str, ...] = ("http://one",)
 
     def set(self, index: int | None = None, /, **values: str) -> None:
@@ -272,7 +272,7 @@ class World:
         self.clock = FakeClock()
         self.consul = FakeConsul(self.clock, **values)
         self.events: list[Any] = []
-        self.polls = Polls(
+        self.polls = PollerPool(
             self.consul,
             settings=settings or PollSettings(),
             clock=self.clock,
@@ -281,9 +281,9 @@ class World:
         )
 
     def query(
-        self, path: str = "/v1/things", blocking: Blocking[Things, Thing] | None = None, **more: Any
+        self, path: str = "/v1/things", blocking: WatchSpec[Things, Thing] | None = None, **more: Any
     ) -> Query[Things, Thing]:
-        return Query(self.consul, self.polls, request(path, **more), blocking or BLOCKING)
+        return Query(self.consul, self.polls, request(path, **more), blocking or SPEC)
 
     async def __aenter__(self) -> Self:
         return self
@@ -292,7 +292,7 @@ class World:
         await self.polls.aclose()
 
 
-BLOCKING: Blocking[Things, Thing] = Blocking(items=by_name, rebuild=in_order)
+SPEC: WatchSpec[Things, Thing] = WatchSpec(items=by_name, rebuild=in_order)
 
 
 class Told:

@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     # To a reader and a type checker the field is a T: __post_init__ keeps that promise.
-    OrEmpty = Annotated[T, "null on the wire becomes the field's empty default"]
+    NullAsEmpty = Annotated[T, "null on the wire becomes the field's empty default"]
 else:
 
-    class OrEmpty:
+    class NullAsEmpty:
         """`OrEmpty[T]`: a list, map or object of type `T` which Consul sends as `null` when there is nothing in it."""
 
         def __class_getitem__(cls, item: object) -> object:
@@ -35,7 +35,7 @@ def consul_case(name: str) -> str:
     return "".join(_ACRONYMS.get(word) or word.capitalize() for word in name.split("_"))
 
 
-class Wire(
+class ConsulStruct(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
@@ -52,18 +52,18 @@ class Wire(
     """
 
 
-class Nullable(Wire, frozen=True, kw_only=True, omit_defaults=True, rename=consul_case):
+class Nullable(ConsulStruct, frozen=True, kw_only=True, omit_defaults=True, rename=consul_case):
     """A struct with fields of type `OrEmpty[…]`, whose `null` becomes the empty default of the field."""
 
     def __post_init__(self) -> None:
         """Put the field's default where the wire had null."""
-        for name, default in _or_empty(type(self)):
+        for name, default in _null_as_empty(type(self)):
             if getattr(self, name) is None:
                 msgspec.structs.force_setattr(self, name, default() if callable(default) else default)
 
 
 @cache
-def _or_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
+def _null_as_empty(kind: type[Nullable]) -> tuple[tuple[str, object], ...]:
     return tuple(
         (field.name, field.default_factory if field.default is msgspec.NODEFAULT else field.default)
         for field in msgspec.structs.fields(kind)

@@ -8,10 +8,10 @@ from typing import TypeGuard, TypeVar
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import Nullable, Wire, consul_case
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, consul_case
 from aioconsulconnect.structs.codec.duration import Seconds, from_wire, to_wire
 
-S = TypeVar("S", bound="Open")
+S = TypeVar("S", bound="KeepsUnknown")
 
 _NESTED = (dict, list)
 _UNKNOWN = "..."  # the field needs a key of its own, and this is none of Consul's
@@ -34,7 +34,7 @@ def _durations(kind: type[Timed]) -> tuple[str, ...]:
     return tuple(f.name for f in msgspec.structs.fields(kind) if Seconds in {f.type, *getattr(f.type, "__args__", ())})
 
 
-class Open(Wire, frozen=True, kw_only=True, rename=consul_case):
+class KeepsUnknown(ConsulStruct, frozen=True, kw_only=True, rename=consul_case):
     """
     A struct that goes both ways.
 
@@ -45,7 +45,7 @@ class Open(Wire, frozen=True, kw_only=True, rename=consul_case):
     unknown: tuple[tuple[str, object], ...] = msgspec.field(default=(), name=_UNKNOWN)
 
 
-class Part(Open, Timed, frozen=True, kw_only=True, rename=consul_case):
+class Part(KeepsUnknown, Timed, frozen=True, kw_only=True, rename=consul_case):
     """A part of a config entry: open, with durations, and with `null` for what is empty."""
 
 
@@ -58,7 +58,7 @@ def open_struct(kind: type[S], data: Mapping[str, object]) -> S:
 
 def _keep(value: object, data: object) -> None:
     """Walk both in parallel: the struct was made of the data a moment ago, so all positions agree."""
-    if isinstance(value, Open) and _is_object(data):
+    if isinstance(value, KeepsUnknown) and _is_object(data):
         unknown: list[tuple[str, object]] = []
         fields, tag = _fields(type(value)), value.__struct_config__.tag_field
         for key, part in data.items():
@@ -78,7 +78,7 @@ def _keep(value: object, data: object) -> None:
 
 def plain(value: object) -> object:
     """`value` as plain JSON: no field that has its default, durations as text, and the unknown keys as they came."""
-    if isinstance(value, Open):
+    if isinstance(value, KeepsUnknown):
         out: dict[str, object] = dict(value.unknown)
         if value.__struct_config__.tag_field is not None:
             out[value.__struct_config__.tag_field] = value.__struct_config__.tag
@@ -95,7 +95,7 @@ def plain(value: object) -> object:
 
 
 @cache
-def _fields(kind: type[Open]) -> dict[str, tuple[str, object]]:
+def _fields(kind: type[KeepsUnknown]) -> dict[str, tuple[str, object]]:
     """By key: the field's name and its default, from which a field that has none always differs."""
     return {
         field.encode_name: (field.name, field.default if field.default_factory is msgspec.NODEFAULT else {})

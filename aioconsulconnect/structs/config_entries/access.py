@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.config_entries.entry import NamedEntry
@@ -23,7 +23,7 @@ class SourceIntention(Part, frozen=True, kw_only=True):
 
     name: str
     action: Action | None = None
-    permissions: OrEmpty[tuple[Permission, ...]] = ()
+    permissions: NullAsEmpty[tuple[Permission, ...]] = ()
     precedence: int = 0
     type: str = ""
     description: str = ""
@@ -32,7 +32,7 @@ class SourceIntention(Part, frozen=True, kw_only=True):
     peer: str = ""
     sameness_group: str = ""
     legacy_id: str = ""
-    legacy_meta: OrEmpty[Mapping[str, str]] = {}
+    legacy_meta: NullAsEmpty[Mapping[str, str]] = {}
     legacy_create_time: datetime | None = None
     legacy_update_time: datetime | None = None
 
@@ -44,7 +44,7 @@ class ServiceIntentions(NamedEntry, frozen=True, kw_only=True, tag="service-inte
     `jwt` needs Consul 1.16.
     """
 
-    sources: OrEmpty[tuple[SourceIntention, ...]] = ()
+    sources: NullAsEmpty[tuple[SourceIntention, ...]] = ()
     jwt: JWTRequirement | None = None
 
 
@@ -170,8 +170,8 @@ class JWTProvider(NamedEntry, frozen=True, kw_only=True, tag="jwt-provider"):
 
     json_web_key_set: JSONWebKeySet | None = None
     issuer: str = ""
-    audiences: OrEmpty[tuple[str, ...]] = ()
-    locations: OrEmpty[tuple[JWTLocation, ...]] = ()
+    audiences: NullAsEmpty[tuple[str, ...]] = ()
+    locations: NullAsEmpty[tuple[JWTLocation, ...]] = ()
     forwarding: JWTForwarding | None = None
     clock_skew_seconds: int = 0
     cache_config: JWTCacheConfig | None = None
@@ -190,11 +190,11 @@ class ExportedService(Part, frozen=True, kw_only=True):
 
     name: str
     namespace: str = ""
-    consumers: OrEmpty[tuple[Consumer, ...]] = ()
+    consumers: NullAsEmpty[tuple[Consumer, ...]] = ()
 
 
 class ExportedServices(NamedEntry, frozen=True, kw_only=True, tag="exported-services"):
     """The services that peers may use (Consul 1.14 in the Community Edition). The one name is `default`."""
 
     name: str = "default"
-    services: OrEmpty[tuple[ExportedService, ...]] = ()
+    services: NullAsEmpty[tuple[ExportedService, ...]] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.config_entries.entry import EntryBase, NamedEntry
@@ -24,7 +24,7 @@ class MeshTLSDirection(Part, frozen=True, kw_only=True):
 
     tls_min_version: str = msgspec.field(default="", name="TLSMinVersion")
     tls_max_version: str = msgspec.field(default="", name="TLSMaxVersion")
-    cipher_suites: OrEmpty[tuple[str, ...]] = ()
+    cipher_suites: NullAsEmpty[tuple[str, ...]] = ()
 
 
 class MeshTLS(Part, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class MeshPeering(Part, frozen=True, kw_only=True):
 class Mesh(EntryBase, frozen=True, kw_only=True, tag="mesh"):
     """The settings of the whole mesh (Consul 1.10). There is one; its name is `mesh`, and is not part of it."""
 
-    transparent_proxy: OrEmpty[MeshTransparentProxy] = MeshTransparentProxy()
+    transparent_proxy: NullAsEmpty[MeshTransparentProxy] = MeshTransparentProxy()
     allow_enabling_permissive_mutual_tls: bool = msgspec.field(default=False, name="AllowEnablingPermissiveMutualTLS")
     validate_clusters: bool = False
     tls: MeshTLS | None = None
@@ -88,7 +88,7 @@ class FailoverPolicy(Part, frozen=True, kw_only=True):
     """The order of failover targets (Consul 1.16, Enterprise)."""
 
     mode: str = ""
-    regions: OrEmpty[tuple[str, ...]] = ()
+    regions: NullAsEmpty[tuple[str, ...]] = ()
 
 
 class PrioritizeByLocality(Part, frozen=True, kw_only=True):
@@ -106,14 +106,14 @@ class ProxyDefaults(NamedEntry, frozen=True, kw_only=True, tag="proxy-defaults")
     """
 
     name: str = "global"
-    config: OrEmpty[Mapping[str, object]] = {}
+    config: NullAsEmpty[Mapping[str, object]] = {}
     mode: str = ""
-    transparent_proxy: OrEmpty[TransparentProxyConfig] = TransparentProxyConfig()
+    transparent_proxy: NullAsEmpty[TransparentProxyConfig] = TransparentProxyConfig()
     mutual_tls_mode: str = msgspec.field(default="", name="MutualTLSMode")
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
-    expose: OrEmpty[Expose] = Expose()
-    access_logs: OrEmpty[AccessLogs] = AccessLogs()
-    envoy_extensions: OrEmpty[tuple[EnvoyExtension, ...]] = ()
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
+    expose: NullAsEmpty[Expose] = Expose()
+    access_logs: NullAsEmpty[AccessLogs] = AccessLogs()
+    envoy_extensions: NullAsEmpty[tuple[EnvoyExtension, ...]] = ()
     failover_policy: FailoverPolicy | None = None
     prioritize_by_locality: PrioritizeByLocality | None = None
 
@@ -149,7 +149,7 @@ class UpstreamOverride(Part, frozen=True, kw_only=True):
     connect_timeout_ms: int = 0
     limits: UpstreamLimits | None = None
     passive_health_check: PassiveHealthCheck | None = None
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
     balance_outbound_connections: str = ""
 
 
@@ -157,13 +157,13 @@ class UpstreamConfig(Part, frozen=True, kw_only=True):
     """How a service reaches all its upstreams, and some of them (Consul 1.10)."""
 
     defaults: UpstreamOverride | None = None
-    overrides: OrEmpty[tuple[UpstreamOverride, ...]] = ()
+    overrides: NullAsEmpty[tuple[UpstreamOverride, ...]] = ()
 
 
 class Destination(Part, frozen=True, kw_only=True):
     """Addresses outside of the mesh, reached through a terminating gateway (Consul 1.14)."""
 
-    addresses: OrEmpty[tuple[str, ...]] = ()
+    addresses: NullAsEmpty[tuple[str, ...]] = ()
     port: int = 0
 
 
@@ -182,7 +182,7 @@ class InstanceRateLimits(Part, frozen=True, kw_only=True):
 
     requests_per_second: int = 0
     requests_max_burst: int = 0
-    routes: OrEmpty[tuple[RateLimitRoute, ...]] = ()
+    routes: NullAsEmpty[tuple[RateLimitRoute, ...]] = ()
 
 
 class RateLimits(Part, frozen=True, kw_only=True):
@@ -202,10 +202,10 @@ class ServiceDefaults(NamedEntry, frozen=True, kw_only=True, tag="service-defaul
 
     protocol: str = ""
     mode: str = ""
-    transparent_proxy: OrEmpty[TransparentProxyConfig] = TransparentProxyConfig()
+    transparent_proxy: NullAsEmpty[TransparentProxyConfig] = TransparentProxyConfig()
     mutual_tls_mode: str = msgspec.field(default="", name="MutualTLSMode")
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
-    expose: OrEmpty[Expose] = Expose()
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
+    expose: NullAsEmpty[Expose] = Expose()
     external_sni: str = ""
     upstream_config: UpstreamConfig | None = None
     destination: Destination | None = None
@@ -214,4 +214,4 @@ class ServiceDefaults(NamedEntry, frozen=True, kw_only=True, tag="service-defaul
     local_connect_timeout_ms: int = 0
     local_request_timeout_ms: int = 0
     rate_limits: RateLimits | None = None
-    envoy_extensions: OrEmpty[tuple[EnvoyExtension, ...]] = ()
+    envoy_extensions: NullAsEmpty[tuple[EnvoyExtension, ...]] = ()

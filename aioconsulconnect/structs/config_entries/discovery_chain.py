@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
@@ -18,7 +19,7 @@ from aioconsulconnect.structs.proxy import EnvoyExtension, Locality, MeshGateway
 class ChainFailover(Part, frozen=True, kw_only=True):
     """The targets that come next when no instance of the first is healthy, in that order."""
 
-    targets: OrEmpty[tuple[str, ...]] = ()
+    targets: NullAsEmpty[tuple[str, ...]] = ()
     policy: FailoverPolicy | None = None
 
 
@@ -52,8 +53,8 @@ class ChainNode(Part, frozen=True, kw_only=True):
 
     type: str = ""
     name: str = ""
-    routes: OrEmpty[tuple[ChainRoute, ...]] = ()
-    splits: OrEmpty[tuple[ChainSplit, ...]] = ()
+    routes: NullAsEmpty[tuple[ChainRoute, ...]] = ()
+    splits: NullAsEmpty[tuple[ChainSplit, ...]] = ()
     resolver: ChainResolver | None = None
     load_balancer: LoadBalancer | None = None
 
@@ -70,13 +71,22 @@ class ChainTarget(Part, frozen=True, kw_only=True):
     peer: str = ""
     locality: Locality | None = None
     connect_timeout: Seconds | None = None
-    mesh_gateway: OrEmpty[MeshGateway] = MeshGateway()
-    subset: OrEmpty[Subset] = Subset()
-    transparent_proxy: OrEmpty[TransparentProxyConfig] = TransparentProxyConfig()
+    mesh_gateway: NullAsEmpty[MeshGateway] = MeshGateway()
+    subset: NullAsEmpty[Subset] = Subset()
+    transparent_proxy: NullAsEmpty[TransparentProxyConfig] = TransparentProxyConfig()
     external: bool = False
     sni: str = ""
     name: str = ""
     prioritize_by_locality: PrioritizeByLocality | None = None
+
+
+class DiscoveryChainKey(NamedTuple):
+    """What tells a chain from all others."""
+
+    service_name: str
+    partition: str
+    namespace: str
+    datacenter: str
 
 
 class DiscoveryChain(Part, frozen=True, kw_only=True):
@@ -93,13 +103,18 @@ class DiscoveryChain(Part, frozen=True, kw_only=True):
     customization_hash: str = ""
     default: bool = False
     protocol: str = ""
-    service_meta: OrEmpty[Mapping[str, str]] = {}
-    envoy_extensions: OrEmpty[tuple[EnvoyExtension, ...]] = ()
+    service_meta: NullAsEmpty[Mapping[str, str]] = {}
+    envoy_extensions: NullAsEmpty[tuple[EnvoyExtension, ...]] = ()
     start_node: str = ""
-    nodes: OrEmpty[Mapping[str, ChainNode]] = {}
-    targets: OrEmpty[Mapping[str, ChainTarget]] = {}
-    auto_virtual_ips: OrEmpty[tuple[str, ...]] = ()
-    manual_virtual_ips: OrEmpty[tuple[str, ...]] = ()
+    nodes: NullAsEmpty[Mapping[str, ChainNode]] = {}
+    targets: NullAsEmpty[Mapping[str, ChainTarget]] = {}
+    auto_virtual_ips: NullAsEmpty[tuple[str, ...]] = ()
+    manual_virtual_ips: NullAsEmpty[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> DiscoveryChainKey:
+        """What tells it from all others."""
+        return DiscoveryChainKey(self.service_name, self.partition, self.namespace, self.datacenter)
 
 
 class ChainOverrides(Part, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.unknown_fields import Part
 
 
@@ -18,7 +18,7 @@ class EntryBase(Part, frozen=True, kw_only=True, tag_field="Kind"):
 
     namespace: str = ""
     partition: str = ""
-    meta: OrEmpty[Mapping[str, str]] = {}
+    meta: NullAsEmpty[Mapping[str, str]] = {}
     hash: int = 0
     create_index: int = 0
     modify_index: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.config_entries.defaults import PassiveHealthCheck
 from aioconsulconnect.structs.config_entries.entry import NamedEntry
@@ -25,7 +25,7 @@ class GatewayTLS(Part, frozen=True, kw_only=True):
     sds: GatewayTLSSDS | None = msgspec.field(default=None, name="SDS")
     tls_min_version: str = msgspec.field(default="", name="TLSMinVersion")
     tls_max_version: str = msgspec.field(default="", name="TLSMaxVersion")
-    cipher_suites: OrEmpty[tuple[str, ...]] = ()
+    cipher_suites: NullAsEmpty[tuple[str, ...]] = ()
 
 
 class IngressService(Part, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class IngressService(Part, frozen=True, kw_only=True):
     name: str
     namespace: str = ""
     partition: str = ""
-    hosts: OrEmpty[tuple[str, ...]] = ()
+    hosts: NullAsEmpty[tuple[str, ...]] = ()
     tls: GatewayTLS | None = None
     request_headers: HeaderModifiers | None = None
     response_headers: HeaderModifiers | None = None
@@ -50,7 +50,7 @@ class IngressListener(Part, frozen=True, kw_only=True):
     port: int = 0
     protocol: str = ""
     tls: GatewayTLS | None = None
-    services: OrEmpty[tuple[IngressService, ...]] = ()
+    services: NullAsEmpty[tuple[IngressService, ...]] = ()
 
 
 class IngressDefaults(Part, frozen=True, kw_only=True):
@@ -65,9 +65,9 @@ class IngressDefaults(Part, frozen=True, kw_only=True):
 class IngressGateway(NamedEntry, frozen=True, kw_only=True, tag="ingress-gateway"):
     """What comes in, and where it goes (Consul 1.8)."""
 
-    tls: OrEmpty[GatewayTLS] = GatewayTLS()
+    tls: NullAsEmpty[GatewayTLS] = GatewayTLS()
     defaults: IngressDefaults | None = None
-    listeners: OrEmpty[tuple[IngressListener, ...]] = ()
+    listeners: NullAsEmpty[tuple[IngressListener, ...]] = ()
 
 
 class LinkedService(Part, frozen=True, kw_only=True):
@@ -85,4 +85,4 @@ class LinkedService(Part, frozen=True, kw_only=True):
 class TerminatingGateway(NamedEntry, frozen=True, kw_only=True, tag="terminating-gateway"):
     """Which services outside of the mesh are reached through a gateway (Consul 1.8)."""
 
-    services: OrEmpty[tuple[LinkedService, ...]] = ()
+    services: NullAsEmpty[tuple[LinkedService, ...]] = ()

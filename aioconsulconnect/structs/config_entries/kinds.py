@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -15,6 +15,15 @@ from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults
 from aioconsulconnect.structs.config_entries.entry import EntryBase
 from aioconsulconnect.structs.config_entries.gateways import IngressGateway, TerminatingGateway
 from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
+
+
+class EntryKey(NamedTuple):
+    """What tells a config entry from all others; `name` is in lower case, since Consul compares names so."""
+
+    kind: str
+    partition: str
+    namespace: str
+    name: str
 
 
 class UnknownEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +80,6 @@ KnownEntry = (
     | ExportedServices
 )
 Entry = KnownEntry | UnknownEntry
-EntryKey = tuple[str, str, str, str]
 E = TypeVar("E", bound=EntryBase)
 
 KINDS: Mapping[str, type[KnownEntry]] = {str(kind.__struct_config__.tag): kind for kind in get_args(KnownEntry)}
@@ -145,7 +153,7 @@ def dump_entries(entries: Iterable[Entry]) -> bytes:
 
 def entry_key(entry: Entry) -> EntryKey:
     """What tells it from all others; Consul compares names without regard to case."""
-    return entry.kind, entry.partition, entry.namespace, entry.name.lower()
+    return EntryKey(entry.kind, entry.partition, entry.namespace, entry.name.lower())
 
 
 def entries_by_key(entries: tuple[Entry, ...]) -> Mapping[Hashable, Entry]:

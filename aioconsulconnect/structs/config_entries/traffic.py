@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aioconsulconnect.structs.codec.consul_struct import OrEmpty
+from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.config_entries.defaults import FailoverPolicy, PrioritizeByLocality
@@ -14,9 +14,9 @@ from aioconsulconnect.structs.config_entries.entry import NamedEntry
 class HeaderModifiers(Part, frozen=True, kw_only=True):
     """Headers to add, set and remove."""
 
-    add: OrEmpty[Mapping[str, str]] = {}
-    set: OrEmpty[Mapping[str, str]] = {}
-    remove: OrEmpty[tuple[str, ...]] = ()
+    add: NullAsEmpty[Mapping[str, str]] = {}
+    set: NullAsEmpty[Mapping[str, str]] = {}
+    remove: NullAsEmpty[tuple[str, ...]] = ()
 
 
 class Subset(Part, frozen=True, kw_only=True):
@@ -55,8 +55,8 @@ class Failover(Part, frozen=True, kw_only=True):
     service: str = ""
     service_subset: str = ""
     namespace: str = ""
-    datacenters: OrEmpty[tuple[str, ...]] = ()
-    targets: OrEmpty[tuple[FailoverTarget, ...]] = ()
+    datacenters: NullAsEmpty[tuple[str, ...]] = ()
+    targets: NullAsEmpty[tuple[FailoverTarget, ...]] = ()
     policy: FailoverPolicy | None = None
     sameness_group: str = ""
 
@@ -98,7 +98,7 @@ class LoadBalancer(Part, frozen=True, kw_only=True):
     policy: str = ""
     ring_hash_config: RingHashConfig | None = None
     least_request_config: LeastRequestConfig | None = None
-    hash_policies: OrEmpty[tuple[HashPolicy, ...]] = ()
+    hash_policies: NullAsEmpty[tuple[HashPolicy, ...]] = ()
 
 
 class ServiceResolver(NamedEntry, frozen=True, kw_only=True, tag="service-resolver"):
@@ -111,9 +111,9 @@ class ServiceResolver(NamedEntry, frozen=True, kw_only=True, tag="service-resolv
     connect_timeout: Seconds | None = None
     request_timeout: Seconds | None = None
     default_subset: str = ""
-    subsets: OrEmpty[Mapping[str, Subset]] = {}
+    subsets: NullAsEmpty[Mapping[str, Subset]] = {}
     redirect: Redirect | None = None
-    failover: OrEmpty[Mapping[str, Failover]] = {}
+    failover: NullAsEmpty[Mapping[str, Failover]] = {}
     prioritize_by_locality: PrioritizeByLocality | None = None
     load_balancer: LoadBalancer | None = None
 
@@ -146,9 +146,9 @@ class RouteHTTPMatch(Part, frozen=True, kw_only=True):
     path_prefix: str = ""
     path_regex: str = ""
     case_insensitive: bool = False
-    header: OrEmpty[tuple[RouteHeaderMatch, ...]] = ()
-    query_param: OrEmpty[tuple[RouteQueryParamMatch, ...]] = ()
-    methods: OrEmpty[tuple[str, ...]] = ()
+    header: NullAsEmpty[tuple[RouteHeaderMatch, ...]] = ()
+    query_param: NullAsEmpty[tuple[RouteQueryParamMatch, ...]] = ()
+    methods: NullAsEmpty[tuple[str, ...]] = ()
 
 
 class RouteMatch(Part, frozen=True, kw_only=True):
@@ -168,9 +168,9 @@ class RouteDestination(Part, frozen=True, kw_only=True):
     request_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
     num_retries: int = 0
-    retry_on: OrEmpty[tuple[str, ...]] = ()
+    retry_on: NullAsEmpty[tuple[str, ...]] = ()
     retry_on_connect_failure: bool = False
-    retry_on_status_codes: OrEmpty[tuple[int, ...]] = ()
+    retry_on_status_codes: NullAsEmpty[tuple[int, ...]] = ()
     request_headers: HeaderModifiers | None = None
     response_headers: HeaderModifiers | None = None
 
@@ -185,7 +185,7 @@ class Route(Part, frozen=True, kw_only=True):
 class ServiceRouter(NamedEntry, frozen=True, kw_only=True, tag="service-router"):
     """Which requests to a service go elsewhere; its protocol must be HTTP."""
 
-    routes: OrEmpty[tuple[Route, ...]] = ()
+    routes: NullAsEmpty[tuple[Route, ...]] = ()
 
 
 class Split(Part, frozen=True, kw_only=True):
@@ -203,4 +203,4 @@ class Split(Part, frozen=True, kw_only=True):
 class ServiceSplitter(NamedEntry, frozen=True, kw_only=True, tag="service-splitter"):
     """How the requests to a service are shared out; its protocol must be HTTP, and the weights make 100."""
 
-    splits: OrEmpty[tuple[Split, ...]] = ()
+    splits: NullAsEmpty[tuple[Split, ...]] = ()

@@ -21,8 +21,7 @@ by what was said in the last answer that had them all: where the index stands si
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Hashable, Set as AbstractSet
 from typing import Literal
 
 import msgspec
@@ -58,29 +57,44 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """What is hidden, and whether the answer that hid it `told` so."""
+    """
+    What is hidden, and whether the answer that hid it `announced` so; `whole` is what the last one said that had all.
+
+    `sticks` says that the items may stay as they were last seen.
+    """
 
     keys: AbstractSet[Hashable]
-    told: bool
+    announced: bool
+    whole: Said
+    sticks: bool = True
 
-    def stays(self, keys: Collection[Hashable], said: Said, whole: Said) -> bool:
-        """Whether an answer with these `keys` leaves it hidden; `whole` is what the last one that had all said."""
-        if self.told:
-            return said.hides(whole) or said.blind or said.meta.backend == "streaming"  # which never says it
+    def stays(self, keys: Collection[Hashable], said: Said) -> bool:
+        """Whether an answer with these `keys` leaves it hidden."""
+        if not self.sticks:
+            return False
+        if self.announced:
+            return said.hides(self.whole) or said.blind or said.meta.backend == "streaming"  # which never says it
         return not any(key in keys for key in self.keys)
 
 
 def judge(
-    known: Known | None, keys: Collection[Hashable], said: Said, *, firm: bool, stale: bool, fall: float
+    known: Known | None,
+    keys: Collection[Hashable],
+    said: Said,
+    *,
+    authoritative: bool,
+    stale: bool,
+    confirm_share: float,
 ) -> Judgement:
     """
-    What to make of an answer with these `keys`; `firm` says that it is a plain read from the leader.
+    What to make of an answer with these `keys`; `authoritative` says that it is a plain read from the leader.
 
-    `stale` says that any server may have answered, `fall` is the part of the items whose loss needs a confirmation.
+    `stale` says that any server may have answered; the loss of more than `confirm_share` of the items needs a
+    confirmation.
     """
     meta = said.meta
     if known is None:
-        return "confirm" if said.blind and not keys and not firm else "believe"
+        return "confirm" if said.blind and not keys and not authoritative else "believe"
     before = known.said.meta
     missing = sum(key not in keys for key in known.keys)
     if not missing:
@@ -90,9 +104,9 @@ def judge(
     unmoved = meta.index is not None and meta.index == before.index and meta.backend == before.backend
     if unmoved and not known.failed:
         return "hidden"
-    if firm:
+    if authoritative:
         return "hidden" if said.blind else "believe"
-    if keys and missing <= fall * len(known.keys):
+    if keys and missing <= confirm_share * len(known.keys):
         return "believe"
     back = meta.index is not None and before.index is not None and meta.index <= before.index
     placeless = meta.index in {None, 1} and meta.content_hash is None

@@ -1,77 +1,40 @@
-"""How often a poll may ask, and how long it asks the server to wait. Time and randomness are handed in."""
+"""Every delay of a watch: how often it asks, how long it waits, when it tries again. Time and chance are handed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 Random = Callable[[], float]
 
+FROZEN_SERVER = 40.0  # seconds: how long a frozen server was seen to hold what it should have answered
+BUDGET_RECOVERY = 10.0  # seconds for each connection that comes back after the budget was lowered
+HERD = 20  # polls that may start within a second before they are spread over one
+
+_JITTER = 0.2  # of the wait: agent-cached and streaming answers bring none of their own
+_SERVER_JITTER = 17 / 16  # Consul adds up to a sixteenth to the wait that it was asked for
 _RESTART = 30.0  # seconds that a restart may take
 _LONG_REFUSED = 5.0
-_JITTER = 0.2  # of the wait: agent-cached and streaming answers bring none of their own
+_FIRST_BACKOFF = 0.5
+_FORGET_FAILURES = 120.0
 _ALIKE = 0.2  # two cuts are of one kind when their times differ by less than this part
 _SHORTENED = 0.8  # of the time after which somebody cuts
 _FORGET_CUTS = 600.0
+_SLOWER = 1.5  # from one read without an index to the next
+_OVER_BUDGET_RATE = 50.0  # short reads a second, all watches beyond the budget together
 
 
-class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
+class RateLimiter:
     """
-    How the client polls, in seconds and counts.
-
-    `wait`: what a poll asks the server to hold it, jittered down by up to a fifth; `shortest_wait` where a proxy cuts.
-    `margin`: what a poll may take beyond wait x 17/16; `read_timeout`: for reads without index. `check`: how often a
-    streaming or cached watch proves itself by a plain read. `free_turns` at once, then one every `turn`. `backoff_cap`,
-    `throttled` (from, to), `denied` (first, longest), `interval` of plain polling (first, longest) and of watches
-    beyond the budget (`crowded`). `max_polls`: connections of polls, together with the polls that were given up and
-    that the servers still hold. `linger`: how long a poll goes on without a consumer. `queue`: how many changes are
-    kept for a consumer of every change. `fall`: the part of the items whose loss is confirmed before it is believed.
-    """
-
-    wait: float = 55.0
-    shortest_wait: float = 2.0
-    margin: float = 10.0
-    read_timeout: float = 10.0
-    check: float = 60.0
-    free_turns: int = 5
-    turn: float = 1.0
-    backoff_cap: float = 30.0
-    throttled: tuple[float, float] = (60.0, 180.0)
-    denied: tuple[float, float] = (30.0, 300.0)
-    interval: tuple[float, float] = (5.0, 60.0)
-    crowded: float = 5.0
-    reread: float = 5.0
-    max_polls: int = 64
-    linger: float = 30.0
-    queue: int = 256
-    fall: float = 0.8
-
-    def __post_init__(self) -> None:
-        """Refuse what would spin or never end."""
-        for name in self.__struct_fields__:
-            value: float | tuple[float, float] = getattr(self, name)
-            numbers = value if isinstance(value, tuple) else (value,)
-            if not all(0 <= number < float("inf") for number in numbers):
-                raise InvalidRequest(f"PollSettings.{name} must be a finite number, not negative: {value!r}")
-        if not 0.01 <= self.shortest_wait <= self.wait <= 600:  # noqa: PLR2004 - Consul's own cap
-            raise InvalidRequest("PollSettings: shortest_wait <= wait <= 600 s (Consul's cap) must hold")
-        if self.free_turns < 1 or self.max_polls < 2 or self.queue < 1 or self.turn <= 0:  # noqa: PLR2004
-            raise InvalidRequest("PollSettings: free_turns and queue must be at least 1, max_polls 2, turn above 0")
-
-
-class Pace:
-    """
-    `free` requests at once, then one every `interval` seconds; what is not used comes back at the same rate.
+    `burst` requests at once, then one every `interval` seconds; what is not used comes back at the same rate.
 
     So a single change is never delayed, a flood of them costs one request an interval, and the last of them is seen
     within one interval.
     """
 
-    def __init__(self, free: int, interval: float) -> None:
-        self._burst = (free - 1) * interval
+    def __init__(self, burst: int, interval: float) -> None:
+        self._burst = (burst - 1) * interval
         self._interval = interval
         self._paid_until = float("-inf")
 
@@ -84,11 +47,11 @@ class Pace:
         self._paid_until = max(self._paid_until, now) + self._interval
 
     def refund(self) -> None:
-        """The last request never reached anybody."""
+        """Take back the last request: it never reached anybody."""
         self._paid_until -= self._interval
 
 
-class Waits:
+class WaitTuner:
     """
     How long the server is asked to hold a poll: `longest`, jittered down, or less where a proxy cuts earlier.
 
@@ -126,7 +89,7 @@ class Waits:
         return True
 
 
-class PollBackoff:
+class Backoff:
     """
     How long a poll waits after its failures: 0.2 to 0.5 s first, twice as long after each more, up to `cap`.
 
@@ -136,28 +99,64 @@ class PollBackoff:
     wait stays at 0.5 s for half a minute, and then at 5 s.
     """
 
-    def __init__(self, random: Random, *, first: float = 0.5, cap: float = 30.0, forget: float = 120.0) -> None:
+    def __init__(self, random: Random, *, cap: float = 30.0) -> None:
         self.failures: int = 0
         self._random = random
-        self._first = first
         self._cap = cap
-        self._forget = forget
         self._last = float("-inf")
         self._began = 0.0
 
     def failed(self, now: float, *, refused: bool = False) -> float:
         """Count a failure, `refused` when nobody listens; seconds to wait."""
-        if now - self._last > self._forget:
+        if now - self._last > _FORGET_FAILURES:
             self.failures = 0
         if not self.failures:
             self._began = now
-        longest = min(self._cap, self._first * 2 ** min(self.failures, 20))
+        longest = min(self._cap, _FIRST_BACKOFF * 2 ** min(self.failures, 20))
         if refused:
-            longest = min(longest, self._first if now - self._began < _RESTART else _LONG_REFUSED)
+            longest = min(longest, _FIRST_BACKOFF if now - self._began < _RESTART else _LONG_REFUSED)
         self.failures += 1
         self._last = now
         return float(longest * (0.4 + 0.6 * self._random()))
 
     def worked(self, now: float) -> None:
         """Count a poll that was answered."""
-        self.failures = 0 if now - self._last > self._forget else self.failures // 2
+        self.failures = 0 if now - self._last > _FORGET_FAILURES else self.failures // 2
+
+
+def held_for(wait: float) -> float:
+    """Seconds for which a healthy server holds a poll that asked for `wait`, at most."""
+    return wait * _SERVER_JITTER
+
+
+def poll_deadline(wait: float, settings: PollSettings) -> float:
+    """Seconds after which a poll that asked for `wait` is given up."""
+    return held_for(wait) + settings.margin
+
+
+def denied_pause(denials: int, settings: PollSettings) -> float:
+    """Seconds to wait after that many denials in a row."""
+    first, longest = settings.denied
+    return float(min(longest, first * 2 ** (min(denials, 20) - 1)))
+
+
+def throttled_pause(settings: PollSettings, random: Random) -> float:
+    """Seconds to wait where Consul says that it is asked too much."""
+    low, high = settings.throttled
+    return low + (high - low) * random()
+
+
+def slower_interval(before: float | None, settings: PollSettings, *, changed: bool) -> float:
+    """Seconds between two reads of what the server cannot block on: more and more while nothing changes."""
+    first, longest = settings.interval
+    return first if changed or before is None else min(longest, before * _SLOWER)
+
+
+def over_budget_interval(watches: int, settings: PollSettings) -> float:
+    """Seconds between two reads of each of so many watches that find no connection for a poll."""
+    return max(settings.over_budget_interval, watches / _OVER_BUDGET_RATE)
+
+
+def spread(interval: float, random: Random) -> float:
+    """About `interval`: a quarter less or more, so that many do not stay in step."""
+    return interval * (0.75 + 0.5 * random())

@@ -9,19 +9,18 @@ hidden items are kept as they were last seen, while everything else of the answe
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Hashable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Generator, Hashable, Iterator, Mapping, Set as AbstractSet
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import ConsulError
-from aioconsulconnect.transport.interpretation import failure, interpret
+from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.protocol import confirmation
-from aioconsulconnect.watch.protocol.spec import Blocking
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters
 
 T = TypeVar("T")
@@ -52,63 +51,76 @@ class _Ahead(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     old: Snapshot[T, Item] | None
 
 
-class Content(Generic[T, Item]):
+class Freshness:
     """
-    The last good state, how it was learned, and since when it is known to be true.
+    What makes the last good state older than the newest answer.
 
-    Whoever drives it says with `failed` that something went wrong since, with `blind` that a check found the servers
-    unreachable: then answers that prove nothing (streaming, agent's cache) do not make it fresh again.
+    `failed`: something went wrong since. `blind`: a verification found the servers unreachable, so answers that prove
+    nothing (streaming, agent's cache) do not make it fresh again. `proved`: when the servers themselves last answered.
     """
 
-    def __init__(self, request: Request[T], blocking: Blocking[T, Item], counters: Counters, fall: float) -> None:
-        self.snapshot: Snapshot[T, Item] | None = None
-        self.said: confirmation.Said = confirmation.Said()  # by the last good answer
-        self.absent: bool = False
-        self.hidden: bool = False
+    __slots__ = ("blind", "failed", "proved")
+
+    def __init__(self) -> None:
         self.failed: bool = False
         self.blind: bool = False
         self.proved: float | None = None
+
+
+class SnapshotStore(Generic[T, Item]):
+    """The last good state, how it was learned, and since when it is known to be true."""
+
+    def __init__(self, request: Request[T], spec: WatchSpec[T, Item], counters: Counters, confirm_share: float) -> None:
+        self.snapshot: Snapshot[T, Item] | None = None
+        self.said: confirmation.Said = confirmation.Said()  # by the last good answer
+        self.absent: bool = False
+        self.freshness: Freshness = Freshness()
         self._request = request
-        self._blocking = blocking
+        self._spec = spec
         self._counters = counters
-        self._fall = fall
+        self._confirm_share = confirm_share
         self._body = b""
         self._ahead: _Ahead[T, Item] | None = None
-        self._whole = self.said  # by the last one with nothing hidden
         self._lost: confirmation.Lost | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the last good answer hid items that are kept as they were last seen."""
+        return self._lost is not None
 
     @property
     def meta(self) -> Meta:
         """What the headers of the last good answer said."""
         return self.said.meta
 
-    def distrust(self) -> None:
+    def invalidate(self) -> None:
         """The token is another one: what was hidden from the old one is judged anew."""
-        self._lost = None
+        if self._lost is not None:
+            self._lost = msgspec.structs.replace(self._lost, sticks=False)
 
     def prepare(self, response: Response) -> Iterator[None]:
         """Decode and compare a big answer ahead of `take`; it yields where the event loop may turn."""
         known = response.body == self._body and not self.hidden
-        if known or failure(self._request, response) is not None:
+        if known or response.error is not None:
             return
         slices, old = self._request.slices, self.snapshot
         with contextlib.suppress(ConsulError):  # `take` will meet it again
             value = interpret(self._request, response) if slices is None else (yield from slices(response))
             yield
-            items = self._blocking.items(value)
+            items = self._spec.items(value)
             if old is not None:
                 items = yield from _kept(old.items, items)
             self._ahead = _Ahead(body=response.body, value=value, items=items, old=old)
         yield
 
     def take(
-        self, response: Response, meta: Meta, now: float, *, index: int | None, firm: bool, beside: bool
+        self, response: Response, meta: Meta, now: float, *, index: int | None, authoritative: bool, beside: bool
     ) -> Verdict:
         """
         Take a good answer; a ConsulError when it cannot be decoded, or is none for what was asked.
 
-        `firm`: a plain read from the leader, which confirms. `beside`: not one of the loop, so its headers do not say
-        how the loop is answered. `index`: where the data stands, if anywhere.
+        `authoritative`: a plain read from the leader, which confirms. `beside`: not one of the loop, so its headers do
+        not say how the loop is answered. `index`: where the data stands, if anywhere.
         """
         old = self.snapshot
         absent = response.status == 404  # noqa: PLR2004
@@ -119,7 +131,7 @@ class Content(Generic[T, Item]):
         self._counters.decoded += 1
         value, items = self._value_and_items(response)
         said = confirmation.Said(meta, response.anonymous)
-        judgement, hidden = self._judge(items, said, firm=firm)
+        judgement, hidden = self._judge(items, said, authoritative=authoritative)
         if judgement == "confirm":
             self._counters.confirm += 1
             return "confirm"
@@ -142,7 +154,7 @@ class Content(Generic[T, Item]):
 
     def prove(self, now: float) -> None:
         """The servers have answered: what the agent says is theirs."""
-        self.proved, self.blind = now, False
+        self.freshness.proved, self.freshness.blind = now, False
 
     def age(self, now: float, *, held: bool) -> float | None:
         """
@@ -154,8 +166,8 @@ class Content(Generic[T, Item]):
         if self.snapshot is None:
             return None
         meta = self.meta
-        proved = self.snapshot.time if self.proved is None else self.proved
-        if held and proves(meta) and not self.failed and not self.hidden:
+        proved = self.snapshot.time if self.freshness.proved is None else self.freshness.proved
+        if held and proves(meta) and not self.freshness.failed and not self.hidden:
             proved = now
         age = now - proved + (meta.last_contact or 0.0)
         return age if meta.age is None or meta.last_contact is None else max(age, meta.age)
@@ -165,28 +177,31 @@ class Content(Generic[T, Item]):
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.body is response.body and ahead.old is old:
             return ahead.value, ahead.items
-        if response.status == 404 and self._blocking.absent is not None:  # noqa: PLR2004
-            value = self._blocking.absent()
+        if response.status == 404 and self._spec.value_when_absent is not None:  # noqa: PLR2004
+            value = self._spec.value_when_absent()
         else:
             value = interpret(self._request, response)
-        items = self._blocking.items(value)
+        items = self._spec.items(value)
         return value, items if old is None else _at_once(_kept(old.items, items))
 
     def _judge(
-        self, items: Mapping[Hashable, Item], said: confirmation.Said, *, firm: bool
+        self, items: Mapping[Hashable, Item], said: confirmation.Said, *, authoritative: bool
     ) -> tuple[confirmation.Judgement, AbstractSet[Hashable]]:
         """What to make of the answer, and what it hides."""
         old, keys = self.snapshot, items.keys()
         known, hidden, before = None, frozenset[Hashable](), self.said
-        if self._lost is not None and self._lost.stays(keys, said, self._whole):
-            hidden = frozenset(self._lost.keys - keys)
-        elif self.hidden:
-            before = self._whole
+        if self._lost is not None:
+            if self._lost.stays(keys, said):
+                hidden = frozenset(self._lost.keys - keys)
+            else:
+                before = self._lost.whole
         if old is not None:
             expected = old.items.keys() - hidden if hidden else old.items.keys()
-            known = confirmation.Known(expected, before, self.failed or self.blind)
-        stale = self._request.options.consistency == "stale" and not firm
-        judgement = confirmation.judge(known, keys, said, firm=firm, stale=stale, fall=self._fall)
+            known = confirmation.Known(expected, before, self.freshness.failed or self.freshness.blind)
+        stale = self._request.options.consistency == "stale" and not authoritative
+        judgement = confirmation.judge(
+            known, keys, said, authoritative=authoritative, stale=stale, confirm_share=self._confirm_share
+        )
         if judgement == "hidden" and old is not None:
             hidden = frozenset(old.items.keys() - keys)
         return judgement, hidden
@@ -195,24 +210,24 @@ class Content(Generic[T, Item]):
         self, value: T, items: Mapping[Hashable, Item], hidden: AbstractSet[Hashable], old: Snapshot[T, Item]
     ) -> tuple[T, Mapping[Hashable, Item]]:
         """The answer with what it hides; all as it was where that cannot be put together."""
-        if self._blocking.rebuild is None:
+        if self._spec.rebuild is None:
             return old.value, old.items
         items = {**items, **{key: item for key, item in old.items.items() if key in hidden}}
-        return self._blocking.rebuild(value, items), items
+        return self._spec.rebuild(value, items), items
 
     def _hide(self, hidden: AbstractSet[Hashable], said: confirmation.Said) -> None:
-        self.hidden = bool(hidden)
-        sticks = self.hidden and self._blocking.rebuild is not None
-        self._lost = confirmation.Lost(hidden, said.hides(self._whole) or said.blind) if sticks else None
+        whole = self.said if self._lost is None else self._lost.whole
+        announced, sticks = said.hides(whole) or said.blind, self._spec.rebuild is not None
+        self._lost = confirmation.Lost(hidden, announced, whole, sticks) if hidden else None
 
     def _accept(self, response: Response, meta: Meta, now: float, *, beside: bool) -> None:
-        said = confirmation.Said(self.meta if beside else meta, response.anonymous)
-        self.said, self.failed, self._body = said, False, response.body
+        self.said = confirmation.Said(self.meta if beside else meta, response.anonymous)
+        self.freshness.failed, self._body = False, response.body
         if proves(meta):
-            self.blind = False
+            self.freshness.blind = False
         if self.hidden:
             return
-        self._whole, self.absent = said, response.status == 404  # noqa: PLR2004
+        self.absent = response.status == 404  # noqa: PLR2004
         if proves(meta):
             self.prove(now)
 

@@ -13,27 +13,27 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-class Blocking(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     """
     How a read blocks, and what can change in it.
 
-    `items` gives the parts of a value by stable key, for differences. `by` is the header that moves. `source` says who
-    answers a waiting call: the servers ("servers": dropping the connection leaves the query running there), the agent
-    itself ("agent": roots and leaf from its cache), or its streaming view ("streaming"). `borrow` is another read whose
-    index moves with this one, for servers that send none here (match on 1.8: the list). `check` is a read that the
-    servers answer, for a source that can be blind without saying so: the same value (then with the same `decode`) or
-    another; None for the read itself without the agent's cache. `absent` gives the value for a 404, where "it is not
-    there" is a state that can change; None where a 404 is an error. `borrow` and `check` get the options of the read.
-    `rebuild` gives such a value again with these items in it, some of which this answer hides; None where that cannot
-    be.
+    `items` gives the parts of a value by stable key, for differences. `cursor_kind` is the header that moves. `source`
+    says who answers a waiting call: the servers ("servers": dropping the connection leaves the query running there),
+    the agent itself ("agent": roots and leaf from its cache), or its streaming view ("streaming"). `index_from` is
+    another read whose index moves with this one, for servers that send none here (match on 1.8: the list).
+    `verify_with` is a read that the servers answer, for a source that can be blind without saying so: the same value
+    (then with the same `decode`) or another; None for the read itself without the agent's cache. `value_when_absent`
+    gives the value for a 404, where "it is not there" is a state that can change; None where a 404 is an error.
+    `index_from` and `verify_with` get the options of the read. `rebuild` gives such a value again with these items in
+    it, some of which this answer hides; None where that cannot be.
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]
-    by: Literal["index", "hash"] = "index"
+    cursor_kind: Literal["index", "hash"] = "index"
     source: Literal["servers", "agent", "streaming"] = "servers"
-    borrow: Request[object] | None = None
-    check: Request[T] | Request[object] | None = None
-    absent: Callable[[], T] | None = None
+    index_from: Request[object] | None = None
+    verify_with: Request[T] | Request[object] | None = None
+    value_when_absent: Callable[[], T] | None = None
     rebuild: Callable[[T, Mapping[Hashable, Item]], T] | None = None
 
 

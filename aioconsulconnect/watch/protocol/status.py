@@ -8,21 +8,21 @@ from typing import Literal
 import msgspec
 
 State = Literal["starting", "synced", "absent", "polling", "throttled", "denied", "stale", "closed"]
-Place = int | str | None
+Position = int | str | None
 
 
-class Turn(msgspec.Struct, frozen=True):
+class PollRecord(msgspec.Struct, frozen=True):
     """
-    One request and what came of it, for `explain()`; never with a secret.
+    One request of a poll and what came of it, for `explain()`; never with a secret.
 
-    `asked` is read, poll, list (the borrowed index), confirm or check; `sent` and `got` are the index or hash;
-    `verdict` says what was made of the answer.
+    `asked` is read, poll, list (the borrowed index), confirm or check (a plain read beside the loop); `sent` and `got`
+    are the index or hash; `verdict` says what was made of the answer.
     """
 
     time: float
     asked: str
-    sent: Place
-    got: Place
+    sent: Position
+    got: Position
     took: float
     status: int | None
     size: int
@@ -32,7 +32,7 @@ class Turn(msgspec.Struct, frozen=True):
 class Counters(msgspec.Struct, kw_only=True):
     """What a poll has seen since it began; `errors` by class."""
 
-    turns: int = 0
+    requests: int = 0
     changed: int = 0
     unchanged: int = 0
     early: int = 0
@@ -86,11 +86,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the metrics hook is told.
 
-    `kind` "turn": a request of a poll, its `verdict` and how long it `took`. "state": the watch is in another `state`.
+    `kind` "poll": a request of a poll, its `verdict` and how long it `took`. "state": the watch is in another `state`.
     "delivered": a consumer was handed a change `took` seconds after its answer came, `merged` with so many others.
     """
 
-    kind: Literal["turn", "state", "delivered"]
+    kind: Literal["poll", "state", "delivered"]
     path: str
     verdict: str = ""
     state: State = "starting"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-
 from aioconsulconnect.errors import (
     BadRequest,
     Closed,
     ConnectionFailed,
     ConsulError,
+    ErrorReason,
     NotFound,
     PermissionDenied,
     Unsupported,
 )
-
-_NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT})
 
 
 def ends_watch(error: ConsulError, *, worked: bool) -> bool:
@@ -28,9 +25,9 @@ def ends_watch(error: ConsulError, *, worked: bool) -> bool:
     return isinstance(error, Closed) or (isinstance(error, PermissionDenied) and not worked)
 
 
-def nobody_listens(error: ConsulError) -> bool:
+def is_unreachable(error: ConsulError) -> bool:
     """Whether there was no connection because there is no agent at the address."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOBODY
+    return error.reason is ErrorReason.UNREACHABLE
 
 
 def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
@@ -39,5 +36,7 @@ def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
         return False
     if isinstance(error, ConnectionFailed):
         return True
-    gateway = error.status in {408, 502, 504} or (error.status == 503 and error.text[:1] == "<")  # noqa: PLR2004
-    return gateway or "i/o deadline reached" in error.text
+    gateway = error.status in {408, 502, 504} or (
+        error.status == 503 and error.reason is ErrorReason.NOT_CONSUL  # noqa: PLR2004
+    )
+    return gateway or error.reason is ErrorReason.DEADLINE_REACHED
