@@ -239,18 +239,20 @@ class Poller(Generic[T, Item]):
 
     def _publish(self) -> None:
         """Make known what the last request has brought."""
-        if self.publisher.over:
+        publisher, query = self.publisher, self._query
+        if publisher.over:
             return
-        self.publisher.publish(self._query.snapshot)
-        if self._query.state != self.publisher.states[-1][1].state:
-            self.publisher.publish_state(self._changed_state(self._query.state))
-        if self._verifying is None and self._query.verify_by is not None:
+        verify = self._verifying is None and query.verify_by is not None
+        publisher.publish(query.snapshot)
+        if query.state != publisher.states[-1][1].state:
+            publisher.publish_state(self._changed_state(query.state))
+        if verify:
             self._verifying = self._resources.spawn(self._guarded(self._verify), self._request.path)
-        if self._resources.listening and self._query.poll_log:
-            record = self._query.poll_log[-1]
+        if self._resources.listening and query.poll_log:
+            record = query.poll_log[-1]
             path = self._request.path
             self._resources.report(Event(kind="poll", path=path, verdict=record.verdict, took=record.took))
-        self.publisher.progress.wake_all()
+        publisher.progress.wake_all()
 
     def _changed_state(self, state: State) -> Status:
         """Log and report that the watch is in another state."""
