@@ -9,8 +9,21 @@ import itertools
 
 import msgspec
 import pytest
-from support.fakes import BLOCKING, Call, FakeClock, Thing, Told, World, always, by_name, idle, lost, request, things
-from test_requirements import error
+from support.fakes import (
+    BLOCKING,
+    Call,
+    FakeClock,
+    Thing,
+    Told,
+    World,
+    always,
+    by_name,
+    error,
+    idle,
+    lost,
+    request,
+    things,
+)
 
 from aioconsulconnect.budget import Budget
 from aioconsulconnect.errors import ConsulError, Unsupported

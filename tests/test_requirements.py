@@ -9,34 +9,34 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from support.fakes import Answer, Call, Thing, Told, World, always, by_name, decode, idle, lost, nothing, things
+from support.fakes import (
+    ABSENT,
+    STREAMING,
+    Answer,
+    Call,
+    Thing,
+    Told,
+    World,
+    always,
+    by_name,
+    decode,
+    error,
+    idle,
+    lost,
+    removed,
+    state,
+    things,
+    values,
+)
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.errors import BadRequest, ConsulError, PermissionDenied
 from aioconsulconnect.options import Options
 from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.request import UNCACHED_READ, Blocking, Request, Response
-from aioconsulconnect.watch import Watch, all_ready
+from aioconsulconnect.watch import all_ready
 
 HTML = {"content-type": "text/html"}
-ABSENT: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, absent=nothing)
-STREAMING: Blocking[tuple[Thing, ...], Thing] = Blocking(items=by_name, source="streaming")
-
-
-def error(status: int, text: str, **headers: str) -> Response:
-    return Response(status, headers, text.encode())
-
-
-def values(told: Told) -> list[dict[str, str]]:
-    return [{thing.name: thing.value for thing in what} for what in told.got]
-
-
-def state(watch: Watch[tuple[Thing, ...], Thing]) -> str:
-    return watch.status.state
-
-
-def removed(told: Told) -> int:
-    return sum(isinstance(change, Removed) for batch in told.got for change in batch)
 
 
 async def test_w01_the_first_item_is_a_full_snapshot_also_when_empty() -> None:

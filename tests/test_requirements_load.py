@@ -15,8 +15,7 @@ from collections.abc import Iterator
 
 import anyio
 import pytest
-from support.fakes import Answer, Call, Thing, Told, World, always, idle, lost
-from test_requirements import error, state, values
+from support.fakes import Answer, Call, Thing, Told, World, always, error, idle, lost, state, values
 
 from aioconsulconnect.changes import Added, Changed, Removed
 from aioconsulconnect.endpoints.intentions_requests import list_request

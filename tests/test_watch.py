@@ -6,8 +6,7 @@ import asyncio
 import pickle
 
 import pytest
-from support.fakes import BLOCKING, Thing, World, always, idle, lost, nothing, things
-from test_requirements import ABSENT, error, state
+from support.fakes import ABSENT, BLOCKING, Thing, World, always, error, idle, lost, nothing, state, things
 
 from aioconsulconnect.errors import Closed, InvalidRequest, NoLeader, NotFound, NotReady
 from aioconsulconnect.request import Reply

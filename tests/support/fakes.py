@@ -11,12 +11,13 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from aioconsulconnect.changes import Removed
 from aioconsulconnect.clock import Bell, Clock
 from aioconsulconnect.errors import ConnectionFailed, RequestTimeout, UnreadableResponse
 from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.polls import Polls
 from aioconsulconnect.request import UNCACHED_READ, Blocking, Parameters, Request, Response
-from aioconsulconnect.watch import Query
+from aioconsulconnect.watch import Query, Watch
 
 T = TypeVar("T")
 
@@ -250,6 +251,10 @@ class _within:  # noqa: N801 - a deadline by the fake clock
             raise RequestTimeout("no answer in time") from None
 
 
+def error(status: int, text: str, **headers: str) -> Response:
+    return Response(status, headers, text.encode())
+
+
 def lost(text: str = "the connection broke") -> ConnectionFailed:
     return ConnectionFailed(text)
 
@@ -289,6 +294,8 @@ class World:
 
 
 BLOCKING: Blocking[Things, Thing] = Blocking(items=by_name, rebuild=in_order)
+ABSENT: Blocking[Things, Thing] = Blocking(items=by_name, absent=nothing)
+STREAMING: Blocking[Things, Thing] = Blocking(items=by_name, source="streaming")
 
 
 class Told:
@@ -311,3 +318,15 @@ class Told:
             self.ended = True
         except Exception as error:
             self.error = error
+
+
+def values(told: Told) -> list[dict[str, str]]:
+    return [{thing.name: thing.value for thing in what} for what in told.got]
+
+
+def removed(told: Told) -> int:
+    return sum(isinstance(change, Removed) for batch in told.got for change in batch)
+
+
+def state(watch: Watch[Things, Thing]) -> str:
+    return watch.status.state
