@@ -157,7 +157,7 @@ async def test_a_shell_command_runs(name: str) -> None:
     assert found
     for arguments in found:
         # The whole suite is running already: its command needs to be tried on a part alone.
-        more = ["--collect-only", "-q", "tests/test_clock.py"] if arguments[:2] == ["-m", "pytest"] else []
+        more = ["--collect-only", "-q", "tests/unit/test_clock.py"] if arguments[:2] == ["-m", "pytest"] else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, *more, cwd=ROOT, stdout=PIPE, stderr=PIPE
         )
