@@ -10,27 +10,27 @@ from pathlib import Path
 
 import pytest
 from support.mutations import MUTATIONS
-from support.paths import TESTS
+from support.paths import ROOT
 
 import aioconsulconnect
 
 PACKAGE = Path(aioconsulconnect.__file__).parent  # the one that is tested: it may be installed elsewhere
-FILES = ("test_requirements.py", "test_requirements_load.py")
+REQUIREMENTS = Path(__file__).parent
+FILES = (REQUIREMENTS / "test_requirements.py", REQUIREMENTS / "test_requirements_load.py")
 FAILED = 1  # pytest's exit status for failed tests; others mean that it could not run them
 
 
 def run(directory: Path, *which: str) -> subprocess.CompletedProcess[str]:
     """The requirements' tests, on the package in `directory` instead of ours."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout=10", "-p", "no:cacheprovider"]
-    files = [str(TESTS / name) for name in FILES]
-    where = ["-c", str(TESTS.parent / "pyproject.toml"), "--rootdir", str(TESTS.parent)]
+    where = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     return subprocess.run(
-        [*command, *where, *files, *which], cwd=directory, capture_output=True, text=True, check=False
+        [*command, *where, *map(str, FILES), *which], cwd=directory, capture_output=True, text=True, check=False
     )
 
 
 def requirements() -> set[str]:
-    return {found for name in FILES for found in re.findall(r"def test_(w\d\d)_", (TESTS / name).read_text())}
+    return {found for file in FILES for found in re.findall(r"def test_(w\d\d)_", file.read_text())}
 
 
 def test_every_requirement_has_a_test_and_a_line_to_break() -> None:
