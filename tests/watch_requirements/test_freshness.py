@@ -96,8 +96,6 @@ async def test_w22_a_blind_stream_is_found_by_a_check_read() -> None:
 
 
 TRUTH: Request[object] = Request(method="GET", path="/v1/truth", decode=decode, takes=UNCACHED_READ)
-
-
 OTHER: Request[object] = Request(
     method="GET", path="/v1/truth", decode=lambda response: response.body, takes=UNCACHED_READ
 )
