@@ -11,6 +11,7 @@ from support.agents_under_test import AgentUnderTest, GuardedAgent
 from support.versions import VERSIONS
 
 from aioconsulconnect.client import Consul
+from aioconsulconnect.pacing import PollSettings
 from aioconsulconnect.testing import Agent, Version
 
 
@@ -40,6 +41,13 @@ async def agent(which: Version | RealAgent) -> AsyncIterator[AgentUnderTest]:
 async def consul(agent: AgentUnderTest) -> AsyncIterator[Consul]:
     """A client of that agent."""
     async with Consul(agent.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def quick(agent: AgentUnderTest) -> AsyncIterator[Consul]:
+    """A client whose watches see many changes in a row without a pause."""
+    async with Consul(agent.url, polls=PollSettings(turn=0.02)) as client:
         yield client
 
 
