@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.canned import Canned, CannedSender, polls_of
+from support.canned import Canned, CannedSender
 from support.paths import ROOT
 
 import aioconsulconnect
@@ -76,17 +75,6 @@ def test_what_is_certain() -> None:
     with pytest.raises(Unsupported, match=r"needs Consul 1\.11, and the agent is 1\.10\.12") as caught:
         found.require("config.delete with cas")
     assert (caught.value.needs, caught.value.address) == ("1.11", "http://a:1")
-
-
-@pytest.fixture
-async def sender() -> CannedSender:
-    return CannedSender()
-
-
-@pytest.fixture
-async def polls(sender: CannedSender) -> AsyncIterator[Polls]:
-    async with polls_of(sender) as polls:
-        yield polls
 
 
 async def test_the_agent_is_asked_once(sender: CannedSender, polls: Polls) -> None:

@@ -18,11 +18,6 @@ PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 @pytest.fixture
-async def sender() -> CannedSender:
-    return CannedSender()
-
-
-@pytest.fixture
 async def ca(sender: CannedSender) -> AsyncIterator[CA]:
     async with polls_of(sender) as polls:
         yield CA(sender, polls, NO_OPTIONS)

@@ -22,11 +22,6 @@ BLOCKING = Blocking[tuple[str, ...], str](items=lambda words: {word: word for wo
 
 
 @pytest.fixture
-async def sender() -> CannedSender:
-    return CannedSender()
-
-
-@pytest.fixture
 async def group(sender: CannedSender) -> AsyncIterator[Group]:
     async with polls_of(sender) as polls:
         yield Group(sender, polls, Options(datacenter="dc2", namespace="ns1", cached=True))

@@ -20,7 +20,6 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.options import NO_OPTIONS, Options
-from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
 from aioconsulconnect.wire.intentions import HTTPPermission, Intention, Permission
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
@@ -33,11 +32,6 @@ PEERED = WEB | {"SourcePeer": "east"}
 
 def matched(*intentions: dict[str, Any], name: str = "db") -> bytes:
     return json.dumps({name: intentions}).encode()
-
-
-@pytest.fixture
-async def sender() -> CannedSender:
-    return CannedSender()
 
 
 @pytest.fixture
@@ -176,6 +170,8 @@ async def test_delete(sender: CannedSender, intentions: Intentions) -> None:
 
 
 Write = Callable[[Intentions, str, str, Options | None], Awaitable[None]]
+
+
 WRITES: list[Write] = [
     lambda intentions, source, destination, options: intentions.upsert(
         source, destination, action="allow", options=options
@@ -374,33 +370,3 @@ async def test_an_id_is_a_uuid(sender: CannedSender, intentions: Intentions, giv
         with pytest.raises(InvalidRequest, match="UUID"):
             await call
     assert sender.asked == []
-
-
-# All at once.
-
-STORED = [
-    {"Kind": "service-intentions", "Name": "db", "Sources": [{"Name": "web", "Action": "allow"}], "ModifyIndex": 7},
-    {"Kind": "service-intentions", "Name": "old", "Sources": [{"Name": "web", "Action": "deny"}], "ModifyIndex": 8},
-]
-
-
-async def test_export_is_a_read_of_all_entries(sender: CannedSender, intentions: Intentions) -> None:
-    sender.answers = [json.dumps(STORED).encode()]
-    assert [entry.name for entry in await intentions.export(options=Options(datacenter="dc2"))] == ["db", "old"]
-    assert sender.wire == [("GET", "/v1/config/service-intentions?dc=dc2", None)]
-
-
-async def test_a_plan_writes_nothing_and_an_import_takes_nothing_away(
-    sender: CannedSender, intentions: Intentions
-) -> None:
-    new = ServiceIntentions(name="new", sources=(SourceIntention(name="web", action="allow"),))
-    sender.answers = [json.dumps(STORED).encode(), json.dumps(STORED).encode(), b"true"]
-    plan = await intentions.plan([new])
-    assert ([e.name for e in plan.added], [e.name for e in plan.removed]) == (["new"], ["db", "old"])
-    assert [asked.method for asked in sender.asked] == ["GET"]
-    done = await intentions.import_([new])
-    assert ([e.name for e in done.added], done.removed) == (["new"], ())
-    assert [(method, path) for method, path, _ in sender.wire[1:]] == [
-        ("GET", "/v1/config/service-intentions"),
-        ("PUT", "/v1/config?cas=0"),
-    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +21,7 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
 )
 from aioconsulconnect.request import Request, Response, failure
-from aioconsulconnect.retry import PollBackoff, cut_short, delay, ends_watch, nobody_listens, outcome, worth_retrying
+from aioconsulconnect.retry import delay, outcome, worth_retrying
 
 
 def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
@@ -93,95 +91,3 @@ def test_a_lost_outcome_keeps_all_that_was_known() -> None:
         "/v1/x",
         "http://a:1",
     )
-
-
-# Polls.
-
-
-def test_a_poll_waits_longer_after_each_failure_up_to_the_cap() -> None:
-    longest = PollBackoff(lambda: 1.0)
-    assert [longest.failed(float(i)) for i in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    shortest = PollBackoff(lambda: 0.0)
-    assert [shortest.failed(0.0) for _ in range(3)] == pytest.approx([0.2, 0.4, 0.8])
-
-
-def test_a_poll_that_works_again_halves_the_count() -> None:
-    backoff = PollBackoff(lambda: 1.0)
-    for _ in range(4):
-        backoff.failed(0.0)
-    backoff.worked(1.0)
-    assert backoff.failures == 2
-    assert backoff.failed(1.0) == 2.0
-
-
-def test_two_quiet_minutes_clear_the_count() -> None:
-    backoff = PollBackoff(lambda: 1.0)
-    for _ in range(6):
-        backoff.failed(0.0)
-    assert backoff.failed(121.0) == 0.5
-    backoff.worked(242.0)
-    assert backoff.failures == 0
-
-
-def test_a_count_without_end_stays_a_wait() -> None:
-    backoff = PollBackoff(lambda: 1.0)
-    assert [backoff.failed(0.0) for _ in range(5000)][-1] == 30.0
-
-
-def test_where_nobody_listens_a_poll_comes_back_soon() -> None:
-    backoff = PollBackoff(lambda: 1.0)
-    assert [backoff.failed(float(i), refused=True) for i in range(0, 40, 5)] == [0.5] * 6 + [5.0] * 2
-    assert backoff.failed(41.0) == 30.0  # it answers again, and badly: the failures count as ever
-
-
-@pytest.mark.parametrize(
-    ("error", "never_worked", "has_worked"),
-    [
-        (answered(400, "no"), True, True),
-        (answered(404, "Intention not found"), True, True),
-        (answered(404, ""), True, True),
-        (answered(500, "Sources[0] must be"), True, False),
-        (answered(403, "ACL not found"), True, False),
-        (answered(500, "No cluster leader"), False, False),
-        (answered(429, "slow down"), False, False),
-        (ConnectionFailed("gone"), False, False),
-        (BadRequest("refused here"), True, True),
-    ],
-)
-def test_what_no_waiting_can_heal(error: ConsulError, never_worked: bool, has_worked: bool) -> None:
-    assert (ends_watch(error, worked=False), ends_watch(error, worked=True)) == (never_worked, has_worked)
-
-
-@pytest.mark.parametrize(
-    ("cause", "expected"),
-    [
-        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), True),
-        (FileNotFoundError(errno.ENOENT, "no such socket"), True),
-        (ConnectionResetError(errno.ECONNRESET, "reset"), False),
-        (ValueError("else"), False),
-        (None, False),
-    ],
-)
-def test_nobody_listens(cause: Exception | None, expected: bool) -> None:
-    error = ConnectionFailed("no connection")
-    error.__cause__ = cause
-    assert nobody_listens(error) is expected
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (ConnectionFailed("broke"), True),
-        (answered(408, ""), True),
-        (answered(502, "Bad Gateway"), True),
-        (answered(504, ""), True),
-        (answered(503, "<html>no</html>"), True),
-        (answered(503, "rate limit exceeded"), False),
-        (answered(500, "rpc error making call: i/o deadline reached"), True),
-        (answered(500, "No cluster leader"), False),
-        (RequestTimeout("too slow"), False),
-    ],
-)
-def test_a_poll_that_was_cut_short(error: ConsulError, expected: bool) -> None:
-    assert cut_short(error, elapsed=20, wait=55) is expected
-    assert cut_short(error, elapsed=55, wait=55) is False

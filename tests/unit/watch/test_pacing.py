@@ -1,4 +1,4 @@
-"""How often a poll asks, and for how long."""
+"""How often a poll asks, for how long, and how long it waits after a failure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.pacing import Pace, PollSettings, Waits
+from aioconsulconnect.retry import PollBackoff
 
 Delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
 
@@ -82,3 +83,39 @@ def test_what_breaks_at_once_is_no_cut() -> None:
 def test_settings_that_would_spin_or_never_end_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
         PollSettings(**bad)  # type: ignore[arg-type]
+
+
+def test_a_poll_waits_longer_after_each_failure_up_to_the_cap() -> None:
+    longest = PollBackoff(lambda: 1.0)
+    assert [longest.failed(float(i)) for i in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    shortest = PollBackoff(lambda: 0.0)
+    assert [shortest.failed(0.0) for _ in range(3)] == pytest.approx([0.2, 0.4, 0.8])
+
+
+def test_a_poll_that_works_again_halves_the_count() -> None:
+    backoff = PollBackoff(lambda: 1.0)
+    for _ in range(4):
+        backoff.failed(0.0)
+    backoff.worked(1.0)
+    assert backoff.failures == 2
+    assert backoff.failed(1.0) == 2.0
+
+
+def test_two_quiet_minutes_clear_the_count() -> None:
+    backoff = PollBackoff(lambda: 1.0)
+    for _ in range(6):
+        backoff.failed(0.0)
+    assert backoff.failed(121.0) == 0.5
+    backoff.worked(242.0)
+    assert backoff.failures == 0
+
+
+def test_a_count_without_end_stays_a_wait() -> None:
+    backoff = PollBackoff(lambda: 1.0)
+    assert [backoff.failed(0.0) for _ in range(5000)][-1] == 30.0
+
+
+def test_where_nobody_listens_a_poll_comes_back_soon() -> None:
+    backoff = PollBackoff(lambda: 1.0)
+    assert [backoff.failed(float(i), refused=True) for i in range(0, 40, 5)] == [0.5] * 6 + [5.0] * 2
+    assert backoff.failed(41.0) == 30.0  # it answers again, and badly: the failures count as ever

@@ -1,4 +1,4 @@
-"""`Polls` and its budget: isolation, sharing, and what is told. For the requirements see test_requirements_load."""
+"""`Polls`: isolation, sharing, and what is told. For the requirements see tests/watch_requirements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from support.fakes import (
     BLOCKING,
     Call,
-    FakeClock,
     Thing,
     Told,
     World,
@@ -25,7 +24,6 @@ from support.fakes import (
     things,
 )
 
-from aioconsulconnect.budget import Budget
 from aioconsulconnect.errors import ConsulError, Unsupported
 from aioconsulconnect.options import Options
 from aioconsulconnect.pacing import PollSettings
@@ -167,41 +165,6 @@ def pickled_token(options: Options) -> object:
 def test_a_plain_read_asks_the_leader_past_the_cache() -> None:
     asked = request(options=Options(cached=True, consistency="stale", datacenter="dc2", token="one"))
     assert plain(asked).options == Options(datacenter="dc2", token="one")
-
-
-async def test_a_budget_is_lowered_and_comes_back_one_by_one() -> None:
-    clock = FakeClock()
-    budget = Budget(64, clock)
-    assert budget.limit == 56
-    taken = 0
-    while budget.take():
-        taken += 1
-    assert (taken, budget.open) == (56, 56)
-    for _ in range(taken):  # each of them hears of it
-        budget.lower()
-    limits = [budget.limit]
-    for seconds in (100, 1000):
-        clock.jump(seconds)
-        limits.append(budget.limit)
-    assert limits == [24, 34, 56]
-    budget.give(clock.now() + 5)
-    assert (budget.open, budget.zombies) == (55, 1)
-    assert not budget.take()
-    clock.jump(46)
-    assert budget.take()
-
-
-async def test_too_many_connections_lower_the_budget_and_a_rate_limit_does_not() -> None:
-    async with World(a="1") as world, world.query().watch() as watch:
-        await watch.ready()
-        world.consul.fault = always(error(429, "rate limit exceeded, try again later or against a different server"))
-        world.consul.wake()
-        await world.clock.advance(1)
-        assert world.polls.budget.limit == 56
-        text = "Your IP is issuing too many concurrent connections, please rate limit your calls"
-        world.consul.fault = always(error(429, text))
-        await world.clock.advance(181)
-        assert world.polls.budget.limit < 40
 
 
 async def test_a_new_token_while_nothing_is_under_way() -> None:
