@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from support.in_process import polling
-from support.versions import VERSIONS
+from support.versions import NEWEST, VERSIONS
 
 from aioconsulconnect.changes import Added, Removed
 from aioconsulconnect.client import Consul
@@ -71,7 +71,7 @@ class Witness:
             self.added += [change.new.source_name for change in batch if isinstance(change, Added)]
 
 
-EACH_VERSION = [pytest.param(one, marks=[] if one == "1.22" else [pytest.mark.slow]) for one in VERSIONS]
+EACH_VERSION = [pytest.param(one, marks=[] if one == NEWEST else [pytest.mark.slow]) for one in VERSIONS]
 
 
 @pytest.fixture(params=EACH_VERSION)

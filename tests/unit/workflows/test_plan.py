@@ -14,18 +14,16 @@ from aioconsulconnect.polls import Polls
 from aioconsulconnect.wire.entries_access import ServiceIntentions, SourceIntention
 
 SELF_1_16 = b'{"Config": {"Version": "1.16.6+ent", "Datacenter": "dc1"}}'
+STORED = [
+    {"Kind": "service-intentions", "Name": "db", "Sources": [{"Name": "web", "Action": "allow"}], "ModifyIndex": 7},
+    {"Kind": "service-intentions", "Name": "old", "Sources": [{"Name": "web", "Action": "deny"}], "ModifyIndex": 8},
+]
 
 
 @pytest.fixture
 async def intentions(sender: CannedSender) -> AsyncIterator[Intentions]:
     async with polls_of(sender) as polls:
         yield Intentions(sender, polls, NO_OPTIONS)
-
-
-STORED = [
-    {"Kind": "service-intentions", "Name": "db", "Sources": [{"Name": "web", "Action": "allow"}], "ModifyIndex": 7},
-    {"Kind": "service-intentions", "Name": "old", "Sources": [{"Name": "web", "Action": "deny"}], "ModifyIndex": 8},
-]
 
 
 async def test_export_is_a_read_of_all_entries(sender: CannedSender, intentions: Intentions) -> None:
