@@ -21,9 +21,9 @@ from aioconsulconnect.wire.intentions import Intention
 
 List = tuple[Intention, ...]
 SETTINGS = PollSettings(
-    wait=1.0,
+    wait=0.6,
     shortest_wait=0.05,
-    margin=0.3,
+    margin=0.2,
     read_timeout=0.5,
     turn=0.02,
     backoff_cap=0.1,
@@ -118,8 +118,8 @@ async def test_a_fault_removes_nothing_and_passes(agent: Agent, write: Callable[
             assert watch.status.state in states, watch.explain()
             assert witness.removed == []
             requests = len(agent.requests)
-            await asyncio.sleep(0.3)
-            assert len(agent.requests) - requests <= 20  # paced, whatever happens
+            await asyncio.sleep(0.15)
+            assert len(agent.requests) - requests <= 10  # paced, whatever happens
         await write("three")
         await watch.until(lambda now: len(now) == 3, timeout=10)
         await watch.wait_for_state("synced", timeout=10)

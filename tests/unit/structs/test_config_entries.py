@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ JSON = st.recursive(
 NANOSECONDS = st.integers(0, 10**15).map(lambda ns: ns / 10**9)
 
 
+@cache
 def of_type(kind: Any) -> st.SearchStrategy[Any]:
     """A strategy for a field's type."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
@@ -81,6 +83,7 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
     return simple[kind]
 
 
+@cache
 def struct(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     """Some of its fields set, each to anything that its type allows."""
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name != "unknown"}
