@@ -1,4 +1,4 @@
-"""`Query` and `Watch`: what they give, and what they refuse. For the requirements see test_requirements."""
+"""`Query` and `Watch`: what they give, and what they refuse. For the requirements see tests/watch_requirements."""
 
 from __future__ import annotations
 
