@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.canned import answered
 
 from aioconsulconnect.errors import (
     BadRequest,
@@ -20,15 +21,7 @@ from aioconsulconnect.errors import (
     Throttled,
     UnreadableResponse,
 )
-from aioconsulconnect.request import Request, Response, failure
 from aioconsulconnect.retry import delay, outcome, worth_retrying
-
-
-def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
-    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body)
-    error = failure(request, Response(status, {}, text.encode(), "http://a:1"))
-    assert error is not None
-    return error
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+from support.canned import answered
 
 from aioconsulconnect.errors import (
     BadRequest,
@@ -12,15 +13,7 @@ from aioconsulconnect.errors import (
     ConsulError,
     RequestTimeout,
 )
-from aioconsulconnect.request import Request, Response, failure
 from aioconsulconnect.retry import cut_short, ends_watch, nobody_listens
-
-
-def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
-    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body)
-    error = failure(request, Response(status, {}, text.encode(), "http://a:1"))
-    assert error is not None
-    return error
 
 
 @pytest.mark.parametrize(
