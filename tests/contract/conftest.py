@@ -12,6 +12,7 @@ from support.versions import VERSIONS
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent, Version
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 
 @pytest.fixture(
@@ -40,6 +41,13 @@ async def agent(which: Version | RealAgent) -> AsyncIterator[AgentUnderTest]:
 async def consul(agent: AgentUnderTest) -> AsyncIterator[Consul]:
     """A client of that agent."""
     async with Consul(agent.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def quick(agent: AgentUnderTest) -> AsyncIterator[Consul]:
+    """A client whose watches see many changes in a row without a pause."""
+    async with Consul(agent.url, polls=PollSettings(min_interval=0.02)) as client:
         yield client
 
 

@@ -192,8 +192,8 @@ async def test_to_deregister_an_unknown_service(consul: Consul, agent: AgentUnde
         await consul.agent.deregister(unique)
 
 
-async def test_a_ttl_check_and_maintenance_show_in_the_health(consul: Consul, unique: str) -> None:
-    check = f"{unique}-ttl"
+async def test_a_ttl_check_and_maintenance_show_in_the_health(quick: Consul, unique: str) -> None:
+    consul, check = quick, f"{unique}-ttl"
     await consul.agent.register(unique, port=1, checks=[Check(check_id=check, name="alive", ttl=60)])
     async with consul.health.service(unique).watch() as watch, asyncio.timeout(30):
         for report, status in (

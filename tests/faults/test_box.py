@@ -9,7 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.versions import VERSIONS
+from support.in_process import polling
+from support.versions import NEWEST, VERSIONS
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.intentions import Intention
@@ -20,16 +21,16 @@ from aioconsulconnect.watch.watch import Watch
 
 List = tuple[Intention, ...]
 SETTINGS = PollSettings(
-    wait=2.0,
-    shortest_wait=0.2,
-    margin=0.5,
-    read_timeout=1.0,
+    wait=0.6,
+    shortest_wait=0.05,
+    margin=0.2,
+    read_timeout=0.5,
     min_interval=0.02,
-    backoff_cap=0.5,
-    throttled=(0.2, 0.4),
-    denied=(0.2, 0.4),
-    interval=(0.2, 0.4),
-    reread=0.2,
+    backoff_cap=0.1,
+    throttled=(0.05, 0.1),
+    denied=(0.05, 0.1),
+    interval=(0.05, 0.1),
+    reread=0.1,
 )
 # Each fault, the state that the watch is in while it lasts, and whether a change gets through meanwhile.
 FAULTS: dict[str, tuple[Callable[[Faults], Fault], set[str], bool]] = {
@@ -46,10 +47,10 @@ FAULTS: dict[str, tuple[Callable[[Faults], Fault], set[str], bool]] = {
     "throttled": (lambda faults: faults.throttled(), {"throttled"}, False),
     "html_error": (lambda faults: faults.html_error(), {"stale"}, False),
     "no_leader": (lambda faults: faults.no_leader(), {"stale"}, False),
-    "cut_at": (lambda faults: faults.cut_at(0.5), {"synced"}, True),
-    "cut_with_a_page": (lambda faults: faults.cut_at(0.5, 504), {"synced"}, True),
+    "cut_at": (lambda faults: faults.cut_at(0.15), {"synced"}, True),
+    "cut_with_a_page": (lambda faults: faults.cut_at(0.15, 504), {"synced"}, True),
     "half_open": (lambda faults: faults.half_open(), {"synced", "stale"}, False),
-    "slow_body": (lambda faults: faults.slow_body(0.3), {"synced"}, True),
+    "slow_body": (lambda faults: faults.slow_body(0.1), {"synced"}, True),
     "truncated": (lambda faults: faults.truncated(), {"stale"}, False),
     "lost_answer": (lambda faults: faults.lost_answer(), {"stale"}, False),
 }
@@ -70,7 +71,7 @@ class Witness:
             self.added += [change.new.source_name for change in batch if isinstance(change, Added)]
 
 
-EACH_VERSION = [pytest.param(one, marks=[] if one == "1.22" else [pytest.mark.slow]) for one in VERSIONS]
+EACH_VERSION = [pytest.param(one, marks=[] if one == NEWEST else [pytest.mark.slow]) for one in VERSIONS]
 
 
 @pytest.fixture(params=EACH_VERSION)
@@ -110,15 +111,15 @@ async def test_a_fault_removes_nothing_and_passes(agent: Agent, write: Callable[
     await write("two")
     async with watched(agent, "list") as (watch, witness):
         await watch.until(lambda now: len(now) == 2, timeout=5)
-        await asyncio.sleep(0.1)
+        await polling(agent)
         with make(agent.faults):
             agent.faults.wake()
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(0.2)
             assert watch.status.state in states, watch.explain()
             assert witness.removed == []
             requests = len(agent.requests)
-            await asyncio.sleep(0.3)
-            assert len(agent.requests) - requests <= 20  # paced, whatever happens
+            await asyncio.sleep(0.15)
+            assert len(agent.requests) - requests <= 10  # paced, whatever happens
         await write("three")
         await watch.until(lambda now: len(now) == 3, timeout=10)
         await watch.wait_for_state("synced", timeout=10)
@@ -130,8 +131,9 @@ async def test_a_fault_removes_nothing_and_passes(agent: Agent, write: Callable[
 async def test_a_change_gets_through_a_fault(agent: Agent, write: Callable[[str], Any], name: str) -> None:
     make, _, _ = FAULTS[name]
     async with watched(agent, "match") as (watch, _witness):
+        await polling(agent)
         with make(agent.faults):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             for _ in range(5):
                 try:
                     await write("through")
@@ -173,8 +175,12 @@ async def test_the_connection_limit_is_respected(agent: Agent) -> None:
     settings = PollSettings(wait=2.0, max_polls=16, min_interval=0.02)
     with agent.faults.zombie_limit(40):
         async with Consul(agent.url, polls=settings) as consul:
-            for number in range(100):
-                async with consul.intentions.match(destination=f"db-{number}").watch() as watch:
-                    await watch.ready(5)
+
+            async def come_and_go(*numbers: int) -> None:
+                for number in numbers:
+                    async with consul.intentions.match(destination=f"db-{number}").watch() as watch:
+                        await watch.ready(5)
+
+            await asyncio.gather(*(come_and_go(number, number + 50) for number in range(50)))
             await consul.ca.roots()
             assert agent.connections <= 40

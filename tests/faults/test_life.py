@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 from aiohttp import web
+from support.in_process import polling
 from support.servers import Close, Hang, Scripted, answer
 
 from aioconsulconnect.client import Consul
@@ -115,14 +116,14 @@ async def test_an_answer_that_breaks_in_the_middle_is_no_answer() -> None:
 async def test_a_dead_connection_is_given_up_at_the_deadline() -> None:
     async with (
         Scripted([LIST, Hang(), LIST, Hang()]) as server,
-        Consul(server.url, polls=SETTINGS) as consul,
+        Consul(server.url, polls=PollSettings(wait=0.4, shortest_wait=0.1, margin=0.1, backoff_cap=0.1)) as consul,
         consul.intentions.list().watch() as watch,
     ):
         await watch.ready(5)
         loop = asyncio.get_running_loop()
         began = loop.time()
         await watch.wait_for_state("stale", timeout=5)
-        assert 0.8 < loop.time() - began < 2.5
+        assert 0.4 < loop.time() - began < 1.5
         assert watch.status.counters.errors == {"RequestTimeout": 1}
         await watch.wait_for_state("synced", timeout=5)
 
@@ -137,7 +138,9 @@ async def test_the_token_function_may_fail_and_recover(agent: Agent) -> None:
 
     async with Consul(agent.url, token=token, polls=SETTINGS) as consul, consul.intentions.list().watch() as watch:
         await watch.ready(5)
+        await polling(agent)
         fails[0] = True
+        agent.faults.wake()  # the next request asks for the token
         await watch.wait_for_state("stale", timeout=5)
         assert "secret-token" not in repr(watch.status)
         fails[0] = False
@@ -188,7 +191,7 @@ def test_a_program_that_forgets_to_leave_ends_all_the_same() -> None:
     program = """
 import asyncio
 from aioconsulconnect import Consul
-from aioconsulconnect.watch.protocol.status import Event
+from aioconsulconnect.status import Event
 from aioconsulconnect.testing import Agent
 
 async def main():
@@ -211,6 +214,6 @@ async def test_the_metrics_hook_of_a_client(agent: Agent) -> None:
     events: list[Event] = []
     async with Consul(agent.url, on_event=events.append) as consul, consul.ca.roots().watch() as watch:
         await anext(watch.changes())
-    assert [event.kind for event in events[:3]] == ["state", "turn", "delivered"]
+    assert [event.kind for event in events[:3]] == ["state", "poll", "delivered"]
     assert events[0].path == "/v1/connect/ca/roots"
     assert 0 < events[1].took < 5

@@ -232,10 +232,10 @@ async def test_w25_three_hundred_come_and_go_and_the_agent_still_answers(own_age
         for _ in range(300):
             async with query.watch():
                 await asyncio.sleep(0.02)
-        assert len(consul._polls._polls) == 1
+        assert len(consul._pool._pollers) == 1
         while_it_lasts = await asyncio.to_thread(goroutines, agent)
         async with asyncio.timeout(20):
-            while consul._polls._polls:
+            while consul._pool._pollers:
                 await asyncio.sleep(0.1)
         assert while_it_lasts - await asyncio.to_thread(goroutines, agent) <= 4
         for number in range(300):

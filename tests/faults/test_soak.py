@@ -185,7 +185,7 @@ async def test_nothing_grows(own_agent: Launcher) -> None:
             expected = {one["ID"] for one in await agent.acall("GET", INTENTIONS)}
             await watch.until(lambda now: {one.id for one in now} == expected, timeout=30)
         async with asyncio.timeout(30):
-            while consul._polls._polls:  # they linger, and end
+            while consul._pool._pollers:  # they linger, and end
                 await asyncio.sleep(0.2)
     assert soak.delivered > SECONDS
     assert soak.rounds > SECONDS * 3

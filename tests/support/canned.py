@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
@@ -32,9 +34,8 @@ class CannedSender:
 
     async def send(self, request: Request[T]) -> Response:
         response = await self.attempt(request, extra=(), deadline=1, address=self.addresses[0])
-        error = failure(request, response)
-        if error is not None:
-            raise error
+        if response.error is not None:
+            raise response.error
         return response
 
     async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
@@ -43,7 +44,8 @@ class CannedSender:
         if isinstance(answer, ConsulError):
             raise answer
         status, body = answer if isinstance(answer, tuple) else (200, answer)
-        return Response(status, {"x-consul-index": "7"}, body, address)
+        response = Response(status, {"x-consul-index": "7"}, body, address)
+        return replace(response, error=failure(request, response))
 
 
 @asynccontextmanager
@@ -54,3 +56,11 @@ async def polls_of(sender: CannedSender) -> AsyncIterator[PollerPool]:
         yield polls
     finally:
         await polls.aclose()
+
+
+def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
+    """The error that such an answer is."""
+    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body)
+    error = failure(request, Response(status, {}, text.encode(), "http://a:1"))
+    assert error is not None
+    return error

@@ -12,15 +12,18 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.errors import ConnectionFailed, RequestTimeout, UnreadableResponse
+from aioconsulconnect.errors import ConnectionFailed, ErrorReason, RequestTimeout, UnreadableResponse
+from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.wakeup import Wakeup
+from aioconsulconnect.watch.watch import Watch
 
 T = TypeVar("T")
 
@@ -125,6 +128,11 @@ class Call(msgspec.Struct):
         return float(self.parameters["wait"].removesuffix("ms")) / 1000
 
 
+def understood(answer: Response, asked: Request[Any] | None = None) -> Response:
+    """An answer with the error that it is, as the transport hands it on."""
+    return msgspec.structs.replace(answer, error=failure(asked or request(), answer))
+
+
 Answer = Response | Exception
 Fault = Callable[[Call], "Awaitable[Answer | None]"]
 
@@ -139,7 +147,7 @@ class FakeConsul:
     def __init__(self, clock: FakeClock, **values: str) -> None:
         self.clock = clock
         self.calls: list[Call] = []
-        self.flying = 0
+        self.in_flight = 0
         self.most = 0
         self.index = 10
         self.body = things(**values)
@@ -159,10 +167,10 @@ class FakeConsul:
     def put(self, body: bytes, index: int | None = None, status: int = 200) -> None:
         self.body, self.status = body, status
         self.index = self.index + 1 if index is None else index
-        self.moved.ring()
+        self.moved.wake_all()
 
     def wake(self) -> None:
-        self.moved.ring()
+        self.moved.wake_all()
 
     def restore(self, index: int, /, **values: str) -> None:
         """A snapshot is restored: what is in flight wakes with the state and the index of before."""
@@ -173,7 +181,7 @@ class FakeConsul:
         """Answer all that is in flight with this."""
         self.last_words = answer
         self.generation += 1
-        self.moved.ring()
+        self.moved.wake_all()
 
     @property
     def polls(self) -> list[Call]:
@@ -189,19 +197,19 @@ class FakeConsul:
     async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
         call = Call(self.clock.now(), request.path, dict(request.parameters + extra), address, deadline)
         self.calls.append(call)
-        self.flying += 1
-        self.most = max(self.most, self.flying)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         try:
             async with _within(self.clock, deadline):
                 answer = await self.fault(call) if self.fault else None
                 if answer is None:
                     answer = await self.answer(call)
         finally:
-            self.flying -= 1
+            self.in_flight -= 1
             call.ended = self.clock.now()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return understood(answer, request)
 
     async def answer(self, call: Call) -> Answer:
         """As a healthy server: a woken poll answers also when nothing has moved, as after a restore."""
@@ -254,8 +262,12 @@ class _within:  # noqa: N801 - a deadline by the fake clock
             raise RequestTimeout("no answer in time") from None
 
 
-def lost(text: str = "the connection broke") -> ConnectionFailed:
-    return ConnectionFailed(text)
+def error(status: int, text: str, **headers: str) -> Response:
+    return Response(status, headers, text.encode())
+
+
+def lost(text: str = "the connection broke", reason: ErrorReason = ErrorReason.UNSPECIFIED) -> ConnectionFailed:
+    return ConnectionFailed(text, reason=reason)
 
 
 def always(answer: Answer) -> Fault:
@@ -281,9 +293,9 @@ class World:
         )
 
     def query(
-        self, path: str = "/v1/things", blocking: WatchSpec[Things, Thing] | None = None, **more: Any
+        self, path: str = "/v1/things", spec: WatchSpec[Things, Thing] | None = None, **more: Any
     ) -> Query[Things, Thing]:
-        return Query(self.consul, self.polls, request(path, **more), blocking or SPEC)
+        return Query(self.consul, self.polls, request(path, **more), spec or SPEC)
 
     async def __aenter__(self) -> Self:
         return self
@@ -292,7 +304,21 @@ class World:
         await self.polls.aclose()
 
 
+def addition(thing: Thing) -> Added[Thing]:
+    return Added(thing, key=thing.name)
+
+
+def change_of(old: Thing, new: Thing) -> Changed[Thing]:
+    return Changed(old, new, key=new.name)
+
+
+def removal(thing: Thing) -> Removed[Thing]:
+    return Removed(thing, key=thing.name)
+
+
 SPEC: WatchSpec[Things, Thing] = WatchSpec(items=by_name, rebuild=in_order)
+ABSENT: WatchSpec[Things, Thing] = WatchSpec(items=by_name, value_when_absent=nothing)
+STREAMING: WatchSpec[Things, Thing] = WatchSpec(items=by_name, source="streaming")
 
 
 class Told:
@@ -315,3 +341,15 @@ class Told:
             self.ended = True
         except Exception as error:
             self.error = error
+
+
+def values(told: Told) -> list[dict[str, str]]:
+    return [{thing.name: thing.value for thing in what} for what in told.got]
+
+
+def removed(told: Told) -> int:
+    return sum(isinstance(change, Removed) for batch in told.got for change in batch)
+
+
+def state(watch: Watch[Things, Thing]) -> str:
+    return watch.status.state

@@ -1,0 +1,99 @@
+"""What the agent group asks of Consul, to the byte."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.canned import CannedSender
+
+from aioconsulconnect.endpoints.agent import Agent
+from aioconsulconnect.structs.agent import Check, Sidecar
+from aioconsulconnect.structs.proxy import Proxy, Upstream
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.watch.poller_pool import PollerPool
+
+
+@pytest.fixture
+async def agent(sender: CannedSender, polls: PollerPool) -> Agent:
+    return Agent(sender, polls, NO_OPTIONS)
+
+
+async def test_register_sends_what_is_said_and_no_more(sender: CannedSender, agent: Agent) -> None:
+    sender.answers = [b""] * 4
+    await agent.register("web")
+    await agent.register("web", port=1, native=True, checks=[Check(ttl=30, status="passing")], service_token="secret")
+    upstream = Upstream(destination_name="db", local_bind_port=9)
+    await agent.register("web", sidecar=Sidecar(proxy=Proxy(upstreams=(upstream,))), replace_existing_checks=True)
+    await agent.register("web", sidecar=Sidecar(), options=Options(namespace="ns1"))
+    assert [(path, json.loads(body or b"")) for _, path, body in sender.wire] == [
+        ("/v1/agent/service/register", {"Name": "web"}),
+        (
+            "/v1/agent/service/register",
+            {
+                "Name": "web",
+                "Port": 1,
+                "Checks": [{"Status": "passing", "TTL": "30s"}],
+                "Connect": {"Native": True},
+                "Token": "secret",
+            },
+        ),
+        (
+            "/v1/agent/service/register?replace-existing-checks=true",
+            {
+                "Name": "web",
+                "Connect": {
+                    "SidecarService": {"Proxy": {"Upstreams": [{"DestinationName": "db", "LocalBindPort": 9}]}}
+                },
+            },
+        ),
+        ("/v1/agent/service/register?ns=ns1", {"Name": "web", "Connect": {"SidecarService": {}}}),
+    ]
+    assert all(not request.read for request in sender.asked)
+
+
+async def test_what_the_agent_is_told(sender: CannedSender, agent: Agent) -> None:
+    sender.answers = [b""] * 6
+    await agent.deregister("a/b c")
+    await agent.maintenance("x", enable=True, reason="moving house")
+    await agent.maintenance("x", enable=False)
+    await agent.check_pass("x", note="fine")
+    await agent.check_warn("x")
+    await agent.check_fail("x")
+    assert [f"{method} {path}" for method, path, _ in sender.wire] == [
+        "PUT /v1/agent/service/deregister/a%2Fb%20c",
+        "PUT /v1/agent/service/maintenance/x?enable=true&reason=moving%20house",
+        "PUT /v1/agent/service/maintenance/x?enable=false",
+        "PUT /v1/agent/check/pass/x?note=fine",
+        "PUT /v1/agent/check/warn/x",
+        "PUT /v1/agent/check/fail/x",
+    ]
+
+
+async def test_authorize_says_where_the_target_is(sender: CannedSender, polls: PollerPool) -> None:
+    uri = "spiffe://x.consul/ns/default/dc/dc1/svc/web"
+    yes, no = b'{"Authorized": true, "Reason": "r"}', b'{"Authorized": false, "Reason": "r"}'
+    sender.answers = [yes, yes, yes, no]
+    agent = Agent(sender, polls, NO_OPTIONS)
+    assert await agent.authorize("db", uri)
+    assert await agent.authorize("ap1/ns1/db", uri, "0a")
+    assert (await Agent(sender, polls, Options(namespace="mine", token="t")).authorize("db", uri)).reason == "r"
+    assert not await agent.authorize("db", uri)
+    assert [json.loads(body or b"") for _, _, body in sender.wire[:3]] == [
+        {"Target": "db", "ClientCertURI": uri},
+        {
+            "Target": "db",
+            "ClientCertURI": uri,
+            "ClientCertSerial": "0a",
+            "Namespace": "ns1",
+            "Partition": "ap1",
+        },
+        {"Target": "db", "ClientCertURI": uri, "Namespace": "mine"},
+    ]
+    assert all(request.read for request in sender.asked)
+
+
+async def test_a_service_that_is_not_there(sender: CannedSender, agent: Agent) -> None:
+    sender.answers = [(404, b"unknown service ID: x"), (404, b"unknown service ID: x")]
+    assert await agent.service("x") is None
+    assert (await agent.service("x").reply()).value is None

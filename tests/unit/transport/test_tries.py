@@ -1,0 +1,86 @@
+"""What the transport tries again, and after which pause."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import aclosing
+
+import aiohttp
+import pytest
+from support.servers import Close, Step, answer
+from support.transports import CLOSE, RESET, NoWait, ask, one, transport
+
+from aioconsulconnect.errors import (
+    BadRequest,
+    ConnectionFailed,
+    ConsulError,
+    NoLeader,
+    OutcomeUnknown,
+    ServerError,
+    Throttled,
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "sent", "error"),
+    [
+        ("GET", [CLOSE, RESET], 3, None),
+        ("GET", [CLOSE, CLOSE, CLOSE], 3, ConnectionFailed),
+        ("GET", [answer(b"No cluster leader", 500)], 2, None),
+        ("PUT", [answer(b"No cluster leader", 500)], 2, None),
+        ("PUT", [answer(b"RPC rate limit exceeded", 429), answer(b"rate limit exceeded", 503)], 3, None),
+        ("PUT", [answer(b"No cluster leader", 500)] * 3, 3, NoLeader),
+        ("POST", [answer(b"slow down", 429)] * 3, 3, Throttled),
+        ("GET", [answer(b"leadership lost", 500)], 2, None),
+        ("PUT", [answer(b"leadership lost", 500)], 1, OutcomeUnknown),
+        ("PUT", [answer(b"Bad Gateway", 502)], 1, OutcomeUnknown),
+        ("PUT", [answer(b"who knows", 500)], 1, ServerError),
+        ("GET", [answer(b"who knows", 500)], 2, None),
+        ("PUT", [CLOSE], 1, OutcomeUnknown),
+        ("DELETE", [RESET], 1, OutcomeUnknown),
+        ("PUT", [Close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntr")], 1, OutcomeUnknown),
+        ("GET", [answer(b"must be", 500)], 1, BadRequest),
+        ("GET", [answer(b"no", 400)], 1, BadRequest),
+    ],
+)
+async def test_what_is_tried_again(method: str, steps: list[Step], sent: int, error: type[ConsulError] | None) -> None:
+    async with one(*steps) as (server, carrier):
+        if error is None:
+            assert (await carrier.send(ask(method, body=b"{}"))).status == 200
+        else:
+            with pytest.raises(error) as caught:
+                await carrier.send(ask(method, body=b"{}"))
+            assert type(caught.value) is error
+            assert (caught.value.method, caught.value.path, caught.value.address) == (method, "/v1/x", server.url)
+        assert len(server.seen) == sent
+
+
+async def test_the_pauses_between_tries_grow() -> None:
+    clock = NoWait()
+    async with one(*[answer(b"No cluster leader", 500)] * 5, tries=5, clock=clock) as (_, carrier):
+        with pytest.raises(NoLeader):
+            await carrier.send(ask())
+        assert clock.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
+
+
+async def test_a_read_by_post_is_tried_again_like_a_read() -> None:
+    async with one(CLOSE) as (server, carrier):
+        await carrier.send(ask("POST", body=b"{}", read=True))
+        assert len(server.seen) == 2
+
+
+async def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for method in ("GET", "PUT"):  # nothing was sent: no doubt about a write either
+        async with aclosing(transport(f"127.0.0.1:{port}")) as carrier:
+            with pytest.raises(ConnectionFailed, match="no connection to") as caught:
+                await carrier.send(ask(method))
+            assert isinstance(caught.value, ConnectionError)
+            assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
+
+
+async def test_a_name_that_nobody_knows() -> None:
+    async with aclosing(transport("no-such-host.invalid:1", tries=1)) as carrier:
+        with pytest.raises(ConnectionFailed, match=r"no-such-host\.invalid"):
+            await carrier.send(ask())

@@ -1,0 +1,185 @@
+"""W22 and W27: how old the data is, and how it is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from support.fakes import (
+    STREAMING,
+    Answer,
+    Call,
+    Thing,
+    Told,
+    World,
+    by_name,
+    decode,
+    error,
+    idle,
+    state,
+    things,
+    values,
+)
+
+from aioconsulconnect.transport.options import UNCACHED_READ, Options
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.spec import WatchSpec
+
+
+async def test_w22_age_is_that_of_the_last_proof() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        world.consul.headers["x-consul-knownleader"] = "false"  # roots of 1.8.7
+        await world.clock.advance(200)
+        assert watch.status.age == 0
+        world.consul.headers["x-consul-lastcontact"] = "2500"
+        world.consul.set(a="2")
+        await world.clock.advance(1)
+        assert watch.status.age == 2.5
+        world.consul.headers.update({"age": "30", "x-cache": "HIT"})
+        world.consul.set(a="3")
+        await world.clock.advance(1)
+        assert watch.status.age is not None
+        assert watch.status.age >= 30
+
+        # A leaf: its Age is that of the certificate.
+        world.consul.headers.update({"age": "1512", "x-consul-lastcontact": None})
+        world.consul.set(a="4")
+        await world.clock.advance(1)
+        assert watch.status.age < 120
+
+
+def stream(world: World) -> None:
+    """Polls are answered by the agent's streaming view, plain reads by the servers."""
+
+    async def fault(call: Call) -> Answer | None:
+        answer = await world.consul.respond(call)
+        backend = "streaming" if call.polled else "blocking-query"
+        return Response(answer.status, {**answer.headers, "x-consul-query-backend": backend}, answer.body)
+
+    world.consul.fault = fault
+
+
+async def test_w22_a_blind_stream_is_found_by_a_check_read() -> None:
+    async with World(a="1") as world, world.query(spec=STREAMING).watch() as watch:
+        stream(world)
+        streaming = world.consul.fault
+        assert streaming is not None
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(70)
+        assert state(watch) == "synced"
+        frozen = world.consul.body
+
+        async def blind(call: Call) -> Answer | None:
+            return await streaming(call) if call.polled else error(500, "No known Consul servers")
+
+        world.consul.fault = blind
+        await world.clock.advance(61)
+        assert state(watch) == "stale"
+        await world.clock.advance(120)
+        assert state(watch) == "stale"  # although its polls say 200
+        assert watch.status.age is not None
+        assert watch.status.age > 120
+        assert len(told.got) == 1
+
+        # The servers are back, with another state that the stream does not show yet.
+        async def behind(call: Call) -> Answer | None:
+            answer = await streaming(call)
+            return (
+                Response(200, answer.headers, frozen if call.polled else things(a="2"))
+                if isinstance(answer, Response)
+                else answer
+            )
+
+        world.consul.fault = behind
+        await world.clock.advance(61)
+        assert values(told)[-1] == {"a": "2"}
+        assert state(watch) == "synced"
+
+
+TRUTH: Request[object] = Request(method="GET", path="/v1/truth", decode=decode, accepted_options=UNCACHED_READ)
+OTHER: Request[object] = Request(
+    method="GET", path="/v1/truth", decode=lambda response: response.body, accepted_options=UNCACHED_READ
+)
+
+
+def agent_with(truth: Callable[[Call], Awaitable[Answer]], world: World) -> None:
+    """The agent answers from what it holds; `truth` is what the servers answer."""
+    held = world.consul.body
+
+    async def fault(call: Call) -> Answer | None:
+        if call.path == "/v1/truth":
+            return await truth(call)
+        answer = await world.consul.respond(call)
+        return Response(200, {**answer.headers, "x-cache": "HIT", "age": "0"}, held)
+
+    world.consul.fault = fault
+
+
+async def test_w22_what_the_agent_holds_is_compared_with_the_servers() -> None:
+    blocking = WatchSpec(items=by_name, source="agent", verify_with=TRUTH)
+    async with (
+        World(a="1") as world,
+        world.query(spec=blocking, options=Options(datacenter="far")).watch() as watch,
+    ):
+        agent_with(world.consul.respond, world)
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(100)
+        assert len(told.got) == 1
+        world.consul.body = things(a="restored")
+        await world.clock.advance(61)
+        assert values(told) == [{"a": "1"}, {"a": "restored"}]
+        world.consul.set(a="2")  # from here on it listens to the servers: the agent stays wrong for ten minutes
+        await idle()
+        assert values(told)[-1] == {"a": "2"}
+        await world.clock.advance(500)
+        assert len(told.got) == 3
+        assert {call.parameters.get("dc") for call in world.consul.calls} == {"far"}
+
+
+async def test_w22_a_leaf_is_as_old_as_the_last_answer_of_the_servers() -> None:
+    async with (
+        World(a="1") as world,
+        world.query(spec=WatchSpec(items=by_name, source="agent", verify_with=OTHER)).watch() as watch,
+    ):
+        down = [False]
+
+        async def servers(call: Call) -> Answer:
+            return error(500, "No known Consul servers") if down[0] else world.consul.now(body=b"roots")
+
+        agent_with(servers, world)
+        await world.clock.advance(90)
+        assert state(watch) == "synced"
+        assert watch.status.age == pytest.approx(30)
+        down[0] = True
+        await world.clock.advance(61)
+        assert state(watch) == "stale"
+        await world.clock.advance(120)
+        assert state(watch) == "stale"
+        down[0] = False
+        await world.clock.advance(61)
+        assert state(watch) == "synced"
+        assert watch.current == (Thing("a", "1"),)
+
+
+async def test_w27_cached_answers_are_on_request_and_checked() -> None:
+    options = Options(cached=True)
+    async with World(a="1") as world, world.query(options=options).watch() as watch, world.query().watch() as other:
+        said = {"x-cache": "HIT", "age": "0"}
+        stale = b""
+
+        async def agent(call: Call) -> Answer | None:
+            if "cached" not in call.parameters:
+                return None
+            answer = await world.consul.respond(call)
+            return Response(answer.status, {**answer.headers, **said}, stale or answer.body)
+
+        world.consul.fault = agent
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(100)
+        stale = world.consul.body
+        world.consul.set(a="restored")  # the agent's cache does not see it
+        await world.clock.advance(61)
+        assert values(told)[-1] == {"a": "restored"}
+        assert other.current == (Thing("a", "restored"),)
+        assert {"cached" in call.parameters for call in world.consul.polls} == {True, False}
