@@ -22,7 +22,7 @@ from aioconsulconnect.structs.agent import (
     read_service,
     read_services,
 )
-from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_id, with_roots
+from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, with_roots
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
@@ -51,7 +51,7 @@ class Agent(Group):
         """
         path = path_of("agent", "connect", "ca", "roots")
         request = Request(method="GET", path=path, decode=_roots, accepted_options=frozenset({"datacenter"}))
-        spec = WatchSpec(items=roots_by_id, source="agent", verify_with=_SERVERS_ROOTS, rebuild=with_roots)
+        spec = WatchSpec(items=roots_by_key, source="agent", verify_with=_SERVERS_ROOTS, rebuild=with_roots)
         return self._query(request, spec, options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:

@@ -176,7 +176,7 @@ def read_configuration(body: bytes) -> CAConfiguration:
     )
 
 
-def roots_by_id(roots: Roots) -> dict[Hashable, Root]:
+def roots_by_key(roots: Roots) -> dict[Hashable, Root]:
     """The roots by what tells them apart."""
     return {root.key: root for root in roots.roots}
 

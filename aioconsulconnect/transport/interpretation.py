@@ -106,6 +106,12 @@ _BY_TEXT = (
     ),
     _Meaning(
         Throttled,
+        ErrorReason.TOO_MANY_CONNECTIONS,
+        "too many requests or connections; try again later",
+        ("too many concurrent connections",),
+    ),
+    _Meaning(
+        Throttled,
         ErrorReason.RATE_LIMITED,
         "too many requests or connections; try again later",
         ("rate limit", "Rate limit"),
@@ -261,9 +267,7 @@ def _by_status(response: Response, text: str) -> _Meaning:
         advice = "Consul's configuration or the token forbids it"
         return _Meaning(PermissionDenied, ErrorReason.FORBIDDEN, advice)
     if status == 429:  # noqa: PLR2004
-        crowd = "concurrent connections" in text
-        reason = ErrorReason.TOO_MANY_CONNECTIONS if crowd else ErrorReason.RATE_LIMITED
-        return _Meaning(Throttled, reason, "too many requests or connections; try again later")
+        return _Meaning(Throttled, ErrorReason.RATE_LIMITED, "too many requests or connections; try again later")
     if status == 501:  # noqa: PLR2004
         return _Meaning(Unsupported, ErrorReason.NOT_IMPLEMENTED, "this agent does not implement it")
     if status < 500 and status != 408:  # noqa: PLR2004

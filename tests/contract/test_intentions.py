@@ -153,7 +153,7 @@ async def test_fields_that_came_later(consul: Consul, agent: AgentUnderTest, uni
     with pytest.raises((Unsupported, BadRequest)) as caught:
         await consul.intentions.upsert(web, db, permissions=[rule])
     if agent.version < (1, 16):
-        assert getattr(caught.value, "needs", "") == "1.16"
+        assert getattr(caught.value, "min_version", "") == "1.16"
     else:
         assert "does not exist" in caught.value.text
     await consul.intentions.delete(web, db)

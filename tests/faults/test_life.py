@@ -191,7 +191,7 @@ def test_a_program_that_forgets_to_leave_ends_all_the_same() -> None:
     program = """
 import asyncio
 from aioconsulconnect import Consul
-from aioconsulconnect.status import Event
+from aioconsulconnect import Event
 from aioconsulconnect.testing import Agent
 
 async def main():

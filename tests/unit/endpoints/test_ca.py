@@ -10,7 +10,7 @@ from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.structs.ca import CAConfig, Root
+from aioconsulconnect.structs.ca import RootKey, CAConfig, Root
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 
 ROOTS = b'{"ActiveRootID": "b", "TrustDomain": "x.consul", "Roots": [{"ID": "a"}, {"ID": "b", "Active": true}]}'
@@ -32,7 +32,7 @@ async def test_roots(sender: CannedSender, ca: CA) -> None:
         7,
     )
     query = ca.roots(options=Options(datacenter="dc2", consistency="stale"))
-    assert list(query._spec.items(await query)) == ["a", "b"]
+    assert list(query._spec.items(await query)) == [RootKey("a"), RootKey("b")]
     assert [asked[1] for asked in sender.wire] == ["/v1/connect/ca/roots", "/v1/connect/ca/roots?dc=dc2&stale"]
     with pytest.raises(InvalidRequest, match="namespace"):
         ca.roots(options=Options(namespace="x"))

@@ -18,7 +18,7 @@ from aioconsulconnect.structs.ca import (
     provider_config,
     read_configuration,
     read_roots,
-    roots_by_id,
+    roots_by_key,
 )
 from aioconsulconnect.structs.codec.json_body import encode
 
@@ -51,7 +51,7 @@ def test_every_recorded_answer_has_its_roots(exchange: Exchange) -> None:
         assert struct.not_after is not None
         assert struct.not_before < struct.not_after
         assert isinstance(struct.intermediate_certs, tuple)
-    assert set(roots_by_id(roots)) == {root.id for root in roots.roots}
+    assert set(roots_by_key(roots)) == {root.key for root in roots.roots}
 
 
 def test_a_rotation_was_recorded() -> None:

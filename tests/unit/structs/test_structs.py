@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aioconsulconnect import structs, wire
+from aioconsulconnect import structs
 
 INSIDE = {"Registration", "CreatedId", "CheckResult"}  # bodies of requests and answers that no method takes or returns
-BASES = {"Wire", "Nullable", "Timed", "Open", "Part", "EntryBase", "NamedEntry"}
+BASES = {"ConsulStruct", "Nullable", "Timed", "KeepsUnknown", "Part", "EntryBase", "NamedEntry"}
 
 
-def in_wire() -> Iterator[type]:
-    for found in pkgutil.iter_modules(wire.__path__):
-        module = importlib.import_module(f"{wire.__name__}.{found.name}")
+def of_consul() -> Iterator[type]:
+    for found in pkgutil.walk_packages(structs.__path__, f"{structs.__name__}."):
+        module = importlib.import_module(found.name)
         for name, thing in inspect.getmembers(module, inspect.isclass):
             public = not name.startswith("_") and not name.endswith("Body") and name not in BASES | INSIDE
             if thing.__module__ == module.__name__ and issubclass(thing, msgspec.Struct) and public:
@@ -25,7 +25,7 @@ def in_wire() -> Iterator[type]:
 
 
 def test_none_is_left_out() -> None:
-    found = {thing.__name__ for thing in in_wire()}
+    found = {thing.__name__ for thing in of_consul()}
     assert len(found) > 90
     assert found <= set(dir(structs))
 
@@ -36,6 +36,6 @@ def test_the_names_are_sorted_and_there() -> None:
 
 
 def test_all_are_frozen_and_told_about() -> None:
-    for thing in in_wire():
+    for thing in of_consul():
         assert thing.__struct_config__.frozen, thing  # type: ignore[attr-defined]
         assert thing.__doc__, thing

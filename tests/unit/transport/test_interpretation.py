@@ -128,7 +128,7 @@ def test_every_recorded_error_has_its_class() -> None:
         hits.add(rows[0])
         error = failure(request(method, path), response)
         assert error is not None
-        found = (type(error), getattr(error, "needs", ""))
+        found = (type(error), getattr(error, "min_version", ""))
         twice_in_one_entry = "more than once" in response.text and path == "/v1/config"
         assert found == ((BadRequest, "") if twice_in_one_entry else rows[0][2:]), (
             f"{response.status} {response.text!r}"
@@ -144,7 +144,7 @@ def test_what_an_old_server_says_to_exact_calls_means_that_it_is_old() -> None:
             exact = urlsplit(path).path.endswith("/exact")
             error = failure(request(method, urlsplit(path).path, min_version="1.9" if exact else ""), response)
             expected = (Unsupported, "1.9") if exact else (BadRequest, "")
-            assert (type(error), getattr(error, "needs", "")) == expected
+            assert (type(error), getattr(error, "min_version", "")) == expected
             seen.add(exact)
     assert seen == {True, False}
 

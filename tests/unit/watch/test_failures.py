@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 from support.canned import answered
 
@@ -11,6 +9,7 @@ from aioconsulconnect.errors import (
     BadRequest,
     ConnectionFailed,
     ConsulError,
+    ErrorReason,
     RequestTimeout,
 )
 from aioconsulconnect.watch.protocol.verdict import cut_short, ends_watch, is_unreachable
@@ -34,20 +33,9 @@ def test_what_no_waiting_can_heal(error: ConsulError, never_worked: bool, has_wo
     assert (ends_watch(error, worked=False), ends_watch(error, worked=True)) == (never_worked, has_worked)
 
 
-@pytest.mark.parametrize(
-    ("cause", "expected"),
-    [
-        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), True),
-        (FileNotFoundError(errno.ENOENT, "no such socket"), True),
-        (ConnectionResetError(errno.ECONNRESET, "reset"), False),
-        (ValueError("else"), False),
-        (None, False),
-    ],
-)
-def test_nobody_listens(cause: Exception | None, expected: bool) -> None:
-    error = ConnectionFailed("no connection")
-    error.__cause__ = cause
-    assert is_unreachable(error) is expected
+@pytest.mark.parametrize(("reason", "expected"), [(ErrorReason.UNREACHABLE, True), (ErrorReason.UNSPECIFIED, False)])
+def test_agent_is_unreachable_by_the_reason_of_the_error(reason: ErrorReason, expected: bool) -> None:
+    assert is_unreachable(ConnectionFailed("no connection", reason=reason)) is expected
 
 
 @pytest.mark.parametrize(

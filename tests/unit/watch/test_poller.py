@@ -202,15 +202,15 @@ async def test_an_agent_that_is_restarted_is_found_within_half_a_second() -> Non
         assert watch.status.state == "synced"
 
 
-async def test_an_event_for_each_turn_state_and_delivery() -> None:
+async def test_an_event_for_each_poll_state_and_delivery() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         changes = watch.changes()
         await anext(changes)
         world.consul.set(a="2")
         await anext(changes)
         kinds = [event.kind for event in world.events]
-        assert {kind: kinds.count(kind) for kind in ("turn", "state", "delivered")} == {
-            "turn": 2,
+        assert {kind: kinds.count(kind) for kind in ("poll", "state", "delivered")} == {
+            "poll": 2,
             "state": 1,
             "delivered": 2,
         }
