@@ -6,8 +6,8 @@ from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.gojson import Object, texts
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.rules import Rule, merged
+from aioconsulconnect.testing.versions import Quirks
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"

@@ -27,13 +27,13 @@ from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
 from aioconsulconnect.testing.gojson import Object
 from aioconsulconnect.testing.https import HttpsIdentity
-from aioconsulconnect.testing.quirks import QUIRKS
 from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.routes import Handlers, build_table
 from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.system import System
 from aioconsulconnect.testing.table import TableBook
+from aioconsulconnect.testing.versions import QUIRKS
 from aioconsulconnect.testing.view import View
 
 _LARGEST_HEAD: Final = 2**20

@@ -16,9 +16,9 @@ from aioconsulconnect.testing import certificates
 from aioconsulconnect.testing.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.gojson import Object, is_object, text
 from aioconsulconnect.testing.http import refused_by_server
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import format_duration, parse_duration
 from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.versions import Quirks
 
 _HOUR: Final = 3600 * 10**9
 _YEAR: Final = 8760 * _HOUR

@@ -10,8 +10,8 @@ from typing import Final, Generic, TypeVar
 from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.http import Ask, Meta, Refused
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Closed, Store, poll_key
+from aioconsulconnect.testing.versions import Quirks
 
 T = TypeVar("T")
 _LOOK_AFTER_CLIENT: Final = 0.25

@@ -10,7 +10,7 @@ from typing import Final
 
 from aioconsulconnect.testing.definitions import GATEWAYS, PROXY
 from aioconsulconnect.testing.gojson import Object, child, children, text
-from aioconsulconnect.testing.quirks import Quirks
+from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]
 _LIMITS: Final = (

@@ -12,8 +12,8 @@ from typing import Final
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.kind_rules import go_number
 from aioconsulconnect.testing.kind_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import parse_duration, shape
+from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]
 HTTP_LIKE: Final = frozenset({"http", "http2", "grpc"})

@@ -7,8 +7,8 @@ from aioconsulconnect.testing.gojson import Object, child, children, text
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.intentions import stored_form
 from aioconsulconnect.testing.kinds import find_kind
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.versions import Quirks
 
 ROUTES: Final = ("http-route", "tcp-route")
 

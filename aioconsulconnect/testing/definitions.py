@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, number, text, texts
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import parse_duration
+from aioconsulconnect.testing.versions import Quirks
 
 PROXY: Final = "connect-proxy"
 GATEWAYS: Final = ("mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway")

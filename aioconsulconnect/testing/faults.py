@@ -26,8 +26,8 @@ from aioconsulconnect.testing.answers import (
 )
 from aioconsulconnect.testing.exchange import Exchange, Fault, Meetings
 from aioconsulconnect.testing.http import Dropped
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.versions import Quirks
 
 _LEADER: Final = "X-Consul-Knownleader"
 _FILTERED: Final = "X-Consul-Results-Filtered-By-Acls"

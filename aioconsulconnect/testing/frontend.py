@@ -27,9 +27,9 @@ from aioconsulconnect.testing.http import (
     unescape,
     well_escaped,
 )
-from aioconsulconnect.testing.quirks import spans
 from aioconsulconnect.testing.routes import Route, find_route, is_unmodelled
 from aioconsulconnect.testing.store import Closed
+from aioconsulconnect.testing.versions import spans
 
 _LARGEST_BODY: Final = 64 * 2**20
 _CHUNKED_FROM: Final = 2048

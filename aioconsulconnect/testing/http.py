@@ -7,8 +7,8 @@ from typing import Final
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from aioconsulconnect.testing.gojson import DecodeError, parse
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import parse_duration
+from aioconsulconnect.testing.versions import Quirks
 
 PLAIN: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.quirks import Quirks
+from aioconsulconnect.testing.versions import Quirks
 
 _UUID_LENGTH = 36
 

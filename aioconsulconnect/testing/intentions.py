@@ -10,11 +10,11 @@ from aioconsulconnect.testing.gojson import Object, child, children, text, texts
 from aioconsulconnect.testing.http import refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import Struct, errors, shape
 from aioconsulconnect.testing.shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.store import Store, entry_key
 from aioconsulconnect.testing.validation import entry_complaint, jwt_complaint, legacy_complaints
+from aioconsulconnect.testing.versions import Quirks
 
 KIND: Final = "service-intentions"
 _LEGACY: Final = ("LegacyID", "LegacyMeta", "LegacyCreateTime", "LegacyUpdateTime")

@@ -7,8 +7,8 @@ from typing import Final, NoReturn
 
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import errors
+from aioconsulconnect.testing.versions import Quirks
 
 _SUBSET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBSET_WORDS: Final = (

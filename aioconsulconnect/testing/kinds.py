@@ -5,8 +5,8 @@ from typing import Final
 
 from aioconsulconnect.testing import gateway_shapes, kind_shapes, shapes
 from aioconsulconnect.testing.gojson import Object
-from aioconsulconnect.testing.quirks import NEWEST, spans
 from aioconsulconnect.testing.schema import Struct
+from aioconsulconnect.testing.versions import NEWEST, spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from aioconsulconnect.testing.central import resolved
 from aioconsulconnect.testing.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.definitions import PROXY
 from aioconsulconnect.testing.gojson import Object, child, number, text
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.versions import Quirks
 from aioconsulconnect.testing.virtual_ips import VirtualIps
 
 _CENTRAL: Final = frozenset({"proxy-defaults", "service-defaults"})

@@ -15,9 +15,9 @@ from aioconsulconnect.testing.chain_routes import Chains
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions
 from aioconsulconnect.testing.http import Ask, Reply
-from aioconsulconnect.testing.quirks import NEWEST, spans
 from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.system import System
+from aioconsulconnect.testing.versions import NEWEST, spans
 
 Handler = Callable[[Ask], Awaitable[Reply]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.gojson import Object, is_list, is_object
-from aioconsulconnect.testing.quirks import spans
+from aioconsulconnect.testing.versions import spans
 
 Written: TypeAlias = tuple[str, str, Object]
 """A rule before it is judged: resource, name, body."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from aioconsulconnect.testing.gojson import DecodeError, Object, is_list, is_object
-from aioconsulconnect.testing.quirks import NEWEST, spans
+from aioconsulconnect.testing.versions import NEWEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
 Ignored = Literal["ignored", "any"]

@@ -8,10 +8,10 @@ from aioconsulconnect.testing.gojson import Object, child, number, text
 from aioconsulconnect.testing.http import refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
-from aioconsulconnect.testing.quirks import Quirks
 from aioconsulconnect.testing.schema import errors
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.validation import legacy_complaints
+from aioconsulconnect.testing.versions import Quirks
 
 _TABLE: Final = "intentions"
 

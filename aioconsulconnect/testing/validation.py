@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aioconsulconnect.testing.gojson import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.quirks import Quirks
+from aioconsulconnect.testing.versions import Quirks
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _MOST_META, _LONGEST_KEY, _LONGEST_VALUE = 64, 128, 512
