@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from aioconsulconnect.testing.gojson import Object, texts
+from aioconsulconnect.testing.go_json.values import Object, texts
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.rules import Rule, merged
 from aioconsulconnect.testing.versions import Quirks

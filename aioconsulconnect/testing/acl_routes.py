@@ -11,12 +11,12 @@ from typing import Final
 
 from aioconsulconnect.testing.acl import ANONYMOUS, MANAGEMENT_POLICY
 from aioconsulconnect.testing.box import Box
-from aioconsulconnect.testing.clock import now
-from aioconsulconnect.testing.gojson import DecodeError, Object, children, text, texts
+from aioconsulconnect.testing.go_json.scalars import now
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct, decode
+from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, text, texts
 from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.rules import RulesError, parse_rules
-from aioconsulconnect.testing.schema import Field, ListOf, Struct, decode
 
 _POLICY: Final = Struct(
     (Field("ID"), Field("Name"), Field("Description"), Field("Rules"), Field("Datacenters", "ignored"))

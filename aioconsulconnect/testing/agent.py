@@ -25,7 +25,7 @@ from aioconsulconnect.testing.connect import Intentions, book_of
 from aioconsulconnect.testing.controller import Controller
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
-from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.https import HttpsIdentity
 from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.routes import Handlers, build_table

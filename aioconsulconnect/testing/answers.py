@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from aioconsulconnect.testing.gojson import is_list, is_object
+from aioconsulconnect.testing.go_json.values import is_list, is_object
 from aioconsulconnect.testing.http import PLAIN
 
 INDEX: Final = "X-Consul-Index"

@@ -11,11 +11,11 @@ from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.central import resolved
 from aioconsulconnect.testing.filters import compile_filter
 from aioconsulconnect.testing.gateways import gateway_keys, gateway_services, ingresses_of
-from aioconsulconnect.testing.gojson import Object, child, children, text, texts
+from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Struct
+from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.http import Ask, Meta, Refused, Reply
 from aioconsulconnect.testing.registry import Instance, Registry
-from aioconsulconnect.testing.schema import FALSE, TRUE, Struct
 from aioconsulconnect.testing.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
 from aioconsulconnect.testing.service_view import ServiceView, checks_of
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.definitions import GATEWAYS, PROXY
-from aioconsulconnect.testing.gojson import Object, child, children, text
+from aioconsulconnect.testing.go_json.values import Object, child, children, text
 from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]

@@ -9,10 +9,10 @@ from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.authority import Leaf
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.connect import Book
-from aioconsulconnect.testing.gojson import DecodeError, Object, children, is_object, text
+from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, MapOf, Struct, decode
+from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, is_object, text
 from aioconsulconnect.testing.http import Ask, Dropped, Meta, Refused, Reply, empty
 from aioconsulconnect.testing.precedence import decides
-from aioconsulconnect.testing.schema import FALSE, TRUE, Field, MapOf, Struct, decode
 from aioconsulconnect.testing.table import describe
 
 _CONFIGURATION: Final = Struct(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from aioconsulconnect.testing.gojson import Object, text
+from aioconsulconnect.testing.go_json.schema import parse_duration
+from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.schema import parse_duration
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.clock import now
-from aioconsulconnect.testing.gojson import Object, child, children, text
+from aioconsulconnect.testing.go_json.scalars import now
+from aioconsulconnect.testing.go_json.values import Object, child, children, text
 from aioconsulconnect.testing.http import Refused
 from aioconsulconnect.testing.intentions import stored_form
 from aioconsulconnect.testing.kinds import find_kind

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from aioconsulconnect.testing.gojson import Object, child, children, is_object, number, text, texts
-from aioconsulconnect.testing.schema import parse_duration
+from aioconsulconnect.testing.go_json.schema import parse_duration
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.versions import Quirks
 
 PROXY: Final = "connect-proxy"

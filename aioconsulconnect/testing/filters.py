@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.gojson import Object, is_list, is_object
+from aioconsulconnect.testing.go_json.schema import Kind, ListOf, MapOf, Struct
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 from aioconsulconnect.testing.http import Refused
-from aioconsulconnect.testing.schema import Kind, ListOf, MapOf, Struct
 
 Predicate = Callable[[Object], bool]
 

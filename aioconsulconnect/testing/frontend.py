@@ -12,7 +12,7 @@ from aiohttp import web
 
 from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.exchange import Exchange, Meetings
-from aioconsulconnect.testing.gojson import encode
+from aioconsulconnect.testing.go_json.values import encode
 from aioconsulconnect.testing.http import (
     FALSE_META,
     PLAIN,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
 from aioconsulconnect.testing.kind_shapes import HEADERS, REQUEST_AND_RESPONSE
-from aioconsulconnect.testing.schema import Field, ListOf, Struct
 from aioconsulconnect.testing.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
 
 _TEXTS: Final = ListOf("string")

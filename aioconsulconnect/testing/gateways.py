@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from aioconsulconnect.testing.gojson import Object, children, number, text, texts
+from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
 from aioconsulconnect.testing.graph import Graph
 from aioconsulconnect.testing.registry import Registry
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 
-from aioconsulconnect.testing.gojson import Object, text
+from aioconsulconnect.testing.go_json.values import Object, text
 
 
 def precedence(source: tuple[str, str], destination: tuple[str, str]) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 from aioconsulconnect.testing.central import resolved
 from aioconsulconnect.testing.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.definitions import PROXY
-from aioconsulconnect.testing.gojson import Object, child, number, text
+from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.versions import Quirks
 from aioconsulconnect.testing.virtual_ips import VirtualIps

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from aioconsulconnect.testing.gojson import Object, is_list, is_object
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 from aioconsulconnect.testing.versions import spans
 
 Written: TypeAlias = tuple[str, str, Object]

@@ -20,10 +20,10 @@ from aioconsulconnect.testing.definitions import (
     weights_complaint,
 )
 from aioconsulconnect.testing.filters import compile_filter
-from aioconsulconnect.testing.gojson import DecodeError, Object, child, is_object, text
+from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, decode, errors
+from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
 from aioconsulconnect.testing.http import Ask, Refused, Reply, empty
 from aioconsulconnect.testing.registry import Instance, Registry
-from aioconsulconnect.testing.schema import FALSE, TRUE, Field, Struct, decode, errors
 from aioconsulconnect.testing.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.service_view import ServiceView, checks_of
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.schema import Field, ListOf, MapOf, Struct
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.shapes import ENVOY_EXTENSIONS, EXPOSE, MESH_GATEWAY, META, TRANSPARENT_PROXY
 
 _ADDRESSES: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))

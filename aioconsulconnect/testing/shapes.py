@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.schema import Field, ListOf, MapOf, Struct
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
 META: Final = MapOf("string")
 JWT: Final = Struct(

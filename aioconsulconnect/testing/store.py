@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from aioconsulconnect.testing.gojson import Object, text
+from aioconsulconnect.testing.go_json.values import Object, text
 
 State: TypeAlias = tuple[dict[str, int], dict[tuple[str, str], Object]]
 

@@ -3,12 +3,12 @@
 import uuid
 from typing import Final
 
-from aioconsulconnect.testing.clock import now
-from aioconsulconnect.testing.gojson import Object, child, number, text
+from aioconsulconnect.testing.go_json.scalars import now
+from aioconsulconnect.testing.go_json.schema import errors
+from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.http import refused_by_server
 from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
-from aioconsulconnect.testing.schema import errors
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.validation import legacy_complaints
 from aioconsulconnect.testing.versions import Quirks

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
-from aioconsulconnect.testing.gojson import Object, child, children, is_object, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.versions import Quirks
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})

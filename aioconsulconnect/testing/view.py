@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 from aioconsulconnect.testing.connect import Book
-from aioconsulconnect.testing.gojson import Object
+from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.store import Store
 

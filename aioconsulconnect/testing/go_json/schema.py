@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from aioconsulconnect.testing.gojson import DecodeError, Object, is_list, is_object
+from aioconsulconnect.testing.go_json.values import DecodeError, Object, is_list, is_object
 from aioconsulconnect.testing.versions import NEWEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
