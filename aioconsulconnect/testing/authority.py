@@ -16,7 +16,7 @@ from aioconsulconnect.testing import certificates
 from aioconsulconnect.testing.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.go_json.schema import format_duration, parse_duration
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
-from aioconsulconnect.testing.http import refused_by_server
+from aioconsulconnect.testing.protocol.request import refused_by_server
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.versions import Quirks
 

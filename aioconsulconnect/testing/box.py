@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.authority import Authority
-from aioconsulconnect.testing.http import Ask, Meta, Refused
+from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused
 from aioconsulconnect.testing.store import Closed, Store, poll_key
 from aioconsulconnect.testing.versions import Quirks
 

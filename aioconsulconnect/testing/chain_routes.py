@@ -7,7 +7,7 @@ from aioconsulconnect.testing.chain import GraphError, Overrides
 from aioconsulconnect.testing.go_json.schema import Field, Struct, decode_known
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, children, is_object, text
 from aioconsulconnect.testing.graph import Graph
-from aioconsulconnect.testing.http import Ask, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.store import entry_key
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aioconsulconnect.testing.go_json.schema import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, text
-from aioconsulconnect.testing.http import Refused
+from aioconsulconnect.testing.protocol.request import Refused
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096

@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 
 from aiohttp import web
 
-from aioconsulconnect.testing.http import Dropped
+from aioconsulconnect.testing.protocol.request import Dropped
 
 
 @dataclass(slots=True, eq=False)

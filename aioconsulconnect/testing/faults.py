@@ -25,7 +25,7 @@ from aioconsulconnect.testing.answers import (
     streamed,
 )
 from aioconsulconnect.testing.exchange import Exchange, Fault, Meetings
-from aioconsulconnect.testing.http import Dropped
+from aioconsulconnect.testing.protocol.request import Dropped
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.versions import Quirks
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.exchange import Exchange, Meetings
 from aioconsulconnect.testing.go_json.values import encode
-from aioconsulconnect.testing.http import (
+from aioconsulconnect.testing.protocol.request import (
     FALSE_META,
     PLAIN,
     Ask,

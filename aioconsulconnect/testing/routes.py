@@ -14,7 +14,7 @@ from aioconsulconnect.testing.certificate_routes import Certificates
 from aioconsulconnect.testing.chain_routes import Chains
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions
-from aioconsulconnect.testing.http import Ask, Reply
+from aioconsulconnect.testing.protocol.request import Ask, Reply
 from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.system import System
 from aioconsulconnect.testing.versions import NEWEST, spans

@@ -19,10 +19,10 @@ from aioconsulconnect.testing.definitions import (
     sidecar_of,
     weights_complaint,
 )
-from aioconsulconnect.testing.filters import compile_filter
 from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, decode, errors
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
-from aioconsulconnect.testing.http import Ask, Refused, Reply, empty
+from aioconsulconnect.testing.protocol.filters import compile_filter
+from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, empty
 from aioconsulconnect.testing.registry import Instance, Registry
 from aioconsulconnect.testing.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.service_view import ServiceView, checks_of

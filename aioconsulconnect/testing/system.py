@@ -2,7 +2,7 @@
 
 from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.http import Ask, Reply
+from aioconsulconnect.testing.protocol.request import Ask, Reply
 
 
 class System:

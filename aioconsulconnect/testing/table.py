@@ -6,9 +6,9 @@ from typing import Final
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.schema import errors
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
-from aioconsulconnect.testing.http import refused_by_server
-from aioconsulconnect.testing.identifiers import check_uuid
 from aioconsulconnect.testing.precedence import digest, order, precedence
+from aioconsulconnect.testing.protocol.names import check_uuid
+from aioconsulconnect.testing.protocol.request import refused_by_server
 from aioconsulconnect.testing.store import Store
 from aioconsulconnect.testing.validation import legacy_complaints
 from aioconsulconnect.testing.versions import Quirks

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.schema import Kind, ListOf, MapOf, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.http import Refused
+from aioconsulconnect.testing.protocol.request import Refused
 
 Predicate = Callable[[Object], bool]
 
