@@ -8,7 +8,7 @@ from typing import Final
 
 from aioconsulconnect.testing.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.box import Box, Found
-from aioconsulconnect.testing.central import resolved
+from aioconsulconnect.testing.config_entries.central_configuration import resolved
 from aioconsulconnect.testing.gateways import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts

@@ -3,7 +3,7 @@
 from typing import Final
 
 from aioconsulconnect.testing.box import Box, Found
-from aioconsulconnect.testing.chain import GraphError, Overrides
+from aioconsulconnect.testing.config_entries.chain import GraphError, Overrides
 from aioconsulconnect.testing.go_json.schema import Field, Struct, decode_known
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, children, is_object, text
 from aioconsulconnect.testing.graph import Graph

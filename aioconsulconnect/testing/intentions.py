@@ -5,15 +5,15 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
+from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaint, legacy_complaints
+from aioconsulconnect.testing.config_entries.shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.schema import Struct, errors, shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
-from aioconsulconnect.testing.precedence import digest, order, precedence
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.request import refused_by_server
-from aioconsulconnect.testing.shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.store import Store, entry_key
-from aioconsulconnect.testing.validation import entry_complaint, jwt_complaint, legacy_complaints
 from aioconsulconnect.testing.versions import Quirks
 
 KIND: Final = "service-intentions"

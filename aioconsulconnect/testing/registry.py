@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aioconsulconnect.testing.central import resolved
 from aioconsulconnect.testing.checks import Check, Runner, aliased, make_check
+from aioconsulconnect.testing.config_entries.central_configuration import resolved
 from aioconsulconnect.testing.definitions import PROXY
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.store import Store

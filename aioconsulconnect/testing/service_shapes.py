@@ -2,8 +2,14 @@
 
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.shapes import (
+    ENVOY_EXTENSIONS,
+    EXPOSE,
+    MESH_GATEWAY,
+    META,
+    TRANSPARENT_PROXY,
+)
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
-from aioconsulconnect.testing.shapes import ENVOY_EXTENSIONS, EXPOSE, MESH_GATEWAY, META, TRANSPARENT_PROXY
 
 _ADDRESSES: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))
 _WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)))

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
-from aioconsulconnect.testing.shapes import ENTRY_HEAD, ENTRY_TAIL
 
 _TEXTS: Final = ListOf("string")
 _LOCALITY: Final = Struct((Field("Mode"),))

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.entry_rules import go_number
+from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
 from aioconsulconnect.testing.go_json.schema import parse_duration, shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.kind_rules import go_number
-from aioconsulconnect.testing.kind_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
 from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing import gateway_shapes, kind_shapes, shapes
+from aioconsulconnect.testing.config_entries import gateway_shapes, shapes
+from aioconsulconnect.testing.config_entries import traffic_shapes as kind_shapes
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.versions import NEWEST, spans

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
+from aioconsulconnect.testing.config_entries.traffic_shapes import HEADERS, REQUEST_AND_RESPONSE
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
-from aioconsulconnect.testing.kind_shapes import HEADERS, REQUEST_AND_RESPONSE
-from aioconsulconnect.testing.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
 
 _TEXTS: Final = ListOf("string")
 _LIMITS: Final = (
