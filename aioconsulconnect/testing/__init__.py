@@ -5,6 +5,6 @@ from aioconsulconnect.testing.box import Poll
 from aioconsulconnect.testing.exchange import Fault
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Request
-from aioconsulconnect.testing.view import View
+from aioconsulconnect.testing.state.view import View
 
 __all__ = ["Agent", "Fault", "Faults", "Policy", "Poll", "Request", "Snapshot", "Version", "View"]

@@ -9,7 +9,6 @@ import re
 import uuid
 from typing import Final
 
-from aioconsulconnect.testing.acl import ANONYMOUS, MANAGEMENT_POLICY
 from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct, decode
@@ -17,6 +16,7 @@ from aioconsulconnect.testing.go_json.values import DecodeError, Object, childre
 from aioconsulconnect.testing.protocol.acl_rules import RulesError, parse_rules
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.state.acl import ANONYMOUS, MANAGEMENT_POLICY
 
 _POLICY: Final = Struct(
     (Field("ID"), Field("Name"), Field("Description"), Field("Rules"), Field("Datacenters", "ignored"))

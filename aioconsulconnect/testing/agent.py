@@ -10,31 +10,31 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from aioconsulconnect.testing import acl as acl_system
-from aioconsulconnect.testing import authority as ca
-from aioconsulconnect.testing import store as storage
-from aioconsulconnect.testing.acl import Acl
 from aioconsulconnect.testing.acl_routes import Tokens
-from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.box import Box, Poll
 from aioconsulconnect.testing.catalog_routes import Catalog
 from aioconsulconnect.testing.certificate_routes import Certificates
 from aioconsulconnect.testing.chain_routes import Chains
 from aioconsulconnect.testing.config import Entries
 from aioconsulconnect.testing.connect import Intentions, book_of
-from aioconsulconnect.testing.controller import Controller
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.https import HttpsIdentity
-from aioconsulconnect.testing.registry import Registry
 from aioconsulconnect.testing.routes import Handlers, build_table
 from aioconsulconnect.testing.service_routes import Services
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state import acl as acl_system
+from aioconsulconnect.testing.state import authority as ca
+from aioconsulconnect.testing.state import store as storage
+from aioconsulconnect.testing.state.acl import Acl
+from aioconsulconnect.testing.state.authority import Authority
+from aioconsulconnect.testing.state.gateway_controller import Controller
+from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.table_intentions import TableBook
+from aioconsulconnect.testing.state.view import View
 from aioconsulconnect.testing.system import System
-from aioconsulconnect.testing.table import TableBook
 from aioconsulconnect.testing.versions import QUIRKS
-from aioconsulconnect.testing.view import View
 
 _LARGEST_HEAD: Final = 2**20
 _KEPT_REQUESTS: Final = 10_000

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from aioconsulconnect.testing.acl import Acl
-from aioconsulconnect.testing.authority import Authority
 from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused
-from aioconsulconnect.testing.store import Closed, Store, poll_key
+from aioconsulconnect.testing.state.acl import Acl
+from aioconsulconnect.testing.state.authority import Authority
+from aioconsulconnect.testing.state.store import Closed, Store, poll_key
 from aioconsulconnect.testing.versions import Quirks
 
 T = TypeVar("T")

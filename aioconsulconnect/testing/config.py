@@ -3,20 +3,20 @@
 import re
 from typing import Final
 
-from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
 from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, Kind, find_kind
 from aioconsulconnect.testing.config_entries.shapes import SERVICE_DEFAULTS
-from aioconsulconnect.testing.controller import ROUTES, check_bindings
 from aioconsulconnect.testing.go_json.schema import Struct, decode_weakly
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
-from aioconsulconnect.testing.graph import Graph, led_to
-from aioconsulconnect.testing.intentions import KIND, EntryBook, stored_form
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
-from aioconsulconnect.testing.store import entry_key
+from aioconsulconnect.testing.state.acl import Authorizer
+from aioconsulconnect.testing.state.entry_graph import Graph, led_to
+from aioconsulconnect.testing.state.entry_intentions import KIND, EntryBook, stored_form
+from aioconsulconnect.testing.state.gateway_controller import ROUTES, check_bindings
+from aioconsulconnect.testing.state.store import entry_key
 
 _FINAL: Final = (403, 501)
 """The refusals that mean the same wherever they arise; others of a kind are a malformed request on a write."""

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from aioconsulconnect.testing.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
 from aioconsulconnect.testing.config_entries.shapes import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.go_json.schema import decode, errors
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, text
-from aioconsulconnect.testing.intentions import EntryBook
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.names import Name, parse_name
 from aioconsulconnect.testing.protocol.request import Ask, Dropped, Refused, Reply, refused_by_server
-from aioconsulconnect.testing.table import TableBook
+from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
+from aioconsulconnect.testing.state.entry_intentions import EntryBook
+from aioconsulconnect.testing.state.table_intentions import TableBook
 
 
 class Book(Protocol):

@@ -26,7 +26,7 @@ from aioconsulconnect.testing.answers import (
 )
 from aioconsulconnect.testing.exchange import Exchange, Fault, Meetings
 from aioconsulconnect.testing.protocol.request import Dropped
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import Quirks
 
 _LEADER: Final = "X-Consul-Knownleader"

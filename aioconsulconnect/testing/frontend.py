@@ -28,7 +28,7 @@ from aioconsulconnect.testing.protocol.request import (
     well_escaped,
 )
 from aioconsulconnect.testing.routes import Route, find_route, is_unmodelled
-from aioconsulconnect.testing.store import Closed
+from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
 
 _LARGEST_BODY: Final = 64 * 2**20

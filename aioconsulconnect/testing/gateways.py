@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
-from aioconsulconnect.testing.graph import Graph
-from aioconsulconnect.testing.registry import Registry
+from aioconsulconnect.testing.state.entry_graph import Graph
+from aioconsulconnect.testing.state.registry import Registry
 
 
 def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:

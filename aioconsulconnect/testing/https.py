@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from aioconsulconnect.testing.certificates import Signer, key_pem, make_key, pem, usage
+from aioconsulconnect.testing.state.certificates import Signer, key_pem, make_key, pem, usage
 
 
 class HttpsIdentity:

@@ -4,9 +4,7 @@ import asyncio
 import random
 from typing import Final
 
-from aioconsulconnect.testing.acl import Authorizer
 from aioconsulconnect.testing.box import Box
-from aioconsulconnect.testing.checks import Check
 from aioconsulconnect.testing.definitions import (
     STATUSES,
     NoPortLeftError,
@@ -23,9 +21,11 @@ from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, 
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, empty
-from aioconsulconnect.testing.registry import Instance, Registry
 from aioconsulconnect.testing.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.service_view import ServiceView, checks_of
+from aioconsulconnect.testing.state.acl import Authorizer
+from aioconsulconnect.testing.state.checks import Check
+from aioconsulconnect.testing.state.registry import Instance, Registry
 
 _UPDATE: Final = Struct((Field("Status"), Field("Output")))
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on

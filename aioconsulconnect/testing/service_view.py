@@ -6,11 +6,11 @@ from typing import Final
 
 from aioconsulconnect.testing import service_shapes as shapes
 from aioconsulconnect.testing.box import Box
-from aioconsulconnect.testing.checks import Check
 from aioconsulconnect.testing.definitions import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.schema import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
-from aioconsulconnect.testing.registry import Instance, Registry
+from aioconsulconnect.testing.state.checks import Check
+from aioconsulconnect.testing.state.registry import Instance, Registry
 
 _ADDRESS: Final = "127.0.0.1"
 _MEMBERS: Final = (

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Final
 
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state.store import Store
 
 _BASE: Final = IPv4Address("240.0.0.0")
 _KINDS: Final = ("service-intentions", "service-resolver", "service-router", "service-splitter")

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from aioconsulconnect.testing import certificates
-from aioconsulconnect.testing.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.go_json.schema import format_duration, parse_duration
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
 from aioconsulconnect.testing.protocol.request import refused_by_server
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state import certificates
+from aioconsulconnect.testing.state.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
+from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import Quirks
 
 _HOUR: Final = 3600 * 10**9

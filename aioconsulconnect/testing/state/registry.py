@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aioconsulconnect.testing.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.config_entries.central_configuration import resolved
 from aioconsulconnect.testing.definitions import PROXY
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
+from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.virtual_addresses import VirtualIps
 from aioconsulconnect.testing.versions import Quirks
-from aioconsulconnect.testing.virtual_ips import VirtualIps
 
 _CENTRAL: Final = frozenset({"proxy-defaults", "service-defaults"})
 MAINTENANCE: Final = "_service_maintenance:"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from aioconsulconnect.testing.connect import Book
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.registry import Registry
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.store import Store
 
 
 @dataclass(frozen=True, slots=True)
