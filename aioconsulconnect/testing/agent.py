@@ -10,19 +10,20 @@ from typing import Final, Literal, Self
 
 from aiohttp import web
 
-from aioconsulconnect.testing.acl_routes import Tokens
-from aioconsulconnect.testing.box import Box, Poll
-from aioconsulconnect.testing.catalog_routes import Catalog
-from aioconsulconnect.testing.certificate_routes import Certificates
-from aioconsulconnect.testing.chain_routes import Chains
-from aioconsulconnect.testing.config import Entries
-from aioconsulconnect.testing.connect import Intentions, book_of
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.frontend import Frontend, Request
 from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.agent_self import System
+from aioconsulconnect.testing.handlers.catalog import Catalog
+from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.config import Entries
+from aioconsulconnect.testing.handlers.context import Box, Poll
+from aioconsulconnect.testing.handlers.discovery_chain import Chains
+from aioconsulconnect.testing.handlers.intentions import Intentions, book_of
+from aioconsulconnect.testing.handlers.services import Services
 from aioconsulconnect.testing.https import HttpsIdentity
 from aioconsulconnect.testing.routes import Handlers, build_table
-from aioconsulconnect.testing.service_routes import Services
 from aioconsulconnect.testing.state import acl as acl_system
 from aioconsulconnect.testing.state import authority as ca
 from aioconsulconnect.testing.state import store as storage
@@ -33,7 +34,6 @@ from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableBook
 from aioconsulconnect.testing.state.view import View
-from aioconsulconnect.testing.system import System
 from aioconsulconnect.testing.versions import QUIRKS
 
 _LARGEST_HEAD: Final = 2**20

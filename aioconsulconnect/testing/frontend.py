@@ -10,9 +10,9 @@ from typing import Final
 
 from aiohttp import web
 
-from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.exchange import Exchange, Meetings
 from aioconsulconnect.testing.go_json.values import encode
+from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.request import (
     FALSE_META,
     PLAIN,

@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.acl_routes import Tokens
-from aioconsulconnect.testing.catalog_routes import Catalog
-from aioconsulconnect.testing.certificate_routes import Certificates
-from aioconsulconnect.testing.chain_routes import Chains
-from aioconsulconnect.testing.config import Entries
-from aioconsulconnect.testing.connect import Intentions
+from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.agent_self import System
+from aioconsulconnect.testing.handlers.catalog import Catalog
+from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.config import Entries
+from aioconsulconnect.testing.handlers.discovery_chain import Chains
+from aioconsulconnect.testing.handlers.intentions import Intentions
+from aioconsulconnect.testing.handlers.services import Services
 from aioconsulconnect.testing.protocol.request import Ask, Reply
-from aioconsulconnect.testing.service_routes import Services
-from aioconsulconnect.testing.system import System
 from aioconsulconnect.testing.versions import NEWEST, spans
 
 Handler = Callable[[Ask], Awaitable[Reply]]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.definitions import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
+from aioconsulconnect.testing.handlers.registration_rules import GATEWAYS, PROXY
 from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]

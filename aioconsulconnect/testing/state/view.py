@@ -3,8 +3,8 @@
 import copy
 from dataclasses import dataclass
 
-from aioconsulconnect.testing.connect import Book
 from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.handlers.intentions import Book
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.central_configuration import resolved
-from aioconsulconnect.testing.gateways import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
+from aioconsulconnect.testing.handlers.context import Box, Found
+from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
+from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
+from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused, Reply
-from aioconsulconnect.testing.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
-from aioconsulconnect.testing.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.registry import Instance, Registry

@@ -3,13 +3,13 @@
 import re
 from typing import Final
 
-from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
 from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, Kind, find_kind
 from aioconsulconnect.testing.config_entries.shapes import SERVICE_DEFAULTS
 from aioconsulconnect.testing.go_json.schema import Struct, decode_weakly
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
+from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.state.acl import Authorizer

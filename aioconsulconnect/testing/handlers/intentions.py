@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
 from aioconsulconnect.testing.config_entries.shapes import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.go_json.schema import decode, errors
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, text
+from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.names import Name, parse_name
 from aioconsulconnect.testing.protocol.request import Ask, Dropped, Refused, Reply, refused_by_server

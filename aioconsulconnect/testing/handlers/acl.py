@@ -9,10 +9,10 @@ import re
 import uuid
 from typing import Final
 
-from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct, decode
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, text, texts
+from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.acl_rules import RulesError, parse_rules
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused, Reply, refused_by_server

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.chain import GraphError, Overrides
 from aioconsulconnect.testing.go_json.schema import Field, Struct, decode_known
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, children, is_object, text
+from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.registry import Registry

@@ -1,7 +1,7 @@
 """/v1/agent/self and /v1/status: what the agent says of itself."""
 
-from aioconsulconnect.testing.box import Box
 from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.request import Ask, Reply
 
 

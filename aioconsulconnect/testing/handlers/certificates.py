@@ -5,11 +5,11 @@ import time
 from typing import Final
 from urllib.parse import unquote
 
-from aioconsulconnect.testing.box import Box, Found
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
-from aioconsulconnect.testing.connect import Book
 from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, MapOf, Struct, decode
 from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, is_object, text
+from aioconsulconnect.testing.handlers.context import Box, Found
+from aioconsulconnect.testing.handlers.intentions import Book
 from aioconsulconnect.testing.protocol.request import Ask, Dropped, Meta, Refused, Reply, empty
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.authority import Leaf

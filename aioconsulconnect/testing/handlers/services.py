@@ -4,8 +4,10 @@ import asyncio
 import random
 from typing import Final
 
-from aioconsulconnect.testing.box import Box
-from aioconsulconnect.testing.definitions import (
+from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, decode, errors
+from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
+from aioconsulconnect.testing.handlers.context import Box
+from aioconsulconnect.testing.handlers.registration_rules import (
     STATUSES,
     NoPortLeftError,
     check_complaint,
@@ -17,12 +19,10 @@ from aioconsulconnect.testing.definitions import (
     sidecar_of,
     weights_complaint,
 )
-from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, decode, errors
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
+from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, empty
-from aioconsulconnect.testing.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
-from aioconsulconnect.testing.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.registry import Instance, Registry
