@@ -11,7 +11,6 @@ from typing import Final, Literal, Self
 from aiohttp import web
 
 from aioconsulconnect.testing.faults import Faults
-from aioconsulconnect.testing.frontend import Frontend, Request
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
@@ -22,8 +21,9 @@ from aioconsulconnect.testing.handlers.context import Box, Poll
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions, book_of
 from aioconsulconnect.testing.handlers.services import Services
-from aioconsulconnect.testing.https import HttpsIdentity
-from aioconsulconnect.testing.routes import Handlers, build_table
+from aioconsulconnect.testing.server.frontend import Frontend, Request
+from aioconsulconnect.testing.server.https import HttpsIdentity
+from aioconsulconnect.testing.server.routes import Handlers, build_table
 from aioconsulconnect.testing.state import acl as acl_system
 from aioconsulconnect.testing.state import authority as ca
 from aioconsulconnect.testing.state import store as storage

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from aioconsulconnect.testing.answers import (
+from aioconsulconnect.testing.protocol.request import Dropped
+from aioconsulconnect.testing.server.answers import (
     INDEX,
     empty,
     page,
@@ -24,8 +25,7 @@ from aioconsulconnect.testing.answers import (
     set_body,
     streamed,
 )
-from aioconsulconnect.testing.exchange import Exchange, Fault, Meetings
-from aioconsulconnect.testing.protocol.request import Dropped
+from aioconsulconnect.testing.server.exchange import Exchange, Fault, Meetings
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import Quirks
 

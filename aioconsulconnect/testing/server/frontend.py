@@ -10,7 +10,6 @@ from typing import Final
 
 from aiohttp import web
 
-from aioconsulconnect.testing.exchange import Exchange, Meetings
 from aioconsulconnect.testing.go_json.values import encode
 from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.request import (
@@ -27,7 +26,8 @@ from aioconsulconnect.testing.protocol.request import (
     unescape,
     well_escaped,
 )
-from aioconsulconnect.testing.routes import Route, find_route, is_unmodelled
+from aioconsulconnect.testing.server.exchange import Exchange, Meetings
+from aioconsulconnect.testing.server.routes import Route, find_route, is_unmodelled
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
 
