@@ -11,7 +11,8 @@ from typing import Final
 
 from aioconsulconnect.testing.config_entries.entry_rules import go_number
 from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
-from aioconsulconnect.testing.go_json.schema import parse_duration, shape
+from aioconsulconnect.testing.go_json.scalars import parse_duration
+from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.versions import Quirks
 

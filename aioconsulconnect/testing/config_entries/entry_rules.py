@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.go_json.schema import errors
+from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.protocol.request import Refused
 from aioconsulconnect.testing.versions import Quirks

@@ -11,7 +11,7 @@ from aioconsulconnect.testing.versions import NEWEST, spans
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EntryKind:
     """A kind of entry: its shape, the rights it takes, and the versions that know it."""
 
     name: str
@@ -39,30 +39,30 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
-    Kind("service-defaults", shapes.SERVICE_DEFAULTS, "service", "service"),
-    Kind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
-    Kind("service-resolver", kind_shapes.SERVICE_RESOLVER, "service", "service"),
-    Kind("service-router", kind_shapes.SERVICE_ROUTER, "service", "service"),
-    Kind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
-    Kind(
+    EntryKind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
+    EntryKind("service-defaults", shapes.SERVICE_DEFAULTS, "service", "service"),
+    EntryKind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
+    EntryKind("service-resolver", kind_shapes.SERVICE_RESOLVER, "service", "service"),
+    EntryKind("service-router", kind_shapes.SERVICE_ROUTER, "service", "service"),
+    EntryKind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
+    EntryKind(
         "ingress-gateway",
         gateway_shapes.INGRESS_GATEWAY,
         "mesh",
         "service",
         nameless="failed inserting config entry: object missing primary index",
     ),
-    Kind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
-    Kind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
-    Kind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
-    Kind("sameness-group", kind_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
-    Kind("jwt-provider", shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
-    Kind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
-    Kind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
-    Kind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
-    Kind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
-    Kind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
-    Kind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
+    EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
+    EntryKind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
+    EntryKind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
+    EntryKind("sameness-group", kind_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
+    EntryKind("jwt-provider", shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
+    EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
+    EntryKind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
+    EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
+    EntryKind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
 )
 COMPILED: Final = frozenset(
     {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}
@@ -70,6 +70,6 @@ COMPILED: Final = frozenset(
 """The kinds that a discovery chain is compiled from."""
 
 
-def find_kind(name: str, version: str) -> Kind | None:
+def find_kind(name: str, version: str) -> EntryKind | None:
     """The kind of that name, where the version knows it."""
     return next((kind for kind in KINDS if kind.name == name and spans(version, kind.since, kind.until)), None)

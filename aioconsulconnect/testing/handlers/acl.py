@@ -9,9 +9,11 @@ import re
 import uuid
 from typing import Final
 
+from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import now
-from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct, decode
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, text, texts
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
+from aioconsulconnect.testing.go_json.strict_decoder import decode
+from aioconsulconnect.testing.go_json.values import Object, children, text, texts
 from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.acl_rules import RulesError, parse_rules
 from aioconsulconnect.testing.protocol.names import check_uuid

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.central_configuration import resolved
-from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Struct
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
+from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of

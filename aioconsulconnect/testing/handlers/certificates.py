@@ -6,8 +6,11 @@ from typing import Final
 from urllib.parse import unquote
 
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
-from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, MapOf, Struct, decode
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, children, is_object, text
+from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
+from aioconsulconnect.testing.go_json.schema import Field, MapOf, Struct
+from aioconsulconnect.testing.go_json.strict_decoder import decode
+from aioconsulconnect.testing.go_json.values import Object, children, is_object, text
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.handlers.intentions import Book
 from aioconsulconnect.testing.protocol.request import Ask, Dropped, Meta, Refused, Reply, empty

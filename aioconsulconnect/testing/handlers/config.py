@@ -5,10 +5,11 @@ from typing import Final
 
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
-from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, Kind, find_kind
+from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, EntryKind, find_kind
 from aioconsulconnect.testing.config_entries.shapes import SERVICE_DEFAULTS
-from aioconsulconnect.testing.go_json.schema import Struct, decode_weakly
+from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
+from aioconsulconnect.testing.go_json.weak_decoder import decode_weakly
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
@@ -32,7 +33,7 @@ class Entries:
         self.intentions: EntryBook = EntryBook(box.store, box.quirks)
         self.graph: Graph = Graph(box.store, box.quirks, box.datacenter, box.authority)
 
-    def _kind(self, name: str, *, writing: bool = False) -> tuple[Kind, Struct]:
+    def _kind(self, name: str, *, writing: bool = False) -> tuple[EntryKind, Struct]:
         kind = find_kind(name, self.box.quirks.version)
         if kind is None:
             raise refused_by_server(f"invalid config entry kind: {name}")
@@ -104,7 +105,7 @@ class Entries:
         return Reply(found.value, meta=box.meta(ask, found))
 
     @staticmethod
-    def _readable(who: Authorizer, kind: Kind, name: str) -> bool:
+    def _readable(who: Authorizer, kind: EntryKind, name: str) -> bool:
         return not kind.read or who.may(kind.read, "read", kind.on(kind.read, name))
 
     # Writing.
@@ -133,7 +134,7 @@ class Entries:
         self.box.store.put_entry(stored)
         return Reply(body=True)
 
-    def _check_graph(self, kind: Kind, name: str, proposed: Object | None) -> None:
+    def _check_graph(self, kind: EntryKind, name: str, proposed: Object | None) -> None:
         """Refuse an entry, or its absence, that breaks what other entries rely on."""
         if proposed:
             self._check_gateway(kind, name)
@@ -145,7 +146,7 @@ class Entries:
             gone = "" if proposed else entry_key(kind.name, name)
             self.intentions.check_protocols(self.box.store.of_kind(KIND), proposed, gone)
 
-    def _check_gateway(self, kind: Kind, name: str) -> None:
+    def _check_gateway(self, kind: EntryKind, name: str) -> None:
         """Refuse a gateway with the name of one of the other kind."""
         other = _OTHER_GATEWAY.get(kind.name, "")
         if self.box.store.entry(other, name):
@@ -163,7 +164,7 @@ class Entries:
             raise Refused(500, f'strconv.ParseUint: parsing "{written}": invalid syntax')
         return int(written)
 
-    def _decoded(self, ask: Ask, value: object) -> tuple[Kind, Struct, Object]:
+    def _decoded(self, ask: Ask, value: object) -> tuple[EntryKind, Struct, Object]:
         if value is not None and not is_object(value):
             names = (("slice", list), ("string", str), ("bool", bool))
             found = next((name for name, kind in names if isinstance(value, kind)), "float64")
@@ -173,7 +174,7 @@ class Entries:
             raise ask.bad("Request decoding failed: Payload does not contain a kind/Kind key at the top level")
         name = body["Kind" if "Kind" in body else "kind"]
         if not isinstance(name, str):
-            raise ask.bad("Request decoding failed: Kind value in payload is not a string")
+            raise ask.bad("Request decoding failed: EntryKind value in payload is not a string")
         try:
             kind, struct = self._kind(name, writing=True)
             return kind, struct, decode_weakly(body, struct, self.box.quirks.version)
@@ -184,7 +185,7 @@ class Entries:
                 raise
             raise ask.bad(f"Request decoding failed: {refused.text}") from refused
 
-    def _checked(self, kind: Kind, struct: Struct, entry: Object) -> Object:
+    def _checked(self, kind: EntryKind, struct: Struct, entry: Object) -> Object:
         """An entry in the form in which it is stored, refused where it is wrong."""
         if kind.name == KIND:
             return self.intentions.checked(entry)
@@ -222,7 +223,7 @@ class Entries:
         box.store.delete_entry(kind_name, name)
         return Reply({} if expected is None else True)
 
-    def _check_unused(self, kind: Kind, name: str) -> None:
+    def _check_unused(self, kind: EntryKind, name: str) -> None:
         self._check_graph(kind, name, None)
         if kind.name != "jwt-provider" or not self.box.quirks.protected_jwt_provider:
             return

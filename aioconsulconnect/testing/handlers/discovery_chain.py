@@ -3,8 +3,10 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.chain import GraphError, Overrides
-from aioconsulconnect.testing.go_json.schema import Field, Struct, decode_known
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, children, is_object, text
+from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
+from aioconsulconnect.testing.go_json.weak_decoder import decode_known
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
 from aioconsulconnect.testing.state.entry_graph import Graph

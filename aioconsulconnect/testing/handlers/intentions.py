@@ -5,8 +5,9 @@ from typing import Protocol
 
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
 from aioconsulconnect.testing.config_entries.shapes import INTENTION, INTENTION_FILTER
-from aioconsulconnect.testing.go_json.schema import decode, errors
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, text
+from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.strict_decoder import decode
+from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.names import Name, parse_name

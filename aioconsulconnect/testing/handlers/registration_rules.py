@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from aioconsulconnect.testing.go_json.schema import parse_duration
+from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.versions import Quirks
 

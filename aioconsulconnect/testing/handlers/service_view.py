@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Final
 
-from aioconsulconnect.testing.go_json.schema import shape
+from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import Box

@@ -4,8 +4,11 @@ import asyncio
 import random
 from typing import Final
 
-from aioconsulconnect.testing.go_json.schema import FALSE, TRUE, Field, Struct, decode, errors
-from aioconsulconnect.testing.go_json.values import DecodeError, Object, child, is_object, text
+from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
+from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.go_json.strict_decoder import decode
+from aioconsulconnect.testing.go_json.values import Object, child, is_object, text
 from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.handlers.registration_rules import (
     STATUSES,

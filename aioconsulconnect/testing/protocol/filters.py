@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.go_json.schema import Kind, ListOf, MapOf, Struct
+from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 from aioconsulconnect.testing.protocol.request import Refused
 
@@ -147,7 +147,7 @@ class _Parser:
             _fail(f'Invalid match operator "{operator}" for selector "{selector}"', self.prefix)
         return lambda item: any(test(each) for each in read(item))
 
-    def test(self, kind: Kind, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
+    def test(self, kind: MemberType, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
         """What an operator asks of one value; None where it asks nothing of that kind."""
         match kind, operator:
             case "string", "Equal":
@@ -189,9 +189,9 @@ class _Parser:
             )
 
 
-def select(shape: Struct, selector: str, version: str) -> tuple[Kind, Callable[[Object], list[object]]] | None:
+def select(shape: Struct, selector: str, version: str) -> tuple[MemberType, Callable[[Object], list[object]]] | None:
     """The kind of what a selector names, and how to read it; of lists every element counts."""
-    kind: Kind = shape
+    kind: MemberType = shape
     path = [found[1] or found[2] for found in _PART.finditer(selector)]
     for part in path:
         if isinstance(kind, ListOf):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from aioconsulconnect.testing.go_json.schema import parse_duration
-from aioconsulconnect.testing.go_json.values import DecodeError, parse
+from aioconsulconnect.testing.go_json.encoding import parse
+from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.versions import Quirks
 
 PLAIN: Final = "text/plain; charset=utf-8"

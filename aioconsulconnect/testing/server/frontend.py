@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from aioconsulconnect.testing.go_json.values import encode
+from aioconsulconnect.testing.go_json.encoding import encode
 from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.request import (
     FALSE_META,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from aioconsulconnect.testing.go_json.schema import format_duration, parse_duration
+from aioconsulconnect.testing.go_json.scalars import format_duration, parse_duration
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
 from aioconsulconnect.testing.protocol.request import refused_by_server
 from aioconsulconnect.testing.state import certificates

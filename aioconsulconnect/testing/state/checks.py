@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from aioconsulconnect.testing.go_json.schema import parse_duration
+from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.protocol.request import Refused
 

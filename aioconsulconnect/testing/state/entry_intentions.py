@@ -8,8 +8,10 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
 from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaint, legacy_complaints
 from aioconsulconnect.testing.config_entries.shapes import SERVICE_INTENTIONS
+from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.scalars import now
-from aioconsulconnect.testing.go_json.schema import Struct, errors, shape
+from aioconsulconnect.testing.go_json.schema import Struct
+from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.request import refused_by_server

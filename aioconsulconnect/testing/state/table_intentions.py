@@ -5,8 +5,8 @@ from typing import Final
 
 from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
 from aioconsulconnect.testing.config_entries.intention_rules import legacy_complaints
+from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.scalars import now
-from aioconsulconnect.testing.go_json.schema import errors
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.request import refused_by_server
