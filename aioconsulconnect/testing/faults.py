@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from aioconsulconnect.testing.protocol.request import Dropped
+from aioconsulconnect.testing.protocol.refusals import Dropped
 from aioconsulconnect.testing.server.answers import (
     INDEX,
     empty,

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.protocol.request import Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import Quirks
 
 _SUBSET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

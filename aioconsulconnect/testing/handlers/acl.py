@@ -17,7 +17,9 @@ from aioconsulconnect.testing.go_json.values import Object, children, text, text
 from aioconsulconnect.testing.handlers.context import Box
 from aioconsulconnect.testing.protocol.acl_rules import RulesError, parse_rules
 from aioconsulconnect.testing.protocol.names import check_uuid
-from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.protocol.reply import Meta, Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import ANONYMOUS, MANAGEMENT_POLICY
 
 _POLICY: Final = Struct(

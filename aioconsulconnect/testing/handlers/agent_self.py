@@ -2,7 +2,8 @@
 
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.context import Box
-from aioconsulconnect.testing.protocol.request import Ask, Reply
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import Ask
 
 
 class System:

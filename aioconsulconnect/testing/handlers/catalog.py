@@ -15,7 +15,9 @@ from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gat
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused, Reply
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.reply import Meta, Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.registry import Instance, Registry

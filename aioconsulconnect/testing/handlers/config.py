@@ -12,7 +12,9 @@ from aioconsulconnect.testing.go_json.values import Object, child, children, is_
 from aioconsulconnect.testing.go_json.weak_decoder import decode_weakly
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.entry_graph import Graph, led_to
 from aioconsulconnect.testing.state.entry_intentions import KIND, EntryBook, stored_form

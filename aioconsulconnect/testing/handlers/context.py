@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from aioconsulconnect.testing.protocol.request import Ask, Meta, Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.reply import Meta
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Closed, Store, poll_key

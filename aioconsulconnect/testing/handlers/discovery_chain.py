@@ -8,7 +8,9 @@ from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_known
 from aioconsulconnect.testing.handlers.context import Box, Found
-from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import entry_key

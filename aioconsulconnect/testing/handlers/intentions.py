@@ -11,7 +11,9 @@ from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.handlers.context import Box, Found
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.names import Name, parse_name
-from aioconsulconnect.testing.protocol.request import Ask, Dropped, Refused, Reply, refused_by_server
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused, refused_by_server
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_intentions import EntryBook
 from aioconsulconnect.testing.state.table_intentions import TableBook

@@ -25,7 +25,9 @@ from aioconsulconnect.testing.handlers.registration_rules import (
 from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.request import Ask, Refused, Reply, empty
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.reply import Reply, empty
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.registry import Instance, Registry

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.protocol.request import Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
 
 Predicate = Callable[[Object], bool]
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from aioconsulconnect.testing.protocol.request import Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import Quirks
 
 _UUID_LENGTH = 36

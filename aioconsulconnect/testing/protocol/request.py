@@ -1,76 +1,20 @@
 """The conventions of Consul's HTTP interface: what a request asks for, what an answer carries, how a refusal reads."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote_plus, unquote_to_bytes
 
 from aioconsulconnect.testing.go_json.encoding import parse
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import parse_duration
+from aioconsulconnect.testing.protocol.refusals import Refused, failed
 from aioconsulconnect.testing.versions import Quirks
 
-PLAIN: Final = "text/plain; charset=utf-8"
-JSON: Final = "application/json"
 _LARGEST: Final = 2**64 - 1
 _DEFAULT_WAIT: Final = 300.0
 _LONGEST_WAIT: Final = 600.0
 _DIRECTIVE: Final = re.compile(r"(max-age|stale-if-error)=(.*)", re.IGNORECASE)
-
-
-class Refused(Exception):
-    """An answer other than 200, with Consul's text."""
-
-    def __init__(self, status: int, text: str, *, from_server: bool = False, at: int | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.from_server = from_server
-        """Whether the server refused rather than the HTTP layer: such answers of some paths carry an index of 1."""
-        self.at = at
-        """The index that a missing configuration entry comes with."""
-
-
-class Dropped(Exception):
-    """The connection ends without an answer, as it does when a handler of Consul panics."""
-
-
-def refused_by_server(text: str, status: int = 500) -> Refused:
-    """A refusal that comes from the server behind the HTTP layer."""
-    return Refused(status, text, from_server=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What a read says of itself in its headers."""
-
-    index: int | None = None
-    known_leader: bool | None = True
-    consistency: str | None = None
-    backend: str | None = "blocking-query"
-    filtered: bool = False
-
-
-FALSE_META: Final = Meta(index=1, known_leader=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer: JSON unless it is text, bytes as they are."""
-
-    body: object = None
-    status: int = 200
-    content_type: str | None = JSON
-    meta: Meta | None = None
-    cache: str | None = None
-    age: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-def empty(quirks: Quirks) -> Reply:
-    """The answer of a write that has nothing to say."""
-    return Reply(b"", content_type=quirks.empty_body_type)
 
 
 @dataclass(slots=True)
@@ -124,7 +68,7 @@ class Ask:
         try:
             return parse(self.body)
         except DecodeError as error:
-            raise (self.bad if status == 400 else _failed)(complaint + str(error)) from error  # noqa: PLR2004
+            raise (self.bad if status == 400 else failed)(complaint + str(error)) from error  # noqa: PLR2004
 
     def read_options(self) -> None:
         """Read what every blocking endpoint takes, in the order in which Consul finds faults."""
@@ -176,59 +120,3 @@ class Ask:
         """The same for intentions, which an old server did not look at."""
         if not self.quirks.intentions_take_namespace:
             self.enterprise_options()
-
-
-def _failed(text: str) -> Refused:
-    return Refused(500, text)
-
-
-def parse_query(raw: str, *, semicolon_separates: bool) -> dict[str, list[str]] | None:
-    """The parameters by name; None where they are malformed."""
-    query: dict[str, list[str]] = {}
-    for pair in re.split("[&;]" if semicolon_separates else "&", raw):
-        if not pair:
-            continue
-        name, _, value = pair.partition("=")
-        if ";" in pair or not well_escaped(pair):
-            return None
-        query.setdefault(unquote_plus(name), []).append(unquote_plus(value))
-    return query
-
-
-def well_escaped(escaped: str) -> bool:
-    """Whether every percent sign begins an escape."""
-    return not re.search(r"%(?![0-9a-fA-F]{2})", escaped)
-
-
-def unescape(path: str) -> str:
-    """A path without its escapes."""
-    return unquote_to_bytes(path).decode("utf-8", "replace")
-
-
-def clean(path: str) -> str:
-    """A path without doubled slashes and dots, as Go redirects to it."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in {"", "."}:
-            parts.append(part)
-    slash = "/" if path.endswith("/") and parts else ""
-    return "/" + "/".join(parts) + slash
-
-
-def meta_headers(meta: Meta | None, quirks: Quirks) -> Iterable[tuple[str, str]]:
-    """The headers of a read, spelled as Go spells them on the wire."""
-    if meta is None:
-        return
-    if meta.consistency:
-        yield "X-Consul-Effective-Consistency", meta.consistency
-    if meta.index is not None:
-        yield "X-Consul-Index", str(meta.index)
-    if meta.known_leader is not None:
-        yield "X-Consul-Knownleader", str(meta.known_leader).lower()
-        yield "X-Consul-Lastcontact", "0"
-        if meta.backend and quirks.query_backend_header:
-            yield "X-Consul-Query-Backend", meta.backend
-    if meta.filtered and quirks.filtered_header:
-        yield "X-Consul-Results-Filtered-By-Acls", "true"

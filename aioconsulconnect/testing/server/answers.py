@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from aioconsulconnect.testing.go_json.values import is_list, is_object
-from aioconsulconnect.testing.protocol.request import PLAIN
+from aioconsulconnect.testing.protocol.reply import PLAIN
 
 INDEX: Final = "X-Consul-Index"
 _HTML: Final = "text/html; charset=utf-8"

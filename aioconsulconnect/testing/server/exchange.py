@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 
 from aiohttp import web
 
-from aioconsulconnect.testing.protocol.request import Dropped
+from aioconsulconnect.testing.protocol.refusals import Dropped
 
 
 @dataclass(slots=True, eq=False)

@@ -12,20 +12,10 @@ from aiohttp import web
 
 from aioconsulconnect.testing.go_json.encoding import encode
 from aioconsulconnect.testing.handlers.context import Box
-from aioconsulconnect.testing.protocol.request import (
-    FALSE_META,
-    PLAIN,
-    Ask,
-    Dropped,
-    Meta,
-    Refused,
-    Reply,
-    clean,
-    meta_headers,
-    parse_query,
-    unescape,
-    well_escaped,
-)
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
+from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Reply, meta_headers
+from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
 from aioconsulconnect.testing.server.exchange import Exchange, Meetings
 from aioconsulconnect.testing.server.routes import Route, find_route, is_unmodelled
 from aioconsulconnect.testing.state.store import Closed

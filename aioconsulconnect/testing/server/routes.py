@@ -16,7 +16,8 @@ from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import Services
-from aioconsulconnect.testing.protocol.request import Ask, Reply
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.versions import NEWEST, spans
 
 Handler = Callable[[Ask], Awaitable[Reply]]

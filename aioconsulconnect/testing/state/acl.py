@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.go_json.values import Object, texts
 from aioconsulconnect.testing.protocol.acl_rules import Rule, merged
-from aioconsulconnect.testing.protocol.request import Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import Quirks
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"

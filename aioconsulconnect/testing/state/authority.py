@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 
 from aioconsulconnect.testing.go_json.scalars import format_duration, parse_duration
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
-from aioconsulconnect.testing.protocol.request import refused_by_server
+from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state import certificates
 from aioconsulconnect.testing.state.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.state.store import Store

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, text
-from aioconsulconnect.testing.protocol.request import Refused
+from aioconsulconnect.testing.protocol.refusals import Refused
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096

@@ -14,7 +14,7 @@ from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.names import check_uuid
-from aioconsulconnect.testing.protocol.request import refused_by_server
+from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Store, entry_key
 from aioconsulconnect.testing.versions import Quirks
 

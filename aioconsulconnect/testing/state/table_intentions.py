@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.protocol.names import check_uuid
-from aioconsulconnect.testing.protocol.request import refused_by_server
+from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import Quirks
 
