@@ -19,7 +19,7 @@ from aioconsulconnect.testing.handlers.certificates import Certificates
 from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.context import Box, Poll
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
-from aioconsulconnect.testing.handlers.intentions import Intentions, book_of
+from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import Services
 from aioconsulconnect.testing.server.frontend import Frontend, Request
 from aioconsulconnect.testing.server.https import HttpsIdentity
@@ -30,6 +30,7 @@ from aioconsulconnect.testing.state import store as storage
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.gateway_controller import Controller
+from aioconsulconnect.testing.state.intention_store import intention_store_of
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableBook
@@ -102,7 +103,7 @@ class Agent:
         self._authority = Authority(self._store, quirks, self._datacenter)
         box = Box(quirks, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4()))
         self._box = box
-        self._book = book_of(box)
+        self._book = intention_store_of(self._store, quirks)
         self._registry = Registry(self._store, quirks)
         entries = Entries(box)
         Controller(self._store, quirks)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
-from aioconsulconnect.testing.handlers.registration_rules import GATEWAYS, PROXY
 from aioconsulconnect.testing.versions import Quirks
 
 Lookup = Callable[[str, str], Object | None]
+PROXY: Final = "connect-proxy"
+GATEWAYS: Final = ("mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway")
 _LIMITS: Final = (
     ("BalanceInboundConnections", "balance_inbound_connections"),
     ("MaxInboundConnections", "max_inbound_connections"),

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.config_entries import gateway_shapes, shapes
-from aioconsulconnect.testing.config_entries import traffic_shapes as kind_shapes
+from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_shapes, intention_shapes, traffic_shapes
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.versions import NEWEST, spans
@@ -39,12 +38,12 @@ class EntryKind:
 
 
 KINDS: Final = (
-    EntryKind("service-intentions", shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
-    EntryKind("service-defaults", shapes.SERVICE_DEFAULTS, "service", "service"),
-    EntryKind("proxy-defaults", shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
-    EntryKind("service-resolver", kind_shapes.SERVICE_RESOLVER, "service", "service"),
-    EntryKind("service-router", kind_shapes.SERVICE_ROUTER, "service", "service"),
-    EntryKind("service-splitter", kind_shapes.SERVICE_SPLITTER, "service", "service"),
+    EntryKind("service-intentions", intention_shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
+    EntryKind("service-defaults", defaults_shapes.SERVICE_DEFAULTS, "service", "service"),
+    EntryKind("proxy-defaults", defaults_shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
+    EntryKind("service-resolver", traffic_shapes.SERVICE_RESOLVER, "service", "service"),
+    EntryKind("service-router", traffic_shapes.SERVICE_ROUTER, "service", "service"),
+    EntryKind("service-splitter", traffic_shapes.SERVICE_SPLITTER, "service", "service"),
     EntryKind(
         "ingress-gateway",
         gateway_shapes.INGRESS_GATEWAY,
@@ -53,10 +52,10 @@ KINDS: Final = (
         nameless="failed inserting config entry: object missing primary index",
     ),
     EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
-    EntryKind("mesh", kind_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
-    EntryKind("exported-services", kind_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
-    EntryKind("sameness-group", kind_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
-    EntryKind("jwt-provider", shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
+    EntryKind("mesh", traffic_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
+    EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
+    EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
+    EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
     EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
     EntryKind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
     EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),

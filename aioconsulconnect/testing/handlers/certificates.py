@@ -12,12 +12,12 @@ from aioconsulconnect.testing.go_json.schema import Field, MapOf, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, children, is_object, text
 from aioconsulconnect.testing.handlers.context import Box, Found
-from aioconsulconnect.testing.handlers.intentions import Book
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply, empty
 from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.authority import Leaf
+from aioconsulconnect.testing.state.intention_store import Book
 from aioconsulconnect.testing.state.table_intentions import describe
 
 _CONFIGURATION: Final = Struct(

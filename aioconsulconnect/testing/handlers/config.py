@@ -3,10 +3,11 @@
 import re
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.defaults_shapes import SERVICE_DEFAULTS
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
 from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, EntryKind, find_kind
-from aioconsulconnect.testing.config_entries.shapes import SERVICE_DEFAULTS
+from aioconsulconnect.testing.config_entries.stored_form import stored_form
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_weakly
@@ -17,7 +18,7 @@ from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.entry_graph import Graph, led_to
-from aioconsulconnect.testing.state.entry_intentions import KIND, EntryBook, stored_form
+from aioconsulconnect.testing.state.entry_intentions import KIND, EntryBook
 from aioconsulconnect.testing.state.gateway_controller import ROUTES, check_bindings
 from aioconsulconnect.testing.state.store import entry_key
 

@@ -1,10 +1,9 @@
 """/v1/connect/intentions in all its forms."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
-from aioconsulconnect.testing.config_entries.shapes import INTENTION, INTENTION_FILTER
+from aioconsulconnect.testing.config_entries.intention_shapes import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, text
@@ -16,56 +15,7 @@ from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import Ask
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_intentions import EntryBook
-from aioconsulconnect.testing.state.table_intentions import TableBook
-
-
-class Book(Protocol):
-    """The intentions of an agent, wherever its version keeps them."""
-
-    def index(self) -> int:
-        """The index of the table."""
-        ...
-
-    def all(self) -> list[Object]:
-        """Every intention, in order."""
-        ...
-
-    def list_keys(self) -> tuple[str, ...]:
-        """What wakes a list."""
-        ...
-
-    def to(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose destination is a service or everything."""
-        ...
-
-    def by(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose source is a service or everything."""
-        ...
-
-    def match_keys(self, side: str, name: str) -> tuple[str, ...]:
-        """What may change a match."""
-        ...
-
-    def get(self, identifier: str) -> Object | None:
-        """The intention of a uuid."""
-        ...
-
-    def create(self, intention: Object) -> str:
-        """Add an intention with a uuid of its own."""
-        ...
-
-    def update(self, before: Object, intention: Object) -> None:
-        """Replace an intention under its uuid."""
-        ...
-
-    def delete(self, intention: Object) -> None:
-        """Delete an intention that has a uuid."""
-        ...
-
-
-def book_of(box: Box) -> Book:
-    """The book of the version."""
-    return (EntryBook if box.quirks.intentions_are_entries else TableBook)(box.store, box.quirks)
+from aioconsulconnect.testing.state.intention_store import Book
 
 
 def readable(who: Authorizer, intention: Object) -> bool:

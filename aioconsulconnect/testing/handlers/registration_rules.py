@@ -4,12 +4,11 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.versions import Quirks
 
-PROXY: Final = "connect-proxy"
-GATEWAYS: Final = ("mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway")
 STATUSES: Final = ("passing", "warning", "critical")
 DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}
 _SIDECAR_PORTS: Final = range(21000, 21256)

@@ -4,11 +4,11 @@ import hashlib
 import json
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import Box
-from aioconsulconnect.testing.handlers.registration_rules import GATEWAYS, PROXY
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.registry import Instance, Registry
 

@@ -1,17 +1,15 @@
 """Intentions from 1.9 on: sources inside a service-intentions entry, seen through the older interface."""
 
-import hashlib
 import uuid
 from collections.abc import Iterable
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
 from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaint, legacy_complaints
-from aioconsulconnect.testing.config_entries.shapes import SERVICE_INTENTIONS
+from aioconsulconnect.testing.config_entries.intention_shapes import SERVICE_INTENTIONS
+from aioconsulconnect.testing.config_entries.stored_form import stored_form
 from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.scalars import now
-from aioconsulconnect.testing.go_json.schema import Struct
-from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
@@ -260,13 +258,3 @@ def _upper(permission: Object) -> Object:
         return permission
     methods = [method.upper() for method in texts(http, "Methods")]
     return {**permission, "HTTP": {**http, "Methods": methods}}
-
-
-def stored_form(entry: Object, struct: Struct, quirks: Quirks) -> Object:
-    """An entry as it is kept and shown, with the number that stands for its content."""
-    shaped = shape({**entry, "Hash": None}, struct, quirks.version)
-    if not quirks.entry_hash:
-        return shaped
-    content = repr({key: value for key, value in shaped.items() if not key.endswith("Index")})
-    number = int.from_bytes(hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=8).digest())
-    return shape({**shaped, "Hash": number}, struct, quirks.version)

@@ -3,10 +3,10 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.kinds import find_kind
+from aioconsulconnect.testing.config_entries.stored_form import stored_form
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.state.entry_intentions import stored_form
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import Quirks
 

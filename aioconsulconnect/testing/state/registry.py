@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.central_configuration import resolved
+from aioconsulconnect.testing.config_entries.central_configuration import PROXY, resolved
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
-from aioconsulconnect.testing.handlers.registration_rules import PROXY
 from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.virtual_addresses import VirtualIps

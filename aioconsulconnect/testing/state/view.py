@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.handlers.intentions import Book
+from aioconsulconnect.testing.state.intention_store import Book
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 
