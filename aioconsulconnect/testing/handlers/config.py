@@ -177,7 +177,7 @@ class Entries:
             raise ask.bad("Request decoding failed: Payload does not contain a kind/Kind key at the top level")
         name = body["Kind" if "Kind" in body else "kind"]
         if not isinstance(name, str):
-            raise ask.bad("Request decoding failed: EntryKind value in payload is not a string")
+            raise ask.bad("Request decoding failed: Kind value in payload is not a string")
         try:
             kind, struct = self._kind(name, writing=True)
             return kind, struct, decode_weakly(body, struct, self.box.quirks.version)
