@@ -1,8 +1,8 @@
-"""A Consul to test with: an agent in the process that cannot be told from the real one."""
+"""A Consul to test with: an agent in the process that answers as a real one does."""
 
 from aioconsulconnect.testing.agent import Agent, Policy, Snapshot, Version
 from aioconsulconnect.testing.faults import Faults
-from aioconsulconnect.testing.handlers.context import Poll
+from aioconsulconnect.testing.handlers.context import HeldQuery as Poll
 from aioconsulconnect.testing.server.exchange import Fault
 from aioconsulconnect.testing.server.frontend import Request
 from aioconsulconnect.testing.state.view import View

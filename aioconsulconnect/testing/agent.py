@@ -1,4 +1,4 @@
-"""An agent in the process: its life, and what a test may do to it and ask it."""
+"""The in-process agent: its life, and what a test reads of it and does to it."""
 
 import uuid
 from collections import deque
@@ -17,7 +17,7 @@ from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
 from aioconsulconnect.testing.handlers.config import Entries
-from aioconsulconnect.testing.handlers.context import Box, Poll
+from aioconsulconnect.testing.handlers.context import AgentContext, HeldQuery
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import Services
@@ -33,9 +33,9 @@ from aioconsulconnect.testing.state.gateway_controller import Controller
 from aioconsulconnect.testing.state.intention_store import intention_store_of
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.state.table_intentions import TableBook
+from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.view import View
-from aioconsulconnect.testing.versions import QUIRKS
+from aioconsulconnect.testing.versions import FACTS
 
 _LARGEST_HEAD: Final = 2**20
 _KEPT_REQUESTS: Final = 10_000
@@ -56,8 +56,8 @@ class Snapshot:
 class Agent:
     """A Consul agent to test with, in this process: what it answers is what that version of Consul answers.
 
-    It is both the only server and the agent asked, in development mode (pretty JSON), with Connect on. Enter it, or
-    call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it wants
+    It is both the only server and its own client agent, in development mode (pretty JSON), with Connect on. Enter it,
+    or call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it wants
     one too, such as ``client_cert_file`` with ``client_key_file``. What may go wrong is in ``faults``.
     """
 
@@ -73,11 +73,11 @@ class Agent:
         datacenter: str = "dc1",
         node_name: str = "box",
     ) -> None:
-        if version not in QUIRKS:
-            raise ValueError(f"the in-process agent plays Consul {', '.join(QUIRKS)}, not {version!r}")
+        if version not in FACTS:
+            raise ValueError(f"the in-process agent plays Consul {', '.join(FACTS)}, not {version!r}")
         if client_certificates and not tls:
             raise ValueError("client_certificates needs tls=True")
-        self._quirks = QUIRKS[version]
+        self._facts = FACTS[version]
         self._port = port
         self._tls = tls
         self._client_certificates = client_certificates
@@ -90,39 +90,41 @@ class Agent:
         self._https: HttpsIdentity | None = None
         self._runner: web.AppRunner | None = None
         self._address = ""
-        self.faults: Final = Faults(self._quirks, lambda: self._store, self._connections)
+        self.faults: Final = Faults(self._facts, lambda: self._store, self._connections)
         self._build()
 
     def _build(self) -> None:
         """Make everything that an agent holds, as it is at first."""
-        quirks = self._quirks
+        facts = self._facts
         enabled, default = self._acl_settings
-        tables = {"config": quirks.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
         self._store = Store(12, tables)
-        self._acl = Acl(quirks, enabled=enabled, default=default, management_token=self._management_token)
-        self._authority = Authority(self._store, quirks, self._datacenter)
-        box = Box(quirks, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4()))
-        self._box = box
-        self._book = intention_store_of(self._store, quirks)
-        self._registry = Registry(self._store, quirks)
-        entries = Entries(box)
-        Controller(self._store, quirks)
-        handlers = Handlers(
-            intentions=Intentions(box, self._book),
-            certificates=Certificates(box, self._book),
-            config=entries,
-            services=Services(box, self._registry),
-            catalog=Catalog(box, self._registry, entries.graph),
-            chains=Chains(box, self._registry, entries.graph),
-            acl=Tokens(box),
-            system=System(box),
+        self._acl = Acl(facts, enabled=enabled, default=default, management_token=self._management_token)
+        self._authority = Authority(self._store, facts, self._datacenter)
+        context = AgentContext(
+            facts, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4())
         )
-        self._frontend = Frontend(box, build_table(handlers), self.faults, self._requests)
+        self._context = context
+        self._intentions = intention_store_of(self._store, facts)
+        self._registry = Registry(self._store, facts)
+        entries = Entries(context)
+        Controller(self._store, facts)
+        handlers = Handlers(
+            intentions=Intentions(context, self._intentions),
+            certificates=Certificates(context, self._intentions),
+            config=entries,
+            services=Services(context, self._registry),
+            catalog=Catalog(context, self._registry, entries.graph),
+            chains=Chains(context, self._registry, entries.graph),
+            acl=Tokens(context),
+            system=System(context),
+        )
+        self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)
 
     # Life.
 
     async def start(self) -> Self:
-        """Listen on 127.0.0.1, at the port asked for or at a free one; after ``stop``, at the same one."""
+        """Listen on 127.0.0.1, at the port given or at a free one; after ``stop``, at the same one."""
         runner = web.AppRunner(
             self._frontend.application(),
             access_log=None,
@@ -159,7 +161,7 @@ class Agent:
             await self._runner.cleanup()
             self._runner = None
         await self._registry.close()
-        self._box.cache.clear()
+        self._context.cache.clear()
         self._authority.forget_leaves()
 
     def _remove_files(self) -> None:
@@ -188,7 +190,7 @@ class Agent:
     def __repr__(self) -> str:
         return f"<Agent {self.version} at {self._address or 'no address yet'}>"
 
-    # What a test asks it.
+    # What a test reads.
 
     @property
     def url(self) -> str:
@@ -236,7 +238,7 @@ class Agent:
     @property
     def version(self) -> str:
         """The full version, such as 1.16.6."""
-        return self._quirks.release
+        return self._facts.release
 
     @property
     def management_token(self) -> str:
@@ -251,7 +253,7 @@ class Agent:
     @property
     def store(self) -> View:
         """What the agent holds, to look at."""
-        return View(self._store, self._book, self._registry)
+        return View(self._store, self._intentions, self._registry)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -259,9 +261,9 @@ class Agent:
         return tuple(self._requests)
 
     @property
-    def polls(self) -> tuple[Poll, ...]:
+    def polls(self) -> tuple[HeldQuery, ...]:
         """The blocking queries that wait now, also those whose client is gone: Consul keeps them too."""
-        return tuple(self._box.polls)
+        return tuple(self._context.held_queries)
 
     @property
     def connections(self) -> int:
@@ -288,7 +290,7 @@ class Agent:
 
     def snapshot(self) -> Snapshot:
         """What `consul snapshot save` saves: all that the servers hold, not what the agent holds for its services."""
-        rows = self._book.state() if isinstance(self._book, TableBook) else {}
+        rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
         return Snapshot(self._store.state(), self._acl.state(), self._authority.state(), rows)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -301,7 +303,7 @@ class Agent:
         self._store.load(snapshot.store)
         self._acl.load(snapshot.acl)
         self._authority.load(snapshot.authority)
-        if isinstance(self._book, TableBook):
-            self._book.load(snapshot.intentions)
+        if isinstance(self._intentions, TableIntentionStore):
+            self._intentions.load(snapshot.intentions)
         self._registry.refresh()
         self.faults.wake()

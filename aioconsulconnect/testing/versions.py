@@ -1,4 +1,4 @@
-"""All that differs between the Consul versions the box can play, as one table of named facts.
+"""All that differs between the Consul versions that the in-process agent plays, as one table of named facts.
 
 Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went
 are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables.
@@ -12,7 +12,7 @@ NEWEST: Final = VERSIONS[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quirks:
+class VersionFacts:
     """What one version does in its own way; the defaults are those of the newest."""
 
     version: str
@@ -136,7 +136,7 @@ class Quirks:
     default_intention_policy: bool = True
 
 
-_V22: Final = Quirks(version="1.22", release="1.22.0")
+_V22: Final = VersionFacts(version="1.22", release="1.22.0")
 _V16: Final = replace(
     _V22,
     version="1.16",
@@ -249,7 +249,7 @@ _V8: Final = replace(
     bad_passing_has_index=False,
 )
 
-QUIRKS: Final = {quirks.version: quirks for quirks in (_V8, _V10, _V16, _V22)}
+FACTS: Final = {facts.version: facts for facts in (_V8, _V10, _V16, _V22)}
 
 
 def spans(version: str, since: str, until: str = NEWEST) -> bool:

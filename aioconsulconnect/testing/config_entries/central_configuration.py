@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
 PROXY: Final = "connect-proxy"
@@ -32,13 +32,13 @@ _UPSTREAM: Final = (
 )
 
 
-def resolved(definition: Object, lookup: Lookup, quirks: Quirks) -> Object:
+def resolved(definition: Object, lookup: Lookup, facts: VersionFacts) -> Object:
     """A service with the central configuration merged in, where it takes part in that."""
     proxy = child(definition, "Proxy")
     kind = text(definition, "Kind")
-    named = bool(text(proxy, "DestinationServiceID")) or quirks.central_without_destination_id
+    named = bool(text(proxy, "DestinationServiceID")) or facts.central_without_destination_id
     takes_part = kind in GATEWAYS or (kind == PROXY and named)
-    if not (quirks.central_configuration and takes_part):
+    if not (facts.central_configuration and takes_part):
         return definition
     service = text(proxy, "DestinationServiceName") if kind == PROXY else text(definition, "Name")
     return {**definition, "Proxy": _merged(proxy, service, lookup)}

@@ -14,7 +14,7 @@ from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
 HTTP_LIKE: Final = frozenset({"http", "http2", "grpc"})
@@ -32,10 +32,10 @@ class Target:
     subset: str
     datacenter: str
 
-    def key(self, quirks: Quirks) -> str:
+    def key(self, facts: VersionFacts) -> str:
         """The id of the target in this version."""
         subset = f"{self.subset}." if self.subset else ""
-        return f"{subset}{self.service}.{quirks.chain_scope}.{self.datacenter}"
+        return f"{subset}{self.service}.{facts.chain_scope}.{self.datacenter}"
 
     def sni(self, trust_domain: str) -> str:
         """The server name in TLS."""
@@ -57,7 +57,7 @@ class Compiler:
     """One compilation."""
 
     lookup: Lookup
-    quirks: Quirks
+    facts: VersionFacts
     datacenter: str
     trust_domain: str
     overrides: Overrides = field(default_factory=Overrides)
@@ -76,20 +76,20 @@ class Compiler:
         protocol = self._final_protocol(service)
         default = self.nodes[start]
         is_default = default["Type"] == "resolver" and child(default, "Resolver").get("Default") is True
-        is_default = is_default and default["Name"] == Target(service, "", self.datacenter).key(self.quirks)
+        is_default = is_default and default["Name"] == Target(service, "", self.datacenter).key(self.facts)
         defaults = self.lookup("service-defaults", service) or {}
         chain: Object = {"ServiceName": service, "Namespace": "default"}
-        if self.quirks.chain_is_newer:
+        if self.facts.chain_is_newer:
             chain["Partition"] = "default"
         chain["Datacenter"] = self.datacenter
         if self.customized:
             chain["CustomizationHash"] = hashlib.sha256(repr(self.overrides).encode()).hexdigest()[:8]
-        if self.quirks.chain_is_newer and is_default:
+        if self.facts.chain_is_newer and is_default:
             chain["Default"] = True
         chain["Protocol"] = protocol
-        if self.quirks.chain_is_newer and (meta := child(defaults, "Meta")):
+        if self.facts.chain_is_newer and (meta := child(defaults, "Meta")):
             chain["ServiceMeta"] = meta
-        if self.quirks.chain_is_newer and (extensions := self._extensions(defaults)):
+        if self.facts.chain_is_newer and (extensions := self._extensions(defaults)):
             chain["EnvoyExtensions"] = extensions
         chain["StartNode"] = start
         chain["Nodes"] = {key: self.nodes[key] for key in sorted(self.nodes)}
@@ -127,9 +127,9 @@ class Compiler:
             to, subset = text(destination, "Service") or service, text(destination, "ServiceSubset")
             target = Target(to, subset, self.datacenter)
             following = self._resolver(target, service) if subset else self._splitter_or_resolver(target, service)
-            routes.append({"Definition": shape(route, ROUTE, self.quirks.version), "NextNode": following})
+            routes.append({"Definition": shape(route, ROUTE, self.facts.version), "NextNode": following})
         everything: Object = {"Service": service, "Namespace": "default"}
-        if self.quirks.chain_is_newer:
+        if self.facts.chain_is_newer:
             everything["Partition"] = "default"
         routes.append(
             {
@@ -137,7 +137,7 @@ class Compiler:
                 "NextNode": self._splitter_or_resolver(Target(service, "", self.datacenter), service),
             }
         )
-        name = f"{service}.{self.quirks.chain_scope}"
+        name = f"{service}.{self.facts.chain_scope}"
         self.nodes[f"router:{name}"] = {"Type": "router", "Name": name, "Routes": routes}
         return f"router:{name}"
 
@@ -149,7 +149,7 @@ class Compiler:
         return self._splitter(target.service, chain) or self._resolver(target, chain)
 
     def _splitter(self, service: str, chain: str) -> str | None:
-        name = f"{service}.{self.quirks.chain_scope}"
+        name = f"{service}.{self.facts.chain_scope}"
         key = f"splitter:{name}"
         if key in self.nodes:
             return key
@@ -163,8 +163,8 @@ class Compiler:
             to, subset = text(split, "Service") or service, text(split, "ServiceSubset")
             following = self._splitter(to, chain) if to != service and not subset else None
             compiled: Object = {}
-            if self.quirks.chain_is_newer:
-                compiled["Definition"] = shape(split, SPLIT, self.quirks.version)
+            if self.facts.chain_is_newer:
+                compiled["Definition"] = shape(split, SPLIT, self.facts.version)
             compiled["Weight"] = split["Weight"]
             compiled["NextNode"] = following or self._resolver(Target(to, subset, self.datacenter), chain)
             splits.append(compiled)
@@ -174,12 +174,12 @@ class Compiler:
 
     def _resolver(self, target: Target, chain: str, *, failing_over: bool = False) -> str:
         target, entry = self._redirected(target, chain)
-        key = target.key(self.quirks)
+        key = target.key(self.facts)
         if f"resolver:{key}" in self.nodes or (failing_over and key in self.targets):
             return f"resolver:{key}"
         timeout = self._timeout(entry)
         resolver: Object = {"ConnectTimeout": timeout}
-        if self.quirks.chain_is_newer and (request := text(entry, "RequestTimeout")):
+        if self.facts.chain_is_newer and (request := text(entry, "RequestTimeout")):
             resolver["RequestTimeout"] = parse_duration(request)
         if not {member for member in entry if member not in _BOOKKEEPING and entry[member]}:
             resolver["Default"] = True
@@ -192,7 +192,7 @@ class Compiler:
         if spare := [self._resolver(each, chain, failing_over=True) for each in self._failover(target, entry)]:
             resolver["Failover"] = {"Targets": [each.removeprefix("resolver:") for each in spare]}
         if balancer := child(entry, "LoadBalancer"):
-            node["LoadBalancer"] = shape(balancer, LOAD_BALANCER, self.quirks.version)
+            node["LoadBalancer"] = shape(balancer, LOAD_BALANCER, self.facts.version)
         return f"resolver:{key}"
 
     def _redirected(self, target: Target, chain: str) -> tuple[Target, Object]:
@@ -200,7 +200,7 @@ class Compiler:
         seen: list[Target] = []
         while True:
             if target in seen:
-                path = " -> ".join(each.key(self.quirks) for each in [*seen, target])
+                path = " -> ".join(each.key(self.facts) for each in [*seen, target])
                 raise GraphError(f"detected circular resolver redirect: [{path}]")
             seen.append(target)
             self._record_protocol(target.service, chain)
@@ -243,7 +243,7 @@ class Compiler:
         return timeout
 
     def _described(self, target: Target, entry: Object, timeout: str) -> Object:
-        quirks = self.quirks
+        facts = self.facts
         defaults = self.lookup("service-defaults", target.service) or {}
         outside = text(defaults, "ExternalSNI")
         if outside:
@@ -254,25 +254,25 @@ class Compiler:
                         f"cannot define {name} for external services"
                     )
         sni = target.sni(self.trust_domain)
-        described: Object = {"ConnectTimeout": timeout} if quirks.target_has_timeout else {}
-        described |= {"ID": target.key(quirks), "Service": target.service}
+        described: Object = {"ConnectTimeout": timeout} if facts.target_has_timeout else {}
+        described |= {"ID": target.key(facts), "Service": target.service}
         if target.subset:
             described["ServiceSubset"] = target.subset
         described["Namespace"] = "default"
-        if quirks.chain_is_newer:
+        if facts.chain_is_newer:
             described["Partition"] = "default"
         described["Datacenter"] = target.datacenter
         mode = self._gateway_mode(target, defaults)
         described["MeshGateway"] = {"Mode": mode} if mode else {}
-        described["Subset"] = shape(child(child(entry, "Subsets"), target.subset), SUBSET, quirks.version)
-        if quirks.chain_is_newer:
+        described["Subset"] = shape(child(child(entry, "Subsets"), target.subset), SUBSET, facts.version)
+        if facts.chain_is_newer:
             described["TransparentProxy"] = child(defaults, "TransparentProxy")
         if outside:
             described["External"] = True
         return {**described, "SNI": outside or sni, "Name": sni}
 
     def _gateway_mode(self, target: Target, defaults: Object) -> str:
-        at_home = target.datacenter == self.datacenter and not self.quirks.gateways_at_home
+        at_home = target.datacenter == self.datacenter and not self.facts.gateways_at_home
         if text(defaults, "ExternalSNI") or at_home:
             return ""
         everywhere = self.lookup("proxy-defaults", "global") or {}

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _SUBSET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBSET_WORDS: Final = (
@@ -32,7 +32,7 @@ _BALANCERS: Final = frozenset({"", "least_request", "maglev", "random", "ring_ha
 _BLANK: Final = ("service-router", "service-splitter", "service-resolver", "jwt-provider")
 
 
-def rewritten(kind: str, entry: Object, quirks: Quirks) -> Object:
+def rewritten(kind: str, entry: Object, facts: VersionFacts) -> Object:
     """An entry as the server rewrites it before it looks at it."""
     match kind:
         case "service-defaults":
@@ -42,7 +42,7 @@ def rewritten(kind: str, entry: Object, quirks: Quirks) -> Object:
         case "service-splitter":
             return {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
         case "service-router":
-            return {**entry, "Routes": [_route(route, quirks) for route in children(entry, "Routes")]}
+            return {**entry, "Routes": [_route(route, facts) for route in children(entry, "Routes")]}
         case "ingress-gateway":
             return {**entry, "Listeners": _listeners(entry)}
         case "http-route":
@@ -72,12 +72,12 @@ def _rule(rule: Object) -> Object:
     return {**rule, "Services": services or None}
 
 
-def _route(route: Object, quirks: Quirks) -> Object:
+def _route(route: Object, facts: VersionFacts) -> Object:
     http, destination = child(child(route, "Match"), "HTTP"), child(route, "Destination")
     changed = dict(route)
     if http.get("Methods"):
         changed["Match"] = {"HTTP": {**http, "Methods": [method.upper() for method in texts(http, "Methods")]}}
-    if quirks.router_names_namespace and text(destination, "Service"):
+    if facts.router_names_namespace and text(destination, "Service"):
         changed["Destination"] = {**destination, "Namespace": text(destination, "Namespace") or "default"}
     return changed
 
@@ -87,19 +87,19 @@ def _listeners(entry: Object) -> object:
     return [{**each, "Protocol": text(each, "Protocol").lower() or "tcp"} for each in listeners] or None
 
 
-def complaint(kind: str, entry: Object, quirks: Quirks) -> str | None:
+def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
     """The first thing that is wrong with an entry in itself."""
     if kind in _BLANK and not text(entry, "Name"):
         return "Name is required"
     rule = _RULES.get(kind)
-    return next(rule(entry, quirks), None) if rule else None
+    return next(rule(entry, facts), None) if rule else None
 
 
 def _unknown(what: str) -> NoReturn:
     raise Refused(501, f"The in-process agent does not know in what words Consul refuses {what}")
 
 
-def _resolver(entry: Object, quirks: Quirks) -> Iterator[str]:
+def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
     subsets = child(entry, "Subsets")
     for name in subsets:
         if not name:
@@ -112,7 +112,7 @@ def _resolver(entry: Object, quirks: Quirks) -> Iterator[str]:
     if is_object(redirect := entry.get("Redirect")):
         yield from _redirect(entry, redirect)
     for subset, failover in child(entry, "Failover").items():
-        yield from _failover(subset, failover if is_object(failover) else {}, subsets, quirks)
+        yield from _failover(subset, failover if is_object(failover) else {}, subsets, facts)
     if text(entry, "ConnectTimeout").startswith("-"):
         yield f"Bad ConnectTimeout '{text(entry, 'ConnectTimeout')}', must be >= 0"
     if child(entry, "PrioritizeByLocality").get("Mode"):
@@ -133,28 +133,28 @@ def _redirect(entry: Object, redirect: Object) -> Iterator[str]:
             yield f"Redirect.{member} defined without Redirect.Service"
 
 
-def _failover(subset: str, failover: Object, subsets: Object, quirks: Quirks) -> Iterator[str]:
-    place = f'Bad Failover["{subset}"]'
+def _failover(subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
+    label = f'Bad Failover["{subset}"]'
     if subset != "*" and subset not in subsets:
-        yield f"{place}: not a valid subset"
+        yield f"{label}: not a valid subset"
     if failover.get("Policy") or text(failover, "SamenessGroup"):
         _unknown("policies and sameness groups of failovers")
     if targets := children(failover, "Targets"):
         for member in ("Service", "ServiceSubset", "Datacenters"):
             if failover.get(member):
-                yield f"{place}: Targets cannot be set with {member}"
+                yield f"{label}: Targets cannot be set with {member}"
         if any(text(target, member) for target in targets for member in ("Partition", "Peer")):
             raise Refused(501, "The in-process agent does not model failover to peers and partitions")
     elif not any(failover.values()):
-        yield place + quirks.empty_failover_text
+        yield label + facts.empty_failover_text
     own = text(failover, "ServiceSubset")
     if own and not text(failover, "Service") and own not in subsets:
-        yield f'{place}.ServiceSubset "{own}" is not a valid subset of ""'
+        yield f'{label}.ServiceSubset "{own}" is not a valid subset of ""'
     if "" in texts(failover, "Datacenters"):
-        yield f"{place}.Datacenters: found empty datacenter"
+        yield f"{label}.Datacenters: found empty datacenter"
 
 
-def _splitter(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     splits = children(entry, "Splits")
     if not splits:
         yield "no splits configured"
@@ -163,22 +163,22 @@ def _splitter(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 -
         service, subset = text(split, "Service") or text(entry, "Name"), text(split, "ServiceSubset")
         seen[service, subset] += 1
         if seen[service, subset] > 1:
-            place = f'service="{service}", subset="{subset}", namespace=""'
-            yield f"split destination occurs more than once: {place}"
+            label = f'service="{service}", subset="{subset}", namespace=""'
+            yield f"split destination occurs more than once: {label}"
     total = sum(weight for split in splits if isinstance(weight := split.get("Weight"), int | float))
     if round(total * 100) != 100 * 100:
         yield f"the sum of all split weights must be 100, not {total:.6f}"
 
 
-def _router(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     for at, route in enumerate(children(entry, "Routes")):
-        http, place = child(child(route, "Match"), "HTTP"), f"Route[{at}]"
+        http, label = child(child(route, "Match"), "HTTP"), f"Route[{at}]"
         paths = [kind for kind in ("PathExact", "PathPrefix", "PathRegex") if http.get(kind)]
         for kind in paths:
             if kind != "PathRegex" and not text(http, kind).startswith("/"):
-                yield f"{place} {kind} doesn't start with '/': \"{text(http, kind)}\""
+                yield f"{label} {kind} doesn't start with '/': \"{text(http, kind)}\""
         if len(paths) > 1:
-            yield f"{place} should only contain at most one of PathExact, PathPrefix, or PathRegex"
+            yield f"{label} should only contain at most one of PathExact, PathPrefix, or PathRegex"
         for list_name, kinds in (
             ("Header", ("Present", "Exact", "Prefix", "Suffix", "Regex")),
             ("QueryParam", ("Present", "Exact", "Regex")),
@@ -186,18 +186,18 @@ def _router(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - a
             words = f"{', '.join(kinds[:-1])}, or {kinds[-1]}"
             for number, each in enumerate(children(http, list_name)):
                 if not text(each, "Name"):
-                    yield f"{place} {list_name}[{number}] missing required Name field"
+                    yield f"{label} {list_name}[{number}] missing required Name field"
                 if sum(bool(each.get(kind)) for kind in kinds) != 1:
-                    yield f"{place} {list_name}[{number}] should only contain one of {words}"
+                    yield f"{label} {list_name}[{number}] should only contain one of {words}"
         methods = texts(http, "Methods")
         for method in methods:
             if methods.count(method) > 1:
-                yield f'{place} Methods contains "{method}" more than once'
+                yield f'{label} Methods contains "{method}" more than once'
         if text(child(route, "Destination"), "PrefixRewrite") and not {"PathExact", "PathPrefix"} & {*paths}:
-            yield f"{place} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"
+            yield f"{label} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"
 
 
-def _ingress(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     ports: set[object] = set()
     for listener in children(entry, "Listeners"):
         port, protocol, services = listener.get("Port", 0), text(listener, "Protocol"), children(listener, "Services")
@@ -234,7 +234,7 @@ def _ingress_service(service: Object, protocol: str, where: str, hosts: set[str]
         hosts.add(host)
 
 
-def _terminating(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _terminating(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     seen: set[str] = set()
     for service in children(entry, "Services"):
         name = text(service, "Name")
@@ -248,7 +248,7 @@ def _terminating(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG00
             yield f'Service "{name}" must have a CertFile, CAFile, and KeyFile specified for TLS origination'
 
 
-def _mesh(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _mesh(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     for direction in ("Incoming", "Outgoing"):
         tls = child(child(entry, "TLS"), direction)
         if {text(tls, "TLSMinVersion"), text(tls, "TLSMaxVersion")} - _TLS_VERSIONS:
@@ -261,21 +261,21 @@ def _mesh(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all
     yield from ()
 
 
-def _service_defaults(entry: Object, quirks: Quirks) -> Iterator[str]:
-    if quirks.protocols_are_checked and text(entry, "Protocol") not in {"", *_PROTOCOLS}:
+def _service_defaults(entry: Object, facts: VersionFacts) -> Iterator[str]:
+    if facts.protocols_are_checked and text(entry, "Protocol") not in {"", *_PROTOCOLS}:
         _unknown("a protocol")
     if entry.get("RateLimits"):
         yield errors(["invalid rate_limits config. Rate limiting is a consul enterprise feature"])
 
 
-def _proxy_defaults(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _proxy_defaults(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     if text(entry, "Name") != "global":
         yield f'invalid name ("{text(entry, "Name")}"), only "global" is supported'
     if child(entry, "PrioritizeByLocality").get("Mode"):
         yield "Prioritize-by-locality requires Consul Enterprise"
 
 
-def _exported(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _exported(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     if text(entry, "Name") != "default":
         _unknown("exported-services of another name than default")
     consumers = [each for service in children(entry, "Services") for each in children(service, "Consumers")]
@@ -284,11 +284,11 @@ def _exported(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 -
     yield from ()
 
 
-def _sameness(entry: Object, quirks: Quirks) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _sameness(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     yield "sameness-groups are an enterprise-only feature"
 
 
-_RULES: Final[dict[str, Callable[[Object, Quirks], Iterator[str]]]] = {
+_RULES: Final[dict[str, Callable[[Object, VersionFacts], Iterator[str]]]] = {
     "service-defaults": _service_defaults,
     "proxy-defaults": _proxy_defaults,
     "service-resolver": _resolver,

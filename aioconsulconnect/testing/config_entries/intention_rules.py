@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _MOST_META, _LONGEST_KEY, _LONGEST_VALUE = 64, 128, 512
@@ -64,7 +64,7 @@ def meta_complaint(meta: Object) -> str | None:
     return None
 
 
-def entry_complaint(entry: Object, quirks: Quirks, *, legacy: bool = False) -> str | None:
+def entry_complaint(entry: Object, facts: VersionFacts, *, legacy: bool = False) -> str | None:
     """The first thing that is wrong with a service-intentions entry."""
     name, sources = text(entry, "Name"), children(entry, "Sources")
     if not name:
@@ -79,7 +79,7 @@ def entry_complaint(entry: Object, quirks: Quirks, *, legacy: bool = False) -> s
     for at, source in enumerate(sources):
         complaints = chain(
             _source_complaints(source, name, legacy=legacy),
-            _permission_complaints(source, quirks),
+            _permission_complaints(source, facts),
             _twice(source, seen),
         )
         if complaint := next(complaints, None):
@@ -118,19 +118,19 @@ def _twice(source: Object, seen: "Counter[tuple[str, str]]") -> Iterator[str]:
         yield f' defines peer("{peer}") "{name}" more than once' if peer else f' defines "{name}" more than once'
 
 
-def _permission_complaints(source: Object, quirks: Quirks) -> Iterator[str]:
+def _permission_complaints(source: Object, facts: VersionFacts) -> Iterator[str]:
     for at, permission in enumerate(children(source, "Permissions")):
-        place = f".Permissions[{at}]"
+        label = f".Permissions[{at}]"
         if text(permission, "Action") not in {"allow", "deny"}:
-            yield f"{place}.Action must be set to 'allow' or 'deny'"
+            yield f"{label}.Action must be set to 'allow' or 'deny'"
         http = permission.get("HTTP")
         if not is_object(http):
-            yield f"{place}.HTTP is required"
+            yield f"{label}.HTTP is required"
             continue
-        yield from (f"{place}.HTTP{complaint}" for complaint in _http_complaints(http, quirks))
+        yield from (f"{label}.HTTP{complaint}" for complaint in _http_complaints(http, facts))
 
 
-def _http_complaints(http: Object, quirks: Quirks) -> Iterator[str]:
+def _http_complaints(http: Object, facts: VersionFacts) -> Iterator[str]:
     paths = [kind for kind in ("PathExact", "PathPrefix", "PathRegex") if http.get(kind)]
     for kind in paths:
         if kind != "PathRegex" and not text(http, kind).startswith("/"):
@@ -138,7 +138,7 @@ def _http_complaints(http: Object, quirks: Quirks) -> Iterator[str]:
     if len(paths) > 1:
         yield " should only contain at most one of PathExact, PathPrefix, or PathRegex"
     for at, header in enumerate(children(http, "Header")):
-        yield from (f".Header[{at}]{complaint}" for complaint in _header_complaints(header, quirks))
+        yield from (f".Header[{at}]{complaint}" for complaint in _header_complaints(header, facts))
     methods = texts(http, "Methods")
     for at, method in enumerate(methods):
         if method not in _METHODS:
@@ -149,12 +149,12 @@ def _http_complaints(http: Object, quirks: Quirks) -> Iterator[str]:
         yield " should not be empty"
 
 
-def _header_complaints(header: Object, quirks: Quirks) -> Iterator[str]:
+def _header_complaints(header: Object, facts: VersionFacts) -> Iterator[str]:
     kinds = [kind for kind in ("Present", "Exact", "Prefix", "Suffix", "Contains", "Regex") if header.get(kind)]
     if not text(header, "Name"):
         yield " missing required Name field"
     if len(kinds) != 1:
-        yield f" should only contain one of {quirks.header_kinds}"
+        yield f" should only contain one of {facts.header_kinds}"
     if header.get("IgnoreCase") and kinds[0] in {"Present", "Regex"}:
         yield " should set one of Exact, Prefix, Suffix, or Contains when using IgnoreCase"
 

@@ -36,9 +36,9 @@ def _decode_object(value: Object, struct: Struct, version: str, owner: str, path
         if field is None:
             raise DecodeError(f'json: unknown field "{key}"')
         if member is not None and field.of != "ignored":
-            place = f"{path}.{field.name}"
+            member_path = f"{path}.{field.name}"
             try:
-                decoded[field.name] = _decode_member(member, field.of, version, owner, place)
+                decoded[field.name] = _decode_member(member, field.of, version, owner, member_path)
             except _WrongTypeError as error:
                 wanted = field.go_type or go_kind(error.kind)
                 raise DecodeError(f"{error} into Go struct field {owner}{error.path} of type {wanted}") from error

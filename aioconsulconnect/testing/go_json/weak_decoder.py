@@ -13,15 +13,15 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """Read an object weakly: any case, snake case, numbers for strings; unknown keys are all named at once."""
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
-    invalid.sort(key=lambda place: -place.count("."))
+    invalid.sort(key=lambda member_path: -member_path.count("."))
     if invalid:
         raise DecodeError(errors([_invalid_key(key) for key in invalid]))
     return decoded
 
 
-def _invalid_key(place: str) -> str:
-    enterprise = place.rsplit(".", 1)[-1].lower() == "namespace"
-    return f'invalid config key "{place}"' + ", namespaces are a consul enterprise feature" * enterprise
+def _invalid_key(member_path: str) -> str:
+    enterprise = member_path.rsplit(".", 1)[-1].lower() == "namespace"
+    return f'invalid config key "{member_path}"' + ", namespaces are a consul enterprise feature" * enterprise
 
 
 def decode_known(value: Object, struct: Struct, version: str) -> Object:
@@ -34,13 +34,13 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
     decoded: Object = {}
     for key, member in value.items():
         field = next((field for field in fields if field.answers_to(key)), None)
-        place = f"{path}.{key}" if path else key
+        member_path = f"{path}.{key}" if path else key
         if field is None:
-            invalid.append(place)
+            invalid.append(member_path)
         elif field.name in value and key != field.name:  # The exact spelling counts, another case is one too many.
-            invalid.extend([place] * (key.lower() == field.name.lower()))
+            invalid.extend([member_path] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
-            decoded[field.name] = _weak_member(member, field.of, version, place, invalid)
+            decoded[field.name] = _weak_member(member, field.of, version, member_path, invalid)
     return decoded
 
 

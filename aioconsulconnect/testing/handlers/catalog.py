@@ -10,14 +10,14 @@ from aioconsulconnect.testing.config_entries.central_configuration import resolv
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
-from aioconsulconnect.testing.handlers.context import Box, Found
+from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply
-from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.registry import Instance, Registry
@@ -28,7 +28,7 @@ _RETRIES: Final = (5.0, 8.0)
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The instances that a query finds, with their index and what may change them; None where the token may not ask."""
+    """The instances that a query finds, with their index and the keys whose writes may change them."""
 
     instances: list[Instance]
     index: int
@@ -41,11 +41,11 @@ Search = Callable[[str], _Seen]
 class Catalog:
     """The handlers of one agent."""
 
-    def __init__(self, box: Box, registry: Registry, graph: Graph) -> None:
-        self.box = box
+    def __init__(self, context: AgentContext, registry: Registry, graph: Graph) -> None:
+        self.context = context
         self.registry = registry
         self.graph = graph
-        self.view: ServiceView = ServiceView(box, registry)
+        self.view: ServiceView = ServiceView(context, registry)
         self._views: dict[tuple[str, str], int] = {}
 
     # What is looked for.
@@ -67,149 +67,162 @@ class Catalog:
         gateways = [text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)]
         found = [each for gateway in gateways for each in self.registry.named(gateway)]
         keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
-        return _Seen(found, self.box.store.touched(*keys) if found else 1, keys)
+        return _Seen(found, self.context.store.touched(*keys) if found else 1, keys)
 
     # The catalog.
 
-    async def connect(self, ask: Ask) -> Reply:
+    async def connect(self, request: ConsulRequest) -> Reply:
         """The instances through which a service is reached in the mesh."""
-        return await self._catalog(ask, lambda name: self._in_mesh(name, checks=False), mesh=True)
+        return await self._catalog(request, lambda name: self._in_mesh(name, checks=False), mesh=True)
 
-    async def service(self, ask: Ask) -> Reply:
+    async def service(self, request: ConsulRequest) -> Reply:
         """The instances of a service."""
-        return await self._catalog(ask, lambda name: self._named(name, checks=False), mesh=False)
+        return await self._catalog(request, lambda name: self._named(name, checks=False), mesh=False)
 
-    async def _catalog(self, ask: Ask, search: Search, *, mesh: bool) -> Reply:
-        name = self._asked(ask)
-        box, merged = self.box, self._merges(ask)
+    async def _catalog(self, request: ConsulRequest, search: Search, *, mesh: bool) -> Reply:
+        name = self._service_name(request)
+        context, merged = self.context, self._merges(request)
 
         def query() -> Found[list[Object]]:
-            box.here(ask)
-            who = box.acl.resolve(ask.token)
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
             if mesh and not who.may("service", "read", name):
                 raise _Denied
-            if self.box.quirks.catalog_takes_peer and ask.first("peer"):
+            if self.context.facts.catalog_takes_peer and request.first("peer"):
                 return Found([], 1, ())
             seen = search(name)
-            blank = merged and box.quirks.merged_nodes_are_blank
+            blank = merged and context.facts.merged_nodes_are_blank
             shown = [
                 (each, self.view.catalog_service(each, self._definition(each, merged), blank=blank))
-                for each in self._tagged(ask, seen.instances, mesh=mesh)
+                for each in self._tagged(request, seen.instances, mesh=mesh)
             ]
-            kept, hidden = self._visible(ask, who, shown, filtered_by=CATALOG_SERVICE)
-            return Found(kept, seen.index, seen.keys, filtered=hidden)
+            kept, filtered = self._visible(request, who, shown, filtered_by=CATALOG_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=filtered)
 
-        cache, age = box.cached(ask, ("catalog", mesh, ask.rest)) if ask.cached else (None, None)
+        cache, age = (
+            context.cached(request, ("catalog", mesh, request.rest)) if request.options.cached else (None, None)
+        )
         try:
-            found = await box.block(ask, query, local=ask.cached)
+            found = await context.block(request, query, local=request.options.cached)
         except _Denied:
-            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency), cache=cache, age=age)
-        return Reply(found.value, meta=box.meta(ask, found, consistency=True), cache=cache, age=age)
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
+            )
+        return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
-    async def services(self, ask: Ask) -> Reply:
+    async def services(self, request: ConsulRequest) -> Reply:
         """The names of all services with the tags of their instances."""
-        ask.enterprise_options()
-        ask.read_options()
-        box = self.box
+        request.enterprise_options()
+        request.read_options()
+        context = self.context
 
         def query() -> Found[Object]:
-            box.here(ask)
-            who = box.acl.resolve(ask.token)
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
             tags: dict[str, dict[str, None]] = {"consul": {}}
             for each in self.registry.all():
                 tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
             value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
-            hidden = len(value) < len(tags) and who.anything
-            return Found(value, box.store.touched("services", "nodes"), ("services",), filtered=hidden)
+            filtered = len(value) < len(tags) and who.anything
+            return Found(value, context.store.touched("services", "nodes"), ("services",), filtered=filtered)
 
-        found = await box.block(ask, query)
-        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
 
-    async def gateway_services(self, ask: Ask) -> Reply:
+    async def gateway_services(self, request: ConsulRequest) -> Reply:
         """The services behind a gateway."""
-        ask.enterprise_options()
-        ask.read_options()
-        if not ask.rest:
+        request.enterprise_options()
+        request.read_options()
+        if not request.rest:
             raise Refused(400, "Missing gateway name")
-        box = self.box
+        context = self.context
 
         def query() -> Found[list[Object] | None]:
-            box.here(ask)
-            who = box.acl.resolve(ask.token)
-            if not who.may("service", "read", ask.rest):
-                raise box.acl.denied(who, "service:read", ask.rest)
-            every = gateway_services(ask.rest, self.registry, self.graph)
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            if not who.may("service", "read", request.rest):
+                raise context.acl.denied(who, "service:read", request.rest)
+            every = gateway_services(request.rest, self.registry, self.graph)
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
-            hidden = len(seen) < len(every) and who.anything
+            filtered = len(seen) < len(every) and who.anything
             keys = gateway_keys(self.registry)
-            return Found(seen if every or box.acl.enabled else None, box.store.touched(*keys), keys, filtered=hidden)
+            return Found(
+                seen if every or context.acl.enabled else None, context.store.touched(*keys), keys, filtered=filtered
+            )
 
-        found = await box.block(ask, query)
-        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
 
     # Health.
 
-    async def healthy_connect(self, ask: Ask) -> Reply:
+    async def healthy_connect(self, request: ConsulRequest) -> Reply:
         """The instances through which a service is reached in the mesh, with their checks."""
-        return await self._health(ask, lambda name: self._in_mesh(name, checks=True), "connect")
+        return await self._health(request, lambda name: self._in_mesh(name, checks=True), "connect")
 
-    async def healthy_service(self, ask: Ask) -> Reply:
+    async def healthy_service(self, request: ConsulRequest) -> Reply:
         """The instances of a service, with their checks."""
-        return await self._health(ask, lambda name: self._named(name, checks=True), "service")
+        return await self._health(request, lambda name: self._named(name, checks=True), "service")
 
-    async def healthy_ingress(self, ask: Ask) -> Reply:
+    async def healthy_ingress(self, request: ConsulRequest) -> Reply:
         """The ingress gateways that lead to a service, with their checks."""
-        return await self._health(ask, self._ingress, "ingress")
+        return await self._health(request, self._ingress, "ingress")
 
-    async def checks(self, ask: Ask) -> Reply:
+    async def checks(self, request: ConsulRequest) -> Reply:
         """The checks of the instances of a service."""
-        name = self._asked(ask)
-        box = self.box
+        name = self._service_name(request)
+        context = self.context
 
         def query() -> Found[list[Object]]:
-            box.here(ask)
-            who = box.acl.resolve(ask.token)
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
             seen = self._named(name, checks=True)
             shown = [(each, self.view.check(c, each, shown=True)) for each in seen.instances for c in checks_of(each)]
-            kept, hidden = self._visible(ask, who, shown, filtered_by=CHECK)
-            return Found(kept, box.store.touched("checks"), (*seen.keys, "checks"), filtered=hidden)
+            kept, filtered = self._visible(request, who, shown, filtered_by=CHECK)
+            return Found(kept, context.store.touched("checks"), (*seen.keys, "checks"), filtered=filtered)
 
-        found = await box.block(ask, query)
-        return Reply(found.value, meta=box.meta(ask, found, consistency=True))
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
 
-    async def _health(self, ask: Ask, search: Search, kind: str) -> Reply:
-        name = self._asked(ask)
-        box, quirks = self.box, self.box.quirks
-        merged = self._merges(ask)
-        streaming = quirks.streaming and kind != "ingress" and not ask.first("near") and bool(ask.index or ask.cached)
-        self._refuse_sameness(ask)
-        if streaming and (late := await self._late_refusal(ask)) is not None:
+    async def _health(self, request: ConsulRequest, search: Search, kind: str) -> Reply:
+        name = self._service_name(request)
+        context, facts = self.context, self.context.facts
+        merged = self._merges(request)
+        streaming = (
+            facts.streaming
+            and kind != "ingress"
+            and not request.first("near")
+            and bool(request.options.index or request.options.cached)
+        )
+        self._refuse_sameness(request)
+        if streaming and (late := await self._late_refusal(request)) is not None:
             return late
 
         def query() -> Found[list[Object]]:
-            box.here(ask)
-            who = box.acl.resolve(ask.token)
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
             seen = self._streamed(kind, name, search(name)) if streaming else search(name)
             if kind != "service" and not who.may("service", "read", name):
                 if streaming:
                     return Found([], seen.index, seen.keys)
-                raise bare_denial() if quirks.denied_health_is_refused else _Denied
-            if quirks.peers and ask.first("peer"):
+                raise bare_denial() if facts.denied_health_is_refused else _Denied
+            if facts.peers and request.first("peer"):
                 return Found([], 1, ())
             shown = [
                 (each, self.view.healthy_service(each, self._definition(each, merged)))
-                for each in self._tagged(ask, seen.instances, mesh=kind != "service")
+                for each in self._tagged(request, seen.instances, mesh=kind != "service")
             ]
-            kept, hidden = self._visible(ask, who, shown, filtered_by=HEALTHY_SERVICE)
-            return Found(kept, seen.index, seen.keys, filtered=hidden and not streaming)
+            kept, filtered = self._visible(request, who, shown, filtered_by=HEALTHY_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=filtered and not streaming)
 
-        cache, age = box.cached(ask, ("health", kind, ask.rest)) if ask.cached else (None, None)
+        cache, age = context.cached(request, ("health", kind, request.rest)) if request.options.cached else (None, None)
         try:
-            found = await box.block(ask, query, local=streaming or ask.cached)
+            found = await context.block(request, query, local=streaming or request.options.cached)
         except _Denied:
-            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency), cache=cache, age=age)
-        passing = self._passing(ask, found.index)
-        meta = box.meta(ask, found, consistency=True)
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
+            )
+        passing = self._passing(request, found.index)
+        meta = context.meta(request, found, consistency=True)
         if streaming:
             meta = replace(meta, known_leader=False, backend="streaming")
         return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
@@ -220,85 +233,87 @@ class Catalog:
         if seen.instances:
             return replace(seen, keys=own)
         first = self._views.setdefault((kind, name.lower()), seen.index)
-        return replace(seen, index=max(first, self.box.store.touched(*own)), keys=own)
+        return replace(seen, index=max(first, self.context.store.touched(*own)), keys=own)
 
-    async def _late_refusal(self, ask: Ask) -> Reply | None:
+    async def _late_refusal(self, request: ConsulRequest) -> Reply | None:
         """How streaming tells of an unknown token: after seconds of trying again, if the wait lasts that long."""
-        box = self.box
+        context = self.context
         try:
-            box.acl.resolve(ask.token)
+            context.acl.resolve(request.token)
         except Refused as refused:
-            if not box.quirks.streaming_retries:
+            if not context.facts.streaming_retries:
                 raise Refused(403, f"rpc error: code = Unknown desc = {refused.text}") from refused
             retries = random.uniform(*_RETRIES)
-            await box.store.wait([], asyncio.get_running_loop().time() + min(ask.wait, retries))
-            if retries <= ask.wait:
+            await context.store.wait([], asyncio.get_running_loop().time() + min(request.options.wait, retries))
+            if retries <= request.options.wait:
                 raise
-            return Reply([], meta=Meta(1, known_leader=False, consistency=ask.consistency, backend="streaming"))
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency, backend="streaming")
+            )
         return None
 
-    def _refuse_sameness(self, ask: Ask) -> None:
-        if self.box.quirks.sameness_groups_refused and (ask.first("sg") or ask.first("sameness-group")):
-            if ask.first("peer"):
+    def _refuse_sameness(self, request: ConsulRequest) -> None:
+        if self.context.facts.sameness_groups_refused and (request.first("sg") or request.first("sameness-group")):
+            if request.first("peer"):
                 raise Refused(400, "peer-name and sameness-group are mutually exclusive")
             raise Refused(500, "sameness groups are not supported in consul CE")
 
-    def _passing(self, ask: Ask, index: int) -> bool:
-        wanted = ask.first("passing")
+    def _passing(self, request: ConsulRequest, index: int) -> bool:
+        wanted = request.first("passing")
         if wanted and wanted not in TRUE | FALSE:
-            at = index if self.box.quirks.bad_passing_has_index else None
+            at = index if self.context.facts.bad_passing_has_index else None
             raise Refused(400, "Invalid value for ?passing", at=at)
-        return "passing" in ask.query and wanted not in FALSE
+        return "passing" in request.query and wanted not in FALSE
 
     # What they share.
 
-    def _asked(self, ask: Ask) -> str:
-        """The name that is asked for, after the options were read."""
-        ask.enterprise_options()
-        ask.read_options()
-        if not ask.rest:
+    def _service_name(self, request: ConsulRequest) -> str:
+        """The name in the path, after the options were read."""
+        request.enterprise_options()
+        request.read_options()
+        if not request.rest:
             raise Refused(400, "Missing service name")
-        if ask.rest.lower() == "consul":
+        if request.rest.lower() == "consul":
             raise Refused(501, "The in-process agent does not model the instances of consul itself")
-        return ask.rest
+        return request.rest
 
-    def _merges(self, ask: Ask) -> bool:
-        return "merge-central-config" in ask.query and self.box.quirks.virtual_ips
+    def _merges(self, request: ConsulRequest) -> bool:
+        return "merge-central-config" in request.query and self.context.facts.virtual_ips
 
     def _definition(
         self, instance: Instance, merged: bool
     ) -> Object:  # the merge is done again, over what it did before
         if not merged:
             return instance.resolved
-        return resolved(instance.resolved, self.box.store.entry, self.box.quirks)
+        return resolved(instance.resolved, self.context.store.entry, self.context.facts)
 
-    def _tagged(self, ask: Ask, instances: list[Instance], *, mesh: bool) -> list[Instance]:
-        """The instances with the tags and on the nodes asked for; queries of the mesh do not look at tags."""
+    def _tagged(self, request: ConsulRequest, instances: list[Instance], *, mesh: bool) -> list[Instance]:
+        """The instances with the tags and on the nodes requested; queries of the mesh do not look at tags."""
         meta = child(self.view.node(), "Meta")
-        pairs = [pair.partition(":") for pair in ask.query.get("node-meta", [])]
+        pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
         if any(meta.get(key) != value for key, _, value in pairs):
             return []
-        wanted = {tag.lower() for tag in ask.query.get("tag", [])} if not mesh else set[str]()
+        wanted = {tag.lower() for tag in request.query.get("tag", [])} if not mesh else set[str]()
         return [each for each in instances if wanted <= {tag.lower() for tag in texts(each.definition, "Tags")}]
 
     def _visible(
-        self, ask: Ask, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
+        self, request: ConsulRequest, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
     ) -> tuple[list[Object], bool]:
-        """What the filter and the token leave, and whether the token hides something."""
-        quirks, expression = self.box.quirks, ask.first("filter")
-        keep = compile_filter(expression, quirks.version, filtered_by) if expression else None
-        node = who.may("node", "read", self.box.node_name)
+        """What the filter and the token leave, and whether the token leaves something out."""
+        facts, expression = self.context.facts, request.first("filter")
+        keep = compile_filter(expression, facts.version, filtered_by) if expression else None
+        node = who.may("node", "read", self.context.node_name)
         readable = [node and who.may("service", "read", each.name) for each, _ in shown]
         chosen = [keep is None or keep(value) for _, value in shown]
-        hidden = any(
-            not may and (quirks.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
+        filtered = any(
+            not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
         )
         both = zip(shown, readable, chosen, strict=True)
-        return [value for (_, value), may, kept in both if may and kept], hidden and who.anything
+        return [value for (_, value), may, kept in both if may and kept], filtered and who.anything
 
 
 class _Denied(Exception):
-    """The token may not ask for the service; the answer is empty and says nothing."""
+    """The token has no right to the service; the answer is empty and says nothing."""
 
 
 def _passes(found: Object) -> bool:

@@ -11,13 +11,13 @@ from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Field, MapOf, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, children, is_object, text
-from aioconsulconnect.testing.handlers.context import Box, Found
+from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply, empty
-from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.authority import Leaf
-from aioconsulconnect.testing.state.intention_store import Book
+from aioconsulconnect.testing.state.intention_store import IntentionStore
 from aioconsulconnect.testing.state.table_intentions import describe
 
 _CONFIGURATION: Final = Struct(
@@ -45,159 +45,163 @@ _LEAF_WAIT: Final = 600.0
 class Certificates:
     """The handlers of one agent."""
 
-    def __init__(self, box: Box, book: Book) -> None:
-        self.box = box
-        self.book = book
+    def __init__(self, context: AgentContext, intentions: IntentionStore) -> None:
+        self.context = context
+        self.intentions = intentions
 
-    async def roots(self, ask: Ask) -> Reply:
+    async def roots(self, request: ConsulRequest) -> Reply:
         """The roots that the server knows, as JSON or as PEM."""
-        ask.read_options()
-        box, wanted = self.box, ask.first("pem")
+        request.read_options()
+        context, wanted = self.context, request.first("pem")
         if wanted and wanted not in TRUE | FALSE:
-            raise ask.bad("The 'pem' query parameter must be a boolean value")
+            raise request.bad("The 'pem' query parameter must be a boolean value")
 
         def query() -> Found[object]:
-            box.here(ask)
-            value: object = box.authority.pem().encode() if wanted in TRUE else box.authority.roots_value()
-            return Found(value, box.store.touched("roots"), ("roots",))
+            context.check_datacenter(request)
+            value: object = context.authority.pem().encode() if wanted in TRUE else context.authority.roots_value()
+            return Found(value, context.store.touched("roots"), ("roots",))
 
-        found = await box.block(ask, query)
+        found = await context.block(request, query)
         if wanted in TRUE:
             return Reply(found.value, content_type="application/pem-certificate-chain")
-        return Reply(found.value, meta=Meta(found.index, known_leader=box.quirks.knows_leader_of_roots))
+        return Reply(found.value, meta=Meta(found.index, known_leader=context.facts.knows_leader_of_roots))
 
-    async def agent_roots(self, ask: Ask) -> Reply:
+    async def agent_roots(self, request: ConsulRequest) -> Reply:
         """The roots in the agent's cache."""
-        ask.read_options()
-        box = self.box
+        request.read_options()
+        context = self.context
 
         def query() -> Found[Object]:
-            box.here(ask)
-            return Found(box.authority.roots_value(), box.store.touched("roots"), ("roots",))
+            context.check_datacenter(request)
+            return Found(context.authority.roots_value(), context.store.touched("roots"), ("roots",))
 
-        if box.quirks.agent_holds_roots and not ask.token:
-            box.cached(ask, ("roots",))
-        cache, age = box.cached(ask, ("roots",))
-        found = await box.block(ask, query, local=True)
-        if ask.waited:
+        if context.facts.agent_holds_roots and not request.token:
+            context.cached(request, ("roots",))
+        cache, age = context.cached(request, ("roots",))
+        found = await context.block(request, query, local=True)
+        if request.waited:
             cache, age = "MISS", None
-        meta = Meta(found.index, known_leader=box.quirks.knows_leader_of_roots)
+        meta = Meta(found.index, known_leader=context.facts.knows_leader_of_roots)
         return Reply(found.value, meta=meta, cache=cache, age=age)
 
-    async def configuration(self, ask: Ask) -> Reply:
+    async def configuration(self, request: ConsulRequest) -> Reply:
         """The configuration of the CA."""
-        ask.read_options()
-        self._operator(ask)
-        self.box.here(ask)
-        return Reply(self.box.authority.configuration())
+        request.read_options()
+        self._operator(request)
+        self.context.check_datacenter(request)
+        return Reply(self.context.authority.configuration())
 
-    async def configure(self, ask: Ask) -> Reply:
+    async def configure(self, request: ConsulRequest) -> Reply:
         """Replace the configuration of the CA."""
-        quirks = self.box.quirks
-        value = ask.json()
+        facts = self.context.facts
+        value = request.json()
         if value is None:
             raise Dropped
         renamed = {"force_without_cross_signing": "ForceWithoutCrossSigning"}
         body = {renamed.get(key, key): each for key, each in value.items()} if is_object(value) else value
         try:
-            wanted = decode(body, _CONFIGURATION, quirks.version, quirks.alias_struct)
+            wanted = decode(body, _CONFIGURATION, facts.version, facts.alias_struct)
         except DecodeError as error:
-            raise ask.bad(f"Request decode failed: {error}") from error
-        self._operator(ask)
+            raise request.bad(f"Request decode failed: {error}") from error
+        self._operator(request)
         if wanted.get("State"):
-            raise ask.bad("Provider State is read-only. It must be omitted or identical to the current value")
-        self.box.authority.configure(wanted)
-        return empty(quirks)
+            raise request.bad("Provider State is read-only. It must be omitted or identical to the current value")
+        self.context.authority.configure(wanted)
+        return empty(facts)
 
-    def _operator(self, ask: Ask) -> None:
-        who = self.box.acl.resolve(ask.token)
-        self.box.acl.require(who, "operator", "write")
+    def _operator(self, request: ConsulRequest) -> None:
+        who = self.context.acl.resolve(request.token)
+        self.context.acl.require(who, "operator", "write")
 
-    async def leaf(self, ask: Ask) -> Reply:
+    async def leaf(self, request: ConsulRequest) -> Reply:
         """The certificate of a service, held or signed now."""
-        ask.enterprise_options()
-        ask.read_options()
-        if not ask.explicit_wait:
-            ask.wait = _LEAF_WAIT
-        box, service = self.box, ask.rest
-        who = box.acl.resolve(ask.token)
+        request.enterprise_options()
+        request.read_options()
+        if not request.options.explicit_wait:
+            request.options.wait = _LEAF_WAIT
+        context, service = self.context, request.rest
+        who = context.acl.resolve(request.token)
         if not service:
-            raise Refused(500, box.quirks.leaf_without_name)
+            raise Refused(500, context.facts.leaf_without_name)
         if "/" in service:
-            raise Refused(500, f"SPIFFE ID is not in the expected format: {box.authority.uri(service)}")
-        box.acl.require(who, "service", "write", service)
-        if box.quirks.leaf_minds_datacenter:
-            box.here(ask)
-        held = box.authority.held(service, ask.token) is not None
+            raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
+        context.acl.require(who, "service", "write", service)
+        if context.facts.leaf_minds_datacenter:
+            context.check_datacenter(request)
+        held = context.authority.held(service, request.token) is not None
 
         def query() -> Found[Leaf]:
-            leaf = box.authority.leaf(service, ask.token)
+            leaf = context.authority.leaf(service, request.token)
             return Found(leaf, leaf.index, (f"leaf/{service}",))
 
-        watched = any(poll.path == ask.path for poll in box.polls)
-        found = await box.block(ask, query, local=True)
-        hit = held and not ask.waited and (watched or bool(ask.index) or not box.quirks.leaf_revalidates)
+        watched = any(each.path == request.path for each in context.held_queries)
+        found = await context.block(request, query, local=True)
+        hit = (
+            held
+            and not request.waited
+            and (watched or bool(request.options.index) or not context.facts.leaf_revalidates)
+        )
         age = int(time.monotonic() - found.value.fetched) if hit else None
         meta = Meta(found.index, known_leader=None)
         return Reply(found.value.value, meta=meta, cache="HIT" if hit else "MISS", age=age)
 
-    async def authorize(self, ask: Ask) -> Reply:
+    async def authorize(self, request: ConsulRequest) -> Reply:
         """Whether a certificate may connect to a service, and why."""
-        box, quirks = self.box, self.box.quirks
-        who = self._authorizer_for(ask)
+        context, facts = self.context, self.context.facts
+        who = self._authorizer_for(request)
         try:
-            body = decode(ask.json(), _AUTHORIZE, quirks.version, "ConnectAuthorizeRequest")
+            body = decode(request.json(), _AUTHORIZE, facts.version, "ConnectAuthorizeRequest")
         except DecodeError as error:
-            raise ask.bad(f"Request decode failed: {error}") from error
+            raise request.bad(f"Request decode failed: {error}") from error
         target = text(body, "Target")
         if not target:
-            raise ask.bad("Target service must be specified")
-        source, partition = self._client(ask, text(body, "ClientCertURI"))
-        box.acl.require(who, "service", "write", target)
+            raise request.bad("Target service must be specified")
+        source, partition = self._client(request, text(body, "ClientCertURI"))
+        context.acl.require(who, "service", "write", target)
         if partition.lower() != "default":
             mismatch = f'Mismatched partitions: "{partition}" != "default"'
-            if quirks.foreign_partition == "refused":
-                raise ask.bad(mismatch)
+            if facts.foreign_partition == "refused":
+                raise request.bad(mismatch)
             return Reply({"Authorized": False, "Reason": mismatch})
         try:
-            box.acl.require(who, "intention", "read", target)
+            context.acl.require(who, "intention", "read", target)
         except Refused as refused:
             raise Refused(403, self._prefixed("failed getting intention match: ", refused.text)) from refused
-        cache, age = box.cached(ask, ("match", "destination", target))
+        cache, age = context.cached(request, ("match", "destination", target))
         authorized, reason = self._decide(source, target)
         return Reply({"Authorized": authorized, "Reason": reason}, cache=cache, age=age)
 
-    def _authorizer_for(self, ask: Ask) -> Authorizer:
+    def _authorizer_for(self, request: ConsulRequest) -> Authorizer:
         try:
-            return self.box.acl.resolve(ask.token)
+            return self.context.acl.resolve(request.token)
         except Refused as refused:
             raise Refused(403, self._prefixed("Could not resolve token to authorizer: ", refused.text)) from refused
 
     def _prefixed(self, prefix: str, refusal: str) -> str:
-        return prefix + refusal if self.box.quirks.authorize_error_prefix else refusal
+        return prefix + refusal if self.context.facts.authorize_error_prefix else refusal
 
-    def _client(self, ask: Ask, uri: str) -> tuple[str, str]:
+    def _client(self, request: ConsulRequest, uri: str) -> tuple[str, str]:
         """The service and the partition of a client's URI; trust domain and datacenter are not looked at."""
         scheme, _, rest = uri.partition("://")
         path = rest[rest.index("/") :] if "/" in rest else ""
-        quirks = self.box.quirks
+        facts = self.context.facts
         found = _SERVICE.fullmatch(path)
-        old = quirks.foreign_partition == "invalid"
+        old = facts.foreign_partition == "invalid"
         if scheme.lower() == "spiffe" and found and not (old and found["partition"]):
             return unquote(found["service"]), unquote(found["partition"] or "default")
         signs = not path and "." in rest[1:]
         other = signs or _OTHERS.fullmatch(path) or (not old and _NEWER.fullmatch(path))
         kind = "Service" if scheme.lower() == "spiffe" and other else "Connect"
-        raise ask.bad(f"ClientCertURI not a valid {kind} identifier")
+        raise request.bad(f"ClientCertURI not a valid {kind} identifier")
 
     def _decide(self, source: str, target: str) -> tuple[bool, str]:
-        box, quirks = self.box, self.box.quirks
-        found = decides(self.book.to(target), "Source", source)
+        context, facts = self.context, self.context.facts
+        found = decides(self.intentions.to(target), "Source", source)
         if found is None:
-            off = None if box.acl.enabled else quirks.authorize_default_reason
-            return box.acl.allows_by_default, off or "Default behavior configured by ACLs"
+            off = None if context.acl.enabled else facts.authorize_default_reason
+            return context.acl.allows_by_default, off or "Default behavior configured by ACLs"
         allowed = text(found, "Action") == "allow"
-        if not quirks.authorize_reason_names_kind:
+        if not facts.authorize_reason_names_kind:
             return allowed, f"Matched intention: {describe(found)}"
         sides = f"{found['SourceNS']}/{found['SourceName']} => {found['DestinationNS']}/{found['DestinationName']}"
         identifier = f"ID: {found['ID']}, " if found.get("ID") else ""

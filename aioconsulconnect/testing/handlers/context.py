@@ -9,11 +9,11 @@ from typing import Final, Generic, TypeVar
 
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Meta
-from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Closed, Store, poll_key
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 T = TypeVar("T")
 _LOOK_AFTER_CLIENT: Final = 0.25
@@ -34,7 +34,7 @@ class Found(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Poll:
+class HeldQuery:
     """A blocking query that waits now."""
 
     path: str
@@ -43,10 +43,10 @@ class Poll:
 
 
 @dataclass(slots=True)
-class Box:
-    """One agent's parts."""
+class AgentContext:
+    """What every handler of one agent works on."""
 
-    quirks: Quirks
+    facts: VersionFacts
     store: Store
     acl: Acl
     authority: Authority
@@ -55,39 +55,40 @@ class Box:
     node_id: str
     cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
     """The queries that the agent's cache holds."""
-    polls: set[Poll] = field(default_factory=set[Poll])
+    held_queries: set[HeldQuery] = field(default_factory=set[HeldQuery])
 
-    def here(self, ask: Ask) -> None:
+    def check_datacenter(self, request: ConsulRequest) -> None:
         """Refuse a datacenter that nobody knows."""
-        if ask.datacenter not in {"", self.datacenter}:
+        if request.datacenter not in {"", self.datacenter}:
             raise Refused(500, "No path to datacenter", from_server=True)
 
-    async def block(self, ask: Ask, query: Callable[[], Found[T]], *, local: bool = False) -> Found[T]:
-        """Answer when the index is above the one asked with, else at the end of the wait, as Consul's loop does.
+    async def block(self, request: ConsulRequest, query: Callable[[], Found[T]], *, local: bool = False) -> Found[T]:
+        """Answer when the index is above the one requested, else at the end of the wait, as Consul's loop does.
 
         ``local`` waits are the agent's own and end on time; the server adds up to a sixteenth.
         """
-        deadline = asyncio.get_running_loop().time() + ask.wait + (0 if local else random.uniform(0, ask.wait / 16))
-        own = () if local else (poll_key(ask.path),)
-        minimum, before = ask.index, None
-        with self.polling(ask, waits=bool(ask.index)):
+        wait = request.options.wait
+        deadline = asyncio.get_running_loop().time() + wait + (0 if local else random.uniform(0, wait / 16))
+        own = () if local else (poll_key(request.path),)
+        minimum, before = request.options.index, None
+        with self.holding(request, waits=bool(request.options.index)):
             while True:
                 found = query()
                 if before and ((before.absent and found.absent) or self._settled(before, found)):
                     minimum = found.index
-                if not ask.index or found.index > minimum:
+                if not request.options.index or found.index > minimum:
                     return found
-                before, ask.waited = found, True
-                if not await self._changed((*found.keys, *own), deadline, ask, local=local):
+                before, request.waited = found, True
+                if not await self._changed((*found.keys, *own), deadline, request, local=local):
                     return found
 
-    async def _changed(self, keys: tuple[str, ...], deadline: float, ask: Ask, *, local: bool) -> bool:
+    async def _changed(self, keys: tuple[str, ...], deadline: float, request: ConsulRequest, *, local: bool) -> bool:
         """Wait for a write; what the agent waits for by itself ends soon after its client is gone."""
         clock = asyncio.get_running_loop().time
         while local and clock() + _LOOK_AFTER_CLIENT < deadline:
             if await self.store.wait(keys, clock() + _LOOK_AFTER_CLIENT):
                 return True
-            if ask.gone():
+            if request.gone():
                 raise Closed
         return await self.store.wait(keys, deadline)
 
@@ -96,26 +97,28 @@ class Box:
         return found.unchanged is not None and found.unchanged == before.unchanged
 
     @contextmanager
-    def polling(self, ask: Ask, *, waits: bool) -> Generator[None, None, None]:
-        """Count a blocking query among the polls while it is answered."""
+    def holding(self, request: ConsulRequest, *, waits: bool) -> Generator[None, None, None]:
+        """List a blocking query among those held while it is answered."""
         if not waits:
             yield
             return
-        poll = Poll(ask.path, ask.query, ask.index)
-        self.polls.add(poll)
+        held = HeldQuery(request.path, request.query, request.options.index)
+        self.held_queries.add(held)
         try:
             yield
         finally:
-            self.polls.discard(poll)
+            self.held_queries.discard(held)
 
-    def cached(self, ask: Ask, key: tuple[object, ...]) -> tuple[str, int | None]:
+    def cached(self, request: ConsulRequest, key: tuple[object, ...]) -> tuple[str, int | None]:
         """What the agent's cache says of a query: X-Cache and Age. It follows every write at once, so Age stays 0."""
-        held = (ask.token, ask.datacenter, *key)
+        held = (request.token, request.datacenter, *key)
         if held in self.cache:
             return "HIT", 0
         self.cache.add(held)
         return "MISS", None
 
-    def meta(self, ask: Ask, found: Found[T], *, consistency: bool = False) -> Meta:
+    def meta(self, request: ConsulRequest, found: Found[T], *, consistency: bool = False) -> Meta:
         """The headers of a read."""
-        return Meta(found.index, consistency=ask.consistency if consistency else None, filtered=found.filtered)
+        return Meta(
+            found.index, consistency=request.options.consistency if consistency else None, filtered=found.filtered
+        )

@@ -60,14 +60,14 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
         service = listed.get(name, everything or {})
         members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
         row = _row(gateway, name, {**members, "FromWildcard": name not in listed})
-        if registry.quirks.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
+        if registry.facts.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
             row["AutoHostRewrite"] = True
         yield row
 
 
 def _plain_services(registry: Registry) -> list[str]:
     """The services that a wildcard of a terminating gateway stands for: those that are no part of the mesh."""
-    takes_native = registry.quirks.wildcard_takes_native
+    takes_native = registry.facts.wildcard_takes_native
     return [
         each.name
         for each in registry.all()

@@ -7,7 +7,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 STATUSES: Final = ("passing", "warning", "critical")
 DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}
@@ -64,15 +64,15 @@ def _pair_complaint(key: str, value: str) -> str | None:
     return None
 
 
-def complaints(definition: Object, quirks: Quirks) -> Iterator[str]:
+def complaints(definition: Object, facts: VersionFacts) -> Iterator[str]:
     """All that is wrong with the mesh part of a service."""
     kind, connect = text(definition, "Kind"), child(definition, "Connect")
     endless = not number(definition, "Port") and not text(definition, "SocketPath")
     if kind == PROXY:
-        yield from _proxy_complaints(definition, endless, quirks)
+        yield from _proxy_complaints(definition, endless, facts)
     elif kind in GATEWAYS:
         yield from _gateway_complaints(definition, kind)
-    if connect.get("Native") and endless and quirks.native_needs_port:
+    if connect.get("Native") and endless and facts.native_needs_port:
         yield "Port or SocketPath must be set for a Connect native service."
     sidecar = connect.get("SidecarService")
     if is_object(sidecar) and kind not in GATEWAYS:
@@ -82,21 +82,21 @@ def complaints(definition: Object, quirks: Quirks) -> Iterator[str]:
             yield "A SidecarService cannot have a nested SidecarService"
 
 
-def _proxy_complaints(definition: Object, endless: bool, quirks: Quirks) -> Iterator[str]:
+def _proxy_complaints(definition: Object, endless: bool, facts: VersionFacts) -> Iterator[str]:
     proxy = child(definition, "Proxy")
     destination = text(proxy, "DestinationServiceName")
     if not destination:
         yield "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
-    if destination == "*" and quirks.proxy_needs_one_destination:
+    if destination == "*" and facts.proxy_needs_one_destination:
         yield "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services"
     if endless:
-        yield quirks.proxy_port_text
+        yield facts.proxy_port_text
     if child(definition, "Connect").get("Native"):
         yield "A Proxy cannot also be Connect Native, only typical services"
     names: set[str] = set()
     binds: set[str] = set()
     for upstream in children(proxy, "Upstreams"):
-        yield from _upstream_complaints(upstream, names, binds, quirks)
+        yield from _upstream_complaints(upstream, names, binds, facts)
     # The words are those of 1.8.7; of newer versions none are recorded, and theirs are taken to be the same.
     yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"))
 
@@ -120,18 +120,18 @@ def _expose_complaints(exposed: list[Object]) -> Iterator[str]:
         ports.add(port)
 
 
-def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], quirks: Quirks) -> Iterator[str]:
+def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], facts: VersionFacts) -> Iterator[str]:
     if not text(upstream, "DestinationName"):
         yield "upstream destination name cannot be empty"
         return
-    if text(upstream, "DestinationName") == "*" and quirks.proxy_needs_one_destination:
+    if text(upstream, "DestinationName") == "*" and facts.proxy_needs_one_destination:
         yield "upstream destination name cannot be a wildcard"
         return
     port, socket = number(upstream, "LocalBindPort"), text(upstream, "LocalBindSocketPath")
     if not port and not socket:
-        yield quirks.upstream_port_text
+        yield facts.upstream_port_text
         return
-    partition = 'partition="", ' if quirks.partition_parameter else ""
+    partition = 'partition="", ' if facts.partition_parameter else ""
     kind = text(upstream, "DestinationType") or "service"
     name = (
         f'[type="{kind}", name="{text(upstream, "DestinationName")}", {partition}'
@@ -164,7 +164,7 @@ def _gateway_complaints(definition: Object, kind: str) -> Iterator[str]:
             yield f"The Proxy.{member} configuration is invalid for a {kind}"
 
 
-def check_complaint(check: Object, quirks: Quirks) -> str | None:
+def check_complaint(check: Object, facts: VersionFacts) -> str | None:
     """What is wrong with the definition of a check."""
     timed = any(check.get(member) for member in _INTERVAL)
     alias = bool(text(check, "AliasNode") or text(check, "AliasService"))
@@ -172,7 +172,7 @@ def check_complaint(check: Object, quirks: Quirks) -> str | None:
     if interval > 0 and ttl > 0:
         return "Interval and TTL cannot both be specified"
     if timed and interval <= 0:
-        return quirks.interval_text
+        return facts.interval_text
     if timed and alias:
         return "Interval cannot be set for Alias checks"
     if alias and ttl > 0:

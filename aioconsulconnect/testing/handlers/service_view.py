@@ -8,7 +8,7 @@ from aioconsulconnect.testing.config_entries.central_configuration import GATEWA
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
-from aioconsulconnect.testing.handlers.context import Box
+from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.registry import Instance, Registry
 
@@ -32,25 +32,25 @@ _MEMBERS: Final = (
 class ServiceView:
     """The services of one agent, as its version shows them."""
 
-    def __init__(self, box: Box, registry: Registry) -> None:
-        self.box = box
+    def __init__(self, context: AgentContext, registry: Registry) -> None:
+        self.context = context
         self.registry = registry
 
     def agent_service(self, instance: Instance) -> Object:
         """A service as /v1/agent shows it."""
         given = instance.resolved
-        service: Object = {**given, "Service": given["Name"], "Datacenter": self.box.datacenter, "Connect": None}
+        service: Object = {**given, "Service": given["Name"], "Datacenter": self.context.datacenter, "Connect": None}
         if text(given, "Kind") not in {PROXY, *GATEWAYS}:
             service["Proxy"] = None
         if child(given, "Connect").get("Native"):
             service["Connect"] = {"Native": True}
         if not given.get("TaggedAddresses"):
             service["TaggedAddresses"] = None
-        return shape(service, shapes.AGENT_SERVICE, self.box.quirks.version)
+        return shape(service, shapes.AGENT_SERVICE, self.context.facts.version)
 
     def with_hash(self, service: Object, content: str) -> Object:
         """A service with the hash of its content among its members."""
-        return shape({**service, "ContentHash": content}, shapes.AGENT_SERVICE, self.box.quirks.version)
+        return shape({**service, "ContentHash": content}, shapes.AGENT_SERVICE, self.context.facts.version)
 
     @staticmethod
     def content_hash(service: Object) -> str:
@@ -60,18 +60,23 @@ class ServiceView:
 
     def node(self) -> Object:
         """The one node there is."""
-        box = self.box
+        context = self.context
         meta: Object = {"consul-network-segment": ""}
-        if box.quirks.node_tells_version:
-            meta["consul-version"] = box.quirks.release
+        if context.facts.node_tells_version:
+            meta["consul-version"] = context.facts.release
         tagged: Object = {"lan": _ADDRESS, "lan_ipv4": _ADDRESS, "wan": _ADDRESS, "wan_ipv4": _ADDRESS}
-        node: Object = {"ID": box.node_id, "Node": box.node_name, "Address": _ADDRESS, "Datacenter": box.datacenter}
+        node: Object = {
+            "ID": context.node_id,
+            "Node": context.node_name,
+            "Address": _ADDRESS,
+            "Datacenter": context.datacenter,
+        }
         return {**node, "TaggedAddresses": tagged, "Meta": meta, "CreateIndex": 11, "ModifyIndex": 12}
 
     def _addresses(self, instance: Instance, definition: Object) -> object:
         addresses = dict(child(definition, "TaggedAddresses"))
         virtual = self.registry.addresses.of(instance.destination) if instance.destination else None
-        if virtual and self.box.quirks.virtual_ips:
+        if virtual and self.context.facts.virtual_ips:
             addresses["consul-virtual"] = {"Address": virtual, "Port": definition.get("Port", 0)}
         return addresses or None
 
@@ -88,11 +93,11 @@ class ServiceView:
         }
         checks = [self.serf_health(), *(self.check(each, instance, shown=True) for each in checks_of(instance))]
         found: Object = {"Node": self.node(), "Service": service, "Checks": checks}
-        return shape(found, shapes.HEALTHY_SERVICE, self.box.quirks.version)
+        return shape(found, shapes.HEALTHY_SERVICE, self.context.facts.version)
 
     def catalog_service(self, instance: Instance, definition: Object, *, blank: bool = False) -> Object:
         """A service as the catalog shows it, with its node, which is blank where the configuration was merged in."""
-        node = {"Node": self.box.node_name} if blank else self.node()
+        node = {"Node": self.context.node_name} if blank else self.node()
         service: Object = {
             **node,
             **{f"Service{member}": definition.get(member) for member in _MEMBERS},
@@ -102,14 +107,14 @@ class ServiceView:
             "CreateIndex": instance.created,
             "ModifyIndex": instance.modified,
         }
-        return shape(service, shapes.CATALOG_SERVICE, self.box.quirks.version)
+        return shape(service, shapes.CATALOG_SERVICE, self.context.facts.version)
 
     def check(self, check: Check, instance: Instance, *, shown: bool) -> Object:
         """A check: as the catalog has it, or as the agent has it."""
         status, output = check.shown if shown else (check.status, check.output)
-        timing = check.definition if self.box.quirks.checks_tell_interval else {}
+        timing = check.definition if self.context.facts.checks_tell_interval else {}
         found: Object = {
-            "Node": self.box.node_name,
+            "Node": self.context.node_name,
             "CheckID": check.identifier,
             "Name": check.name,
             "Status": status,
@@ -124,12 +129,12 @@ class ServiceView:
             "CreateIndex": check.created if shown else 0,
             "ModifyIndex": check.modified if shown else 0,
         }
-        return shape(found, shapes.CHECK, self.box.quirks.version)
+        return shape(found, shapes.CHECK, self.context.facts.version)
 
     def serf_health(self) -> Object:
         """The check of the node itself."""
         found: Object = {
-            "Node": self.box.node_name,
+            "Node": self.context.node_name,
             "CheckID": "serfHealth",
             "Name": "Serf Health Status",
             "Status": "passing",
@@ -138,7 +143,7 @@ class ServiceView:
             "CreateIndex": 11,
             "ModifyIndex": 11,
         }
-        return shape(found, shapes.CHECK, self.box.quirks.version)
+        return shape(found, shapes.CHECK, self.context.facts.version)
 
 
 def checks_of(instance: Instance) -> list[Check]:

@@ -126,7 +126,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.tokens: list[str] = []
-        self.places: list[int] = []
+        self.positions: list[int] = []
         at = 0
         while at < len(source):
             found = _TOKEN.match(source, at)
@@ -135,15 +135,15 @@ class _Reader:
             at = found.end()
             if found.lastindex:
                 self.tokens.append(found[0])
-                self.places.append(found.start())
+                self.positions.append(found.start())
         self.tokens.reverse()
-        self.places.reverse()
+        self.positions.reverse()
 
     def take(self, expected: str = "") -> str:
         if not self.tokens or (expected and self.tokens[-1] != expected):
             found = self.tokens[-1] if self.tokens else "the end"
             raise RulesError(f"{_UNREADABLE}expected {expected or 'more'}, found {found}")
-        self.places.pop()
+        self.positions.pop()
         return self.tokens.pop()
 
     def string(self) -> str:
@@ -153,7 +153,7 @@ class _Reader:
     def value(self) -> str:
         """What stands behind an equals sign: a string in quotes, or a number or truth, which no policy is."""
         if self.tokens and _IDENTIFIER.fullmatch(self.tokens[-1]) and self.tokens[-1] not in {"true", "false"}:
-            before = self.source[: self.places[-1]].encode()
+            before = self.source[: self.positions[-1]].encode()
             line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
             raise RulesError(f"{_UNREADABLE}At {line}:{column}: Unknown token: {line}:{column} IDENT {self.tokens[-1]}")
         return self.string()

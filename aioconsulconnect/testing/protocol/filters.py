@@ -35,7 +35,7 @@ class _Parser:
         self.shape = shape
         self.prefix = prefix
         self.tokens: list[tuple[str, bool]] = []
-        self.places: list[int] = []
+        self.positions: list[int] = []
         self.end = len(expression)
         self.version = version
         self.depth = 0
@@ -44,7 +44,7 @@ class _Parser:
             found = _TOKEN.match(expression, at)
             if found is None:
                 self.no_match(at)
-            self.places.append(at)
+            self.positions.append(at)
             at = found.end()
             quoted = found["quoted"]
             self.tokens.append((quoted[1:-1].replace('\\"', '"'), True) if quoted else (found[0].strip(), False))
@@ -55,7 +55,7 @@ class _Parser:
         _fail(f"1:{at + 1} ({at}): no match found")
 
     def unexpected(self) -> NoReturn:
-        self.no_match(self.places[self.at] if self.at < len(self.places) else self.end)
+        self.no_match(self.positions[self.at] if self.at < len(self.positions) else self.end)
 
     def parse(self) -> Predicate:
         predicate = self.either()
@@ -148,7 +148,7 @@ class _Parser:
         return lambda item: any(test(each) for each in read(item))
 
     def test(self, kind: MemberType, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
-        """What an operator asks of one value; None where it asks nothing of that kind."""
+        """What an operator tests in one value; None where it has no meaning for that kind."""
         match kind, operator:
             case "string", "Equal":
                 return lambda found: (found or "") == value

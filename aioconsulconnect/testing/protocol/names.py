@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _UUID_LENGTH = 36
 
@@ -18,22 +18,22 @@ class Name(NamedTuple):
     peer: str = ""
 
 
-def parse_name(written: str, label: str, quirks: Quirks, *, peers: bool = False) -> Name:
+def parse_name(written: str, label: str, facts: VersionFacts, *, peers: bool = False) -> Name:
     """Read ``name``, ``namespace/name``, ``partition/namespace/name`` or ``peer:p/name``."""
     invalid = f'{label} "{written}" is invalid: '
     peer, rest = "", written
-    if quirks.peers and written.startswith("peer:"):
+    if facts.peers and written.startswith("peer:"):
         if not peers:
             raise Refused(500, invalid + "cannot specify a peer here")
         peer, slash, rest = written.removeprefix("peer:").partition("/")
         if not slash:
             raise Refused(500, invalid + "need to specify the service name as well")
     parts = rest.split("/")
-    if len(parts) > quirks.name_parts:
-        most = {2: "one", 3: "two"}[quirks.name_parts]
+    if len(parts) > facts.name_parts:
+        most = {2: "one", 3: "two"}[facts.name_parts]
         raise Refused(500, invalid + f"input can contain at most {most} '/'")
     name, namespace, partition = [*reversed(parts), "default", "default"][:3]
-    if quirks.intentions_are_entries:
+    if facts.intentions_are_entries:
         namespace = namespace or "default"
     return Name(name, namespace, partition or "default", peer)
 

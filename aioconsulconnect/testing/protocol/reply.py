@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 PLAIN: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
@@ -37,12 +37,12 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def empty(quirks: Quirks) -> Reply:
+def empty(facts: VersionFacts) -> Reply:
     """The answer of a write that has nothing to say."""
-    return Reply(b"", content_type=quirks.empty_body_type)
+    return Reply(b"", content_type=facts.empty_body_type)
 
 
-def meta_headers(meta: Meta | None, quirks: Quirks) -> Iterable[tuple[str, str]]:
+def meta_headers(meta: Meta | None, facts: VersionFacts) -> Iterable[tuple[str, str]]:
     """The headers of a read, spelled as Go spells them on the wire."""
     if meta is None:
         return
@@ -53,7 +53,7 @@ def meta_headers(meta: Meta | None, quirks: Quirks) -> Iterable[tuple[str, str]]
     if meta.known_leader is not None:
         yield "X-Consul-Knownleader", str(meta.known_leader).lower()
         yield "X-Consul-Lastcontact", "0"
-        if meta.backend and quirks.query_backend_header:
+        if meta.backend and facts.query_backend_header:
             yield "X-Consul-Query-Backend", meta.backend
-    if meta.filtered and quirks.filtered_header:
+    if meta.filtered and facts.filtered_header:
         yield "X-Consul-Results-Filtered-By-Acls", "true"

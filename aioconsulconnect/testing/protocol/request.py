@@ -1,4 +1,4 @@
-"""The conventions of Consul's HTTP interface: what a request asks for, what an answer carries, how a refusal reads."""
+"""A request as Consul's HTTP layer reads it: parameters, headers, body, and how a read is to be served."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.encoding import parse
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.protocol.refusals import Refused, failed
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _LARGEST: Final = 2**64 - 1
 _DEFAULT_WAIT: Final = 300.0
@@ -18,7 +18,18 @@ _DIRECTIVE: Final = re.compile(r"(max-age|stale-if-error)=(.*)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Ask:
+class ReadOptions:
+    """How a read is to be served: from which index on, for how long at most, and by whom."""
+
+    index: int = 0
+    wait: float = _DEFAULT_WAIT
+    explicit_wait: bool = False
+    consistency: str = "leader"
+    cached: bool = False
+
+
+@dataclass(slots=True)
+class ConsulRequest:
     """A request, taken apart as far as every handler needs it."""
 
     method: str
@@ -28,12 +39,8 @@ class Ask:
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
-    quirks: Quirks
-    index: int = 0
-    wait: float = _DEFAULT_WAIT
-    explicit_wait: bool = False
-    consistency: str = "leader"
-    cached: bool = False
+    facts: VersionFacts
+    options: ReadOptions = field(default_factory=ReadOptions)
     datacenter: str = ""
     gone: Callable[[], bool] = lambda: False
     """Whether the client has closed its connection."""
@@ -43,7 +50,7 @@ class Ask:
 
     def __post_init__(self) -> None:
         bearer = re.fullmatch(r"bearer\s+(\S+)\s*", self.headers.get("authorization", ""), re.IGNORECASE)
-        self.datacenter = (self.quirks.datacenter_parameter and self.first("datacenter")) or self.first("dc")
+        self.datacenter = (self.facts.datacenter_parameter and self.first("datacenter")) or self.first("dc")
         self.token = (
             self.first("token") or self.headers.get("x-consul-token", "").strip() or (bearer[1] if bearer else "")
         )
@@ -61,7 +68,7 @@ class Ask:
 
     def bad(self, text: str) -> Refused:
         """The refusal of a request that the HTTP layer finds wrong."""
-        return Refused(400, self.quirks.bad_request_prefix + text)
+        return Refused(400, self.facts.bad_request_prefix + text)
 
     def json(self, complaint: str = "Request decode failed: ", status: int = 400) -> object:
         """The body as JSON."""
@@ -73,7 +80,7 @@ class Ask:
     def read_options(self) -> None:
         """Read what every blocking endpoint takes, in the order in which Consul finds faults."""
         stale, consistent = "stale" in self.query, "consistent" in self.query
-        self.cached = "cached" in self.query
+        self.options.cached = "cached" in self.query
         if self.first("max_stale"):
             try:
                 parse_duration(self.first("max_stale"))
@@ -82,9 +89,9 @@ class Ask:
             stale = True
         if stale and consistent:
             raise Refused(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
-        if self.cached and consistent:
+        if self.options.cached and consistent:
             raise Refused(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
-        self.consistency = "stale" if stale else "consistent" if consistent else "leader"
+        self.options.consistency = "stale" if stale else "consistent" if consistent else "leader"
         self._cache_control()
         self._blocking()
 
@@ -100,16 +107,16 @@ class Ask:
                 seconds = parse_duration(wait) / 1e9
             except ValueError:
                 raise Refused(400, "Invalid wait time") from None
-            self.explicit_wait = seconds > 0
-            self.wait = min(seconds, _LONGEST_WAIT) if seconds > 0 else _DEFAULT_WAIT
+            self.options.explicit_wait = seconds > 0
+            self.options.wait = min(seconds, _LONGEST_WAIT) if seconds > 0 else _DEFAULT_WAIT
         if index := self.first("index"):
             if not re.fullmatch(r"[0-9]+", index) or int(index) > _LARGEST:
                 raise Refused(400, "Invalid index")
-            self.index = int(index)
+            self.options.index = int(index)
 
     def enterprise_options(self) -> None:
         """Refuse what only Consul Enterprise takes."""
-        partitions = self.quirks.partition_parameter
+        partitions = self.facts.partition_parameter
         for parameter, header, feature in (("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions")):
             if self.first(parameter) and (parameter == "ns" or partitions):
                 raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
@@ -118,5 +125,5 @@ class Ask:
 
     def intention_options(self) -> None:
         """The same for intentions, which an old server did not look at."""
-        if not self.quirks.intentions_take_namespace:
+        if not self.facts.intentions_take_namespace:
             self.enterprise_options()

@@ -92,7 +92,7 @@ class Fault:
         self.clear()
 
 
-class Meetings:
+class FaultInjector:
     """Where exchanges and faults meet: all exchanges of one agent pass through here."""
 
     def __init__(self) -> None:
@@ -100,7 +100,9 @@ class Meetings:
         self._open: set[Exchange] = set()
         self._held: set[asyncio.Future[None]] = set()
 
-    async def meet(self, exchange: Exchange, answer: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def inject(
+        self, exchange: Exchange, answer: Callable[[], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         """Answer an exchange, past every fault that is in force when it arrives and when it leaves."""
         self._open.add(exchange)
         try:

@@ -11,12 +11,12 @@ from typing import Final
 from aiohttp import web
 
 from aioconsulconnect.testing.go_json.encoding import encode
-from aioconsulconnect.testing.handlers.context import Box
+from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Reply, meta_headers
-from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
-from aioconsulconnect.testing.server.exchange import Exchange, Meetings
+from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
 from aioconsulconnect.testing.server.routes import Route, find_route, is_unmodelled
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
@@ -41,10 +41,12 @@ class Request:
 class Frontend:
     """Serves the table of one agent."""
 
-    def __init__(self, box: Box, table: tuple[Route, ...], meetings: Meetings, requests: deque[Request]) -> None:
-        self.box = box
+    def __init__(
+        self, context: AgentContext, table: tuple[Route, ...], faults: FaultInjector, requests: deque[Request]
+    ) -> None:
+        self.context = context
         self.table = table
-        self.meetings = meetings
+        self.faults = faults
         self.requests = requests
 
     def application(self) -> web.Application:
@@ -61,7 +63,7 @@ class Frontend:
         seen = Request(request.method, raw_path, {})
         self.requests.append(seen)
         try:
-            response = await self.meetings.meet(exchange, lambda: self._answer(request, raw_path, raw_query, seen))
+            response = await self.faults.inject(exchange, lambda: self._answer(request, raw_path, raw_query, seen))
         except (Dropped, Closed):
             if request.transport is not None:
                 request.transport.close()
@@ -70,7 +72,7 @@ class Frontend:
         return response
 
     async def _answer(self, request: web.Request, raw_path: str, raw_query: str, seen: Request) -> web.Response:
-        quirks = self.box.quirks
+        facts = self.context.facts
         if not well_escaped(raw_path):
             return web.Response(
                 status=400, body=b"400 Bad Request", headers={"Content-Type": PLAIN, "Connection": "close"}
@@ -78,38 +80,38 @@ class Frontend:
         path = unescape(raw_path)
         if not path.isprintable():
             return web.Response(status=400)
-        query = parse_query(raw_query, semicolon_separates=quirks.semicolon_separates)
+        query = parse_query(raw_query, semicolon_separates=facts.semicolon_separates)
         if query is None:
             return web.Response(status=500, headers={"Vary": "Accept-Encoding"})
-        cleaned = clean(path if quirks.redirects_escaped else raw_path)
-        if cleaned != (path if quirks.redirects_escaped else raw_path):
-            return self._redirect(request.method, cleaned, raw_query, quirks.redirect_status)
+        cleaned = clean(path if facts.redirects_escaped else raw_path)
+        if cleaned != (path if facts.redirects_escaped else raw_path):
+            return self._redirect(request.method, cleaned, raw_query, facts.redirect_status)
         if path == "/":
             return self._redirect(request.method, "/ui/", "", 301)
         seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
-        route = find_route(self.table, path, quirks.version)
-        if route is None and find_route(self.table, f"{path}/", quirks.version):
-            return self._redirect(request.method, f"{path}/", raw_query, quirks.redirect_status)
+        route = find_route(self.table, path, facts.version)
+        if route is None and find_route(self.table, f"{path}/", facts.version):
+            return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
         if route is None:
             return self._unknown(request, path)
         headers = {name.lower(): value for name, value in request.headers.items()}
         seen.body = await request.read()
-        ask = Ask(request.method, path, path[len(route.pattern) :], query, headers, seen.body, quirks)
-        ask.gone = lambda: request.transport is None or request.transport.is_closing()
-        seen.token = ask.token
-        reply = await self._routed(route, ask)
-        return self._respond(reply, ask)
+        parsed = ConsulRequest(request.method, path, path[len(route.pattern) :], query, headers, seen.body, facts)
+        parsed.gone = lambda: request.transport is None or request.transport.is_closing()
+        seen.token = parsed.token
+        reply = await self._routed(route, parsed)
+        return self._respond(reply, parsed)
 
-    async def _routed(self, route: Route, ask: Ask) -> Reply:
-        quirks = self.box.quirks
+    async def _routed(self, route: Route, parsed: ConsulRequest) -> Reply:
+        facts = self.context.facts
         allow = (("Allow", ",".join(["OPTIONS", *route.handlers])),)
-        if ask.method == "OPTIONS":
-            return Reply(b"", content_type=quirks.empty_body_type, headers=allow)
-        handler = route.handlers.get(ask.method)
+        if parsed.method == "OPTIONS":
+            return Reply(b"", content_type=facts.empty_body_type, headers=allow)
+        handler = route.handlers.get(parsed.method)
         if handler is None:
-            return Reply(f"method {ask.method} not allowed".encode(), 405, PLAIN, headers=allow)
+            return Reply(f"method {parsed.method} not allowed".encode(), 405, PLAIN, headers=allow)
         try:
-            return await handler(ask)
+            return await handler(parsed)
         except Refused as refused:
             meta = None
             if refused.at is not None:
@@ -117,18 +119,18 @@ class Frontend:
             elif (
                 refused.from_server
                 and route.false_index
-                and ask.method == "GET"
-                and spans(quirks.version, route.since_meta, route.false_index_until)
+                and parsed.method == "GET"
+                and spans(facts.version, route.since_meta, route.false_index_until)
             ):
                 meta = FALSE_META
             return Reply(refused.text.encode(), refused.status, PLAIN, meta)
 
     def _unknown(self, request: web.Request, path: str) -> web.Response:
-        quirks = self.box.quirks
-        if is_unmodelled(path, quirks.version):
-            words = f"The in-process agent does not model {request.method} {path}; Consul {quirks.release} does."
+        facts = self.context.facts
+        if is_unmodelled(path, facts.version):
+            words = f"The in-process agent does not model {request.method} {path}; Consul {facts.release} does."
             return web.Response(status=501, body=words.encode(), headers={"Content-Type": PLAIN})
-        text = quirks.unknown_path_text if path.startswith("/v1/") else quirks.outside_v1_text
+        text = facts.unknown_path_text if path.startswith("/v1/") else facts.outside_v1_text
         return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)
 
     @staticmethod
@@ -141,23 +143,23 @@ class Frontend:
             headers["Content-Type"] = "text/html; charset=utf-8"
         return web.Response(status=status, body=page.encode(), headers=headers)
 
-    def _respond(self, reply: Reply, ask: Ask) -> web.Response:
-        quirks = self.box.quirks
-        newline = quirks.newline_after_json or "pretty" in ask.query
+    def _respond(self, reply: Reply, parsed: ConsulRequest) -> web.Response:
+        facts = self.context.facts
+        newline = facts.newline_after_json or "pretty" in parsed.query
         raw = isinstance(reply.body, bytes)
         body = reply.body if isinstance(reply.body, bytes) else encode(reply.body, pretty=True, newline=newline)
         response = web.Response(status=reply.status)
         if reply.content_type and (body or raw):
             response.headers["Content-Type"] = reply.content_type
         response.headers["Vary"] = "Accept-Encoding"
-        if quirks.default_policy_header:
-            response.headers["X-Consul-Default-Acl-Policy"] = self.box.acl.default
+        if facts.default_policy_header:
+            response.headers["X-Consul-Default-Acl-Policy"] = self.context.acl.default
         if reply.cache:
             response.headers["X-Cache"] = reply.cache
         if reply.age is not None:
             response.headers["Age"] = str(reply.age)
-        response.headers.update([*meta_headers(reply.meta, quirks), *reply.headers])
-        if "gzip" in ask.headers.get("accept-encoding", "") and len(body) >= max(1, quirks.gzip_from):
+        response.headers.update([*meta_headers(reply.meta, facts), *reply.headers])
+        if "gzip" in parsed.headers.get("accept-encoding", "") and len(body) >= max(1, facts.gzip_from):
             body = gzip.compress(body, compresslevel=1)
             response.headers["Content-Encoding"] = "gzip"
         response.body = body

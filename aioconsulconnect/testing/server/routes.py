@@ -17,10 +17,10 @@ from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import Services
 from aioconsulconnect.testing.protocol.reply import Reply
-from aioconsulconnect.testing.protocol.request import Ask
+from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.versions import NEWEST, spans
 
-Handler = Callable[[Ask], Awaitable[Reply]]
+Handler = Callable[[ConsulRequest], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ UNMODELLED: Final = (
     ("/v1/txn", "1.8"),
     ("/ui/", "1.8"),
 )
-"""What Consul serves and the box does not: it says so instead of pretending that there is nothing."""
+"""What Consul serves and the in-process agent does not: it says so instead of pretending that there is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
 
 
 def is_unmodelled(path: str, version: str) -> bool:
-    """Whether Consul would have an answer that the box has not."""
+    """Whether Consul would have an answer that the in-process agent has not."""
     return any(spans(version, since) and fits(pattern, path) for pattern, since in UNMODELLED)
 
 

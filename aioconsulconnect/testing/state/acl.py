@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from aioconsulconnect.testing.go_json.values import Object, texts
 from aioconsulconnect.testing.protocol.acl_rules import Rule, merged
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"
@@ -79,8 +79,8 @@ State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[R
 class Acl:
     """The ACL system of one agent: off, or with a default policy, policies and tokens."""
 
-    def __init__(self, quirks: Quirks, *, enabled: bool, default: str, management_token: str) -> None:
-        self.quirks = quirks
+    def __init__(self, facts: VersionFacts, *, enabled: bool, default: str, management_token: str) -> None:
+        self.facts = facts
         self.enabled = enabled
         self.default = default
         self.policies: dict[str, Object] = {}
@@ -123,7 +123,7 @@ class Acl:
 
     def denied(self, who: Authorizer, permission: str, on: str = "") -> Refused:
         """The refusal that names what is missing, as far as the version does."""
-        if not self.quirks.permission_reasons:
+        if not self.facts.permission_reasons:
             return Refused(403, "Permission denied", from_server=True)
         lacks = f"lacks permission '{permission}'" + (f' on "{on}"' if on else "")
         if who.accessor == ANONYMOUS:

@@ -18,7 +18,7 @@ from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state import certificates
 from aioconsulconnect.testing.state.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _HOUR: Final = 3600 * 10**9
 _YEAR: Final = 8760 * _HOUR
@@ -83,15 +83,15 @@ class State:
 
 
 class Authority:
-    """The CA of one agent; it makes its first root when somebody asks for it."""
+    """The CA of one agent; it makes its first root when one is read."""
 
-    def __init__(self, store: Store, quirks: Quirks, datacenter: str) -> None:
+    def __init__(self, store: Store, facts: VersionFacts, datacenter: str) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
         self.datacenter = datacenter
         self.cluster: str = str(uuid.uuid4())
         self.trust_domain: str = f"{self.cluster}.consul"
-        optional = {"RootCertTTL": quirks.root_ttl, "RotationPeriod": quirks.rotation_period}
+        optional = {"RootCertTTL": facts.root_ttl, "RotationPeriod": facts.rotation_period}
         defaults: Object = {"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"}
         self._config: Object | None = {**defaults, **{key: ttl for key, ttl in optional.items() if ttl}}
         self._settings = Settings()
@@ -148,7 +148,7 @@ class Authority:
         certificate = root.signer.certificate
         return {
             "ID": root.id,
-            "Name": self.quirks.root_name,
+            "Name": self.facts.root_name,
             "SerialNumber": certificate.serial_number % 2**64,
             "SigningKeyID": colons(key_id(root.signer.key)),
             "ExternalTrustDomain": self.cluster,
@@ -184,7 +184,7 @@ class Authority:
         return State(self.cluster, roots, self._config, self._settings, self._force, self._modified)
 
     def load(self, state: State) -> None:
-        """Be as a snapshot was; leaves of roots that are no longer there are signed anew when somebody asks."""
+        """Be as a snapshot was; leaves of roots that are no longer there are signed anew when they are read."""
         self.cluster, self.trust_domain = state.cluster, f"{state.cluster}.consul"
         self._config, self._settings = state.config, state.settings
         self._force, self._modified = state.force, state.modified
@@ -225,14 +225,14 @@ class Authority:
         complete = "IntermediateCertTTL" in (self._config or {})
         if complete and config == self._config:
             return
-        if not complete and self.quirks.configuration_checks_index:
+        if not complete and self.facts.configuration_checks_index:
             self._config = {**(self._config or {}), "IntermediateCertTTL": "8760h0m0s"}
             self._modified = self.store.write("roots")
         expected = wanted.get("ModifyIndex")
-        if self.quirks.configuration_checks_index and expected and expected != self._modified:
+        if self.facts.configuration_checks_index and expected and expected != self._modified:
             self._broken = True
             raise refused_by_server("ModifyIndex did not match existing")
-        with_kind = self.quirks.key_type_rotates
+        with_kind = self.facts.key_type_rotates
         changed = settings.identity(with_kind=with_kind) != self._settings.identity(with_kind=with_kind)
         if changed:
             self.rotate(settings)
@@ -254,7 +254,7 @@ class Authority:
 
     def _place(self, service: str, token: str) -> tuple[str, str]:
         """Where a leaf is held: the newer versions share it among all tokens."""
-        return service, token if self.quirks.leaf_minds_token else ""
+        return service, token if self.facts.leaf_minds_token else ""
 
     def leaf(self, service: str, token: str) -> Leaf:
         """The leaf of a service for a token, signed where none is held."""
@@ -265,7 +265,7 @@ class Authority:
         root = self.active
         uri = self.uri(service)
         plain = re.sub(r"[^A-Za-z0-9]", "", service)
-        name = f"{plain}.svc.default.{self.cluster[:8]}.consul" if self.quirks.common_names else ""
+        name = f"{plain}.svc.default.{self.cluster[:8]}.consul" if self.facts.common_names else ""
         lifetime = timedelta(microseconds=self._settings.leaf // 1000)
         certificate, key = certificates.make_leaf(uri, name, root.signer, next(self._serials), lifetime)
         index = self.store.write(f"leaf/{service}")

@@ -1,7 +1,7 @@
 """The checks of the agent's services, and what runs them: a time limit, another service, a dial.
 
 TTL and alias checks run as they do in Consul. TCP and HTTP checks dial, at first after a random part of their interval.
-The catalog learns of a new status at once; of a new output alone Consul tells it only minutes later, the box never.
+The catalog learns of a new status at once; of a new output alone a real agent tells it minutes later, this one never.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ class Check:
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
-def make_check(definition: Object, service_id: str, service_name: str, place: str) -> Check:
-    """A check by its definition; ``place`` is the id that it gets where it names none."""
+def make_check(definition: Object, service_id: str, service_name: str, default_id: str) -> Check:
+    """A check by its definition; ``default_id`` is the id that it gets where it names none."""
     kind = next((kind for member, kind in _RUN.items() if definition.get(member)), None)
     if kind is None or text(definition, "AliasNode") or text(definition, "HTTP").startswith("https:"):
         raise Refused(
@@ -47,7 +47,7 @@ def make_check(definition: Object, service_id: str, service_name: str, place: st
         )
     status = text(definition, "Status") or "critical"
     return Check(
-        text(definition, "CheckID") or place,
+        text(definition, "CheckID") or default_id,
         text(definition, "Name") or f"Service '{service_name}' check",
         service_id,
         kind,
@@ -127,10 +127,10 @@ async def _connect(check: Check) -> tuple[str, str]:
 async def _get(check: Check) -> tuple[str, str]:
     """What an HTTP check finds."""
     url, method = text(check.definition, "HTTP"), text(check.definition, "Method") or "GET"
-    place = urlsplit(url)
-    path = f"{place.path or '/'}{'?' if place.query else ''}{place.query}"
-    request = f"{method} {path} HTTP/1.0\r\nHost: {place.netloc}\r\nUser-Agent: Consul Health Check\r\n\r\n"
-    answer = await _exchange(place.hostname or "", str(place.port or 80), request.encode())
+    address = urlsplit(url)
+    path = f"{address.path or '/'}{'?' if address.query else ''}{address.query}"
+    request = f"{method} {path} HTTP/1.0\r\nHost: {address.netloc}\r\nUser-Agent: Consul Health Check\r\n\r\n"
+    answer = await _exchange(address.hostname or "", str(address.port or 80), request.encode())
     if isinstance(answer, str):
         return "critical", f'{method.capitalize()} "{url}": {answer}'
     head, _, body = answer.partition(b"\r\n\r\n")

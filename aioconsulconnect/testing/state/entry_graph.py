@@ -7,7 +7,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, children, is_
 from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Store, entry_key
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _ROUTING: Final = ("service-router", "service-splitter", "service-resolver")
 
@@ -15,9 +15,9 @@ _ROUTING: Final = ("service-router", "service-splitter", "service-resolver")
 class Graph:
     """The services of one agent."""
 
-    def __init__(self, store: Store, quirks: Quirks, datacenter: str, authority: Authority) -> None:
+    def __init__(self, store: Store, facts: VersionFacts, datacenter: str, authority: Authority) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
         self.datacenter = datacenter
         self.authority = authority
 
@@ -26,7 +26,7 @@ class Graph:
     ) -> Object:
         """The chain of a service."""
         compiler = Compiler(
-            lookup, self.quirks, datacenter or self.datacenter, self.authority.trust_domain, overrides or Overrides()
+            lookup, self.facts, datacenter or self.datacenter, self.authority.trust_domain, overrides or Overrides()
         )
         return compiler.compile(service)
 

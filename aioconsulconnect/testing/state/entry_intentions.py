@@ -14,19 +14,19 @@ from aioconsulconnect.testing.go_json.values import Object, child, children, tex
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Store, entry_key
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 KIND: Final = "service-intentions"
 _LEGACY: Final = ("LegacyID", "LegacyMeta", "LegacyCreateTime", "LegacyUpdateTime")
 _HTTP: Final = frozenset({"http", "http2", "grpc"})
 
 
-class EntryBook:
+class EntryIntentionStore:
     """The intentions of a store that keeps them in configuration entries."""
 
-    def __init__(self, store: Store, quirks: Quirks) -> None:
+    def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
 
     # Reading.
 
@@ -63,7 +63,7 @@ class EntryBook:
 
     def get(self, identifier: str) -> Object | None:
         """The intention of a uuid."""
-        check_uuid(identifier, self.quirks.lookup_of_uuid)
+        check_uuid(identifier, self.facts.lookup_of_uuid)
         return next((i for i in self.all() if i.get("ID") == identifier), None)
 
     def exact(self, source: str, destination: str, peer: str = "") -> Object | None:
@@ -125,12 +125,12 @@ class EntryBook:
 
     def update(self, before: Object, intention: Object) -> None:
         """Replace an intention under its uuid."""
-        here, there = text(before, "DestinationName"), text(intention, "DestinationName")
-        if here.lower() != there.lower():
-            raise refused_by_server(self.quirks.cannot_move_text)
+        check_datacenter, there = text(before, "DestinationName"), text(intention, "DestinationName")
+        if check_datacenter.lower() != there.lower():
+            raise refused_by_server(self.facts.cannot_move_text)
         self._check_legacy(intention)
         identifier = text(before, "ID")
-        entry = self.store.entry(KIND, here) or {}
+        entry = self.store.entry(KIND, check_datacenter) or {}
         new = _legacy_source(intention, identifier, text(before, "CreatedAt"), now())
         sources = [new if each.get("LegacyID") == identifier else each for each in children(entry, "Sources")]
         self._keep(entry, sources, legacy=True)
@@ -151,12 +151,12 @@ class EntryBook:
     def checked(self, entry: Object, *, legacy: bool = False) -> Object:
         """An entry in the form in which it is stored, refused where it is wrong."""
         normal = normalised(entry, legacy=legacy)
-        if complaint := entry_complaint(normal, self.quirks, legacy=legacy):
+        if complaint := entry_complaint(normal, self.facts, legacy=legacy):
             raise refused_by_server(complaint)
         if complaint := jwt_complaint(normal, self._providers()):
             raise refused_by_server(errors([complaint]))
         self.check_protocols([normal])
-        return stored_form({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.quirks)
+        return stored_form({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.facts)
 
     def _providers(self) -> frozenset[str]:
         return frozenset(text(entry, "Name").lower() for entry in self.store.of_kind("jwt-provider"))

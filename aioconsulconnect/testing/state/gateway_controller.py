@@ -8,7 +8,7 @@ from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 ROUTES: Final = ("http-route", "tcp-route")
 
@@ -16,9 +16,9 @@ ROUTES: Final = ("http-route", "tcp-route")
 class Controller:
     """Watches the entries of one agent. What it writes raises the index of an entry once more."""
 
-    def __init__(self, store: Store, quirks: Quirks) -> None:
+    def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
         store.listeners.append(self.entry_changed)
 
     def entry_changed(self, kind: str, name: str) -> None:
@@ -30,10 +30,10 @@ class Controller:
         known = children(child(entry, "Status"), "Conditions")
         if [_judgement(each) for each in known] == [_judgement(each) for each in conditions]:
             return
-        found = find_kind(kind, self.quirks.version)
+        found = find_kind(kind, self.facts.version)
         if found and found.struct:
             judged: Object = {**entry, "Status": {"Conditions": conditions}}
-            self.store.put_entry(stored_form(judged, found.struct, self.quirks))
+            self.store.put_entry(stored_form(judged, found.struct, self.facts))
 
 
 def check_bindings(entry: Object, store: Store) -> None:

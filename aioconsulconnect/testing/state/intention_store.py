@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.state.entry_intentions import EntryBook
+from aioconsulconnect.testing.state.entry_intentions import EntryIntentionStore
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.state.table_intentions import TableBook
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
+from aioconsulconnect.testing.versions import VersionFacts
 
 
-class Book(Protocol):
+class IntentionStore(Protocol):
     """The intentions of an agent, wherever its version keeps them."""
 
     def index(self) -> int:
@@ -53,6 +53,6 @@ class Book(Protocol):
         ...
 
 
-def intention_store_of(store: Store, quirks: Quirks) -> Book:
+def intention_store_of(store: Store, facts: VersionFacts) -> IntentionStore:
     """The store of intentions that the version has."""
-    return (EntryBook if quirks.intentions_are_entries else TableBook)(store, quirks)
+    return (EntryIntentionStore if facts.intentions_are_entries else TableIntentionStore)(store, facts)

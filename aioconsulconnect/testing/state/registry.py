@@ -10,7 +10,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.virtual_addresses import VirtualIps
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _CENTRAL: Final = frozenset({"proxy-defaults", "service-defaults"})
 MAINTENANCE: Final = "_service_maintenance:"
@@ -49,9 +49,9 @@ class Instance:
 class Registry:
     """The services of one agent."""
 
-    def __init__(self, store: Store, quirks: Quirks) -> None:
+    def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
         self.addresses: VirtualIps = VirtualIps(store)
         self.runner: Runner = Runner(self._reported)
         self._instances: dict[str, Instance] = {}
@@ -111,13 +111,16 @@ class Registry:
         """Register a service, or register it anew: what does not change wakes nobody."""
         identifier, name = text(definition, "ID"), text(definition, "Name")
         definitions = list(checks)
-        places = [
+        default_ids = [
             f"service:{identifier}{f':{at}' if len(definitions) > 1 else ''}" for at in range(1, len(definitions) + 1)
         ]
-        made = [make_check(each, identifier, name, place) for each, place in zip(definitions, places, strict=True)]
+        made = [
+            make_check(each, identifier, name, default_id)
+            for each, default_id in zip(definitions, default_ids, strict=True)
+        ]
         before = self._instances.get(identifier)
         parent = parent or (before.parent if before else "")
-        instance = Instance(definition, resolved(definition, self.store.entry, self.quirks), parent)
+        instance = Instance(definition, resolved(definition, self.store.entry, self.facts), parent)
         if before is not None:
             instance.created, instance.modified = before.created, before.modified
             instance.checks = dict(before.checks)
@@ -207,7 +210,7 @@ class Registry:
     def refresh(self) -> None:
         """Merge the central configuration anew."""
         for instance in self.all():
-            now = resolved(instance.definition, self.store.entry, self.quirks)
+            now = resolved(instance.definition, self.store.entry, self.facts)
             if now != instance.resolved:
                 instance.resolved = now
                 self._written(instance, service=True, checks=False)

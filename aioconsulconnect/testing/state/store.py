@@ -2,7 +2,7 @@
 
 Every write takes the next index and touches keys: the table, the part of it, the thing.
 ``config/service-intentions/db`` touches ``config``, ``config/service-intentions`` and itself, so that a blocked query
-can wait for as much or as little as Consul's does in its place.
+can wait for as much or as little as Consul's does.
 """
 
 import asyncio

@@ -11,17 +11,17 @@ from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import Quirks
+from aioconsulconnect.testing.versions import VersionFacts
 
 _TABLE: Final = "intentions"
 
 
-class TableBook:
+class TableIntentionStore:
     """The intentions of a store that keeps them apart."""
 
-    def __init__(self, store: Store, quirks: Quirks) -> None:
+    def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
-        self.quirks = quirks
+        self.facts = facts
         self._rows: dict[str, Object] = {}
 
     def state(self) -> dict[str, Object]:
@@ -65,7 +65,7 @@ class TableBook:
 
     def get(self, identifier: str) -> Object | None:
         """The intention of a uuid."""
-        check_uuid(identifier, self.quirks.lookup_of_uuid)
+        check_uuid(identifier, self.facts.lookup_of_uuid)
         return self._rows.get(identifier.lower())
 
     def create(self, intention: Object) -> str:

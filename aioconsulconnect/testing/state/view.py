@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.state.intention_store import Book
+from aioconsulconnect.testing.state.intention_store import IntentionStore
 from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 
@@ -14,7 +14,7 @@ class View:
     """A read-only view: what it gives are copies."""
 
     _store: Store
-    _book: Book
+    _intentions: IntentionStore
     _registry: Registry
 
     @property
@@ -25,7 +25,7 @@ class View:
     @property
     def intentions(self) -> list[Object]:
         """Every intention as the list endpoint shows it, in the order of evaluation."""
-        return copy.deepcopy(self._book.all())
+        return copy.deepcopy(self._intentions.all())
 
     @property
     def entries(self) -> list[Object]:
