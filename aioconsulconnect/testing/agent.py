@@ -35,11 +35,10 @@ from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.view import View
-from aioconsulconnect.testing.versions import FACTS
+from aioconsulconnect.testing.versions import FACTS, NEWEST, Version
 
 _LARGEST_HEAD: Final = 2**20
 _KEPT_REQUESTS: Final = 10_000
-Version = Literal["1.8", "1.10", "1.16", "1.22"]
 Policy = Literal["allow", "deny"]
 
 
@@ -57,13 +56,13 @@ class Agent:
     """A Consul agent to test with, in this process: what it answers is what that version of Consul answers.
 
     It is both the only server and its own client agent, in development mode (pretty JSON), with Connect on. Enter it,
-    or call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it wants
-    one too, such as ``client_cert_file`` with ``client_key_file``. What may go wrong is in ``faults``.
+    or call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it
+    wants one too, such as ``client_cert_file`` with ``client_key_file``. What may go wrong is in ``faults``.
     """
 
     def __init__(
         self,
-        version: Version = "1.22",
+        version: Version = NEWEST,
         *,
         port: int = 0,
         tls: bool = False,

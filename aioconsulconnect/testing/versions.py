@@ -1,14 +1,38 @@
-"""All that differs between the Consul versions that the in-process agent plays, as one table of named facts.
+"""The versions of Consul that the in-process agent plays, and all that differs between them: a table of named facts.
 
 Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went
-are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables.
+are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables; any
+version may stand there, such as "1.13" or "1.16.4". To play another version, add it to ``Version``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cache
+from typing import Final, Literal, get_args
 
-VERSIONS: Final = ("1.8", "1.10", "1.16", "1.22")
+Version = Literal["1.8", "1.10", "1.16", "1.22"]
+"""The versions that an agent plays, oldest first: the only list of them."""
+VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
+OLDEST: Final = VERSIONS[0]
 NEWEST: Final = VERSIONS[-1]
+_RELEASES: Final = {"1.8": "1.8.7", "1.10": "1.10.12", "1.16": "1.16.6"}
+"""The release that an agent of a version plays, where it is not the first one."""
+
+
+def release_of(version: str) -> str:
+    """The release that an agent of a version plays."""
+    return _RELEASES.get(version, f"{version}.0")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@cache
+def spans(version: str, since: str, until: str = "") -> bool:
+    """Whether a version lies between two others, both included; ``until`` "1.10" includes every 1.10 there is."""
+    release, first, last = _numbers(release_of(version)), _numbers(since), _numbers(until) if until else ()
+    return first <= release and release[: len(last)] <= last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,122 +160,147 @@ class VersionFacts:
     default_intention_policy: bool = True
 
 
-_V22: Final = VersionFacts(version="1.22", release="1.22.0")
-_V16: Final = replace(
-    _V22,
-    version="1.16",
-    release="1.16.6",
-    newline_after_json=True,
-    empty_body_type=None,
-    redirect_status=301,
-    redirects_escaped=True,
-    header_kinds="Present, Exact, Prefix, Suffix, or Regex",
-    ignore_case=False,
-    rights_before_filter=False,
-    foreign_partition="denied",
-    authorize_error_prefix=False,
-    protected_jwt_provider=False,
-    protocols_are_checked=False,
-    auto_host_rewrite=False,
-    default_intention_policy=False,
-    catalog_takes_peer=False,
-    sameness_groups_refused=False,
-    bad_passing_has_index=True,
+Layer = tuple[str, Callable[[VersionFacts], VersionFacts]]
+_LAYERS: Final[tuple[Layer, ...]] = (
+    ("1.20.1", lambda facts: replace(facts, empty_body_type="text/plain; charset=utf-8")),
+    (
+        "1.20.0",
+        lambda facts: replace(
+            facts,
+            header_kinds="Present, Exact, Prefix, Suffix, or Regex",
+            ignore_case=False,
+            rights_before_filter=False,
+            catalog_takes_peer=False,
+        ),
+    ),
+    ("1.19", lambda facts: replace(facts, empty_body_type=None)),
+    ("1.17", lambda facts: replace(facts, default_intention_policy=False)),
+    (
+        "1.16",
+        lambda facts: replace(
+            facts,
+            newline_after_json=True,
+            redirect_status=301,
+            redirects_escaped=True,
+            foreign_partition="denied",
+            authorize_error_prefix=False,
+            protected_jwt_provider=False,
+            protocols_are_checked=False,
+            auto_host_rewrite=False,
+            sameness_groups_refused=False,
+            bad_passing_has_index=True,
+        ),
+    ),
+    ("1.16.3", lambda facts: replace(facts, entry_hash=False)),
+    ("1.15", lambda facts: replace(facts, denied_health_is_refused=False)),
+    (
+        "1.14",
+        lambda facts: replace(
+            facts,
+            datacenter_parameter=False,
+            filter_on_listing=False,
+            leaf_minds_token=True,
+            streaming_retries=False,
+        ),
+    ),
+    ("1.12", lambda facts: replace(facts, bad_request_prefix="Bad request: ", peers=False, build_date=False)),
+    ("1.11", lambda facts: replace(facts, permission_reasons=False)),
+    (
+        "1.10",
+        lambda facts: replace(
+            facts,
+            unknown_path_text="",
+            outside_v1_text="",
+            filtered_header=False,
+            partition_parameter=False,
+            semicolon_separates=True,
+            name_parts=2,
+            post_needs_destination=False,
+            cannot_move_text="Cannot modify DestinationNS or DestinationName for an intention once it exists.",
+            authorize_default_reason="ACLs disabled, access is allowed by default",
+            foreign_partition="invalid",
+            cas_delete=False,
+            key_type_rotates=False,
+            common_names=True,
+            management_description="Master Token",
+            agent_holds_roots=False,
+            leaf_minds_datacenter=True,
+            leaf_without_name="URI must be either service or agent",
+            root_ttl=None,
+            empty_failover_text=" one of Service, ServiceSubset, Namespace, or Datacenters is required",
+            chain_is_newer=False,
+            chain_scope="default",
+            gateways_at_home=False,
+            native_needs_port=False,
+            proxy_port_text="Port or SocketPath must be set for a Connect proxy",
+            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+            registration_prefix="",
+            register_names_token=False,
+            unknown_service_is_missing=False,
+            unknown_service_text='Unknown service "{}"',
+            unknown_check_text='CheckID "{}" does not have associated TTL',
+            unknown_check_status=500,
+            node_tells_version=False,
+            virtual_ips=False,
+            checks_tell_interval=False,
+            central_without_destination_id=False,
+            wildcard_takes_native=True,
+            merged_nodes_are_blank=False,
+        ),
+    ),
+    (
+        "1.8",
+        lambda facts: replace(
+            facts,
+            says_too_many=False,
+            gzip_from=0,
+            default_policy_header=False,
+            query_backend_header=False,
+            intentions_take_namespace=True,
+            proxy_defaults_named_anything=True,
+            alias_struct="",
+            intentions_are_entries=False,
+            writes_go_to_primary=False,
+            identical_is_unwritten=False,
+            first_entries_index=1,
+            match_has_meta=False,
+            update_needs_rights_first=True,
+            token_before_uuid=False,
+            lookup_of_uuid="failed intention lookup",
+            empty_uuid_is_missing=False,
+            authorize_reason_names_kind=False,
+            root_name="Consul CA Root Cert",
+            knows_leader_of_roots=False,
+            configuration_checks_index=False,
+            leaf_revalidates=False,
+            rotation_period="2160h",
+            primary_datacenter=False,
+            router_names_namespace=True,
+            target_has_timeout=False,
+            proxy_needs_one_destination=False,
+            proxy_port_text="Port must be set for a Connect proxy",
+            upstream_port_text="upstream local bind port cannot be zero",
+            unknown_service_text='Unknown service {{"{}" {{}}}}',
+            central_configuration=False,
+            sidecar_check_status=500,
+            streaming=False,
+            bad_passing_has_index=False,
+        ),
+    ),
 )
-_V10: Final = replace(
-    _V16,
-    version="1.10",
-    release="1.10.12",
-    bad_request_prefix="Bad request: ",
-    unknown_path_text="",
-    outside_v1_text="",
-    filtered_header=False,
-    partition_parameter=False,
-    datacenter_parameter=False,
-    semicolon_separates=True,
-    name_parts=2,
-    permission_reasons=False,
-    post_needs_destination=False,
-    cannot_move_text="Cannot modify DestinationNS or DestinationName for an intention once it exists.",
-    peers=False,
-    authorize_default_reason="ACLs disabled, access is allowed by default",
-    foreign_partition="invalid",
-    entry_hash=False,
-    cas_delete=False,
-    filter_on_listing=False,
-    key_type_rotates=False,
-    common_names=True,
-    management_description="Master Token",
-    agent_holds_roots=False,
-    leaf_minds_datacenter=True,
-    leaf_minds_token=True,
-    leaf_without_name="URI must be either service or agent",
-    root_ttl=None,
-    build_date=False,
-    empty_failover_text=" one of Service, ServiceSubset, Namespace, or Datacenters is required",
-    chain_is_newer=False,
-    chain_scope="default",
-    gateways_at_home=False,
-    native_needs_port=False,
-    proxy_port_text="Port or SocketPath must be set for a Connect proxy",
-    interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
-    registration_prefix="",
-    register_names_token=False,
-    unknown_service_is_missing=False,
-    unknown_service_text='Unknown service "{}"',
-    unknown_check_text='CheckID "{}" does not have associated TTL',
-    unknown_check_status=500,
-    node_tells_version=False,
-    virtual_ips=False,
-    checks_tell_interval=False,
-    central_without_destination_id=False,
-    denied_health_is_refused=False,
-    streaming_retries=False,
-    wildcard_takes_native=True,
-    merged_nodes_are_blank=False,
-)
-_V8: Final = replace(
-    _V10,
-    says_too_many=False,
-    version="1.8",
-    release="1.8.7",
-    gzip_from=0,
-    default_policy_header=False,
-    query_backend_header=False,
-    intentions_take_namespace=True,
-    proxy_defaults_named_anything=True,
-    alias_struct="",
-    intentions_are_entries=False,
-    writes_go_to_primary=False,
-    identical_is_unwritten=False,
-    first_entries_index=1,
-    match_has_meta=False,
-    update_needs_rights_first=True,
-    token_before_uuid=False,
-    lookup_of_uuid="failed intention lookup",
-    empty_uuid_is_missing=False,
-    authorize_reason_names_kind=False,
-    root_name="Consul CA Root Cert",
-    knows_leader_of_roots=False,
-    configuration_checks_index=False,
-    leaf_revalidates=False,
-    rotation_period="2160h",
-    primary_datacenter=False,
-    router_names_namespace=True,
-    target_has_timeout=False,
-    proxy_needs_one_destination=False,
-    proxy_port_text="Port must be set for a Connect proxy",
-    upstream_port_text="upstream local bind port cannot be zero",
-    unknown_service_text='Unknown service {{"{}" {{}}}}',
-    central_configuration=False,
-    sidecar_check_status=500,
-    streaming=False,
-    bad_passing_has_index=False,
-)
+"""What was otherwise until a version, the newest first: it holds for that version and for all before it.
 
-FACTS: Final = {facts.version: facts for facts in (_V8, _V10, _V16, _V22)}
+A layer stands at the last version that is known to be so; where it is one that an agent plays, the change came
+somewhere between that one and the next.
+"""
 
 
-def spans(version: str, since: str, until: str = NEWEST) -> bool:
-    """Whether a version lies between two others, both included."""
-    return VERSIONS.index(since) <= VERSIONS.index(version) <= VERSIONS.index(until)
+def _facts(version: str) -> VersionFacts:
+    facts = VersionFacts(version=version, release=release_of(version))
+    for until, change in _LAYERS:
+        if spans(version, OLDEST, until):
+            facts = change(facts)
+    return facts
+
+
+FACTS: Final = {version: _facts(version) for version in VERSIONS}

@@ -16,7 +16,7 @@ from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 _UPSTREAM: Final = Struct(
     (
         Field("Name"),
-        Field("Peer", always=True, since="1.16"),
+        Field("Peer", always=True, since="1.13"),
         Field("EnvoyListenerJSON"),
         Field("EnvoyClusterJSON"),
         Field("Protocol"),
@@ -95,7 +95,7 @@ SERVICE_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
         Field("Protocol", always=True),
-        Field("BalanceInboundConnections", since="1.16"),
+        Field("BalanceInboundConnections", since="1.14"),
         Field("Mode", since="1.10"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
         Field("MutualTLSMode", since="1.16"),
@@ -107,11 +107,11 @@ SERVICE_DEFAULTS: Final = Struct(
             Struct((Field("Overrides", ListOf(_UPSTREAM)), Field("Defaults", _UPSTREAM))),
             since="1.10",
         ),
-        Field("Destination", Struct((Field("Addresses", ListOf("string")), Field("Port", "int"))), since="1.16"),
-        Field("MaxInboundConnections", "int", since="1.16"),
-        Field("LocalConnectTimeoutMs", "int", since="1.16"),
-        Field("LocalRequestTimeoutMs", "int", since="1.16"),
-        Field("RateLimits", "any", since="1.22"),
+        Field("Destination", Struct((Field("Addresses", ListOf("string")), Field("Port", "int"))), since="1.14"),
+        Field("MaxInboundConnections", "int", since="1.14"),
+        Field("LocalConnectTimeoutMs", "int", since="1.14"),
+        Field("LocalRequestTimeoutMs", "int", since="1.14"),
+        Field("RateLimits", "any", since="1.20"),
         Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *ENTRY_TAIL,
     )

@@ -13,7 +13,7 @@ _LIMITS: Final = (
     Field("MaxConcurrentRequests", "int"),
 )
 _PASSIVE: Final = Field("PassiveHealthCheck", PASSIVE_HEALTH_CHECK, since="1.16")
-_SDS: Final = Field("SDS", Struct((Field("ClusterName"), Field("CertResource"))), since="1.16")
+_SDS: Final = Field("SDS", Struct((Field("ClusterName"), Field("CertResource"))), since="1.11")
 _GATEWAY_TLS: Final = Struct(
     (
         Field("Enabled", "bool", always=True),
@@ -34,7 +34,7 @@ INGRESS_GATEWAY: Final = Struct(
                     (
                         Field("Port", "int", always=True),
                         Field("Protocol", always=True),
-                        Field("TLS", _GATEWAY_TLS, since="1.16"),
+                        Field("TLS", _GATEWAY_TLS, since="1.11"),
                         Field(
                             "Services",
                             ListOf(
@@ -42,7 +42,7 @@ INGRESS_GATEWAY: Final = Struct(
                                     (
                                         Field("Name", always=True),
                                         Field("Hosts", _TEXTS, always=True),
-                                        Field("TLS", Struct((_SDS,)), since="1.16"),
+                                        Field("TLS", Struct((_SDS,)), since="1.11"),
                                         *REQUEST_AND_RESPONSE,
                                         *(Field(each.name, each.of, since="1.16") for each in _LIMITS),
                                         _PASSIVE,
@@ -77,7 +77,7 @@ TERMINATING_GATEWAY: Final = Struct(
                         Field("CertFile"),
                         Field("KeyFile"),
                         Field("SNI"),
-                        Field("DisableAutoHostRewrite", "bool", since="1.22"),
+                        Field("DisableAutoHostRewrite", "bool", since="1.20"),
                     )
                 )
             ),
@@ -150,13 +150,13 @@ _FILTERS: Final = Struct(
     (
         Field("Headers", ListOf(HEADERS), always=True),
         Field("URLRewrite", "any", always=True),
-        Field("RetryFilter", "any", always=True, since="1.22"),
-        Field("TimeoutFilter", "any", always=True, since="1.22"),
-        Field("JWT", "any", always=True, since="1.22"),
+        Field("RetryFilter", "any", always=True, since="1.20"),
+        Field("TimeoutFilter", "any", always=True, since="1.20"),
+        Field("JWT", "any", always=True, since="1.20"),
     )
 )
 _RESPONSE_FILTERS: Final = Field(
-    "ResponseFilters", Struct((Field("Headers", ListOf(HEADERS), always=True),)), always=True, since="1.22"
+    "ResponseFilters", Struct((Field("Headers", ListOf(HEADERS), always=True),)), always=True, since="1.20"
 )
 _ROUTE_MATCH: Final = Struct(
     (

@@ -6,7 +6,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_shapes, intention_shapes, traffic_shapes
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.versions import NEWEST, spans
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class EntryKind:
     """The resource that a token needs to write it: by the entry's name, unless it is the mesh."""
     read: str
     """Likewise to read it; empty where anybody may."""
-    since: str = "1.8"
-    until: str = NEWEST
+    since: str = OLDEST
+    until: str = ""
     only_name: str = ""
     """The one name that entries of this kind have."""
     nameless: str = "serviceName is required"
@@ -38,7 +38,7 @@ class EntryKind:
 
 
 KINDS: Final = (
-    EntryKind("service-intentions", intention_shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.10"),
+    EntryKind("service-intentions", intention_shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.9"),
     EntryKind("service-defaults", defaults_shapes.SERVICE_DEFAULTS, "service", "service"),
     EntryKind("proxy-defaults", defaults_shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
     EntryKind("service-resolver", traffic_shapes.SERVICE_RESOLVER, "service", "service"),
@@ -53,7 +53,7 @@ KINDS: Final = (
     ),
     EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
     EntryKind("mesh", traffic_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
-    EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.16"),
+    EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.14"),
     EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
     EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
     EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
@@ -61,7 +61,7 @@ KINDS: Final = (
     EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
     EntryKind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
     EntryKind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
-    EntryKind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.22"),
+    EntryKind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.20"),
 )
 COMPILED: Final = frozenset(
     {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}

@@ -9,7 +9,7 @@ META: Final = MapOf("string")
 ENTRY_HEAD: Final = (Field("Kind", always=True), Field("Name", always=True))
 ENTRY_TAIL: Final = (
     Field("Meta", META),
-    Field("Hash", "uint64", since="1.16"),
+    Field("Hash", "uint64", since="1.16.4"),
     Field("CreateIndex", "uint64", always=True),
     Field("ModifyIndex", "uint64", always=True),
 )

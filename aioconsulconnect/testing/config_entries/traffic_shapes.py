@@ -46,9 +46,9 @@ _REDIRECT: Final = Struct(
         Field("Service"),
         Field("ServiceSubset"),
         Field("Namespace"),
-        Field("Partition", since="1.16"),
+        Field("Partition", since="1.11"),
         Field("Datacenter"),
-        Field("Peer", since="1.16"),
+        Field("Peer", since="1.13"),
         Field("SamenessGroup", since="1.16"),
     )
 )
@@ -72,7 +72,7 @@ _FAILOVER: Final = Struct(
                     )
                 )
             ),
-            since="1.16",
+            since="1.14",
         ),
         Field("Policy", _FAILOVER_POLICY, since="1.16"),
         Field("SamenessGroup", since="1.16"),
@@ -81,14 +81,14 @@ _FAILOVER: Final = Struct(
 SERVICE_RESOLVER: Final = Struct(
     (
         Field("ConnectTimeout", "duration"),
-        Field("RequestTimeout", "duration", since="1.16"),
+        Field("RequestTimeout", "duration", since="1.14"),
         *ENTRY_HEAD,
         Field("DefaultSubset"),
         Field("Subsets", MapOf(SUBSET)),
         Field("Redirect", _REDIRECT),
         Field("Failover", MapOf(_FAILOVER)),
         Field("PrioritizeByLocality", _LOCALITY, since="1.16"),
-        Field("LoadBalancer", LOAD_BALANCER, since="1.10"),
+        Field("LoadBalancer", LOAD_BALANCER, since="1.9"),
         *ENTRY_TAIL,
     )
 )
@@ -98,7 +98,7 @@ SPLIT: Final = Struct(
         Field("Service"),
         Field("ServiceSubset"),
         Field("Namespace"),
-        Field("Partition", since="1.16"),
+        Field("Partition", since="1.11"),
         *REQUEST_AND_RESPONSE,
     )
 )
@@ -108,7 +108,7 @@ _HTTP_MATCH: Final = Struct(
         Field("PathExact"),
         Field("PathPrefix"),
         Field("PathRegex"),
-        Field("CaseInsensitive", "bool", since="1.22"),
+        Field("CaseInsensitive", "bool", since="1.20"),
         Field(
             "Header",
             ListOf(
@@ -140,15 +140,15 @@ ROUTE: Final = Struct(
             Struct(
                 (
                     Field("RequestTimeout", "duration"),
-                    Field("IdleTimeout", "duration", since="1.16"),
+                    Field("IdleTimeout", "duration", since="1.14"),
                     Field("Service"),
                     Field("ServiceSubset"),
                     Field("Namespace"),
-                    Field("Partition", since="1.16"),
+                    Field("Partition", since="1.11"),
                     Field("PrefixRewrite"),
                     Field("NumRetries", "int"),
                     Field("RetryOnConnectFailure", "bool"),
-                    Field("RetryOn", _TEXTS, since="1.16"),
+                    Field("RetryOn", _TEXTS, since="1.14"),
                     Field("RetryOnStatusCodes", ListOf("int")),
                     *REQUEST_AND_RESPONSE,
                 )
@@ -174,19 +174,19 @@ MESH: Final = Struct(
         Field("Kind", always=True),
         Field("TransparentProxy", Struct((Field("MeshDestinationsOnly", "bool", always=True),)), always=True),
         Field("AllowEnablingPermissiveMutualTLS", "bool", since="1.16"),
-        Field("ValidateClusters", "bool", since="1.22"),
-        Field("TLS", Struct((Field("Incoming", _TLS_DIRECTION), Field("Outgoing", _TLS_DIRECTION))), since="1.16"),
+        Field("ValidateClusters", "bool", since="1.20"),
+        Field("TLS", Struct((Field("Incoming", _TLS_DIRECTION), Field("Outgoing", _TLS_DIRECTION))), since="1.12"),
         Field(
             "HTTP",
             Struct(
                 (
                     Field("SanitizeXForwardedClientCert", "bool", always=True),
-                    Field("Incoming", Struct((Field("RequestNormalization", _NORMALIZATION),)), since="1.22"),
+                    Field("Incoming", Struct((Field("RequestNormalization", _NORMALIZATION),)), since="1.20.1"),
                 )
             ),
-            since="1.16",
+            since="1.12",
         ),
-        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool"),)), since="1.16"),
+        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool"),)), since="1.14"),
         *ENTRY_TAIL,
     )
 )

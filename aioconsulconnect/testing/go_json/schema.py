@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from aioconsulconnect.testing.versions import NEWEST, spans
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
 Ignored = Literal["ignored", "any"]
@@ -39,8 +39,8 @@ class Field:
     name: str
     of: "MemberType" = "string"
     always: bool = False
-    since: str = "1.8"
-    until: str = NEWEST
+    since: str = OLDEST
+    until: str = ""
     alias: str = ""
     go_type: str = ""
 
@@ -78,3 +78,16 @@ def go_kind(kind: MemberType) -> str:
             return "struct"
         case _:
             return kind
+
+
+def walk(kind: MemberType) -> Iterator[Field]:
+    """Every member of an object, and those of the objects within it."""
+    match kind:
+        case Struct(fields):
+            for field in fields:
+                yield field
+                yield from walk(field.of)
+        case ListOf(item) | MapOf(item):
+            yield from walk(item)
+        case _:
+            return

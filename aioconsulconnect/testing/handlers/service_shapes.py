@@ -72,8 +72,8 @@ _UPSTREAM_DEFINITION: Final = Struct(
     (
         Field("DestinationType"),
         Field("DestinationNamespace"),
-        Field("DestinationPartition", since="1.16"),
-        Field("DestinationPeer", since="1.16"),
+        Field("DestinationPartition", since="1.11"),
+        Field("DestinationPeer", since="1.13"),
         Field("DestinationName"),
         Field("Datacenter"),
         Field("LocalBindAddress"),
@@ -281,7 +281,7 @@ NODE_SERVICE: Final = Struct(
         Field("EnableTagOverride", "bool", always=True),
         Field("Proxy", _PROXY, always=True),
         Field("Connect", _CONNECT, always=True),
-        Field("PeerName", always=True, since="1.16"),
+        Field("PeerName", always=True, since="1.13"),
         Field("Locality", _LOCALITY),
         *_INDEXES,
     )

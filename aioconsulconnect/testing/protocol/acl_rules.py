@@ -29,7 +29,7 @@ _TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w./-]*")
 _STRICTNESS: Final = ("", "read", "list", "write", "deny")
 _UNREADABLE: Final = "Failed to parse ACL rules: "
-_SINCE: Final = {"mesh": "1.10", "peering": "1.16", "identity": "1.22"}
+_SINCE: Final = {"mesh": "1.10", "peering": "1.13", "identity": "1.22"}
 _POLICIES: Final = ("read", "write", "deny")
 _KEY_POLICIES: Final = (*_POLICIES, "list")
 

@@ -18,7 +18,7 @@ from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import Services
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
-from aioconsulconnect.testing.versions import NEWEST, spans
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 Handler = Callable[[ConsulRequest], Awaitable[Reply]]
 
@@ -33,34 +33,34 @@ class Route:
     rights: str = ""
     """What a token needs, for the reader: the handler looks at it, as the order of checks differs."""
     blocks: bool = False
-    since: str = "1.8"
-    until: str = NEWEST
+    since: str = OLDEST
+    until: str = ""
     false_index: bool = False
     """Whether refusals by the server carry an index of 1."""
-    false_index_until: str = NEWEST
-    since_meta: str = "1.8"
+    false_index_until: str = ""
+    since_meta: str = OLDEST
     """The first version whose answers have read headers."""
 
 
 UNMODELLED: Final = (
-    ("/v1/acl/", "1.8"),
-    ("/v1/agent/", "1.8"),
-    ("/v1/catalog/", "1.8"),
-    ("/v1/coordinate/", "1.8"),
-    ("/v1/event/", "1.8"),
-    ("/v1/health/", "1.8"),
-    ("/v1/internal/", "1.8"),
-    ("/v1/kv/", "1.8"),
-    ("/v1/operator/", "1.8"),
-    ("/v1/peering", "1.16"),
-    ("/v1/peering/", "1.16"),
-    ("/v1/peerings", "1.16"),
-    ("/v1/query", "1.8"),
-    ("/v1/query/", "1.8"),
-    ("/v1/session/", "1.8"),
-    ("/v1/snapshot", "1.8"),
-    ("/v1/txn", "1.8"),
-    ("/ui/", "1.8"),
+    ("/v1/acl/", OLDEST),
+    ("/v1/agent/", OLDEST),
+    ("/v1/catalog/", OLDEST),
+    ("/v1/coordinate/", OLDEST),
+    ("/v1/event/", OLDEST),
+    ("/v1/health/", OLDEST),
+    ("/v1/internal/", OLDEST),
+    ("/v1/kv/", OLDEST),
+    ("/v1/operator/", OLDEST),
+    ("/v1/peering", "1.13"),
+    ("/v1/peering/", "1.13"),
+    ("/v1/peerings", "1.13"),
+    ("/v1/query", OLDEST),
+    ("/v1/query/", OLDEST),
+    ("/v1/session/", OLDEST),
+    ("/v1/snapshot", OLDEST),
+    ("/v1/txn", OLDEST),
+    ("/ui/", OLDEST),
 )
 """What Consul serves and the in-process agent does not: it says so instead of pretending that there is nothing."""
 
@@ -96,7 +96,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
             rights="intention:read on every name",
             blocks=True,
             false_index=True,
-            since_meta="1.10",
+            since_meta="1.9",
         ),
         Route("/v1/connect/intentions/check", {"GET": intentions.check}, rights="service:read on the destination"),
         Route(
@@ -104,7 +104,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
             {"GET": intentions.read_exact, "PUT": intentions.put_exact, "DELETE": intentions.delete_exact},
             rights="intention:read on either side; intention:write on the destination",
             blocks=True,
-            since="1.10",
+            since="1.9",
         ),
         Route(
             "/v1/connect/intentions/",
@@ -136,7 +136,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
             blocks=True,
             false_index=True,
         ),
-        Route("/v1/exported-services", {"GET": of.chains.exported}, rights="mesh:read", blocks=True, since="1.22"),
+        Route("/v1/exported-services", {"GET": of.chains.exported}, rights="mesh:read", blocks=True, since="1.17.3"),
         Route("/v1/agent/self", {"GET": of.system.self}, rights="agent:read"),
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
