@@ -3,7 +3,7 @@
 import uuid
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -35,7 +35,7 @@ from aioconsulconnect.testing.state.registry import Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.view import View
-from aioconsulconnect.testing.versions import FACTS, NEWEST, Version
+from aioconsulconnect.testing.versions import FACTS, NEWEST, Version, VersionFacts
 
 _LARGEST_HEAD: Final = 2**20
 _KEPT_REQUESTS: Final = 10_000
@@ -50,6 +50,20 @@ class Snapshot:
     acl: acl_system.State
     authority: ca.State
     intentions: dict[str, Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What an agent was made with."""
+
+    facts: VersionFacts
+    tls: bool
+    client_certificates: bool
+    acl: bool
+    default_policy: Policy
+    datacenter: str
+    node_name: str
+    management_token: str = field(repr=False)
 
 
 class Agent:
@@ -76,38 +90,48 @@ class Agent:
             raise ValueError(f"the in-process agent plays Consul {', '.join(FACTS)}, not {version!r}")
         if client_certificates and not tls:
             raise ValueError("client_certificates needs tls=True")
-        self._facts = FACTS[version]
+        self._settings = _Settings(
+            facts=FACTS[version],
+            tls=tls,
+            client_certificates=client_certificates,
+            acl=acl,
+            # An agent without ACLs still names a default policy; with ACLs the careful one is the better default.
+            default_policy=default_policy or ("deny" if acl else "allow"),
+            datacenter=datacenter,
+            node_name=node_name,
+            management_token=str(uuid.uuid4()) if acl else "",
+        )
         self._port = port
-        self._tls = tls
-        self._client_certificates = client_certificates
-        # An agent without ACLs still names a default policy; with ACLs the careful one is the better default.
-        self._acl_settings = acl, default_policy or ("deny" if acl else "allow")
-        self._datacenter = datacenter
-        self._node_name = node_name
-        self._management_token = str(uuid.uuid4()) if acl else ""
         self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
         self._https: HttpsIdentity | None = None
         self._runner: web.AppRunner | None = None
         self._address = ""
-        self.faults: Final = Faults(self._facts, lambda: self._store, self._connections)
+        self.faults: Final = Faults(FACTS[version], lambda: self._context.store, self._connections)
         self._build()
 
     def _build(self) -> None:
         """Make everything that an agent holds, as it is at first."""
-        facts = self._facts
-        enabled, default = self._acl_settings
+        settings, facts = self._settings, self._settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
-        self._store = Store(12, tables)
-        self._acl = Acl(facts, enabled=enabled, default=default, management_token=self._management_token)
-        self._authority = Authority(self._store, facts, self._datacenter)
-        context = AgentContext(
-            facts, self._store, self._acl, self._authority, self._datacenter, self._node_name, str(uuid.uuid4())
+        store = Store(12, tables)
+        context = self._context = AgentContext(
+            facts,
+            store,
+            Acl(
+                facts,
+                enabled=settings.acl,
+                default=settings.default_policy,
+                management_token=settings.management_token,
+            ),
+            Authority(store, facts, settings.datacenter),
+            settings.datacenter,
+            settings.node_name,
+            str(uuid.uuid4()),
         )
-        self._context = context
-        self._intentions = intention_store_of(self._store, facts)
-        self._registry = Registry(self._store, facts)
+        self._intentions = intention_store_of(store, facts)
+        self._registry = Registry(store, facts)
         entries = Entries(context)
-        Controller(self._store, facts)
+        Controller(store, facts)
         handlers = Handlers(
             intentions=Intentions(context, self._intentions),
             certificates=Certificates(context, self._intentions),
@@ -132,8 +156,8 @@ class Agent:
             max_field_size=_LARGEST_HEAD,
         )
         await runner.setup()
-        if self._tls and self._https is None:
-            self._https = HttpsIdentity(client_certificates=self._client_certificates)
+        if self._settings.tls and self._https is None:
+            self._https = HttpsIdentity(client_certificates=self._settings.client_certificates)
         context = self._https.context if self._https else None
         try:
             await web.TCPSite(runner, "127.0.0.1", self._port, backlog=1024, ssl_context=context).start()
@@ -141,11 +165,11 @@ class Agent:
             await runner.cleanup()
             self._remove_files()
             raise
-        self._store.open()
+        self._context.store.open()
         self._registry.open()
         self._runner = runner
         self._port = runner.addresses[0][1]
-        self._address = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+        self._address = f"{'https' if self._settings.tls else 'http'}://127.0.0.1:{self._port}"
         return self
 
     async def stop(self) -> None:
@@ -154,14 +178,14 @@ class Agent:
         self._remove_files()
 
     async def _close(self) -> None:
-        self._store.close()
+        self._context.store.close()
         self.faults.release()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         await self._registry.close()
         self._context.cache.clear()
-        self._authority.forget_leaves()
+        self._context.authority.forget_leaves()
 
     def _remove_files(self) -> None:
         if self._https is not None:
@@ -202,11 +226,11 @@ class Agent:
     def environment(self) -> dict[str, str]:
         """The CONSUL_* variables that lead a service to it, with the token that may do everything."""
         variables = {"CONSUL_HTTP_ADDR": self.url}
-        if self._management_token:
-            variables["CONSUL_HTTP_TOKEN"] = self._management_token
-        if self._tls:
+        if self._settings.management_token:
+            variables["CONSUL_HTTP_TOKEN"] = self._settings.management_token
+        if self._settings.tls:
             variables["CONSUL_CACERT"] = str(self.ca_file)
-        if self._client_certificates:
+        if self._settings.client_certificates:
             variables |= {
                 "CONSUL_CLIENT_CERT": str(self.client_cert_file),
                 "CONSUL_CLIENT_KEY": str(self.client_key_file),
@@ -237,22 +261,22 @@ class Agent:
     @property
     def version(self) -> str:
         """The full version, such as 1.16.6."""
-        return self._facts.release
+        return self._settings.facts.release
 
     @property
     def management_token(self) -> str:
         """The token that may do everything; empty where ACLs are off."""
-        return self._management_token
+        return self._settings.management_token
 
     @property
     def trust_domain(self) -> str:
         """The trust domain of the CA."""
-        return self._authority.trust_domain
+        return self._context.authority.trust_domain
 
     @property
     def store(self) -> View:
         """What the agent holds, to look at."""
-        return View(self._store, self._intentions, self._registry)
+        return View(self._context.store, self._intentions, self._registry)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -277,7 +301,7 @@ class Agent:
 
     def rotate_root(self) -> None:
         """Give the CA a new root, cross-signed by the old one, and every service a new leaf."""
-        self._authority.rotate()
+        self._context.authority.rotate()
 
     async def run_checks(self) -> None:
         """Run every TCP and HTTP check now, instead of after its interval."""
@@ -285,12 +309,12 @@ class Agent:
 
     def advance(self, index: int) -> None:
         """Raise the index, as writes elsewhere would; the next write here lies above it."""
-        self._store.index = max(self._store.index, index)
+        self._context.store.index = max(self._context.store.index, index)
 
     def snapshot(self) -> Snapshot:
         """What `consul snapshot save` saves: all that the servers hold, not what the agent holds for its services."""
         rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
-        return Snapshot(self._store.state(), self._acl.state(), self._authority.state(), rows)
+        return Snapshot(self._context.store.state(), self._context.acl.state(), self._context.authority.state(), rows)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Do as `consul snapshot restore` does: it lies once.
@@ -299,9 +323,9 @@ class Agent:
         restored data, under its old and lower index. What the agent holds (its roots, leaves) is right at the next
         read, while a real one keeps the discarded data for ten minutes; polls for it are not woken. Its services stay.
         """
-        self._store.load(snapshot.store)
-        self._acl.load(snapshot.acl)
-        self._authority.load(snapshot.authority)
+        self._context.store.load(snapshot.store)
+        self._context.acl.load(snapshot.acl)
+        self._context.authority.load(snapshot.authority)
         if isinstance(self._intentions, TableIntentionStore):
             self._intentions.load(snapshot.intentions)
         self._registry.refresh()

@@ -16,7 +16,7 @@ from aioconsulconnect.testing.go_json.scalars import format_duration, parse_dura
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state import certificates
-from aioconsulconnect.testing.state.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
+from aioconsulconnect.testing.state.certificates import Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -90,7 +90,6 @@ class Authority:
         self.facts = facts
         self.datacenter = datacenter
         self.cluster: str = str(uuid.uuid4())
-        self.trust_domain: str = f"{self.cluster}.consul"
         optional = {"RootCertTTL": facts.root_ttl, "RotationPeriod": facts.rotation_period}
         defaults: Object = {"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"}
         self._config: Object | None = {**defaults, **{key: ttl for key, ttl in optional.items() if ttl}}
@@ -101,6 +100,11 @@ class Authority:
         self._roots: list[Root] = []
         self._leaves: dict[tuple[str, str], Leaf] = {}
         self._serials = itertools.count(7)
+
+    @property
+    def trust_domain(self) -> str:
+        """The domain of all SPIFFE ids of the cluster."""
+        return f"{self.cluster}.consul"
 
     # Roots.
 
@@ -134,7 +138,7 @@ class Authority:
         else:
             lifetime = timedelta(microseconds=settings.root // 1000)
             certificate = certificates.make_root(key, self.trust_domain, next(self._serials), lifetime)
-        return Root(Signer(certificate, key), *_kind_of(key), created=index, modified=index)
+        return Root(Signer(certificate, key), *certificates.kind_and_bits(key), created=index, modified=index)
 
     def roots_value(self) -> Object:
         """The roots as JSON."""
@@ -185,7 +189,7 @@ class Authority:
 
     def load(self, state: State) -> None:
         """Be as a snapshot was; leaves of roots that are no longer there are signed anew when they are read."""
-        self.cluster, self.trust_domain = state.cluster, f"{state.cluster}.consul"
+        self.cluster = state.cluster
         self._config, self._settings = state.config, state.settings
         self._force, self._modified = state.force, state.modified
         self._roots = [replace(root, intermediates=list(root.intermediates)) for root in state.roots]
@@ -287,10 +291,6 @@ class Authority:
 
 def _stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _kind_of(key: PrivateKey) -> tuple[str, int]:
-    return ("rsa" if hasattr(key, "private_numbers") and not hasattr(key, "curve") else "ec"), key.key_size
 
 
 def read_settings(config: Object) -> Settings:

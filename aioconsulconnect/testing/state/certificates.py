@@ -50,6 +50,11 @@ def key_id(key: PrivateKey) -> bytes:
     return hashlib.sha256(public).digest()
 
 
+def kind_and_bits(key: PrivateKey) -> tuple[str, int]:
+    """What Consul calls the type of a key, and its length."""
+    return ("rsa" if isinstance(key, rsa.RSAPrivateKey) else "ec"), key.key_size
+
+
 def colons(data: bytes) -> str:
     """Bytes as lower-case hex with colons."""
     return data.hex(":")
