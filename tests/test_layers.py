@@ -45,7 +45,7 @@ ONLY = {
 
 # The only rows in which these words stand.
 ONLY_WORDS = {
-    "os.environ": {"settings", "pytest_plugin"},  # the plugin leads a test's own variables to the agent in the box
+    "os.environ": {"settings", "pytest_plugin", "testing"},  # where tests find their agents
     "os.getenv": {"settings"},
     "asyncio.sleep": {"clock"},
 }
