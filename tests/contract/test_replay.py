@@ -1,4 +1,4 @@
-"""Each recording, sent to the box in order, gives what the real agent of that version gave."""
+"""Each recording, sent to the in-process agent in order, gives what the real agent of that version gave."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.box_known_differences import KNOWN
+from support.in_process_known_differences import KNOWN
 from support.paths import DATA
 from yarl import URL
 
@@ -18,6 +18,7 @@ from aioconsulconnect.testing import Agent
 
 RECORDINGS = DATA / "recordings"
 VERSIONS = {"1.8": "1.8.7", "1.10": "1.10.12", "1.16": "1.16.6", "1.22": "1.22-dev"}
+FASTER = 4  # what was recorded in seconds is waited for in quarters of them
 RECORDED_TOKEN = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # What differs between any two agents of one version.
@@ -71,7 +72,7 @@ class Replay:
         return self
 
     async def _later(self, session: aiohttp.ClientSession, agent: Agent, recorded: dict[str, Any]) -> None:
-        await asyncio.sleep(recorded["later"])
+        await asyncio.sleep(recorded["later"] / FASTER)
         await self._send(session, agent, recorded["request"])
 
     async def _send(
@@ -90,6 +91,7 @@ class Replay:
     def _ours(self, text: str) -> str:
         text = UUID.sub(lambda found: self.names.get(found[0], found[0]), text)
         text = re.sub(r"(?<=[?&]hash=)([0-9a-f]+)", lambda f: self.names.get("h" + f[1], f[1]), text)
+        text = re.sub(r"(?<=[?&]wait=)(\d+)s\b", lambda f: f"{1000 * int(f[1]) // FASTER}ms", text)
         return re.sub(r"(?<=[?&])(index|cas)=(\d+)", lambda f: f"{f[1]}={self.names.get('i' + f[2], f[2])}", text)
 
     def _compare(
@@ -106,8 +108,8 @@ class Replay:
         if status == 501:
             return
         found = list(self._headers(response, theirs, status, headers, text))
-        if response["seconds"] > 0.2 and seconds < 0.9 * response["seconds"]:
-            found.append(f"blocking: answered after {seconds:.2f} s, not {response['seconds']:.2f}")
+        if response["seconds"] > 0.2 and seconds < 0.9 * response["seconds"] / FASTER:
+            found.append(f"blocking: answered after {seconds:.2f} s, not {response['seconds'] / FASTER:.2f}")
         if response["seconds"] <= 0.2 and seconds > 0.9:
             found.append(f"blocking: answered only after {seconds:.2f} s")
         if not response["body"].startswith("("):  # left out of the recording
@@ -186,7 +188,7 @@ def replays() -> dict[str, Replay]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_box_answers_as_recorded(replays: dict[str, Replay], version: str) -> None:
+def test_the_agent_answers_as_recorded(replays: dict[str, Replay], version: str) -> None:
     replay = replays[version]
     known = KNOWN[version]
     unexpected = {where: found for where, found in replay.differences.items() if where not in known}
@@ -202,5 +204,5 @@ def test_no_known_difference_is_one_of_status_null_or_blocking(replays: dict[str
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nearly_all_of_a_recording_is_compared(replays: dict[str, Replay], version: str) -> None:
-    # The rest are prepared queries and the token of a peering, which the box does not model and says so.
+    # The rest are prepared queries and the token of a peering, which the in-process agent does not model and says so.
     assert replays[version].compared >= 243

@@ -1,4 +1,4 @@
-"""Where the box answers otherwise than the recordings, and why."""
+"""Where the in-process agent answers otherwise than the recordings, and why."""
 
 _LATE_OUTPUT = (
     "a passing check reported with a note: Consul tells the catalog of a new output alone minutes later, unless the "

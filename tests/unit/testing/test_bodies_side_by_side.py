@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.agents import RealAgent, known
-from support.side_by_side import OLD, Answer, Background, Command, Side, running
+from support.agents import RealAgent
+from support.side_by_side import Answer, Background, Command, Side
 
 from aioconsulconnect.testing import Agent
 
@@ -134,19 +134,6 @@ GATEWAYS = st.one_of(
     ),
     st.builds(lambda name: Command("GET", f"/v1/catalog/gateway-services/{name}"), GATEWAY_NAMES),
 )
-
-
-@pytest.fixture(scope="module")
-def background() -> Iterator[Background]:
-    running = Background()
-    yield running
-    running.end()
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAgent]:
-    """A real 1.8 of our own: what is listed must be ours."""
-    yield from running(RealAgent(known(OLD[0] if OLD else None), tmp_path_factory.mktemp("real")))
 
 
 @pytest.fixture(scope="module")

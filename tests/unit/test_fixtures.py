@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import agents
-from support.agents import Binary, binaries, free_ports, known
+from support.agents import Binary, binaries, known
 from support.paths import ROOT, TESTS
 
 LEAKS = """
@@ -82,9 +82,3 @@ def test_binaries_are_named_or_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / ".consul").mkdir()
     old.rename(tmp_path / ".consul" / "consul")
     assert [binary.full for binary in find()] == ["1.8.7"]
-
-
-def test_ports_are_free_and_below_those_of_outgoing_connections() -> None:
-    ports = free_ports("127.0.0.1", "127.0.1.1")
-    assert len(set(ports)) == 3
-    assert all(12000 <= port < 32000 for port in ports)

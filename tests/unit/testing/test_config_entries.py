@@ -1,39 +1,20 @@
-"""Configuration entries of traffic, gateways and the mesh in the agent in a box, and the chains compiled from them."""
+"""Configuration entries of traffic, gateways and the mesh in the in-process agent, and the chains made of them."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 from support.agents import Launcher
+from support.callers import REGISTER, Caller, made
+from support.paths import DATA
 from support.scripts import differences
 from support.versions import VERSIONS
-from test_replay import RECORDINGS
-from test_testing_registry import REGISTER, Caller, made
 
 from aioconsulconnect.testing import Agent, Version
 
 CONFIG = "/v1/config"
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
-        yield session
-
-
-@pytest.fixture(params=VERSIONS)
-async def call(request: pytest.FixtureRequest, session: aiohttp.ClientSession) -> AsyncIterator[Caller]:
-    async with Agent(request.param, node_name="vm") as agent:
-        yield Caller(session, agent)
-
-
-@pytest.fixture
-async def newest(session: aiohttp.ClientSession) -> AsyncIterator[Caller]:
-    async with Agent(node_name="vm") as agent:
-        yield Caller(session, agent)
 
 
 async def put(call: Caller, kind: str, name: str, status: int = 200, **members: Any) -> Any:
@@ -285,7 +266,7 @@ async def test_addresses_go_with_what_needs_them(newest: Caller) -> None:
 
 def recorded_entries() -> list[dict[str, Any]]:
     """The entries that the newest agent took while it was recorded, in order."""
-    lines = map(json.loads, (RECORDINGS / "consul-1.22-dev.jsonl").read_text().splitlines())
+    lines = map(json.loads, (DATA / "recordings" / "consul-1.22-dev.jsonl").read_text().splitlines())
     taken = [
         r["request"]["body"] for r in lines if r["name"].startswith("kinds put") and r["response"]["status"] == 200
     ]

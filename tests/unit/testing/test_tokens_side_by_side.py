@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
 
 import aiohttp
 import pytest
-from support.agents import RealAgent, known
-from support.side_by_side import OLD, Answer, Background, Command, Side, running
+from support.agents import RealAgent
+from support.side_by_side import Answer, Background, Command, Side
 
 from aioconsulconnect.testing import Agent
 
@@ -114,16 +113,10 @@ class Speaker:
         return re.sub(r"\$[pts]", lambda name: self.names[name[0]], text)
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealAgent]:
-    yield from running(RealAgent(known(OLD[0] if OLD else None), tmp_path_factory.mktemp("acl"), acl=True))
-
-
-def test_policies_and_tokens_are_kept_alike(real: RealAgent) -> None:
-    background = Background()
+def test_policies_and_tokens_are_kept_alike(background: Background, guarded: RealAgent) -> None:
     box = Agent("1.8", acl=True)
     background.run(box.start())
-    speakers = Speaker(box.url, box.management_token), Speaker(real.url, real.token)
+    speakers = Speaker(box.url, box.management_token), Speaker(guarded.url, guarded.token)
     try:
         for step in CONVERSATION:
             ours, theirs = (speaker.say(step) for speaker in speakers)
@@ -132,7 +125,6 @@ def test_policies_and_tokens_are_kept_alike(real: RealAgent) -> None:
         for speaker in speakers:
             speaker.side.connection.close()
         background.run(box.stop())
-        background.end()
 
 
 @pytest.mark.parametrize("unmodelled", ["Roles", "ServiceIdentities", "ExpirationTTL"])
