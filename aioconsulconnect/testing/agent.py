@@ -31,7 +31,7 @@ from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.gateway_controller import Controller
 from aioconsulconnect.testing.state.intention_store import intention_store_of
-from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.service_registry import Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.view import View

@@ -1,4 +1,4 @@
-"""The kinds of configuration entries: one table."""
+"""The kinds of configuration entries, with their shapes, rights and versions: one table."""
 
 from dataclasses import dataclass
 from typing import Final

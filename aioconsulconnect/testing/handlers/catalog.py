@@ -20,7 +20,7 @@ from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _RETRIES: Final = (5.0, 8.0)
 """For how many seconds a streaming read tries again before it tells of an unknown token."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.chain import GraphError, Overrides
+from aioconsulconnect.testing.config_entries.discovery_chain import GraphError, Overrides
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
@@ -12,7 +12,7 @@ from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_serve
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.service_registry import Registry
 from aioconsulconnect.testing.state.store import entry_key
 
 _MODES: Final = frozenset({"", "none", "local", "remote"})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.service_registry import Registry
 
 
 def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:

@@ -10,7 +10,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.state.checks import Check
-from aioconsulconnect.testing.state.registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _ADDRESS: Final = "127.0.0.1"
 _MEMBERS: Final = (

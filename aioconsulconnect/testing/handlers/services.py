@@ -30,7 +30,7 @@ from aioconsulconnect.testing.protocol.reply import Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.checks import Check
-from aioconsulconnect.testing.state.registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _UPDATE: Final = Struct((Field("Status"), Field("Output")))
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on

@@ -93,7 +93,7 @@ class Fault:
 
 
 class FaultInjector:
-    """Where exchanges and faults meet: all exchanges of one agent pass through here."""
+    """Applies the faults in force to every exchange of one agent."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.chain import Compiler, GraphError, Lookup, Overrides
+from aioconsulconnect.testing.config_entries.discovery_chain import Compiler, GraphError, Lookup, Overrides
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
 from aioconsulconnect.testing.state.authority import Authority

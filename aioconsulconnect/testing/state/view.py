@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.state.intention_store import IntentionStore
-from aioconsulconnect.testing.state.registry import Registry
+from aioconsulconnect.testing.state.service_registry import Registry
 from aioconsulconnect.testing.state.store import Store
 
 
