@@ -49,7 +49,6 @@ _VARIABLES = (
     "CONSUL_NAMESPACE",
     "CONSUL_PARTITION",
 )
-_NO_BINARY = "no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,16 +90,16 @@ def consul_faults(consul_agent: Agent) -> Faults:
 @async_fixture
 async def real_consul() -> AsyncIterator[str]:
     """The address of a real Consul agent, for one test."""
-    from aioconsulconnect.cli.throwaway import real  # noqa: PLC0415 - only when a test asks for it
-    from aioconsulconnect.testing.real_agent import find_consul  # noqa: PLC0415 - as above
+    from aioconsulconnect.testing.real_agent import RealAgent, find_binary  # noqa: PLC0415 - only when a test needs it
 
-    binary = find_consul()
-    if binary is None:
-        pytest.skip(_NO_BINARY)
+    try:
+        binary = find_binary()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
     with _environment({}):
-        async with real(binary) as (url, _):
-            with _environment({"CONSUL_HTTP_ADDR": url}):
-                yield url
+        async with RealAgent(binary) as agent:
+            with _environment({"CONSUL_HTTP_ADDR": agent.url}):
+                yield agent.url
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """
-`python -m benchmarks box`: the agent in a box beside a real Consul 1.8, in one run.
+`python -m benchmarks box`: the in-process agent beside a real Consul 1.8, in one run.
 
 Both run in a process of their own and are asked by the same client over the same kept-alive connections, in interleaved
 rounds. The box plays the same version. Its start is measured where tests have it: in our own process.

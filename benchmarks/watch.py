@@ -18,13 +18,12 @@ import subprocess
 import sys
 import time
 import tracemalloc
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agent import consul_binary, free_port, real_agent
+from benchmarks.agent import new_agent, real_agent
 from benchmarks.figures import interval, ratio, table
 
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
@@ -253,7 +252,10 @@ async def idle(url: str) -> None:
     table(
         (f"a watch of {size / 1000:.0f} KB where nothing happens", ""),
         (
-            ("decodes in the first request of each and in all that follow", f"{len(watches)}, {decoded - len(watches)}"),
+            (
+                "decodes in the first request of each and in all that follow",
+                f"{len(watches)}, {decoded - len(watches)}",
+            ),
             (f"CPU of a request ({requests} requests)", f"{1e3 * request:.2f} ms"),
             ("CPU of an hour at a wait of 55 s (44 to 55)", f"{1e3 * request * 3600 / 49.5:.0f} ms"),
             ("memory of the process", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB"),
@@ -262,38 +264,6 @@ async def idle(url: str) -> None:
 
 
 # After the agent was killed and started again without its state.
-
-
-class DevAgent:
-    """A `consul agent -dev` that can be killed and started again, on the same port."""
-
-    def __init__(self) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        ports = [f"-{name}-port={free_port()}" for name in ("server", "serf-lan", "serf-wan")]
-        binary = consul_binary() or sys.exit("benchmarks: no consul binary")
-        self._command = [binary, "agent", "-dev", "-bind=127.0.0.1", f"-http-port={port}", *ports]
-        self._command += ["-dns-port=-1", "-grpc-port=-1"]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        await asyncio.to_thread(self._wait)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _wait(self) -> None:
-        for _ in range(2000):
-            try:
-                with urllib.request.urlopen(f"{self.url}/v1/connect/ca/roots", timeout=10) as answer:
-                    if json.load(answer)["Roots"]:
-                        return
-            except (OSError, ValueError):
-                time.sleep(0.01)
-        sys.exit("benchmarks: the agent did not start")
 
 
 WAIT = 20  # seconds: short, so that the loop that waits for it ends
@@ -308,28 +278,23 @@ async def recovery() -> None:
     from aioconsulconnect import Consul
     from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
-    agent = DevAgent()
+    agent = new_agent()
     loop = asyncio.get_running_loop()
     marks: dict[str, Mark] = {name: loop.create_future() for name in ("py-consul", "ours")}
-    try:
-        await agent.start()
-        async with Consul(agent.url, polls=PollSettings(wait=WAIT)) as client, aiohttp.ClientSession() as session:
-            for number in range(30):
-                await write(session, agent.url, f"before-{number}")
-                await put_mark(session, agent.url, f"before {number}")
-            tasks = [
-                asyncio.create_task(documented(agent.url, marks["py-consul"])),
-                asyncio.create_task(watching(client, marks["ours"])),
-            ]
-            await asyncio.sleep(1)
-            agent.kill()
-            await agent.start()
-            await put_mark(session, agent.url, "after")
-            await write(session, agent.url, "after")
-            began = time.perf_counter()
-            await asyncio.gather(*tasks)
-    finally:
-        agent.kill()
+    async with agent, Consul(agent.url, polls=PollSettings(wait=WAIT)) as client, aiohttp.ClientSession() as session:
+        for number in range(30):
+            await write(session, agent.url, f"before-{number}")
+            await put_mark(session, agent.url, f"before {number}")
+        tasks = [
+            asyncio.create_task(documented(agent.url, marks["py-consul"])),
+            asyncio.create_task(watching(client, marks["ours"])),
+        ]
+        await asyncio.sleep(1)
+        await agent.restart(kill=True)
+        await put_mark(session, agent.url, "after")
+        await write(session, agent.url, "after")
+        began = time.perf_counter()
+        await asyncio.gather(*tasks)
     rows = [(name, f"{max(0.0, mark.result() - began):.2f} s") for name, mark in marks.items()]
     print(f"an agent that lost its state: from the new state to the consumer, wait {WAIT} s")
     table(("client", ""), rows)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
-from aioconsulconnect.client import Consul
-from aioconsulconnect.clock import Clock
-from aioconsulconnect.errors import ConsulError, NotReady, SettingsError
-from aioconsulconnect.testing.real_agent import find_consul
+from aioconsulconnect.errors import NotReady, SettingsError
+from aioconsulconnect.testing.real_agent import RealAgent, find_binary
 
 _START_SECONDS = 20.0
 
 
 @asynccontextmanager
 async def in_process() -> AsyncGenerator[tuple[str, str], None]:
-    """The agent in a box: its address, and what to call it."""
+    """The in-process agent: its address, and what to call it."""
     with _needs_testing("the in-process agent", "or give --address or --consul"):
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - its extra may not be there
     async with Agent() as agent:
@@ -44,55 +40,22 @@ def _needs_testing(what: str, how: str) -> Generator[None, None, None]:
 @asynccontextmanager
 async def real(binary: str | None) -> AsyncGenerator[tuple[str, str], None]:
     """A real `consul agent -dev` on free ports, stopped at the end; without a binary, the one that is found."""
-    path = binary or find_consul()
-    if not path:
-        raise SettingsError("no consul binary: set CONSUL_BINARIES, put one on the PATH or at .consul/consul")
-    http, server, lan, wan = _free_ports(4)
     try:
-        process = await asyncio.create_subprocess_exec(
-            path, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={http}",
-            f"-server-port={server}", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", "-dns-port=-1", "-grpc-port=-1",
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us alone: we stop the agent, after the last call
-        )  # fmt: skip
+        path = binary or find_binary()
+    except FileNotFoundError as error:
+        raise SettingsError(str(error)) from error
+    try:
+        agent = RealAgent(path)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
+    except RuntimeError as error:
+        raise NotReady(str(error)) from error
     try:
-        address = f"http://127.0.0.1:{http}"
-        await _until_ready(address, path, process)
-        yield address, f"a throw-away agent of {path}"
+        agent.start()
+        try:
+            await agent.ready(_START_SECONDS)
+        except (RuntimeError, TimeoutError) as error:
+            raise NotReady(str(error).partition(":\n")[0]) from error
+        yield agent.url, f"a throw-away agent of {path}"
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def _until_ready(address: str, path: str, process: asyncio.subprocess.Process) -> None:
-    """Wait until the agent has a leader and a certificate authority."""
-    clock = Clock()
-    deadline = clock.now() + _START_SECONDS
-    async with Consul(address, tries=1) as consul:
-        while True:
-            try:
-                if (await consul.ca.roots()).roots:
-                    return
-                reason = "it has no root certificate yet"
-            except ConsulError as error:
-                reason = str(error)
-            if process.returncode is not None:
-                raise NotReady(f"{path} ended with status {process.returncode} before it was ready")
-            if clock.now() > deadline:
-                raise NotReady(f"the agent did not start within {_START_SECONDS:g} s: {reason}")
-            await clock.sleep(0.05)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+        agent.close()

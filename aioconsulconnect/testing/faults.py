@@ -13,7 +13,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from aioconsulconnect.testing.answers import (
+from aioconsulconnect.testing.protocol.refusals import Dropped
+from aioconsulconnect.testing.server.answers import (
     INDEX,
     empty,
     page,
@@ -24,10 +25,9 @@ from aioconsulconnect.testing.answers import (
     set_body,
     streamed,
 )
-from aioconsulconnect.testing.exchange import Exchange, Fault, Meetings
-from aioconsulconnect.testing.http import Dropped
-from aioconsulconnect.testing.quirks import Quirks
-from aioconsulconnect.testing.store import Store
+from aioconsulconnect.testing.server.exchange import Exchange, Fault, FaultInjector
+from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.versions import VersionFacts
 
 _LEADER: Final = "X-Consul-Knownleader"
 _FILTERED: Final = "X-Consul-Results-Filtered-By-Acls"
@@ -53,14 +53,14 @@ class Where(TypedDict, total=False):
     """The first so many."""
 
 
-class Faults(Meetings):
+class Faults(FaultInjector):
     """The faults of one agent."""
 
     def __init__(
-        self, quirks: Quirks, store: Callable[[], Store], connections: Callable[[], Collection[object]]
+        self, facts: VersionFacts, store: Callable[[], Store], connections: Callable[[], Collection[object]]
     ) -> None:
         super().__init__()
-        self._quirks = quirks
+        self._facts = facts
         self._store = store
         self._connections = connections
 
@@ -131,7 +131,7 @@ class Faults(Meetings):
 
         def change(_: Exchange, answer: web.Response) -> None:
             empty(answer)
-            if self._quirks.filtered_header:
+            if self._facts.filtered_header:
                 answer.headers[_FILTERED] = "true"
 
         return self.add(Fault(change=change, **where))
@@ -212,7 +212,7 @@ class Faults(Meetings):
         async def arriving(exchange: Exchange) -> None:
             connection = exchange.request.protocol
             if connection not in admitted and len(self._connections()) > limit:
-                if self._quirks.says_too_many:
+                if self._facts.says_too_many:
                     exchange.close(raw_refusal(429, _TOO_MANY))
                 else:
                     exchange.reset()
@@ -280,7 +280,7 @@ class Faults(Meetings):
         return self.add(Fault(leaving=leaving, **where))
 
     def lost_answer(self, **where: Unpack[Where]) -> Fault:
-        """What was asked is done, and the connection ends before the answer: nobody can know whether a write was."""
+        """The request is carried out, and the connection ends before the answer: a client cannot tell if it was."""
 
         async def leaving(_: Exchange, _answer: web.Response) -> web.StreamResponse:
             raise Dropped

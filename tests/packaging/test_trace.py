@@ -7,6 +7,7 @@ One value of X-Consul-Index, followed from the answer on the socket to the consu
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -99,11 +100,11 @@ async def test_index_from_socket_to_consumer_stays_in_few_folders() -> None:
     finally:
         sys.setprofile(before)
     folders = [step.folder for step in steps if step.folder]
-    changes = sum(a != b for a, b in zip(folders, folders[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(folders))
     assert len(set(folders)) <= MOST_FOLDERS, set(folders)
     assert changes <= MOST_CHANGES, folders
 
 
 if __name__ == "__main__":
     for step in asyncio.run(trace()):
-        print(f"{step.module:42} {step.function}")
+        sys.stdout.write(f"{step.module:42} {step.function}\n")

@@ -3,60 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
+from typing import Any
+from urllib.error import URLError
 
 import pytest
 from support.paths import ROOT
 
-MANAGEMENT = "5e1f0b9c-0000-4000-8000-000000000001"  # the management token of agents with ACLs
-READY_TIMEOUT = 40.0
+from aioconsulconnect.testing import real_agent
+from aioconsulconnect.testing.real_agent import READY_TIMEOUT, Binary, find_binaries, free_ports, merged, version_of
 
-_open = build_opener(ProxyHandler({})).open  # never through a proxy of the environment
-
-
-_DIE_WITH_US = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
-
-
-class Binary(NamedTuple):
-    """A Consul binary: where it is, and what it says it is."""
-
-    path: str
-    version: tuple[int, int]
-    full: str
-
-    def __str__(self) -> str:
-        return self.full
-
-
-def version_of(path: str) -> Binary:
-    """Ask the binary for its version."""
-    said = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=True).stdout
-    full = said.split()[1].removeprefix("v")
-    major, minor = full.split(".")[:2]
-    return Binary(path, (int(major), int(minor)), full)
+__all__ = [
+    "MANAGEMENT",
+    "NO_BINARY",
+    "READY_TIMEOUT",
+    "Binary",
+    "Launcher",
+    "RealAgent",
+    "RealCluster",
+    "SharedAgents",
+    "binaries",
+    "children",
+    "find_binaries",
+    "free_ports",
+    "known",
+    "sockets",
+    "version_of",
+]
+MANAGEMENT = real_agent.MANAGEMENT_TOKEN  # of agents with ACLs
 
 
 @cache
 def binaries() -> tuple[Binary, ...]:
     """All real Consul binaries: CONSUL_BINARIES, else the one on the PATH, else `.consul/consul` of the project."""
-    named = [path for path in os.environ.get("CONSUL_BINARIES", "").split(os.pathsep) if path]
-    if named:
-        return tuple(version_of(path) for path in named)
-    found = shutil.which("consul") or shutil.which(ROOT / ".consul" / "consul")
-    return (version_of(found),) if found else ()
+    return tuple(version_of(path) for path in find_binaries(ROOT))
 
 
 NO_BINARY = (
@@ -73,210 +57,19 @@ def known(binary: Binary | None) -> Binary:
     pytest.skip(NO_BINARY)
 
 
-class Ports(NamedTuple):
-    """The ports of an agent that somebody has to know."""
-
-    http: int
-    server: int
-    serf: int
-
-
-def free_ports(*hosts: str) -> Ports:
-    """Ports that are free on all the hosts, below those that the system gives to outgoing connections."""
-    chosen: list[int] = []
-    while len(chosen) < 3:
-        port = random.randrange(12000, 32000)
-        if port not in chosen and all(_is_free(host, port) for host in hosts or ("127.0.0.1",)):
-            chosen.append(port)
-    return Ports(*chosen)
-
-
-def _is_free(host: str, port: int) -> bool:
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                return False
-    return True
-
-
-class RealAgent:
-    """
-    One `consul agent` of our own, on ports of its own that it keeps over restarts.
-
-    `mode` is "dev" (nothing survives a restart), "server" (its state does) or "client". `config` is merged over ours,
-    section by section. With `acl` the default policy is deny, and `token` may do everything.
-    """
-
-    def __init__(
-        self,
-        binary: Binary,
-        directory: Path,
-        *,
-        mode: str = "dev",
-        acl: bool = False,
-        config: Mapping[str, Any] | None = None,
-        host: str = "127.0.0.1",
-        ports: Ports | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self.made_of = binary
-        self.binary = binary.path
-        self.version = binary.version
-        self.full_version = binary.full
-        self.host = host
-        self.ports = ports or free_ports(host)
-        self.url = f"http://{host}:{self.ports.http}"
-        self.token = MANAGEMENT if acl else ""
-        self.directory = directory
-        self.log = directory / "agent.log"
-        self.mode = mode
-        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("CONSUL_")}
-        self._environ.update(environ or {})
-        self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(parents=True, exist_ok=True)
-        self.configure(_merged(self._own_config(acl=acl), config or {}))
-
-    def __repr__(self) -> str:
-        return f"<Consul {self.full_version} {self.mode} at {self.url}>"
-
-    def configure(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration for the next start."""
-        self.config = dict(config)
-        (self.directory / "config.json").write_text(json.dumps(self.config))
-
-    def _own_config(self, *, acl: bool) -> dict[str, Any]:
-        ports = {"http": self.ports.http, "server": self.ports.server, "serf_lan": self.ports.serf}
-        closed = ["dns", "serf_wan", "grpc", *(["grpc_tls"] if self.version >= (1, 14) else [])]
-        config: dict[str, Any] = {
-            "node_name": f"node-{self.host}-{self.ports.http}",
-            "bind_addr": self.host,
-            "client_addr": self.host,
-            "ports": ports | dict.fromkeys(closed, -1),
-            "disable_update_check": True,
-            "log_level": "INFO",
-            "performance": {"raft_multiplier": 1},
-            "limits": {"http_max_conns_per_client": 2000},
-        }
-        if self.mode != "dev":
-            config |= {"data_dir": str(self.directory / "data"), "connect": {"enabled": True}}
-        if self.mode == "server":
-            config |= {"server": True, "bootstrap_expect": 1}
-        if acl:
-            management = "initial_management" if self.version >= (1, 11) else "master"
-            config["acl"] = {"enabled": True, "default_policy": "deny", "tokens": {management: MANAGEMENT}}
-        return config
-
-    # Life.
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and self._process.poll() is None
+class RealAgent(real_agent.RealAgent):
+    """One `consul agent` of our own, with a few words that only tests have for it."""
 
     def start(self) -> None:
-        """
-        Start the process, and do not wait for it to be of use.
-
-        Where the system can, it dies with the thread that starts it (if the tests are killed), so start it on the main.
-        """
+        """Start the process, and do not wait for it to be of use."""
         assert not self.running
-        command = [*_DIE_WITH_US, self.binary, "agent", *(["-dev"] if self.mode == "dev" else [])]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "-config-file", str(self.directory / "config.json")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environ,
-                start_new_session=True,
-            )
+        super().start()
 
-    def kill(self) -> None:
-        """Kill -9."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ask it to end, and see that it does."""
-        self._end(signal.SIGTERM)
-
-    def pause(self) -> None:
-        """Stop the process where it stands: connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(15)
-
-    def wait_ready(self, timeout: float = READY_TIMEOUT) -> None:
-        """Return when there is a leader, the certificate authority signs, and (with ACLs) the token works."""
-        deadline = time.monotonic() + timeout
-        while not self._is_ready():
-            if not self.running:
-                raise RuntimeError(f"{self!r} ended by itself:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self!r} is not ready after {timeout} s:\n{self.log_tail()}")
-            time.sleep(0.05)
-
-    def _is_ready(self) -> bool:
-        try:
-            if not self.call("GET", "/v1/status/leader"):
-                return False
-            if not self.call("GET", "/v1/connect/ca/roots")["ActiveRootID"]:
-                return False
-            return not self.token or bool(self.call("GET", "/v1/acl/token/self")["AccessorID"])
-        except HTTPError as error:
-            said = error.read().decode()
-            return "Connect must be enabled" in said
-        except (URLError, OSError):
-            return False
-
-    def log_tail(self, lines: int = 30) -> str:
-        """The end of what it wrote."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    # The same from within an event loop, without holding it up.
-
-    async def ready(self, timeout: float = READY_TIMEOUT) -> None:
-        """Wait until it is ready."""
-        await asyncio.to_thread(self.wait_ready, timeout)
-
-    async def restart(self, *, kill: bool = False, ready: bool = True) -> None:
-        """End it (with -9 if told to), start it on the same ports, and wait until it is ready."""
-        await asyncio.to_thread(self.kill if kill else self.stop)
-        self.start()
-        if ready:
-            await self.ready()
-
-    # A few words with it, past the library under test.
-
-    def call(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Any:
         """One request; the JSON of the answer, or HTTPError."""
-        headers = {"X-Consul-Token": self.token if token is None else token}
-        data = None if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, data=data, method=method, headers={k: v for k, v in headers.items() if v})
-        with _open(request, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text.strip() else None
+        return super().call(method, path, body, token=token)
 
-    async def acall(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
+    async def acall(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Any:
         """The same from within an event loop."""
         return await asyncio.to_thread(self.call, method, path, body, token=token)
 
@@ -288,15 +81,6 @@ class RealAgent:
         return str(token["SecretID"])
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(base)
-    for key, value in over.items():
-        out[key] = (
-            _merged(out[key], value) if isinstance(value, Mapping) and isinstance(out.get(key), Mapping) else value
-        )
-    return out
-
-
 class RealCluster:
     """Three servers that elect a leader, on 127.0.1.1 to 127.0.1.3."""
 
@@ -306,7 +90,7 @@ class RealCluster:
         self, binary: Binary, directory: Path, *, acl: bool = False, config: Mapping[str, Any] | None = None
     ) -> None:
         ports = free_ports(*self.HOSTS)
-        own = _merged({"bootstrap_expect": 3, "retry_join": [f"{h}:{ports.serf}" for h in self.HOSTS]}, config or {})
+        own = merged({"bootstrap_expect": 3, "retry_join": [f"{h}:{ports.serf}" for h in self.HOSTS]}, config or {})
         own.setdefault("retry_interval", "1s")
         self.version = binary.version
         self.servers = [

@@ -13,6 +13,7 @@ from yarl import URL
 
 SCRIPTS = DATA / "scripts"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+CIRCLE = re.compile(r"(?<=circular reference: \[)[^\]]+")
 PASSING = re.compile(r"\w*Index|\w*Hash|Node|NodeName")
 
 
@@ -53,8 +54,15 @@ async def answer(
         try:
             body = _plain(json.loads(text))
         except ValueError:
-            body = UUID.sub("…", text)
+            body = CIRCLE.sub(_from_its_least, UUID.sub("…", text))
         return reply.status, reply.headers.get("Content-Type"), headers, body
+
+
+def _from_its_least(circle: re.Match[str]) -> str:
+    """A circle from its least member on: where a real one begins is the order of a Go map, which is random."""
+    members = circle[0].split(" -> ")[:-1]
+    at = members.index(min(members))
+    return " -> ".join([*members[at:], *members[: at + 1]])
 
 
 def _plain(value: Any) -> Any:

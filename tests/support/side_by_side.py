@@ -1,4 +1,4 @@
-"""The box and a real agent, asked the same: requests, and answers in a form that can be compared."""
+"""The in-process agent and a real one, asked the same: requests, and answers in a form that can be compared."""
 
 import asyncio
 import http.client
@@ -9,7 +9,10 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from hypothesis import HealthCheck, Phase, settings
 from support.agents import RealAgent, binaries
+
+from aioconsulconnect.testing import Agent
 
 T = TypeVar("T")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -18,6 +21,13 @@ PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
 FINGERPRINT = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){15,}")
 HEADERS = ("Content-Type", "Allow", "X-Consul-Knownleader", "X-Consul-Lastcontact", "X-Cache", "Vary", "Location")
 OLD = tuple(binary for binary in binaries() if binary.version == (1, 8))
+
+COMMON = settings(
+    deadline=None,
+    derandomize=True,  # the same requests each time: a gate must not depend on chance
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink],
+)
 
 
 class Command(NamedTuple):
@@ -38,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class Background:
-    """An event loop in a thread, for the box: hypothesis and its requests are synchronous."""
+    """An event loop in a thread, for the in-process agent: hypothesis and its requests are synchronous."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -116,7 +126,7 @@ def running(agent: RealAgent) -> Iterator[RealAgent]:
         agent.wait_ready()
         yield agent
     finally:
-        agent.stop()
+        agent.kill()
 
 
 def empty(real: RealAgent) -> None:
@@ -126,3 +136,18 @@ def empty(real: RealAgent) -> None:
     for kind in ("service-defaults", "proxy-defaults"):
         for entry in real.call("GET", f"/v1/config/{kind}"):
             real.call("DELETE", f"/v1/config/{kind}/{entry['Name']}")
+
+
+def run_both(background: Background, real: RealAgent, commands: list[Command]) -> None:
+    box = Agent("1.8")
+    background.run(box.start())
+    sides = Side(box.url), Side(real.url)
+    try:
+        for at, command in enumerate(commands):
+            ours, theirs = (side.send(command) for side in sides)
+            assert ours == theirs, f"request {at} of {commands[: at + 1]}"
+    finally:
+        for side in sides:
+            side.connection.close()
+        background.run(box.stop())
+        empty(real)

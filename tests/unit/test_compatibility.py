@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +10,6 @@ from support.canned import Canned, CannedSender
 from support.paths import ROOT
 from support.versions import VERSIONS
 
-import aioconsulconnect
 from aioconsulconnect import structs
 from aioconsulconnect.client import Consul
 from aioconsulconnect.compatibility import FIELD_SINCE, KIND_SINCE, OPERATIONS, Capabilities, table, version_of
@@ -20,6 +17,8 @@ from aioconsulconnect.endpoints.capabilities import Prober
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupported
 from aioconsulconnect.testing import Agent, Version
+from aioconsulconnect.testing.versioned_fields import versioned_fields
+from aioconsulconnect.testing.versions import OLDEST
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
@@ -141,13 +140,29 @@ def test_the_readme_has_this_table() -> None:
     assert table().strip() in readme
 
 
-def test_a_key_that_a_version_of_the_box_does_not_know_has_its_version_here() -> None:
-    ambiguous = {"Config", "Datacenter", "Interval", "PeerName", "Policy", "Port", "TLS", "Timeout"}  # old elsewhere
+def test_key_that_a_version_of_the_agent_does_not_know_has_its_version_here() -> None:
+    old_elsewhere = {
+        "Config", "Datacenter", "Defaults", "HTTP", "Interval", "MaxConcurrentRequests", "MaxConnections",
+        "MaxPendingRequests", "PeerName", "Policy", "Port", "TLS", "Timeout",
+    }  # fmt: skip
     read_only = {"ExposedPort", "ParsedFromCheck", "ServiceLocality", "ServiceSocketPath"}  # never sent
     kinds = [kind for name in dir(structs) if isinstance(kind := getattr(structs, name), type)]
     kinds = [kind for kind in kinds if issubclass(kind, msgspec.Struct)]
     sent = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
-    known_since: set[str] = set()
-    for path in (Path(aioconsulconnect.__file__).parent / "testing").glob("*shapes.py"):
-        known_since |= set(re.findall(r'Field\("(\w+)"[^\n]*since="', path.read_text("utf-8")))
-    assert (known_since & sent) - ambiguous - read_only - set(FIELD_SINCE) == set()
+    known_since = {field.name for field in versioned_fields() if field.since != OLDEST}
+    assert len(known_since) > 80
+    assert (known_since & sent) - old_elsewhere - read_only - set(FIELD_SINCE) == set()
+
+
+def test_version_of_a_key_is_the_same_here_and_in_the_agent() -> None:
+    """Where the agent to test with knows a key in one place alone, both tables say the same."""
+    since: dict[str, set[str]] = {}
+    for field in versioned_fields():
+        since.setdefault(field.name, set()).add(field.since)
+    alone = {name: next(iter(found)) for name, found in since.items() if len(found) == 1}
+    differing = {
+        name: (alone[name], known.partition(" ")[0])
+        for name, known in FIELD_SINCE.items()
+        if name in alone and alone[name] != known.partition(" ")[0]
+    }
+    assert differing == {}

@@ -10,7 +10,7 @@ from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.structs.ca import RootKey, CAConfig, Root
+from aioconsulconnect.structs.ca import CAConfig, Root, RootKey
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 
 ROOTS = b'{"ActiveRootID": "b", "TrustDomain": "x.consul", "Roots": [{"ID": "a"}, {"ID": "b", "Active": true}]}'

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.testing.real_agent import find_consul
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.settings import Address, Settings
 
@@ -338,22 +337,6 @@ def test_the_origin_of_a_value_is_remembered() -> None:
     origins = load({"CONSUL_CACERT": "x"}, client_cert="c", client_key="k").origins
     assert (origins["CONSUL_CACERT"], origins["CONSUL_CLIENT_CERT"]) == ("CONSUL_CACERT", "client_cert")
     assert os.environ.get("CONSUL_CACERT") is None
-
-
-def test_a_consul_binary_is_named_or_on_the_path_or_in_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    on_path = tmp_path / "bin" / "consul"
-    assert find_consul({"PATH": str(on_path.parent)}) is None
-    for binary in (on_path, tmp_path / ".consul" / "consul"):
-        binary.parent.mkdir()
-        binary.touch(0o755)
-    assert find_consul({"CONSUL_BINARIES": f"{os.pathsep}/a/consul{os.pathsep}/b/consul"}) == "/a/consul"
-    assert find_consul({"PATH": str(on_path.parent)}) == str(on_path)
-    assert find_consul({"PATH": str(tmp_path)}) == str(Path(".consul") / "consul")
-    monkeypatch.setenv("CONSUL_BINARIES", "/c/consul")
-    assert find_consul() == "/c/consul"
 
 
 def test_a_token_file_that_is_being_written_keeps_the_last_token(tmp_path: Path) -> None:

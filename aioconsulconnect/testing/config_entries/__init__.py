@@ -1,0 +1,1 @@
+"""What configuration entries may hold, and what they mean."""

@@ -1,0 +1,213 @@
+"""The members of the configuration entries of gateways, with the version that brought each."""
+
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
+from aioconsulconnect.testing.config_entries.traffic_shapes import HEADERS, REQUEST_AND_RESPONSE
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
+
+_TEXTS: Final = ListOf("string")
+_LIMITS: Final = (
+    Field("MaxConnections", "int"),
+    Field("MaxPendingRequests", "int"),
+    Field("MaxConcurrentRequests", "int"),
+)
+_PASSIVE: Final = Field("PassiveHealthCheck", PASSIVE_HEALTH_CHECK, since="1.16")
+_SDS: Final = Field("SDS", Struct((Field("ClusterName"), Field("CertResource"))), since="1.11")
+_GATEWAY_TLS: Final = Struct(
+    (
+        Field("Enabled", "bool", always=True),
+        _SDS,
+        Field("TLSMinVersion", since="1.16"),
+        Field("TLSMaxVersion", since="1.16"),
+        Field("CipherSuites", _TEXTS, since="1.16"),
+    )
+)
+INGRESS_GATEWAY: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field("TLS", _GATEWAY_TLS, always=True),
+        Field(
+            "Listeners",
+            ListOf(
+                Struct(
+                    (
+                        Field("Port", "int", always=True),
+                        Field("Protocol", always=True),
+                        Field("TLS", _GATEWAY_TLS, since="1.11"),
+                        Field(
+                            "Services",
+                            ListOf(
+                                Struct(
+                                    (
+                                        Field("Name", always=True),
+                                        Field("Hosts", _TEXTS, always=True),
+                                        Field("TLS", Struct((_SDS,)), since="1.11"),
+                                        *REQUEST_AND_RESPONSE,
+                                        *(Field(each.name, each.of, since="1.16") for each in _LIMITS),
+                                        _PASSIVE,
+                                    )
+                                )
+                            ),
+                            always=True,
+                        ),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        Field(
+            "Defaults",
+            Struct((*(Field(each.name, each.of, always=True) for each in _LIMITS), _PASSIVE)),
+            since="1.16",
+        ),
+        *ENTRY_TAIL,
+    )
+)
+TERMINATING_GATEWAY: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field(
+            "Services",
+            ListOf(
+                Struct(
+                    (
+                        Field("Name"),
+                        Field("CAFile"),
+                        Field("CertFile"),
+                        Field("KeyFile"),
+                        Field("SNI"),
+                        Field("DisableAutoHostRewrite", "bool", since="1.20"),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        *ENTRY_TAIL,
+    )
+)
+
+CERTIFICATE: Final = (Field("Certificate", always=True), Field("PrivateKey", always=True))
+INLINE_CERTIFICATE: Final = Struct((*ENTRY_HEAD, *CERTIFICATE, *ENTRY_TAIL))
+
+# API gateways: hardly anything is left out when it is empty, so what is absent is null.
+
+_RESOURCE: Final = Struct((Field("Kind", always=True), Field("Name", always=True), Field("SectionName", always=True)))
+STATUS: Final = Struct(
+    (
+        Field(
+            "Conditions",
+            ListOf(
+                Struct(
+                    (
+                        Field("Type", always=True),
+                        Field("Status", always=True),
+                        Field("Reason", always=True),
+                        Field("Message", always=True),
+                        Field("Resource", _RESOURCE, always=True),
+                        Field("LastTransitionTime", always=True),
+                    )
+                )
+            ),
+            always=True,
+        ),
+    )
+)
+API_GATEWAY: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field(
+            "Listeners",
+            ListOf(
+                Struct(
+                    (
+                        Field("Name", always=True),
+                        Field("Hostname", always=True),
+                        Field("Port", "int", always=True),
+                        Field("Protocol", always=True),
+                        Field(
+                            "TLS",
+                            Struct(
+                                (
+                                    Field("Certificates", ListOf(_RESOURCE), always=True),
+                                    Field("MaxVersion", always=True),
+                                    Field("MinVersion", always=True),
+                                    Field("CipherSuites", _TEXTS, always=True),
+                                )
+                            ),
+                            always=True,
+                        ),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        Field("Status", STATUS, always=True),
+        *ENTRY_TAIL,
+    )
+)
+_FILTERS: Final = Struct(
+    (
+        Field("Headers", ListOf(HEADERS), always=True),
+        Field("URLRewrite", "any", always=True),
+        Field("RetryFilter", "any", always=True, since="1.20"),
+        Field("TimeoutFilter", "any", always=True, since="1.20"),
+        Field("JWT", "any", always=True, since="1.20"),
+    )
+)
+_RESPONSE_FILTERS: Final = Field(
+    "ResponseFilters", Struct((Field("Headers", ListOf(HEADERS), always=True),)), always=True, since="1.20"
+)
+_ROUTE_MATCH: Final = Struct(
+    (
+        Field("Headers", "any", always=True),
+        Field("Method", always=True),
+        Field("Path", Struct((Field("Match", always=True), Field("Value", always=True))), always=True),
+        Field("Query", "any", always=True),
+    )
+)
+HTTP_ROUTE: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field("Parents", ListOf(_RESOURCE), always=True),
+        Field(
+            "Rules",
+            ListOf(
+                Struct(
+                    (
+                        Field("Filters", _FILTERS, always=True),
+                        _RESPONSE_FILTERS,
+                        Field("Matches", ListOf(_ROUTE_MATCH), always=True),
+                        Field(
+                            "Services",
+                            ListOf(
+                                Struct(
+                                    (
+                                        Field("Name", always=True),
+                                        Field("Weight", "int", always=True),
+                                        Field("Filters", _FILTERS, always=True),
+                                        _RESPONSE_FILTERS,
+                                    )
+                                )
+                            ),
+                            always=True,
+                        ),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        Field("Hostnames", _TEXTS, always=True),
+        Field("Status", STATUS, always=True),
+        *ENTRY_TAIL,
+    )
+)
+TCP_ROUTE: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field("Parents", ListOf(_RESOURCE), always=True),
+        Field("Services", ListOf(Struct((Field("Name", always=True),))), always=True),
+        Field("Status", STATUS, always=True),
+        *ENTRY_TAIL,
+    )
+)

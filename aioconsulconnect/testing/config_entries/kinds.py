@@ -1,0 +1,74 @@
+"""The kinds of configuration entries, with their shapes, rights and versions: one table."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_shapes, intention_shapes, traffic_shapes
+from aioconsulconnect.testing.go_json.schema import Struct
+from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.versions import OLDEST, spans
+
+
+@dataclass(frozen=True, slots=True)
+class EntryKind:
+    """A kind of entry: its shape, the rights it takes, and the versions that know it."""
+
+    name: str
+    struct: Struct | None
+    """None where the kind is Consul's and not modelled here."""
+    write: str
+    """The resource that a token needs to write it: by the entry's name, unless it is the mesh."""
+    read: str
+    """Likewise to read it; empty where anybody may."""
+    since: str = OLDEST
+    until: str = ""
+    only_name: str = ""
+    """The one name that entries of this kind have."""
+    nameless: str = "serviceName is required"
+    """What the database says of an entry without a name."""
+    written_by_controller: bool = False
+
+    def on(self, resource: str, name: str) -> str:
+        """What a right of this kind names."""
+        return "" if resource == "mesh" else name
+
+    def shown(self, entry: Object) -> Object:
+        """An entry as it goes out: that of the mesh has no name."""
+        return {key: value for key, value in entry.items() if key != "Name" or self.name != "mesh"}
+
+
+KINDS: Final = (
+    EntryKind("service-intentions", intention_shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.9"),
+    EntryKind("service-defaults", defaults_shapes.SERVICE_DEFAULTS, "service", "service"),
+    EntryKind("proxy-defaults", defaults_shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
+    EntryKind("service-resolver", traffic_shapes.SERVICE_RESOLVER, "service", "service"),
+    EntryKind("service-router", traffic_shapes.SERVICE_ROUTER, "service", "service"),
+    EntryKind("service-splitter", traffic_shapes.SERVICE_SPLITTER, "service", "service"),
+    EntryKind(
+        "ingress-gateway",
+        gateway_shapes.INGRESS_GATEWAY,
+        "mesh",
+        "service",
+        nameless="failed inserting config entry: object missing primary index",
+    ),
+    EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
+    EntryKind("mesh", traffic_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
+    EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.14"),
+    EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
+    EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
+    EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
+    EntryKind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
+    EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
+    EntryKind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.20"),
+)
+COMPILED: Final = frozenset(
+    {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}
+)
+"""The kinds that a discovery chain is compiled from."""
+
+
+def find_kind(name: str, version: str) -> EntryKind | None:
+    """The kind of that name, where the version knows it."""
+    return next((kind for kind in KINDS if kind.name == name and spans(version, kind.since, kind.until)), None)

@@ -1,0 +1,57 @@
+"""The members that entries of several kinds share, with the version that brought each."""
+
+from typing import Final
+
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
+
+META: Final = MapOf("string")
+
+ENTRY_HEAD: Final = (Field("Kind", always=True), Field("Name", always=True))
+ENTRY_TAIL: Final = (
+    Field("Meta", META),
+    Field("Hash", "uint64", since="1.16.4"),
+    Field("CreateIndex", "uint64", always=True),
+    Field("ModifyIndex", "uint64", always=True),
+)
+MESH_GATEWAY: Final = Struct((Field("Mode"),))
+TRANSPARENT_PROXY: Final = Struct((Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")))
+EXPOSE: Final = Struct(
+    (
+        Field("Checks", "bool"),
+        Field(
+            "Paths",
+            ListOf(
+                Struct(
+                    (
+                        Field("ListenerPort", "int"),
+                        Field("Path"),
+                        Field("LocalPathPort", "int"),
+                        Field("Protocol"),
+                        Field("ParsedFromCheck", "bool", always=True, until="1.8"),
+                        Field("ParsedFromCheck", "bool", since="1.10"),
+                    )
+                )
+            ),
+        ),
+    )
+)
+PASSIVE_HEALTH_CHECK: Final = Struct(
+    (
+        Field("Interval", "nanoseconds"),
+        Field("MaxFailures", "int"),
+        Field("EnforcingConsecutive5xx", "int", since="1.16"),
+        Field("MaxEjectionPercent", "int", since="1.16"),
+        Field("BaseEjectionTime", "nanoseconds", since="1.16"),
+    )
+)
+ENVOY_EXTENSIONS: Final = ListOf(
+    Struct(
+        (
+            Field("Name", always=True),
+            Field("Required", "bool", always=True),
+            Field("Arguments", "any", always=True),
+            Field("ConsulVersion", always=True),
+            Field("EnvoyVersion", always=True),
+        )
+    )
+)

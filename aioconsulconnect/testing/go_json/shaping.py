@@ -1,0 +1,44 @@
+"""Objects as they go out: members in Go's order, what is empty left out unless it is always there."""
+
+from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
+
+
+def shape(value: Object, struct: Struct, version: str) -> Object:
+    """Write an object in Go's order: what is empty is left out, unless it is always there."""
+    shaped: Object = {}
+    for field in struct.of(version):
+        if field.of == "ignored":
+            continue
+        given = value.get(field.name)
+        member = _shape_member(given, field.of, version)
+        if field.always or (given is not None if isinstance(field.of, Struct) else member):
+            shaped[field.name] = member
+    return shaped
+
+
+def _shape_member(value: object, kind: MemberType, version: str) -> object:
+    match kind:
+        case Struct():
+            return shape(value if is_object(value) else {}, kind, version)
+        case ListOf(item):
+            return [_shape_member(each, item, version) for each in value] if is_list(value) else None
+        case MapOf(item):
+            return (
+                {key: _shape_member(value[key], item, version) for key in sorted(value)} if is_object(value) else None
+            )
+        case "any":
+            return _sorted(value)
+        case "string" | "duration" | "bytes":
+            return value if isinstance(value, str) else ""
+        case "bool":
+            return value is True
+        case _:
+            return value if isinstance(value, int | float) else 0
+
+
+def _sorted(value: object) -> object:
+    """Free JSON with its keys in order, as Go writes maps."""
+    if is_object(value):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(each) for each in value] if is_list(value) else value

@@ -1,0 +1,70 @@
+"""Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
+
+from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
+from aioconsulconnect.testing.go_json.scalars import read_duration
+from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct, go_kind
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
+
+
+class _WrongTypeError(Exception):
+    """A value of another type than its member wants."""
+
+    def __init__(self, found: str, kind: MemberType, path: str) -> None:
+        super().__init__(f"json: cannot unmarshal {found}")
+        self.kind: MemberType = kind
+        self.path = path
+
+
+def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
+    """Read an object strictly. ``owner`` is what Go calls the struct in its complaints."""
+    if value is None:
+        return {}
+    if not is_object(value):
+        raise DecodeError(f"json: cannot unmarshal {go_type(value)} into Go value of type {struct.go_name}")
+    return _decode_object(value, struct, version, owner, "")
+
+
+def _decode_object(value: Object, struct: Struct, version: str, owner: str, path: str) -> Object:
+    fields = tuple(struct.of(version))
+    known = {field.name.lower(): field for field in fields}
+    decoded: Object = {}
+    for key, member in value.items():
+        field = known.get(key.lower())
+        if field is None and key:
+            named = (each for each in fields if key == each.alias or (struct.snake and each.answers_to(key)))
+            field = next(named, None)
+        if field is None:
+            raise DecodeError(f'json: unknown field "{key}"')
+        if member is not None and field.of != "ignored":
+            member_path = f"{path}.{field.name}"
+            try:
+                decoded[field.name] = _decode_member(member, field.of, version, owner, member_path)
+            except _WrongTypeError as error:
+                wanted = field.go_type or go_kind(error.kind)
+                raise DecodeError(f"{error} into Go struct field {owner}{error.path} of type {wanted}") from error
+    return decoded
+
+
+def _decode_member(value: object, kind: MemberType, version: str, owner: str, path: str) -> object:
+    match kind:
+        case Struct() if is_object(value):
+            return _decode_object(value, kind, version, owner, path)
+        case ListOf(item) if is_list(value):
+            return [_decode_member(each, item, version, owner, path) for each in value if each is not None]
+        case MapOf(item) if is_object(value):
+            return {key: _decode_member(each, item, version, owner, path) for key, each in value.items()}
+        case "any":
+            return value
+        case "string" if isinstance(value, str):
+            return value
+        case "bool" if isinstance(value, bool):
+            return value
+        case "int" | "uint64" if (
+            isinstance(value, int) and not isinstance(value, bool) and (kind == "int" or value >= 0)
+        ):
+            return value
+        case "duration" | "nanoseconds" if isinstance(value, str | int) and not isinstance(value, bool):
+            return read_duration(value, kind)
+        case _:
+            found = f"number {value}" if isinstance(value, float) and kind in {"int", "uint64"} else go_type(value)
+            raise _WrongTypeError(found, kind, path)

@@ -1,0 +1,320 @@
+"""/v1/catalog and /v1/health: where the instances of a service are, and how they are."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.central_configuration import resolved
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
+from aioconsulconnect.testing.go_json.schema import Struct
+from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
+from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
+from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
+from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
+from aioconsulconnect.testing.protocol.filters import compile_filter
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.reply import Meta, Reply
+from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
+from aioconsulconnect.testing.state.entry_graph import Graph
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
+
+_RETRIES: Final = (5.0, 8.0)
+"""For how many seconds a streaming read tries again before it tells of an unknown token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The instances that a query finds, with their index and the keys whose writes may change them."""
+
+    instances: list[Instance]
+    index: int
+    keys: tuple[str, ...]
+
+
+Search = Callable[[str], _Seen]
+
+
+class Catalog:
+    """The handlers of one agent."""
+
+    def __init__(self, context: AgentContext, registry: Registry, graph: Graph) -> None:
+        self.context = context
+        self.registry = registry
+        self.graph = graph
+        self.view: ServiceView = ServiceView(context, registry)
+        self._views: dict[tuple[str, str], int] = {}
+
+    # What is looked for.
+
+    def _named(self, name: str, *, checks: bool) -> _Seen:
+        found = self.registry.named(name)
+        keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
+        return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+
+    def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
+        found = self.registry.connect(name)
+        names = {each.name.lower() for each in found}
+        keys = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), *([] if found else ["services"]))
+        if found and checks:
+            return _Seen(found, max(self.registry.index(each, exists=True, checks=True) for each in names), keys)
+        return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+
+    def _ingress(self, name: str) -> _Seen:
+        gateways = [text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)]
+        found = [each for gateway in gateways for each in self.registry.named(gateway)]
+        keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
+        return _Seen(found, self.context.store.touched(*keys) if found else 1, keys)
+
+    # The catalog.
+
+    async def connect(self, request: ConsulRequest) -> Reply:
+        """The instances through which a service is reached in the mesh."""
+        return await self._catalog(request, lambda name: self._in_mesh(name, checks=False), mesh=True)
+
+    async def service(self, request: ConsulRequest) -> Reply:
+        """The instances of a service."""
+        return await self._catalog(request, lambda name: self._named(name, checks=False), mesh=False)
+
+    async def _catalog(self, request: ConsulRequest, search: Search, *, mesh: bool) -> Reply:
+        name = self._service_name(request)
+        context, merged = self.context, self._merges(request)
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            if mesh and not who.may("service", "read", name):
+                raise _Denied
+            if self.context.facts.catalog_takes_peer and request.first("peer"):
+                return Found([], 1, ())
+            seen = search(name)
+            blank = merged and context.facts.merged_nodes_are_blank
+            shown = [
+                (each, self.view.catalog_service(each, self._definition(each, merged), blank=blank))
+                for each in self._tagged(request, seen.instances, mesh=mesh)
+            ]
+            kept, filtered = self._visible(request, who, shown, filtered_by=CATALOG_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=filtered)
+
+        cache, age = (
+            context.cached(request, ("catalog", mesh, request.rest)) if request.options.cached else (None, None)
+        )
+        try:
+            found = await context.block(request, query, local=request.options.cached)
+        except _Denied:
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
+            )
+        return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
+
+    async def services(self, request: ConsulRequest) -> Reply:
+        """The names of all services with the tags of their instances."""
+        request.enterprise_options()
+        request.read_options()
+        context = self.context
+
+        def query() -> Found[Object]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            tags: dict[str, dict[str, None]] = {"consul": {}}
+            for each in self.registry.all():
+                tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
+            value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
+            filtered = len(value) < len(tags) and who.anything
+            return Found(value, context.store.touched("services", "nodes"), ("services",), filtered=filtered)
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
+
+    async def gateway_services(self, request: ConsulRequest) -> Reply:
+        """The services behind a gateway."""
+        request.enterprise_options()
+        request.read_options()
+        if not request.rest:
+            raise Refused(400, "Missing gateway name")
+        context = self.context
+
+        def query() -> Found[list[Object] | None]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            if not who.may("service", "read", request.rest):
+                raise context.acl.denied(who, "service:read", request.rest)
+            every = gateway_services(request.rest, self.registry, self.graph)
+            seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
+            filtered = len(seen) < len(every) and who.anything
+            keys = gateway_keys(self.registry)
+            return Found(
+                seen if every or context.acl.enabled else None, context.store.touched(*keys), keys, filtered=filtered
+            )
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
+
+    # Health.
+
+    async def healthy_connect(self, request: ConsulRequest) -> Reply:
+        """The instances through which a service is reached in the mesh, with their checks."""
+        return await self._health(request, lambda name: self._in_mesh(name, checks=True), "connect")
+
+    async def healthy_service(self, request: ConsulRequest) -> Reply:
+        """The instances of a service, with their checks."""
+        return await self._health(request, lambda name: self._named(name, checks=True), "service")
+
+    async def healthy_ingress(self, request: ConsulRequest) -> Reply:
+        """The ingress gateways that lead to a service, with their checks."""
+        return await self._health(request, self._ingress, "ingress")
+
+    async def checks(self, request: ConsulRequest) -> Reply:
+        """The checks of the instances of a service."""
+        name = self._service_name(request)
+        context = self.context
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            seen = self._named(name, checks=True)
+            shown = [(each, self.view.check(c, each, shown=True)) for each in seen.instances for c in checks_of(each)]
+            kept, filtered = self._visible(request, who, shown, filtered_by=CHECK)
+            return Found(kept, context.store.touched("checks"), (*seen.keys, "checks"), filtered=filtered)
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
+
+    async def _health(self, request: ConsulRequest, search: Search, kind: str) -> Reply:
+        name = self._service_name(request)
+        context, facts = self.context, self.context.facts
+        merged = self._merges(request)
+        streaming = (
+            facts.streaming
+            and kind != "ingress"
+            and not request.first("near")
+            and bool(request.options.index or request.options.cached)
+        )
+        self._refuse_sameness(request)
+        if streaming and (late := await self._late_refusal(request)) is not None:
+            return late
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            seen = self._streamed(kind, name, search(name)) if streaming else search(name)
+            if kind != "service" and not who.may("service", "read", name):
+                if streaming:
+                    return Found([], seen.index, seen.keys)
+                raise bare_denial() if facts.denied_health_is_refused else _Denied
+            if facts.peers and request.first("peer"):
+                return Found([], 1, ())
+            shown = [
+                (each, self.view.healthy_service(each, self._definition(each, merged)))
+                for each in self._tagged(request, seen.instances, mesh=kind != "service")
+            ]
+            kept, filtered = self._visible(request, who, shown, filtered_by=HEALTHY_SERVICE)
+            return Found(kept, seen.index, seen.keys, filtered=filtered and not streaming)
+
+        cache, age = context.cached(request, ("health", kind, request.rest)) if request.options.cached else (None, None)
+        try:
+            found = await context.block(request, query, local=streaming or request.options.cached)
+        except _Denied:
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
+            )
+        passing = self._passing(request, found.index)
+        meta = context.meta(request, found, consistency=True)
+        if streaming:
+            meta = replace(meta, known_leader=False, backend="streaming")
+        return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
+
+    def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
+        """What a view holds: it is not told of other services, and while it is empty its index stands."""
+        own = tuple(key for key in seen.keys if key != "services")
+        if seen.instances:
+            return replace(seen, keys=own)
+        first = self._views.setdefault((kind, name.lower()), seen.index)
+        return replace(seen, index=max(first, self.context.store.touched(*own)), keys=own)
+
+    async def _late_refusal(self, request: ConsulRequest) -> Reply | None:
+        """How streaming tells of an unknown token: after seconds of trying again, if the wait lasts that long."""
+        context = self.context
+        try:
+            context.acl.resolve(request.token)
+        except Refused as refused:
+            if not context.facts.streaming_retries:
+                raise Refused(403, f"rpc error: code = Unknown desc = {refused.text}") from refused
+            retries = random.uniform(*_RETRIES)
+            await context.store.wait([], asyncio.get_running_loop().time() + min(request.options.wait, retries))
+            if retries <= request.options.wait:
+                raise
+            return Reply(
+                [], meta=Meta(1, known_leader=False, consistency=request.options.consistency, backend="streaming")
+            )
+        return None
+
+    def _refuse_sameness(self, request: ConsulRequest) -> None:
+        if self.context.facts.sameness_groups_refused and (request.first("sg") or request.first("sameness-group")):
+            if request.first("peer"):
+                raise Refused(400, "peer-name and sameness-group are mutually exclusive")
+            raise Refused(500, "sameness groups are not supported in consul CE")
+
+    def _passing(self, request: ConsulRequest, index: int) -> bool:
+        wanted = request.first("passing")
+        if wanted and wanted not in TRUE | FALSE:
+            at = index if self.context.facts.bad_passing_has_index else None
+            raise Refused(400, "Invalid value for ?passing", at=at)
+        return "passing" in request.query and wanted not in FALSE
+
+    # What they share.
+
+    def _service_name(self, request: ConsulRequest) -> str:
+        """The name in the path, after the options were read."""
+        request.enterprise_options()
+        request.read_options()
+        if not request.rest:
+            raise Refused(400, "Missing service name")
+        if request.rest.lower() == "consul":
+            raise Refused(501, "The in-process agent does not model the instances of consul itself")
+        return request.rest
+
+    def _merges(self, request: ConsulRequest) -> bool:
+        return "merge-central-config" in request.query and self.context.facts.virtual_ips
+
+    def _definition(
+        self, instance: Instance, merged: bool
+    ) -> Object:  # the merge is done again, over what it did before
+        if not merged:
+            return instance.resolved
+        return resolved(instance.resolved, self.context.store.entry, self.context.facts)
+
+    def _tagged(self, request: ConsulRequest, instances: list[Instance], *, mesh: bool) -> list[Instance]:
+        """The instances with the tags and on the nodes requested; queries of the mesh do not look at tags."""
+        meta = child(self.view.node(), "Meta")
+        pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
+        if any(meta.get(key) != value for key, _, value in pairs):
+            return []
+        wanted = {tag.lower() for tag in request.query.get("tag", [])} if not mesh else set[str]()
+        return [each for each in instances if wanted <= {tag.lower() for tag in texts(each.definition, "Tags")}]
+
+    def _visible(
+        self, request: ConsulRequest, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
+    ) -> tuple[list[Object], bool]:
+        """What the filter and the token leave, and whether the token leaves something out."""
+        facts, expression = self.context.facts, request.first("filter")
+        keep = compile_filter(expression, facts.version, filtered_by) if expression else None
+        node = who.may("node", "read", self.context.node_name)
+        readable = [node and who.may("service", "read", each.name) for each, _ in shown]
+        chosen = [keep is None or keep(value) for _, value in shown]
+        filtered = any(
+            not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
+        )
+        both = zip(shown, readable, chosen, strict=True)
+        return [value for (_, value), may, kept in both if may and kept], filtered and who.anything
+
+
+class _Denied(Exception):
+    """The token has no right to the service; the answer is empty and says nothing."""
+
+
+def _passes(found: Object) -> bool:
+    return all(text(check, "Status") == "passing" for check in children(found, "Checks"))

@@ -1,0 +1,117 @@
+"""/v1/discovery-chain and /v1/exported-services."""
+
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.discovery_chain import GraphError, Overrides
+from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
+from aioconsulconnect.testing.go_json.weak_decoder import decode_known
+from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.state.entry_graph import Graph
+from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.store import entry_key
+
+_MODES: Final = frozenset({"", "none", "local", "remote"})
+_OVERRIDES: Final = Struct(
+    (
+        Field("OverrideMeshGateway", Struct((Field("Mode"),))),
+        Field("OverrideProtocol"),
+        Field("OverrideConnectTimeout", "duration"),
+    )
+)
+
+
+class Chains:
+    """The handlers of one agent."""
+
+    def __init__(self, context: AgentContext, registry: Registry, graph: Graph) -> None:
+        self.context = context
+        self.registry = registry
+        self.graph = graph
+
+    async def chain(self, request: ConsulRequest) -> Reply:
+        """The discovery chain of a service, with what the body overrides."""
+        request.enterprise_options()
+        request.read_options()
+        if not request.rest:
+            raise request.bad("Missing chain name")
+        overrides = self._overrides(request) if request.method == "POST" else Overrides()
+        context, name = self.context, request.rest
+        compile_datacenter = request.first("compile-dc")
+
+        def query() -> Found[Object]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            context.acl.require(who, "service", "read", name)
+            keys: set[str] = set()
+
+            def lookup(kind: str, of: str) -> Object | None:
+                keys.add(entry_key(kind, of))
+                return context.store.entry(kind, of)
+
+            try:
+                chain = self.graph.compile(name, lookup, datacenter=compile_datacenter, overrides=overrides)
+            except GraphError as error:
+                raise refused_by_server(str(error)) from error
+            value: Object = {"Chain": {**chain, **self._addresses(name)}}
+            return Found(value, context.store.touched("config"), tuple(keys), unchanged=value)
+
+        cache, age = (
+            context.cached(request, ("chain", name, compile_datacenter, overrides))
+            if request.options.cached
+            else (None, None)
+        )
+        found = await context.block(request, query, local=request.options.cached)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
+
+    def _addresses(self, name: str) -> Object:
+        if not self.context.facts.virtual_ips:
+            return {}
+        address = self.registry.addresses.of(name)
+        return {"AutoVirtualIPs": [address] if address else None, "ManualVirtualIPs": [] if address else None}
+
+    @staticmethod
+    def _overrides(request: ConsulRequest) -> Overrides:
+        value = request.json("Request decoding failed: ")
+        try:
+            body = decode_known(value if is_object(value) else {}, _OVERRIDES, request.facts.version)
+        except DecodeError as error:
+            raise request.bad(f"Request decoding failed: {error}") from error
+        mode = text(child(body, "OverrideMeshGateway"), "Mode")
+        if mode not in _MODES:
+            raise Refused(400, "Invalid OverrideMeshGateway.Mode parameter")
+        return Overrides(
+            gateway_mode=mode,
+            protocol=text(body, "OverrideProtocol"),
+            connect_timeout=text(body, "OverrideConnectTimeout"),
+        )
+
+    async def exported(self, request: ConsulRequest) -> Reply:
+        """The services that peers may use, by the exported-services entry."""
+        request.enterprise_options()
+        request.read_options()
+        context = self.context
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            context.acl.require(who, "mesh", "read")
+            entry = context.store.entry("exported-services", "default") or {}
+            exported = {text(service, "Name"): _peers(service) for service in children(entry, "Services")}
+            if "*" in exported:
+                raise Refused(501, "The in-process agent does not model exported services with a wildcard")
+            rows: list[Object] = [
+                {"Service": name, "Consumers": {"Peers": exported[name]}} for name in sorted(exported) if exported[name]
+            ]
+            return Found(rows, context.store.touched("config"), ("config/exported-services",))
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found))
+
+
+def _peers(service: Object) -> list[str]:
+    return [peer for each in children(service, "Consumers") if (peer := text(each, "Peer"))]

@@ -1,0 +1,93 @@
+"""The services behind a gateway, by its configuration entry; a wildcard stands for what is registered."""
+
+from collections.abc import Iterator
+
+from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
+from aioconsulconnect.testing.state.entry_graph import Graph
+from aioconsulconnect.testing.state.service_registry import Registry
+
+
+def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:
+    """What /v1/catalog/gateway-services lists for a gateway, by service and port."""
+    store = registry.store
+    terminating, ingress = (store.entry(kind, name) for kind in ("terminating-gateway", "ingress-gateway"))
+    rows = [
+        *(_terminating(terminating, registry) if terminating else ()),
+        *(_ingress(ingress, registry, graph) if ingress else ()),
+    ]
+    return sorted(rows, key=lambda row: (str(row["Service"]), number(row, "Port")))
+
+
+def gateway_keys(registry: Registry) -> tuple[str, ...]:
+    """What may change the services behind a gateway: gateways, and services where one has a wildcard."""
+    kinds = ("ingress-gateway", "terminating-gateway")
+    gateways = [entry for kind in kinds for entry in registry.store.of_kind(kind)]
+    listed = [
+        each
+        for entry in gateways
+        for part in (entry, *children(entry, "Listeners"))
+        for each in children(part, "Services")
+    ]
+    wild = any(text(each, "Name") == "*" for each in listed)
+    return (*(f"config/{kind}" for kind in kinds), *(["services"] if wild else []))
+
+
+def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
+    """The ingress gateways that lead to a service."""
+    found = registry.store.of_kind("ingress-gateway")
+    named: Object = {"Name": service}
+    return [
+        entry for entry in found if any(row["Service"] == named for row in _ingress(entry, registry, graph, service))
+    ]
+
+
+def _row(gateway: Object, service: str, members: Object) -> Object:
+    return {
+        "Gateway": {"Name": text(gateway, "Name")},
+        "Service": {"Name": service},
+        "GatewayKind": text(gateway, "Kind"),
+        **{key: value for key, value in members.items() if value},
+        "CreateIndex": gateway["ModifyIndex"],
+        "ModifyIndex": gateway["ModifyIndex"],
+    }
+
+
+def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
+    listed = {text(service, "Name"): service for service in children(gateway, "Services")}
+    everything = listed.pop("*", None)
+    others = _plain_services(registry) if everything is not None else []
+    for name in dict.fromkeys([*listed, *others]):
+        service = listed.get(name, everything or {})
+        members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
+        row = _row(gateway, name, {**members, "FromWildcard": name not in listed})
+        if registry.facts.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
+            row["AutoHostRewrite"] = True
+        yield row
+
+
+def _plain_services(registry: Registry) -> list[str]:
+    """The services that a wildcard of a terminating gateway stands for: those that are no part of the mesh."""
+    takes_native = registry.facts.wildcard_takes_native
+    return [
+        each.name
+        for each in registry.all()
+        if not text(each.definition, "Kind") and (takes_native or each.destination is None)
+    ]
+
+
+def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = "") -> Iterator[Object]:
+    for listener in children(gateway, "Listeners"):
+        protocol = text(listener, "Protocol")
+        for service in children(listener, "Services"):
+            name = text(service, "Name")
+            members: Object = {"Port": listener.get("Port"), "Protocol": protocol, "Hosts": texts(service, "Hosts")}
+            if name != "*":
+                yield _row(gateway, name, members)
+                continue
+            for each in {*_mesh_services(registry), *([wanted] if wanted else [])}:
+                if graph.protocol(each) == protocol:
+                    yield _row(gateway, each, {**members, "FromWildcard": True})
+
+
+def _mesh_services(registry: Registry) -> set[str]:
+    return {each.destination for each in registry.all() if each.destination}

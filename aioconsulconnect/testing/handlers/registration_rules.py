@@ -1,0 +1,253 @@
+"""What a service may be registered as, in Consul's words, and what a sidecar is where its definition is silent."""
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
+from aioconsulconnect.testing.go_json.scalars import parse_duration
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
+from aioconsulconnect.testing.versions import VersionFacts
+
+STATUSES: Final = ("passing", "warning", "critical")
+DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}
+_SIDECAR_PORTS: Final = range(21000, 21256)
+_KEY: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_LONGEST_KEY, _LONGEST_VALUE, _MOST_META, _LARGEST_WEIGHT = 128, 512, 64, 65535
+_SCRIPT: Final = ("ScriptArgs", "Args")
+_INTERVAL: Final = (*_SCRIPT, "HTTP", "H2PING", "TCP", "UDP", "GRPC", "OSService")
+_EXPOSED: Final = ("http", "http2")
+_LAST_PORT: Final = 65535
+
+
+class NoPortLeftError(Exception):
+    """Every port for sidecars is taken."""
+
+
+def weights_complaint(definition: Object) -> str | None:
+    """What is wrong with the weights of a service."""
+    weights = definition.get("Weights")
+    if not is_object(weights):
+        return None
+    passing, warning = number(weights, "Passing"), number(weights, "Warning")
+    if passing < 1:
+        return "Invalid Weights: Passing must be greater than 0"
+    if warning < 0:
+        return "Invalid Weights: Warning must be greater or equal than 0"
+    if max(passing, warning) > _LARGEST_WEIGHT:
+        return "Invalid Weights: DNS Weight must be between 0 and 65535"
+    return None
+
+
+def meta_complaint(definition: Object) -> str | None:
+    """What is wrong with the meta data of a service."""
+    meta = child(definition, "Meta")
+    if len(meta) > _MOST_META:
+        return f"Invalid Service Meta: Node metadata cannot contain more than {_MOST_META} key/value pairs"
+    for key, value in meta.items():
+        if problem := _pair_complaint(key, str(value)):
+            return f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): {problem}"
+    return None
+
+
+def _pair_complaint(key: str, value: str) -> str | None:
+    if not key:
+        return "Key cannot be blank"
+    if not _KEY.fullmatch(key):
+        return "Key contains invalid characters"
+    if len(key) > _LONGEST_KEY:
+        return f"Key is too long (limit: {_LONGEST_KEY} characters)"
+    if key.startswith("consul-"):
+        return "Key prefix 'consul-' is reserved for internal use"
+    if len(value) > _LONGEST_VALUE:
+        return f"Value is too long (limit: {_LONGEST_VALUE} characters)"
+    return None
+
+
+def complaints(definition: Object, facts: VersionFacts) -> Iterator[str]:
+    """All that is wrong with the mesh part of a service."""
+    kind, connect = text(definition, "Kind"), child(definition, "Connect")
+    endless = not number(definition, "Port") and not text(definition, "SocketPath")
+    if kind == PROXY:
+        yield from _proxy_complaints(definition, endless, facts)
+    elif kind in GATEWAYS:
+        yield from _gateway_complaints(definition, kind)
+    if connect.get("Native") and endless and facts.native_needs_port:
+        yield "Port or SocketPath must be set for a Connect native service."
+    sidecar = connect.get("SidecarService")
+    if is_object(sidecar) and kind not in GATEWAYS:
+        if text(sidecar, "ID"):
+            yield "A SidecarService cannot specify an ID as this is managed by the agent"
+        if child(sidecar, "Connect").get("SidecarService") is not None:
+            yield "A SidecarService cannot have a nested SidecarService"
+
+
+def _proxy_complaints(definition: Object, endless: bool, facts: VersionFacts) -> Iterator[str]:
+    proxy = child(definition, "Proxy")
+    destination = text(proxy, "DestinationServiceName")
+    if not destination:
+        yield "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
+    if destination == "*" and facts.proxy_needs_one_destination:
+        yield "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services"
+    if endless:
+        yield facts.proxy_port_text
+    if child(definition, "Connect").get("Native"):
+        yield "A Proxy cannot also be Connect Native, only typical services"
+    names: set[str] = set()
+    binds: set[str] = set()
+    for upstream in children(proxy, "Upstreams"):
+        yield from _upstream_complaints(upstream, names, binds, facts)
+    # The words are those of 1.8.7; of newer versions none are recorded, and theirs are taken to be the same.
+    yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"))
+
+
+def _expose_complaints(exposed: list[Object]) -> Iterator[str]:
+    paths: set[str] = set()
+    ports: set[int] = set()
+    for each in exposed:
+        path, port, protocol = text(each, "Path"), number(each, "ListenerPort"), text(each, "Protocol")
+        if not path:
+            yield "expose.paths: empty path exposed"
+        if path in paths:
+            yield "expose.paths: duplicate paths exposed"
+        if port in ports:
+            yield "expose.paths: duplicate listener ports exposed"
+        if not 0 < port <= _LAST_PORT:
+            yield f"expose.paths: invalid listener port: {port}"
+        if protocol.lower() not in {"", *_EXPOSED}:
+            yield f"protocol '{protocol}' not supported for path: {path}, must be in: [{' '.join(_EXPOSED)}]"
+        paths.add(path)
+        ports.add(port)
+
+
+def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], facts: VersionFacts) -> Iterator[str]:
+    if not text(upstream, "DestinationName"):
+        yield "upstream destination name cannot be empty"
+        return
+    if text(upstream, "DestinationName") == "*" and facts.proxy_needs_one_destination:
+        yield "upstream destination name cannot be a wildcard"
+        return
+    port, socket = number(upstream, "LocalBindPort"), text(upstream, "LocalBindSocketPath")
+    if not port and not socket:
+        yield facts.upstream_port_text
+        return
+    partition = 'partition="", ' if facts.partition_parameter else ""
+    kind = text(upstream, "DestinationType") or "service"
+    name = (
+        f'[type="{kind}", name="{text(upstream, "DestinationName")}", {partition}'
+        f'namespace="{text(upstream, "DestinationNamespace")}", datacenter="{text(upstream, "Datacenter")}"]'
+    )
+    bind = socket or f"{text(upstream, 'LocalBindAddress') or '127.0.0.1'}:{port}"
+    if name in names:
+        yield f"upstreams cannot contain duplicates of {name}"
+    elif bind in binds:
+        yield f'upstreams cannot contain duplicates by local bind address and port; "{bind}" is specified twice'
+    names.add(name)
+    binds.add(bind)
+
+
+def _gateway_complaints(definition: Object, kind: str) -> Iterator[str]:
+    proxy, connect = child(definition, "Proxy"), child(definition, "Connect")
+    if not number(definition, "Port") and kind not in {"ingress-gateway", "api-gateway"}:
+        yield f"Port must be non-zero for a {kind}"
+    if connect.get("SidecarService") is not None:
+        yield f"A {kind} cannot have a sidecar service defined"
+    for member in (
+        "DestinationServiceName",
+        "DestinationServiceID",
+        "LocalServiceAddress",
+        "LocalServicePort",
+        "LocalServiceSocketPath",
+        "Upstreams",
+    ):
+        if proxy.get(member):
+            yield f"The Proxy.{member} configuration is invalid for a {kind}"
+
+
+def check_complaint(check: Object, facts: VersionFacts) -> str | None:
+    """What is wrong with the definition of a check."""
+    timed = any(check.get(member) for member in _INTERVAL)
+    alias = bool(text(check, "AliasNode") or text(check, "AliasService"))
+    interval, ttl = (parse_duration(text(check, member) or "0") for member in ("Interval", "TTL"))
+    if interval > 0 and ttl > 0:
+        return "Interval and TTL cannot both be specified"
+    if timed and interval <= 0:
+        return facts.interval_text
+    if timed and alias:
+        return "Interval cannot be set for Alias checks"
+    if alias and ttl > 0:
+        return "TTL must be not be set for Alias checks"
+    if not timed and not alias and ttl <= 0:
+        return "TTL must be > 0 for TTL checks"
+    return None
+
+
+def is_script(check: Object) -> bool:
+    """Whether a check runs a command."""
+    return any(check.get(member) for member in _SCRIPT)
+
+
+def check_definitions(definition: Object) -> list[Object]:
+    """The checks of a service: the one, where it says anything about a check, and the many."""
+    one = child(definition, "Check")
+    # An empty map of headers is something to Go, unlike an empty list; the id of the service is no part of a check.
+    said = any(value or value == {} for member, value in one.items() if member != "ServiceID")
+    return [*([one] if said else []), *children(definition, "Checks")]
+
+
+def filled(definition: Object) -> Object:
+    """A service with the defaults of what it does not say."""
+    weights, proxy = definition.get("Weights"), child(definition, "Proxy")
+    upstreams = [{"DestinationType": "service", **each} for each in children(proxy, "Upstreams")]
+    return {
+        **definition,
+        "Proxy": {**proxy, "Upstreams": upstreams},
+        "ID": text(definition, "ID") or text(definition, "Name"),
+        "Tags": texts(definition, "Tags"),
+        "Meta": child(definition, "Meta"),
+        "Weights": weights if is_object(weights) else DEFAULT_WEIGHTS,
+    }
+
+
+def sidecar_of(service: Object, taken: Collection[int], before: Object | None) -> Object | None:
+    """The sidecar that a service has by its definition; it keeps the port that it had before."""
+    given = child(service, "Connect").get("SidecarService")
+    if not is_object(given):
+        return None
+    identifier, name = text(service, "ID"), text(service, "Name")
+    proxy = {**child(given, "Proxy"), "DestinationServiceName": name, "DestinationServiceID": identifier}
+    if not text(proxy, "LocalServiceSocketPath"):
+        proxy["LocalServicePort"] = number(proxy, "LocalServicePort") or number(service, "Port")
+        proxy["LocalServiceAddress"] = text(proxy, "LocalServiceAddress") or "127.0.0.1"
+    port = number(given, "Port")
+    if not port and not text(given, "SocketPath"):
+        port = number(before, "Port") if before else _free_port(taken)
+    sidecar = filled(
+        {
+            **given,
+            "ID": f"{identifier}-sidecar-proxy",
+            "Name": text(given, "Name") or f"{name}-sidecar-proxy",
+            "Kind": text(given, "Kind") or PROXY,
+            "Tags": given.get("Tags") or service["Tags"],
+            "Meta": given.get("Meta") or service["Meta"],
+            "Port": port,
+            "Proxy": proxy,
+        }
+    )
+    if not check_definitions(sidecar):
+        address = text(sidecar, "Address") or "127.0.0.1"
+        sidecar["Checks"] = [
+            {"Name": "Connect Sidecar Listening", "TCP": f"{address}:{port}", "Interval": "10s"},
+            {"Name": f"Connect Sidecar Aliasing {identifier}", "AliasService": identifier},
+        ]
+    return sidecar
+
+
+def _free_port(taken: Collection[int]) -> int:
+    free = next((port for port in _SIDECAR_PORTS if port not in taken), None)
+    if free is None:
+        raise NoPortLeftError(
+            "no port provided for sidecar_service and none left in the configured range "
+            f"[{_SIDECAR_PORTS.start}, {_SIDECAR_PORTS.stop - 1}]"
+        )
+    return free

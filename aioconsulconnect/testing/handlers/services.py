@@ -1,0 +1,282 @@
+"""/v1/agent/service and /v1/agent/check: registration, and what the agent has of its services."""
+
+import asyncio
+import random
+from typing import Final
+
+from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
+from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.go_json.strict_decoder import decode
+from aioconsulconnect.testing.go_json.values import Object, child, is_object, text
+from aioconsulconnect.testing.handlers.context import AgentContext
+from aioconsulconnect.testing.handlers.registration_rules import (
+    STATUSES,
+    NoPortLeftError,
+    check_complaint,
+    check_definitions,
+    complaints,
+    filled,
+    is_script,
+    meta_complaint,
+    sidecar_of,
+    weights_complaint,
+)
+from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
+from aioconsulconnect.testing.protocol.filters import compile_filter
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.reply import Reply, empty
+from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.state.acl import Authorizer
+from aioconsulconnect.testing.state.checks import Check
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
+
+_UPDATE: Final = Struct((Field("Status"), Field("Output")))
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on
+_NO_REASON: Final = (
+    "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
+)
+
+
+class Services:
+    """The handlers of one agent."""
+
+    def __init__(self, context: AgentContext, registry: Registry) -> None:
+        self.context = context
+        self.registry = registry
+        self.view: ServiceView = ServiceView(context, registry)
+
+    # Registering.
+
+    async def register(self, request: ConsulRequest) -> Reply:
+        """Register a service and its sidecar."""
+        request.enterprise_options()
+        definition = self._definition(request)
+        checks = check_definitions(definition)
+        self._check_checks(checks, "Invalid check: ")
+        service = filled({**definition, "Tags": definition.get("Tags") or []})
+        sidecar = self._sidecar(service)
+        who = self.context.acl.resolve(request.token)
+        for each in [service, *([sidecar] if sidecar else [])]:
+            self._may_register(who, each)
+        _refuse_scripts(checks)
+        replace = "replace-existing-checks" in request.query and request.first("replace-existing-checks") not in FALSE
+        instance = self.registry.register(_kept(service), checks, replace=replace)
+        if sidecar is not None:
+            given = check_definitions(sidecar)
+            _refuse_scripts(given)
+            self.registry.register(_kept(sidecar), given, replace=replace, parent=instance.identifier)
+        return empty(self.context.facts)
+
+    def _definition(self, request: ConsulRequest) -> Object:
+        facts = self.context.facts
+        try:
+            definition = decode(_json(request), SERVICE_DEFINITION, facts.version, "")
+        except DecodeError as error:
+            raise Refused(400, f"Request decode failed: {error}") from error
+        if not text(definition, "Name"):
+            raise Refused(400, "Missing service name")
+        if text(definition, "Address") in _ANY_ADDRESS:
+            raise Refused(400, "Invalid service address")
+        if wrong := weights_complaint(definition) or meta_complaint(definition):
+            raise Refused(400, wrong)
+        if found := list(complaints(definition, facts)):
+            raise Refused(400, facts.registration_prefix + errors(found))
+        return definition
+
+    def _check_checks(self, checks: list[Object], prefix: str, status: int = 400) -> None:
+        for check in checks:
+            if wrong := check_complaint(check, self.context.facts):
+                raise Refused(status, prefix + wrong)
+            if text(check, "Status") not in {"", *STATUSES}:
+                words = self.context.facts.bad_request_prefix if status != 400 else ""  # noqa: PLR2004 - in a sidecar
+                raise Refused(status, f"{words}Status for checks must 'passing', 'warning', 'critical'")
+
+    def _sidecar(self, service: Object) -> Object | None:
+        given = child(service, "Connect").get("SidecarService")
+        if is_object(given):
+            facts = self.context.facts
+            words = facts.bad_request_prefix + "Invalid check in sidecar_service: "
+            self._check_checks(check_definitions(given), words, facts.sidecar_check_status)
+        known = self.registry.get(f"{service['ID']}-sidecar-proxy")
+        try:
+            return sidecar_of(service, self.registry.ports(), known.definition if known else None)
+        except NoPortLeftError as error:
+            status = self.context.facts.ports_run_out_status
+            raise Refused(status, ("Invalid SidecarService: " if status == 400 else "") + str(error)) from error  # noqa: PLR2004
+
+    def _may_register(self, who: Authorizer, service: Object) -> None:
+        known = self.registry.get(text(service, "ID"))
+        names = [text(service, "Name"), *([known.name] if known else [])]
+        destination = text(child(service, "Proxy"), "DestinationServiceName")
+        for name in [*names, *([destination] if destination else [])]:
+            self._may_write(who, name)
+
+    def _may_write(self, who: Authorizer, name: str) -> None:
+        if who.may("service", "write", name):
+            return
+        if self.context.facts.permission_reasons:
+            raise self.context.acl.denied(who, "service:write", name)
+        raise Refused(403, f"Permission denied: Missing service:write on {name}")
+
+    async def deregister(self, request: ConsulRequest) -> Reply:
+        """Remove a service with its checks and its sidecar."""
+        request.enterprise_options()
+        context, facts = self.context, self.context.facts
+        who = context.acl.resolve(request.token)
+        instance = self.registry.get(request.rest)
+        if instance is None:
+            self._refuse_unknown(request.rest)
+            return empty(facts)
+        self._may_write(who, instance.name)
+        self.registry.deregister(instance)
+        return empty(facts)
+
+    def _refuse_unknown(self, identifier: str) -> None:
+        """Refuse a service that is not there; the older versions do so only where ACLs make them look for it."""
+        facts = self.context.facts
+        if facts.unknown_service_is_missing:
+            raise Refused(404, facts.unknown_service_text.format(identifier))
+        if self.context.acl.enabled:
+            raise Refused(500, facts.unknown_service_text.format(identifier))
+        if not identifier:
+            raise Refused(500, "ServiceID missing")
+
+    async def maintenance(self, request: ConsulRequest) -> Reply:
+        """Put a service into maintenance or take it out."""
+        if not request.rest:
+            raise Refused(400, "Missing service ID")
+        if "enable" not in request.query:
+            raise Refused(400, "Missing value for enable")
+        if request.first("enable") not in TRUE | FALSE:
+            raise Refused(400, f'Invalid value for enable: "{request.first("enable")}"')
+        request.enterprise_options()
+        who = self.context.acl.resolve(request.token)
+        instance = self.registry.get(request.rest)
+        if instance is None:
+            self._refuse_unknown(request.rest)
+            raise Refused(404, f'No service registered with ID "{request.rest}"')
+        self._may_write(who, instance.name)
+        self.registry.set_maintenance(
+            instance, request.first("reason") or _NO_REASON, on=request.first("enable") in TRUE
+        )
+        return empty(self.context.facts)
+
+    # Reading.
+
+    async def service(self, request: ConsulRequest) -> Reply:
+        """One service; waits while it has the hash in the request."""
+        request.enterprise_options()
+        request.read_options()
+        context = self.context
+        hurry = asyncio.get_running_loop().time() + request.options.wait + random.uniform(0, request.options.wait / 16)
+        with context.holding(request, waits=bool(request.first("hash"))):
+            while True:
+                who = context.acl.resolve(request.token)
+                instance = self.registry.get(request.rest)
+                if instance is None:
+                    raise Refused(404, f"unknown service ID: {request.rest}")
+                context.acl.require(who, "service", "read", instance.name)
+                service = self.view.agent_service(instance)
+                content = self.view.content_hash(service)
+                if content != request.first("hash") or not await context.store.wait([f"agent/{request.rest}"], hurry):
+                    break
+        return Reply(self.view.with_hash(service, content), headers=(("X-Consul-Contenthash", content),))
+
+    async def services(self, request: ConsulRequest) -> Reply:
+        """All services of the agent that the token may see."""
+        request.enterprise_options()
+        shown = {each.identifier: self.view.agent_service(each) for each in self.registry.all()}
+        names = {each.identifier: each.name for each in self.registry.all()}
+        return self._visible(request, shown, names, AGENT_SERVICE)
+
+    async def checks(self, request: ConsulRequest) -> Reply:
+        """All checks of the agent that the token may see."""
+        request.enterprise_options()
+        pairs = [(each, check) for each in self.registry.all() for check in checks_of(each)]
+        pairs.sort(key=lambda pair: pair[1].identifier)
+        shown = {check.identifier: self.view.check(check, each, shown=False) for each, check in pairs}
+        return self._visible(request, shown, {check.identifier: each.name for each, check in pairs}, CHECK)
+
+    def _visible(self, request: ConsulRequest, shown: dict[str, Object], names: dict[str, str], shape: Struct) -> Reply:
+        context, expression = self.context, request.first("filter")
+        who = context.acl.resolve(request.token)
+        keep = compile_filter(expression, context.facts.version, shape, of_agent=True) if expression else None
+        readable = {key for key, name in names.items() if who.may("service", "read", name)}
+        chosen = {key for key, value in shown.items() if keep is None or keep(value)}
+        considered = set(shown) if context.facts.rights_before_filter else chosen
+        filtered = bool(considered - readable) and who.anything and context.facts.filtered_header
+        headers = (("X-Consul-Results-Filtered-By-Acls", "true"),) if filtered else ()
+        return Reply({key: shown[key] for key in shown if key in chosen & readable}, headers=headers)
+
+    # Checks.
+
+    async def passing(self, request: ConsulRequest) -> Reply:
+        """Report a check as passing."""
+        return self._report(request, "passing", request.first("note"))
+
+    async def warning(self, request: ConsulRequest) -> Reply:
+        """Report a check as warning."""
+        return self._report(request, "warning", request.first("note"))
+
+    async def failing(self, request: ConsulRequest) -> Reply:
+        """Report a check as failing."""
+        return self._report(request, "critical", request.first("note"))
+
+    async def update(self, request: ConsulRequest) -> Reply:
+        """Report a check with the status in the body."""
+        try:
+            body = decode(_json(request), _UPDATE, self.context.facts.version, "checkUpdate")
+        except DecodeError as error:
+            raise Refused(400, f"Request decode failed: {error}") from error
+        if text(body, "Status") not in STATUSES:
+            raise Refused(400, f"Invalid check status: '{text(body, 'Status')}'")
+        return self._report(request, text(body, "Status"), text(body, "Output"))
+
+    def _report(self, request: ConsulRequest, status: str, output: str) -> Reply:
+        request.enterprise_options()
+        facts = self.context.facts
+        who = self.context.acl.resolve(request.token)
+        instance, check = self._known_check(request.rest)
+        self._may_write(who, instance.name)
+        if check.kind != "ttl":
+            raise Refused(500, f'CheckID "{request.rest}" does not have associated TTL')
+        self.registry.runner.touched(check, status, output)
+        return empty(facts)
+
+    def _known_check(self, identifier: str) -> tuple[Instance, Check]:
+        found = self.registry.check(identifier)
+        if found is None:
+            facts = self.context.facts
+            if self.context.acl.enabled and facts.unknown_check_status != 404:  # noqa: PLR2004
+                raise Refused(500, f'Unknown check "{identifier}"')
+            raise Refused(facts.unknown_check_status, facts.unknown_check_text.format(identifier))
+        return found
+
+
+def _refuse_scripts(checks: list[Object]) -> None:
+    """Run no commands, as an agent in development mode does."""
+    if any(is_script(check) for check in checks):
+        raise Refused(
+            500,
+            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+        )
+
+
+def _json(request: ConsulRequest) -> object:
+    """The body, refused without the prefix that other malformed bodies get."""
+    try:
+        return request.json("")
+    except Refused as refused:
+        raise DecodeError(refused.text.removeprefix(request.facts.bad_request_prefix)) from refused
+
+
+def _kept(service: Object) -> Object:
+    """What the agent keeps of a definition."""
+    connect = child(service, "Connect")
+    gone = {"Check", "Checks", "Token", "Connect"}
+    return {
+        **{key: value for key, value in service.items() if key not in gone},
+        "Connect": {"Native": True} if connect.get("Native") else {},
+    }

@@ -1,0 +1,1 @@
+"""The conventions of Consul's HTTP interface, and the languages of filters and rules."""

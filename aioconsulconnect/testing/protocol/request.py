@@ -1,0 +1,129 @@
+"""A request as Consul's HTTP layer reads it: parameters, headers, body, and how a read is to be served."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from aioconsulconnect.testing.go_json.encoding import parse
+from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.scalars import parse_duration
+from aioconsulconnect.testing.protocol.refusals import Refused, failed
+from aioconsulconnect.testing.versions import VersionFacts
+
+_LARGEST: Final = 2**64 - 1
+_DEFAULT_WAIT: Final = 300.0
+_LONGEST_WAIT: Final = 600.0
+_DIRECTIVE: Final = re.compile(r"(max-age|stale-if-error)=(.*)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class ReadOptions:
+    """How a read is to be served: from which index on, for how long at most, and by whom."""
+
+    index: int = 0
+    wait: float = _DEFAULT_WAIT
+    explicit_wait: bool = False
+    consistency: str = "leader"
+    cached: bool = False
+
+
+@dataclass(slots=True)
+class ConsulRequest:
+    """A request, taken apart as far as every handler needs it."""
+
+    method: str
+    path: str
+    rest: str
+    """What follows the pattern of the route, unescaped."""
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes
+    facts: VersionFacts
+    options: ReadOptions = field(default_factory=ReadOptions)
+    datacenter: str = ""
+    gone: Callable[[], bool] = lambda: False
+    """Whether the client has closed its connection."""
+    waited: bool = False
+    """Whether the answer was not there at once."""
+    token: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        bearer = re.fullmatch(r"bearer\s+(\S+)\s*", self.headers.get("authorization", ""), re.IGNORECASE)
+        self.datacenter = (self.facts.datacenter_parameter and self.first("datacenter")) or self.first("dc")
+        self.token = (
+            self.first("token") or self.headers.get("x-consul-token", "").strip() or (bearer[1] if bearer else "")
+        )
+
+    def first(self, name: str) -> str:
+        """The first value of a parameter, empty where it is absent."""
+        return self.query.get(name, [""])[0]
+
+    def only(self, name: str) -> str:
+        """A parameter that must be there exactly once."""
+        values = self.query.get(name, [])
+        if len(values) != 1:
+            raise Refused(500, f"required query parameter '{name}' not set")
+        return values[0]
+
+    def bad(self, text: str) -> Refused:
+        """The refusal of a request that the HTTP layer finds wrong."""
+        return Refused(400, self.facts.bad_request_prefix + text)
+
+    def json(self, complaint: str = "Request decode failed: ", status: int = 400) -> object:
+        """The body as JSON."""
+        try:
+            return parse(self.body)
+        except DecodeError as error:
+            raise (self.bad if status == 400 else failed)(complaint + str(error)) from error  # noqa: PLR2004
+
+    def read_options(self) -> None:
+        """Read what every blocking endpoint takes, in the order in which Consul finds faults."""
+        stale, consistent = "stale" in self.query, "consistent" in self.query
+        self.options.cached = "cached" in self.query
+        if self.first("max_stale"):
+            try:
+                parse_duration(self.first("max_stale"))
+            except ValueError:
+                raise Refused(400, f'Invalid max_stale value "{self.first("max_stale")}"') from None
+            stale = True
+        if stale and consistent:
+            raise Refused(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+        if self.options.cached and consistent:
+            raise Refused(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
+        self.options.consistency = "stale" if stale else "consistent" if consistent else "leader"
+        self._cache_control()
+        self._blocking()
+
+    def _cache_control(self) -> None:
+        for directive in self.headers.get("cache-control", "").split(","):
+            limit = _DIRECTIVE.fullmatch(directive.strip())
+            if limit and not re.fullmatch(r"-?\d+", limit[2]):
+                raise Refused(400, "Invalid Cache-Control header.")
+
+    def _blocking(self) -> None:
+        if wait := self.first("wait"):
+            try:
+                seconds = parse_duration(wait) / 1e9
+            except ValueError:
+                raise Refused(400, "Invalid wait time") from None
+            self.options.explicit_wait = seconds > 0
+            self.options.wait = min(seconds, _LONGEST_WAIT) if seconds > 0 else _DEFAULT_WAIT
+        if index := self.first("index"):
+            if not re.fullmatch(r"[0-9]+", index) or int(index) > _LARGEST:
+                raise Refused(400, "Invalid index")
+            self.options.index = int(index)
+
+    def enterprise_options(self) -> None:
+        """Refuse what only Consul Enterprise takes."""
+        partitions = self.facts.partition_parameter
+        for parameter, header, feature in (("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions")):
+            if self.first(parameter) and (parameter == "ns" or partitions):
+                raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
+            if partitions and self.headers.get(f"x-consul-{header.lower()}"):
+                raise self.bad(f'Invalid header: "X-Consul-{header}" - {feature} are a Consul Enterprise feature')
+
+    def intention_options(self) -> None:
+        """The same for intentions, which an old server did not look at."""
+        if not self.facts.intentions_take_namespace:
+            self.enterprise_options()

@@ -1,0 +1,93 @@
+"""Answers that are not the handler's: made from nothing, or from the handler's by taking it apart."""
+
+import gzip
+import json
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from aioconsulconnect.testing.go_json.values import is_list, is_object
+from aioconsulconnect.testing.protocol.reply import PLAIN
+
+INDEX: Final = "X-Consul-Index"
+_HTML: Final = "text/html; charset=utf-8"
+
+
+def refusal(status: int, text: str, index: int | None = None) -> web.Response:
+    """An error with Consul's text, and the index that comes with some of them."""
+    answer = web.Response()
+    refuse(answer, status, text, index)
+    return answer
+
+
+def refuse(answer: web.Response, status: int, text: str, index: int | None = None) -> None:
+    """Make an error of an answer."""
+    answer.set_status(status)
+    set_body(answer, text.encode())
+    answer.headers["Content-Type"] = PLAIN
+    answer.headers.pop(INDEX, None)
+    if index is not None:
+        answer.headers[INDEX] = str(index)
+
+
+def page(status: int) -> web.Response:
+    """The page of a proxy."""
+    return web.Response(status=status, body=_html(status), headers={"Content-Type": _HTML})
+
+
+def raw_page(status: int) -> bytes:
+    """The page of a proxy, as bytes of the connection."""
+    return _raw(status, _HTML, _html(status))
+
+
+def raw_refusal(status: int, text: str) -> bytes:
+    """An error, as bytes of the connection."""
+    return _raw(status, "text/plain", text.encode())
+
+
+def _html(status: int) -> bytes:
+    words = f"{status} {HTTPStatus(status).phrase}"
+    return f"<html><head><title>{words}</title></head><body><h1>{words}</h1></body></html>\n".encode()
+
+
+def _raw(status: int, content_type: str, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def body_of(answer: web.Response) -> bytes:
+    """The body as it is on the wire."""
+    return bytes(answer.body) if isinstance(answer.body, (bytes, bytearray)) else b""
+
+
+def set_body(answer: web.Response, body: bytes) -> None:
+    """Give an answer another body."""
+    answer.headers.pop("Content-Encoding", None)
+    answer.body = body
+
+
+def empty(answer: web.Response) -> None:
+    """Take everything out of a list, or out of an object of lists as match gives it; leave any other answer alone."""
+    body = body_of(answer)
+    if answer.headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    try:
+        value: object = json.loads(body)
+    except ValueError:
+        return
+    if is_list(value):
+        set_body(answer, b"[]")
+    elif is_object(value) and all(each is None or is_list(each) for each in value.values()):
+        set_body(answer, json.dumps(dict.fromkeys(value)).encode())
+
+
+def streamed(answer: web.Response) -> tuple[bytes, web.StreamResponse]:
+    """The body of an answer, and its head, to be sent apart."""
+    body = body_of(answer)
+    head = web.StreamResponse(status=answer.status, headers=answer.headers)
+    head.content_length = len(body)
+    return body, head

@@ -1,0 +1,175 @@
+"""The HTTP side of an agent: from a raw request to a handler, and from its reply to bytes as Go would send them."""
+
+import asyncio
+import gzip
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Final
+
+from aiohttp import web
+
+from aioconsulconnect.testing.go_json.encoding import encode
+from aioconsulconnect.testing.handlers.context import AgentContext
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
+from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Reply, meta_headers
+from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
+from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
+from aioconsulconnect.testing.server.routes import Route, find_route, is_unmodelled
+from aioconsulconnect.testing.state.store import Closed
+from aioconsulconnect.testing.versions import spans
+
+_LARGEST_BODY: Final = 64 * 2**20
+_CHUNKED_FROM: Final = 2048
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request that the agent has seen; ``status`` is None until it is answered."""
+
+    method: str
+    path: str
+    query: Mapping[str, tuple[str, ...]]
+    token: str = field(repr=False, default="")
+    body: bytes = field(repr=False, default=b"")
+    status: int | None = None
+    seconds: float | None = None
+
+
+class Frontend:
+    """Serves the table of one agent."""
+
+    def __init__(
+        self, context: AgentContext, table: tuple[Route, ...], faults: FaultInjector, requests: deque[Request]
+    ) -> None:
+        self.context = context
+        self.table = table
+        self.faults = faults
+        self.requests = requests
+
+    def application(self) -> web.Application:
+        """What a runner serves: one handler for everything, as the routing is Consul's and not aiohttp's."""
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:(?s:.*)}", self.serve)
+        application.on_response_prepare.append(_without_additions)
+        return application
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request, or end its connection."""
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        exchange = Exchange(request, raw_path, raw_query, asyncio.get_running_loop().time())
+        seen = Request(request.method, raw_path, {})
+        self.requests.append(seen)
+        try:
+            response = await self.faults.inject(exchange, lambda: self._answer(request, raw_path, raw_query, seen))
+        except (Dropped, Closed):
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response()  # It goes nowhere: aiohttp sees that the connection is gone.
+        seen.status, seen.seconds = response.status, asyncio.get_running_loop().time() - exchange.began
+        return response
+
+    async def _answer(self, request: web.Request, raw_path: str, raw_query: str, seen: Request) -> web.Response:
+        facts = self.context.facts
+        if not well_escaped(raw_path):
+            return web.Response(
+                status=400, body=b"400 Bad Request", headers={"Content-Type": PLAIN, "Connection": "close"}
+            )
+        path = unescape(raw_path)
+        if not path.isprintable():
+            return web.Response(status=400)
+        query = parse_query(raw_query, semicolon_separates=facts.semicolon_separates)
+        if query is None:
+            return web.Response(status=500, headers={"Vary": "Accept-Encoding"})
+        cleaned = clean(path if facts.redirects_escaped else raw_path)
+        if cleaned != (path if facts.redirects_escaped else raw_path):
+            return self._redirect(request.method, cleaned, raw_query, facts.redirect_status)
+        if path == "/":
+            return self._redirect(request.method, "/ui/", "", 301)
+        seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
+        route = find_route(self.table, path, facts.version)
+        if route is None and find_route(self.table, f"{path}/", facts.version):
+            return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
+        if route is None:
+            return self._unknown(request, path)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        seen.body = await request.read()
+        parsed = ConsulRequest(request.method, path, path[len(route.pattern) :], query, headers, seen.body, facts)
+        parsed.gone = lambda: request.transport is None or request.transport.is_closing()
+        seen.token = parsed.token
+        reply = await self._routed(route, parsed)
+        return self._respond(reply, parsed)
+
+    async def _routed(self, route: Route, parsed: ConsulRequest) -> Reply:
+        facts = self.context.facts
+        allow = (("Allow", ",".join(["OPTIONS", *route.handlers])),)
+        if parsed.method == "OPTIONS":
+            return Reply(b"", content_type=facts.empty_body_type, headers=allow)
+        handler = route.handlers.get(parsed.method)
+        if handler is None:
+            return Reply(f"method {parsed.method} not allowed".encode(), 405, PLAIN, headers=allow)
+        try:
+            return await handler(parsed)
+        except Refused as refused:
+            meta = None
+            if refused.at is not None:
+                meta = Meta(refused.at)
+            elif (
+                refused.from_server
+                and route.false_index
+                and parsed.method == "GET"
+                and spans(facts.version, route.since_meta, route.false_index_until)
+            ):
+                meta = FALSE_META
+            return Reply(refused.text.encode(), refused.status, PLAIN, meta)
+
+    def _unknown(self, request: web.Request, path: str) -> web.Response:
+        facts = self.context.facts
+        if is_unmodelled(path, facts.version):
+            words = f"The in-process agent does not model {request.method} {path}; Consul {facts.release} does."
+            return web.Response(status=501, body=words.encode(), headers={"Content-Type": PLAIN})
+        text = facts.unknown_path_text if path.startswith("/v1/") else facts.outside_v1_text
+        return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)
+
+    @staticmethod
+    def _redirect(method: str, path: str, raw_query: str, status: int) -> web.Response:
+        location = path + (f"?{raw_query}" if raw_query else "")
+        words = {301: "Moved Permanently", 307: "Temporary Redirect"}[status]
+        page = f'<a href="{escape(location)}">{words}</a>.\n\n' if method == "GET" else ""
+        headers = {"Location": location}
+        if method in {"GET", "HEAD"}:
+            headers["Content-Type"] = "text/html; charset=utf-8"
+        return web.Response(status=status, body=page.encode(), headers=headers)
+
+    def _respond(self, reply: Reply, parsed: ConsulRequest) -> web.Response:
+        facts = self.context.facts
+        newline = facts.newline_after_json or "pretty" in parsed.query
+        raw = isinstance(reply.body, bytes)
+        body = reply.body if isinstance(reply.body, bytes) else encode(reply.body, pretty=True, newline=newline)
+        response = web.Response(status=reply.status)
+        if reply.content_type and (body or raw):
+            response.headers["Content-Type"] = reply.content_type
+        response.headers["Vary"] = "Accept-Encoding"
+        if facts.default_policy_header:
+            response.headers["X-Consul-Default-Acl-Policy"] = self.context.acl.default
+        if reply.cache:
+            response.headers["X-Cache"] = reply.cache
+        if reply.age is not None:
+            response.headers["Age"] = str(reply.age)
+        response.headers.update([*meta_headers(reply.meta, facts), *reply.headers])
+        if "gzip" in parsed.headers.get("accept-encoding", "") and len(body) >= max(1, facts.gzip_from):
+            body = gzip.compress(body, compresslevel=1)
+            response.headers["Content-Encoding"] = "gzip"
+        response.body = body
+        if len(body) > _CHUNKED_FROM and "Content-Encoding" not in response.headers:
+            response.enable_chunked_encoding()
+        return response
+
+
+async def _without_additions(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001
+    """Take out what aiohttp puts into every answer and Go does not."""
+    response.headers.pop("Server", None)
+    if response.headers.get("Content-Type") == "application/octet-stream":
+        del response.headers["Content-Type"]

@@ -1,0 +1,216 @@
+"""Every path the agent knows: one table.
+
+A pattern that ends in a slash takes whatever follows. ``since`` and ``until`` name the first and the last version that
+has the path; one that is not there falls to the next shorter pattern, as it does in Consul, or is an unknown path.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.agent_self import System
+from aioconsulconnect.testing.handlers.catalog import Catalog
+from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.config import Entries
+from aioconsulconnect.testing.handlers.discovery_chain import Chains
+from aioconsulconnect.testing.handlers.intentions import Intentions
+from aioconsulconnect.testing.handlers.services import Services
+from aioconsulconnect.testing.protocol.reply import Reply
+from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.versions import OLDEST, spans
+
+Handler = Callable[[ConsulRequest], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and who answers each of its methods."""
+
+    pattern: str
+    handlers: Mapping[str, Handler]
+    """Method to handler, in the order in which Allow names them."""
+    rights: str = ""
+    """What a token needs, for the reader: the handler looks at it, as the order of checks differs."""
+    blocks: bool = False
+    since: str = OLDEST
+    until: str = ""
+    false_index: bool = False
+    """Whether refusals by the server carry an index of 1."""
+    false_index_until: str = ""
+    since_meta: str = OLDEST
+    """The first version whose answers have read headers."""
+
+
+UNMODELLED: Final = (
+    ("/v1/acl/", OLDEST),
+    ("/v1/agent/", OLDEST),
+    ("/v1/catalog/", OLDEST),
+    ("/v1/coordinate/", OLDEST),
+    ("/v1/event/", OLDEST),
+    ("/v1/health/", OLDEST),
+    ("/v1/internal/", OLDEST),
+    ("/v1/kv/", OLDEST),
+    ("/v1/operator/", OLDEST),
+    ("/v1/peering", "1.13"),
+    ("/v1/peering/", "1.13"),
+    ("/v1/peerings", "1.13"),
+    ("/v1/query", OLDEST),
+    ("/v1/query/", OLDEST),
+    ("/v1/session/", OLDEST),
+    ("/v1/snapshot", OLDEST),
+    ("/v1/txn", OLDEST),
+    ("/ui/", OLDEST),
+)
+"""What Consul serves and the in-process agent does not: it says so instead of pretending that there is nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handlers:
+    """Who answers, of one agent."""
+
+    intentions: Intentions
+    certificates: Certificates
+    config: Entries
+    services: Services
+    catalog: Catalog
+    chains: Chains
+    acl: Tokens
+    system: System
+
+
+def build_table(of: Handlers) -> tuple[Route, ...]:
+    """The table for the handlers of one agent."""
+    intentions, certificates, config, acl = of.intentions, of.certificates, of.config, of.acl
+    return (
+        Route(
+            "/v1/connect/intentions",
+            {"GET": intentions.list, "POST": intentions.create},
+            rights="list is filtered; create: intention:write on the destination",
+            blocks=True,
+            false_index=True,
+        ),
+        Route(
+            "/v1/connect/intentions/match",
+            {"GET": intentions.match},
+            rights="intention:read on every name",
+            blocks=True,
+            false_index=True,
+            since_meta="1.9",
+        ),
+        Route("/v1/connect/intentions/check", {"GET": intentions.check}, rights="service:read on the destination"),
+        Route(
+            "/v1/connect/intentions/exact",
+            {"GET": intentions.read_exact, "PUT": intentions.put_exact, "DELETE": intentions.delete_exact},
+            rights="intention:read on either side; intention:write on the destination",
+            blocks=True,
+            since="1.9",
+        ),
+        Route(
+            "/v1/connect/intentions/",
+            {"GET": intentions.read, "PUT": intentions.update, "DELETE": intentions.delete},
+            rights="as by name",
+        ),
+        Route("/v1/connect/ca/roots", {"GET": certificates.roots}, blocks=True, false_index=True),
+        Route(
+            "/v1/connect/ca/configuration",
+            {"GET": certificates.configuration, "PUT": certificates.configure},
+            rights="operator:write",
+        ),
+        Route("/v1/agent/connect/ca/roots", {"GET": certificates.agent_roots}, blocks=True),
+        Route("/v1/agent/connect/ca/leaf/", {"GET": certificates.leaf}, rights="service:write", blocks=True),
+        Route("/v1/agent/connect/authorize", {"POST": certificates.authorize}, rights="service:write, intention:read"),
+        Route("/v1/config", {"PUT": config.put}, rights="intention:write, service:write or mesh:write"),
+        Route(
+            "/v1/config/",
+            {"GET": config.get, "DELETE": config.delete},
+            rights="intention:read or service:read; proxy-defaults is free",
+            blocks=True,
+        ),
+        *service_routes(of.services),
+        *catalog_routes(of.catalog),
+        Route(
+            "/v1/discovery-chain/",
+            {"GET": of.chains.chain, "POST": of.chains.chain},
+            rights="service:read",
+            blocks=True,
+            false_index=True,
+        ),
+        Route("/v1/exported-services", {"GET": of.chains.exported}, rights="mesh:read", blocks=True, since="1.17.3"),
+        Route("/v1/agent/self", {"GET": of.system.self}, rights="agent:read"),
+        Route("/v1/status/leader", {"GET": of.system.leader}),
+        Route("/v1/status/peers", {"GET": of.system.peers}),
+        Route("/v1/acl/policy", {"PUT": acl.put_policy}, rights="acl:write"),
+        Route(
+            "/v1/acl/policy/",
+            {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy},
+            rights="acl",
+            false_index=True,
+        ),
+        Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read", false_index=True),
+        Route("/v1/acl/token", {"PUT": acl.put_token}, rights="acl:write"),
+        Route("/v1/acl/token/self", {"GET": acl.self}),
+        Route(
+            "/v1/acl/token/",
+            {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token},
+            rights="acl",
+            false_index=True,
+        ),
+        Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read", false_index=True),
+    )
+
+
+def service_routes(services: Services) -> tuple[Route, ...]:
+    """The part of the table that registers services and reports on checks."""
+    write = "service:write on the service; a sidecar and a proxy's destination too"
+    return (
+        Route("/v1/agent/services", {"GET": services.services}, rights="filtered by service:read"),
+        Route("/v1/agent/checks", {"GET": services.checks}, rights="filtered by service:read"),
+        Route("/v1/agent/service/", {"GET": services.service}, rights="service:read", blocks=True),
+        Route("/v1/agent/service/register", {"PUT": services.register}, rights=write),
+        Route("/v1/agent/service/deregister/", {"PUT": services.deregister}, rights=write),
+        Route("/v1/agent/service/maintenance/", {"PUT": services.maintenance}, rights=write),
+        Route("/v1/agent/check/pass/", {"PUT": services.passing}, rights=write),
+        Route("/v1/agent/check/warn/", {"PUT": services.warning}, rights=write),
+        Route("/v1/agent/check/fail/", {"PUT": services.failing}, rights=write),
+        Route("/v1/agent/check/update/", {"PUT": services.update}, rights=write),
+    )
+
+
+def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
+    """The part of the table that says where services are and how they are."""
+    health = (
+        ("connect", catalog.healthy_connect),
+        ("service", catalog.healthy_service),
+        ("ingress", catalog.healthy_ingress),
+        ("checks", catalog.checks),
+    )
+    read = "service:read and node:read; filtered"
+    return (
+        Route("/v1/catalog/services", {"GET": catalog.services}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/service/", {"GET": catalog.service}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/connect/", {"GET": catalog.connect}, rights=read, blocks=True, false_index=True),
+        Route("/v1/catalog/gateway-services/", {"GET": catalog.gateway_services}, blocks=True, false_index=True),
+        *(
+            Route(
+                f"/v1/health/{kind}/", {"GET": handler}, read, blocks=True, false_index=True, false_index_until="1.10"
+            )
+            for kind, handler in health
+        ),
+    )
+
+
+def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
+    """The route with the longest pattern that fits."""
+    fitting = (route for route in table if spans(version, route.since, route.until) and fits(route.pattern, path))
+    return max(fitting, key=lambda route: len(route.pattern), default=None)
+
+
+def is_unmodelled(path: str, version: str) -> bool:
+    """Whether Consul would have an answer that the in-process agent has not."""
+    return any(spans(version, since) and fits(pattern, path) for pattern, since in UNMODELLED)
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether a pattern takes a path."""
+    return path.startswith(pattern) if pattern.endswith("/") else path == pattern

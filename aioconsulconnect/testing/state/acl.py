@@ -1,0 +1,146 @@
+"""Tokens, policies, and what they allow."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from aioconsulconnect.testing.go_json.values import Object, texts
+from aioconsulconnect.testing.protocol.acl_rules import Rule, merged
+from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.versions import VersionFacts
+
+ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
+MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"
+_LEVELS: Final = {"deny": 0, "read": 1, "list": 1, "write": 2}
+_IMPLIED: Final = {"read": "read", "write": "read", "list": "read"}
+
+
+@dataclass(slots=True)
+class Authorizer:
+    """What one token may do; with ACLs disabled, everything."""
+
+    accessor: str
+    default: str
+    everything: bool = False
+    rules: tuple[Rule, ...] = ()
+
+    def may(self, resource: str, access: str, name: str = "") -> bool:
+        """Whether the token has an access (read or write) to a named thing, or to a resource without names."""
+        if self.everything:
+            return True
+        if resource == "intention" and name in {"*", ""}:
+            return self._all_intentions() if access == "write" else self._any_intention()
+        policy = self._policy(resource, name)
+        if policy is None and resource in {"mesh", "peering"}:
+            policy = self._policy("operator", "")
+        return _LEVELS.get(policy, 0) >= _LEVELS[access] if policy is not None else self.default == "allow"
+
+    def _policy(self, resource: str, name: str) -> str | None:
+        """The policy of the rule that fits best: the exact one, else the longest prefix."""
+        best: tuple[int, str] | None = None
+        for rule in self.rules:
+            policy = _policy_of(rule, resource)
+            fits = rule.name == name if rule.exact else name.startswith(rule.name)
+            length = len(rule.name) * 2 + rule.exact
+            if policy is None or not fits:
+                continue
+            if best is None or length > best[0]:
+                best = length, policy
+        return best[1] if best else None
+
+    def _intention_policies(self) -> list[str]:
+        return [policy for rule in self.rules if (policy := _policy_of(rule, "intention")) is not None]
+
+    def _any_intention(self) -> bool:
+        return self.default == "allow" or any(_LEVELS.get(policy, 0) for policy in self._intention_policies())
+
+    def _all_intentions(self) -> bool:
+        policies = self._intention_policies()
+        everywhere = self.default == "allow" or any(
+            not rule.exact and not rule.name and _policy_of(rule, "intention") == "write" for rule in self.rules
+        )
+        return everywhere and all(policy == "write" for policy in policies)
+
+    @property
+    def anything(self) -> bool:
+        """Whether the token has any rule at all: the anonymous one is not told what it misses."""
+        return self.everything or self.accessor != ANONYMOUS
+
+
+def _policy_of(rule: Rule, resource: str) -> str | None:
+    if resource == "intention":
+        return (rule.intentions or _IMPLIED.get(rule.policy, "deny")) if rule.resource == "service" else None
+    return rule.policy if rule.resource == resource else None
+
+
+State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[Rule, ...]]]
+
+
+class Acl:
+    """The ACL system of one agent: off, or with a default policy, policies and tokens."""
+
+    def __init__(self, facts: VersionFacts, *, enabled: bool, default: str, management_token: str) -> None:
+        self.facts = facts
+        self.enabled = enabled
+        self.default = default
+        self.policies: dict[str, Object] = {}
+        self.tokens: dict[str, Object] = {}
+        self.parsed: dict[str, tuple[Rule, ...]] = {}
+        self.management_token = management_token
+
+    def state(self) -> State:
+        """What a snapshot keeps."""
+        return dict(self.policies), dict(self.tokens), dict(self.parsed)
+
+    def load(self, state: State) -> None:
+        """Be as a snapshot was."""
+        policies, tokens, parsed = state
+        self.policies, self.tokens, self.parsed = dict(policies), dict(tokens), dict(parsed)
+
+    def resolve(self, secret: str) -> Authorizer:
+        """What a token may do. An unknown one is refused; none at all is the anonymous one."""
+        if not self.enabled:
+            return Authorizer(ANONYMOUS, "allow", everything=True)
+        if not secret:
+            return self._authorizer(ANONYMOUS, self._anonymous())
+        token = self.tokens.get(secret)
+        if token is None:
+            raise Refused(403, "ACL not found", from_server=True)
+        return self._authorizer(str(token["AccessorID"]), texts(token, "PolicyIDs"))
+
+    def _anonymous(self) -> list[str]:
+        return [p for t in self.tokens.values() if t["AccessorID"] == ANONYMOUS for p in texts(t, "PolicyIDs")]
+
+    def _authorizer(self, accessor: str, policies: Iterable[str]) -> Authorizer:
+        policies = list(policies)
+        rules = merged(rule for policy in policies for rule in self.parsed.get(policy, ()))
+        return Authorizer(accessor, self.default, everything=MANAGEMENT_POLICY in policies, rules=rules)
+
+    @property
+    def allows_by_default(self) -> bool:
+        """What holds where no intention matches."""
+        return not self.enabled or self.default == "allow"
+
+    def denied(self, who: Authorizer, permission: str, on: str = "") -> Refused:
+        """The refusal that names what is missing, as far as the version does."""
+        if not self.facts.permission_reasons:
+            return Refused(403, "Permission denied", from_server=True)
+        lacks = f"lacks permission '{permission}'" + (f' on "{on}"' if on else "")
+        if who.accessor == ANONYMOUS:
+            return Refused(
+                403,
+                f"Permission denied: anonymous token {lacks}. "
+                "The anonymous token is used implicitly when a request does not specify a token.",
+                from_server=True,
+            )
+        return Refused(403, f"Permission denied: token with AccessorID '{who.accessor}' {lacks}", from_server=True)
+
+    def require(self, who: Authorizer, resource: str, access: str, name: str = "", on: str | None = None) -> None:
+        """Refuse a token that lacks an access."""
+        if not who.may(resource, access, name):
+            raise self.denied(who, f"{resource}:{access}", name if on is None else on)
+
+
+def bare_denial() -> Refused:
+    """The refusal that says no more."""
+    return Refused(403, "Permission denied", from_server=True)

@@ -1,0 +1,171 @@
+"""The checks of the agent's services, and what runs them: a time limit, another service, a dial.
+
+TTL and alias checks run as they do in Consul. TCP and HTTP checks dial, at first after a random part of their interval.
+The catalog learns of a new status at once; of a new output alone a real agent tells it minutes later, this one never.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from aioconsulconnect.testing.go_json.scalars import parse_duration
+from aioconsulconnect.testing.go_json.values import Object, text
+from aioconsulconnect.testing.protocol.refusals import Refused
+
+_DIAL_TIMEOUT: Final = 10.0
+_MOST_OUTPUT: Final = 4096
+_RUN: Final = {"TTL": "ttl", "HTTP": "http", "TCP": "tcp", "AliasService": "alias"}
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """One check, as the agent has it; ``shown`` is what the catalog has of status and output."""
+
+    identifier: str
+    name: str
+    service_id: str
+    kind: str
+    definition: Object
+    status: str = "critical"
+    output: str = ""
+    notes: str = ""
+    created: int = 0
+    modified: int = 0
+    shown: tuple[str, str] = ("critical", "")
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+
+def make_check(definition: Object, service_id: str, service_name: str, default_id: str) -> Check:
+    """A check by its definition; ``default_id`` is the id that it gets where it names none."""
+    kind = next((kind for member, kind in _RUN.items() if definition.get(member)), None)
+    if kind is None or text(definition, "AliasNode") or text(definition, "HTTP").startswith("https:"):
+        raise Refused(
+            501, "The in-process agent runs no other checks than by TTL, TCP, plain HTTP or alias of a service"
+        )
+    status = text(definition, "Status") or "critical"
+    return Check(
+        text(definition, "CheckID") or default_id,
+        text(definition, "Name") or f"Service '{service_name}' check",
+        service_id,
+        kind,
+        definition,
+        status=status,
+        notes=text(definition, "Notes"),
+        shown=(status, ""),
+    )
+
+
+class Runner:
+    """Runs checks, and says what came out."""
+
+    def __init__(self, report: Callable[[Check, str, str], None]) -> None:
+        self._report = report
+        self._dialling: set[asyncio.Task[None]] = set()
+
+    def start(self, check: Check) -> None:
+        """Run a check from now on."""
+        if check.kind == "ttl":
+            self._limit(check)
+        elif check.kind in _DIALS:
+            interval = parse_duration(text(check.definition, "Interval")) / 1e9
+            self._later(check, random.uniform(0, interval), self._dial)
+
+    def stop(self, check: Check) -> None:
+        """Run it no more."""
+        if check.timer is not None:
+            check.timer.cancel()
+            check.timer = None
+
+    def touched(self, check: Check, status: str, output: str) -> None:
+        """Take a report from outside for a check with a time limit, and begin it anew."""
+        self._report(check, status, output)
+        self._limit(check)
+
+    async def close(self) -> None:
+        """End what runs; timers are with their checks."""
+        for task in self._dialling:
+            task.cancel()
+        await asyncio.gather(*self._dialling, return_exceptions=True)
+
+    def _later(self, check: Check, seconds: float, run: Callable[[Check], None]) -> None:
+        self.stop(check)
+        check.timer = asyncio.get_running_loop().call_later(seconds, run, check)
+
+    def _limit(self, check: Check) -> None:
+        self._later(check, parse_duration(text(check.definition, "TTL")) / 1e9, self._expire)
+
+    def _expire(self, check: Check) -> None:
+        last = f" (last output before timeout follows): {check.output}" if check.output else ""
+        self._report(check, "critical", f"TTL expired{last}")
+
+    def _dial(self, check: Check) -> None:
+        task = asyncio.get_running_loop().create_task(self.run(check))
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+
+    async def run(self, check: Check) -> None:
+        """Run a check that dials now, and again after its interval."""
+        if check.kind not in _DIALS:
+            return
+        status, output = await _DIALS[check.kind](check)
+        if check.timer is not None:  # else it was stopped meanwhile
+            self._report(check, status, output)
+            self._later(check, parse_duration(text(check.definition, "Interval")) / 1e9, self._dial)
+
+
+async def _connect(check: Check) -> tuple[str, str]:
+    """What a TCP check finds."""
+    address = text(check.definition, "TCP")
+    host, _, port = address.rpartition(":")
+    found = await _exchange(host, port, b"")
+    return ("critical", found) if isinstance(found, str) else ("passing", f"TCP connect {address}: Success")
+
+
+async def _get(check: Check) -> tuple[str, str]:
+    """What an HTTP check finds."""
+    url, method = text(check.definition, "HTTP"), text(check.definition, "Method") or "GET"
+    address = urlsplit(url)
+    path = f"{address.path or '/'}{'?' if address.query else ''}{address.query}"
+    request = f"{method} {path} HTTP/1.0\r\nHost: {address.netloc}\r\nUser-Agent: Consul Health Check\r\n\r\n"
+    answer = await _exchange(address.hostname or "", str(address.port or 80), request.encode())
+    if isinstance(answer, str):
+        return "critical", f'{method.capitalize()} "{url}": {answer}'
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n")[0].decode("latin-1").partition(" ")[2]
+    output = f"HTTP {method} {url}: {words} Output: {body[:_MOST_OUTPUT].decode('utf-8', 'replace')}"
+    return "passing" if words.startswith("2") else "warning" if words.startswith("429") else "critical", output
+
+
+async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
+    """What comes back for a request, nothing where there is none; else why it cannot be sent."""
+    try:
+        async with asyncio.timeout(_DIAL_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            try:
+                writer.write(request)
+                return await reader.read() if request else b""
+            finally:
+                writer.close()
+    except TimeoutError:
+        return f"dial tcp {host}:{port}: i/o timeout"
+    except (OSError, ValueError):
+        return f"dial tcp {host}:{port}: connect: connection refused"
+
+
+_DIALS: Final[dict[str, Callable[[Check], Awaitable[tuple[str, str]]]]] = {"tcp": _connect, "http": _get}
+
+
+def aliased(checks: Iterable[Check]) -> tuple[str, str]:
+    """The status and output of an alias of a service with these checks."""
+    status, output = "passing", "No checks found."
+    for check in checks:
+        if check.status == "passing":
+            output = output if status == "warning" else "All checks passing."
+            continue
+        status, output = check.status, f'Aliased check "{check.name}" failing: {check.output}'
+        if status == "critical":
+            break
+    return status, output

@@ -1,0 +1,87 @@
+"""The services as their configuration entries tie them together: chains, and what no write may break."""
+
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.discovery_chain import Compiler, GraphError, Lookup, Overrides
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
+from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.state.authority import Authority
+from aioconsulconnect.testing.state.store import Store, entry_key
+from aioconsulconnect.testing.versions import VersionFacts
+
+_ROUTING: Final = ("service-router", "service-splitter", "service-resolver")
+
+
+class Graph:
+    """The services of one agent."""
+
+    def __init__(self, store: Store, facts: VersionFacts, datacenter: str, authority: Authority) -> None:
+        self.store = store
+        self.facts = facts
+        self.datacenter = datacenter
+        self.authority = authority
+
+    def compile(
+        self, service: str, lookup: Lookup, *, datacenter: str = "", overrides: Overrides | None = None
+    ) -> Object:
+        """The chain of a service."""
+        compiler = Compiler(
+            lookup, self.facts, datacenter or self.datacenter, self.authority.trust_domain, overrides or Overrides()
+        )
+        return compiler.compile(service)
+
+    def protocol(self, service: str) -> str:
+        """How a service is spoken to, in the end."""
+        return text(self.compile(service, self.store.entry), "Protocol")
+
+    def check(self, kind: str, name: str, proposed: Object | None) -> None:
+        """Refuse an entry, or its absence, with which the entries would no longer fit together."""
+
+        def lookup(of: str, called: str) -> Object | None:
+            if (of, called.lower()) == (kind, name.lower()):
+                return proposed
+            return self.store.entry(of, called)
+
+        allowed = (self.store.entry("mesh", "mesh") or {}).get("AllowEnablingPermissiveMutualTLS")
+        if proposed and text(proposed, "MutualTLSMode") == "permissive" and not allowed:
+            raise Refused(501, "The in-process agent does not know in what words Consul refuses permissive mutual TLS")
+        names = {text(entry, "Name") for of in _ROUTING for entry in self.store.of_kind(of)} - {name}
+        affected = [*([] if kind in {"proxy-defaults", "ingress-gateway"} else [name]), *sorted(names)]
+        gateways = [each for each in self.store.of_kind("ingress-gateway") if entry_key(kind, name) != _key(each)]
+        if kind == "ingress-gateway" and proposed:
+            gateways, affected = [proposed], []
+        try:
+            for each in affected:
+                self.compile(each, lookup)
+            for gateway in gateways:
+                self._check_listeners(gateway, lookup)
+        except GraphError as error:
+            raise refused_by_server(str(error)) from error
+
+    def _check_listeners(self, gateway: Object, lookup: Lookup) -> None:
+        for listener in children(gateway, "Listeners"):
+            wanted = text(listener, "Protocol")
+            for service in children(listener, "Services"):
+                name = text(service, "Name")
+                protocol = wanted if name == "*" else text(self.compile(name, lookup), "Protocol")
+                if protocol != wanted:
+                    raise GraphError(
+                        f'service "{name}" has protocol "{protocol}", '
+                        f'which does not match defined listener protocol "{wanted}"'
+                    )
+
+
+def led_to(entry: Object) -> set[str]:
+    """The services that a resolver, a router or a splitter leads to by name."""
+    failovers = [each for each in child(entry, "Failover").values() if is_object(each)]
+    ways = [
+        *children(entry, "Splits"),
+        *(child(route, "Destination") for route in children(entry, "Routes")),
+        child(entry, "Redirect"),
+        *(way for failover in failovers for way in (failover, *children(failover, "Targets"))),
+    ]
+    return {name for way in ways if (name := text(way, "Service"))} if text(entry, "Kind") in _ROUTING else set()
+
+
+def _key(entry: Object) -> str:
+    return entry_key(text(entry, "Kind"), text(entry, "Name"))

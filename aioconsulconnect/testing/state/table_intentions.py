@@ -1,0 +1,126 @@
+"""Intentions of 1.8: a table of their own, each with a uuid."""
+
+import uuid
+from typing import Final
+
+from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
+from aioconsulconnect.testing.config_entries.intention_rules import legacy_complaints
+from aioconsulconnect.testing.go_json.errors import errors
+from aioconsulconnect.testing.go_json.scalars import now
+from aioconsulconnect.testing.go_json.values import Object, child, number, text
+from aioconsulconnect.testing.protocol.names import check_uuid
+from aioconsulconnect.testing.protocol.refusals import refused_by_server
+from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.versions import VersionFacts
+
+_TABLE: Final = "intentions"
+
+
+class TableIntentionStore:
+    """The intentions of a store that keeps them apart."""
+
+    def __init__(self, store: Store, facts: VersionFacts) -> None:
+        self.store = store
+        self.facts = facts
+        self._rows: dict[str, Object] = {}
+
+    def state(self) -> dict[str, Object]:
+        """What a snapshot keeps."""
+        return dict(self._rows)
+
+    def load(self, state: dict[str, Object]) -> None:
+        """Be as a snapshot was."""
+        self._rows = dict(state)
+
+    def index(self) -> int:
+        """The index of the table."""
+        return self.store.touched(_TABLE)
+
+    def all(self) -> list[Object]:
+        """Every intention, in order."""
+        return sorted(self._rows.values(), key=order)
+
+    def list_keys(self) -> tuple[str, ...]:
+        """What wakes a list: any intention."""
+        return (_TABLE,)
+
+    def match_keys(self, side: str, name: str) -> tuple[str, ...]:  # noqa: ARG002 - any intention wakes any match
+        """What may change a match: any intention."""
+        return (_TABLE,)
+
+    def to(self, name: str, namespace: str = "default") -> list[Object]:
+        """The intentions whose destination is a service or everything."""
+        return self._side("Destination", name, namespace)
+
+    def by(self, name: str, namespace: str = "default") -> list[Object]:
+        """The intentions whose source is a service or everything."""
+        return self._side("Source", name, namespace)
+
+    def _side(self, side: str, name: str, namespace: str) -> list[Object]:
+        def matches(row: Object) -> bool:
+            of, called = text(row, f"{side}NS").lower(), text(row, f"{side}Name").lower()
+            return (of == namespace.lower() and called in {name.lower(), "*"}) or (of, called) == ("*", "*")
+
+        return sorted((row for row in self._rows.values() if matches(row)), key=order)
+
+    def get(self, identifier: str) -> Object | None:
+        """The intention of a uuid."""
+        check_uuid(identifier, self.facts.lookup_of_uuid)
+        return self._rows.get(identifier.lower())
+
+    def create(self, intention: Object) -> str:
+        """Add an intention with a uuid of its own."""
+        identifier = str(uuid.uuid4())
+        self._put(identifier, intention, None)
+        return identifier
+
+    def update(self, before: Object, intention: Object) -> None:
+        """Replace an intention under its uuid."""
+        self._put(text(before, "ID"), intention, before)
+
+    def _put(self, identifier: str, intention: Object, before: Object | None) -> None:
+        if complaints := list(legacy_complaints(intention)):
+            raise refused_by_server(errors(complaints))
+        same = next((row for row in self.all() if _pair(row) == _pair(intention) and row["ID"] != identifier), None)
+        if same is not None:
+            raise refused_by_server(f"duplicate intention found: {describe(same)}")
+        moment = now()
+        row: Object = {
+            "ID": identifier,
+            "Description": text(intention, "Description"),
+            "SourceNS": text(intention, "SourceNS"),
+            "SourceName": text(intention, "SourceName"),
+            "DestinationNS": text(intention, "DestinationNS"),
+            "DestinationName": text(intention, "DestinationName"),
+            "SourceType": text(intention, "SourceType"),
+            "Action": text(intention, "Action"),
+            "DefaultAddr": text(intention, "DefaultAddr"),
+            "DefaultPort": number(intention, "DefaultPort"),
+            "Meta": dict(sorted(child(intention, "Meta").items())),
+        }
+        source = text(row, "SourceNS"), text(row, "SourceName")
+        row["Precedence"] = precedence(source, (text(row, "DestinationNS"), text(row, "DestinationName")))
+        row["CreatedAt"] = before["CreatedAt"] if before else moment
+        row["UpdatedAt"] = moment
+        row["Hash"] = digest(row)
+        index = self.store.write(_TABLE)
+        row["CreateIndex"], row["ModifyIndex"] = before["CreateIndex"] if before else index, index
+        self._rows[identifier] = row
+
+    def delete(self, intention: Object) -> None:
+        """Delete an intention."""
+        del self._rows[text(intention, "ID")]
+        self.store.write(_TABLE)
+
+
+def _pair(intention: Object) -> tuple[str, ...]:
+    """What no two intentions share; the case of names does not count."""
+    return tuple(text(intention, key).lower() for key in ("SourceNS", "SourceName", "DestinationNS", "DestinationName"))
+
+
+def describe(intention: Object) -> str:
+    """An intention as 1.8 prints it."""
+    source = f"{intention['SourceNS']}/{intention['SourceName']}"
+    destination = f"{intention['DestinationNS']}/{intention['DestinationName']}"
+    action = str(intention["Action"]).upper()
+    return f"{action} {source} => {destination} (ID: {intention['ID']}, Precedence: {intention['Precedence']})"

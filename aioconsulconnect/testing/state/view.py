@@ -1,0 +1,44 @@
+"""What an agent holds, to look at from a test."""
+
+import copy
+from dataclasses import dataclass
+
+from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.state.intention_store import IntentionStore
+from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read-only view: what it gives are copies."""
+
+    _store: Store
+    _intentions: IntentionStore
+    _registry: Registry
+
+    @property
+    def index(self) -> int:
+        """The raft-like index of the last write."""
+        return self._store.index
+
+    @property
+    def intentions(self) -> list[Object]:
+        """Every intention as the list endpoint shows it, in the order of evaluation."""
+        return copy.deepcopy(self._intentions.all())
+
+    @property
+    def entries(self) -> list[Object]:
+        """Every configuration entry, by kind and name."""
+        return copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())])
+
+    @property
+    def services(self) -> dict[str, Object]:
+        """Every service of the agent by its id, as it was registered."""
+        return {each.identifier: copy.deepcopy(each.definition) for each in self._registry.all()}
+
+    @property
+    def checks(self) -> dict[str, tuple[str, str]]:
+        """The status and the output of every check by its id."""
+        found = (check for each in self._registry.all() for check in each.checks.values())
+        return {check.identifier: (check.status, check.output) for check in found}

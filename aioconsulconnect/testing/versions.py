@@ -1,0 +1,306 @@
+"""The versions of Consul that the in-process agent plays, and all that differs between them: a table of named facts.
+
+Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went
+are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables; any
+version may stand there, such as "1.13" or "1.16.4". To play another version, add it to ``Version``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, Literal, get_args
+
+Version = Literal["1.8", "1.10", "1.16", "1.22"]
+"""The versions that an agent plays, oldest first: the only list of them."""
+VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
+OLDEST: Final = VERSIONS[0]
+NEWEST: Final = VERSIONS[-1]
+_RELEASES: Final = {"1.8": "1.8.7", "1.10": "1.10.12", "1.16": "1.16.6"}
+"""The release that an agent of a version plays, where it is not the first one."""
+
+
+def release_of(version: str) -> str:
+    """The release that an agent of a version plays."""
+    return _RELEASES.get(version, f"{version}.0")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@cache
+def spans(version: str, since: str, until: str = "") -> bool:
+    """Whether a version lies between two others, both included; ``until`` "1.10" includes every 1.10 there is."""
+    release, first, last = _numbers(release_of(version)), _numbers(since), _numbers(until) if until else ()
+    return first <= release and release[: len(last)] <= last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionFacts:
+    """What one version does in its own way; the defaults are those of the newest."""
+
+    version: str
+    """The short name, one of VERSIONS."""
+    release: str
+    """What the agent says of itself."""
+    # HTTP
+    bad_request_prefix: str = ""
+    newline_after_json: bool = False
+    empty_body_type: str | None = "application/json"
+    gzip_from: int = 1400
+    unknown_path_text: str = "Invalid URL path: not a recognized HTTP API endpoint\n"
+    outside_v1_text: str = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+    redirect_status: int = 307
+    redirects_escaped: bool = False
+    default_policy_header: bool = True
+    query_backend_header: bool = True
+    filtered_header: bool = True
+    partition_parameter: bool = True
+    intentions_take_namespace: bool = False
+    """Whether intentions pass over a namespace parameter instead of refusing it."""
+    datacenter_parameter: bool = True
+    semicolon_separates: bool = False
+    says_too_many: bool = True
+    """Whether a connection too many is answered by 429 rather than reset."""
+    alias_struct: str = ".Alias"
+    """What Go calls the struct that a wrong type was meant for."""
+    # intentions
+    intentions_are_entries: bool = True
+    writes_go_to_primary: bool = True
+    """Whether a write of an intention passes over the datacenter it names."""
+    match_has_meta: bool = True
+    name_parts: int = 3
+    permission_reasons: bool = True
+    post_needs_destination: bool = True
+    update_needs_rights_first: bool = False
+    token_before_uuid: bool = True
+    """Whether an unknown token is noticed before a uuid that is none."""
+    cannot_move_text: str = "Cannot modify Destination partition/namespace/name for an intention once it exists."
+    header_kinds: str = "Present, Exact, Prefix, Suffix, Contains, or Regex"
+    ignore_case: bool = True
+    rights_before_filter: bool = True
+    peers: bool = True
+    lookup_of_uuid: str = "failed config entry lookup"
+    empty_uuid_is_missing: bool = True
+    authorize_reason_names_kind: bool = True
+    authorize_default_reason: str | None = None
+    foreign_partition: str = "refused"
+    authorize_error_prefix: bool = True
+    # configuration entries
+    entry_hash: bool = True
+    cas_delete: bool = True
+    identical_is_unwritten: bool = True
+    first_entries_index: int = 10
+    filter_on_listing: bool = True
+    proxy_defaults_named_anything: bool = False
+    protected_jwt_provider: bool = True
+    protocols_are_checked: bool = True
+    router_names_namespace: bool = False
+    empty_failover_text: str = (
+        ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
+    )
+    # services
+    native_needs_port: bool = True
+    proxy_needs_one_destination: bool = True
+    proxy_port_text: str = "Port or SocketPath must be set for a connect-proxy"
+    upstream_port_text: str = "upstream local bind port or local socket path must be defined and nonzero"
+    interval_text: str = "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
+    registration_prefix: str = "Validation failed: "
+    register_names_token: bool = True
+    """Whether a refusal names token and permission; before, it names the permission after two more words."""
+    unknown_service_is_missing: bool = True
+    unknown_service_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
+    unknown_check_text: str = 'Unknown check ID "{}". Ensure that the check ID is passed, not the check name.'
+    unknown_check_status: int = 404
+    ports_run_out_status: int = 500
+    sidecar_check_status: int = 400
+    node_tells_version: bool = True
+    virtual_ips: bool = True
+    checks_tell_interval: bool = True
+    # central configuration
+    central_configuration: bool = True
+    central_without_destination_id: bool = True
+    """Whether proxies that name no instance of their destination take part."""
+    # catalog and health
+    streaming: bool = True
+    denied_health_is_refused: bool = True
+    streaming_retries: bool = True
+    """Whether streaming tries for seconds before it tells of an unknown token."""
+    wildcard_takes_native: bool = False
+    auto_host_rewrite: bool = True
+    merged_nodes_are_blank: bool = True
+    catalog_takes_peer: bool = True
+    sameness_groups_refused: bool = True
+    bad_passing_has_index: bool = False
+    # discovery chain
+    chain_is_newer: bool = True
+    """Partitions, Default, what the service's defaults say of it, virtual addresses."""
+    chain_scope: str = "default.default"
+    target_has_timeout: bool = True
+    gateways_at_home: bool = True
+    """Whether a target in the own datacenter has the mode of mesh gateways too."""
+    # certificates
+    root_name: str = "Consul CA Primary Cert"
+    knows_leader_of_roots: bool = True
+    key_type_rotates: bool = True
+    configuration_checks_index: bool = True
+    common_names: bool = False
+    leaf_revalidates: bool = True
+    leaf_minds_datacenter: bool = False
+    leaf_minds_token: bool = False
+    agent_holds_roots: bool = True
+    leaf_without_name: str = "URI must be either service, agent, server, or kind"
+    root_ttl: str | None = "87600h"
+    rotation_period: str | None = None
+    # rights
+    management_description: str = "Initial Management Token"
+    # agent
+    build_date: bool = True
+    primary_datacenter: bool = True
+    default_intention_policy: bool = True
+
+
+Layer = tuple[str, Callable[[VersionFacts], VersionFacts]]
+_LAYERS: Final[tuple[Layer, ...]] = (
+    ("1.20.1", lambda facts: replace(facts, empty_body_type="text/plain; charset=utf-8")),
+    (
+        "1.20.0",
+        lambda facts: replace(
+            facts,
+            header_kinds="Present, Exact, Prefix, Suffix, or Regex",
+            ignore_case=False,
+            rights_before_filter=False,
+            catalog_takes_peer=False,
+        ),
+    ),
+    ("1.19", lambda facts: replace(facts, empty_body_type=None)),
+    ("1.17", lambda facts: replace(facts, default_intention_policy=False)),
+    (
+        "1.16",
+        lambda facts: replace(
+            facts,
+            newline_after_json=True,
+            redirect_status=301,
+            redirects_escaped=True,
+            foreign_partition="denied",
+            authorize_error_prefix=False,
+            protected_jwt_provider=False,
+            protocols_are_checked=False,
+            auto_host_rewrite=False,
+            sameness_groups_refused=False,
+            bad_passing_has_index=True,
+        ),
+    ),
+    ("1.16.3", lambda facts: replace(facts, entry_hash=False)),
+    ("1.15", lambda facts: replace(facts, denied_health_is_refused=False)),
+    (
+        "1.14",
+        lambda facts: replace(
+            facts,
+            datacenter_parameter=False,
+            filter_on_listing=False,
+            leaf_minds_token=True,
+            streaming_retries=False,
+        ),
+    ),
+    ("1.12", lambda facts: replace(facts, bad_request_prefix="Bad request: ", peers=False, build_date=False)),
+    ("1.11", lambda facts: replace(facts, permission_reasons=False)),
+    (
+        "1.10",
+        lambda facts: replace(
+            facts,
+            unknown_path_text="",
+            outside_v1_text="",
+            filtered_header=False,
+            partition_parameter=False,
+            semicolon_separates=True,
+            name_parts=2,
+            post_needs_destination=False,
+            cannot_move_text="Cannot modify DestinationNS or DestinationName for an intention once it exists.",
+            authorize_default_reason="ACLs disabled, access is allowed by default",
+            foreign_partition="invalid",
+            cas_delete=False,
+            key_type_rotates=False,
+            common_names=True,
+            management_description="Master Token",
+            agent_holds_roots=False,
+            leaf_minds_datacenter=True,
+            leaf_without_name="URI must be either service or agent",
+            root_ttl=None,
+            empty_failover_text=" one of Service, ServiceSubset, Namespace, or Datacenters is required",
+            chain_is_newer=False,
+            chain_scope="default",
+            gateways_at_home=False,
+            native_needs_port=False,
+            proxy_port_text="Port or SocketPath must be set for a Connect proxy",
+            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+            registration_prefix="",
+            register_names_token=False,
+            unknown_service_is_missing=False,
+            unknown_service_text='Unknown service "{}"',
+            unknown_check_text='CheckID "{}" does not have associated TTL',
+            unknown_check_status=500,
+            node_tells_version=False,
+            virtual_ips=False,
+            checks_tell_interval=False,
+            central_without_destination_id=False,
+            wildcard_takes_native=True,
+            merged_nodes_are_blank=False,
+        ),
+    ),
+    (
+        "1.8",
+        lambda facts: replace(
+            facts,
+            says_too_many=False,
+            gzip_from=0,
+            default_policy_header=False,
+            query_backend_header=False,
+            intentions_take_namespace=True,
+            proxy_defaults_named_anything=True,
+            alias_struct="",
+            intentions_are_entries=False,
+            writes_go_to_primary=False,
+            identical_is_unwritten=False,
+            first_entries_index=1,
+            match_has_meta=False,
+            update_needs_rights_first=True,
+            token_before_uuid=False,
+            lookup_of_uuid="failed intention lookup",
+            empty_uuid_is_missing=False,
+            authorize_reason_names_kind=False,
+            root_name="Consul CA Root Cert",
+            knows_leader_of_roots=False,
+            configuration_checks_index=False,
+            leaf_revalidates=False,
+            rotation_period="2160h",
+            primary_datacenter=False,
+            router_names_namespace=True,
+            target_has_timeout=False,
+            proxy_needs_one_destination=False,
+            proxy_port_text="Port must be set for a Connect proxy",
+            upstream_port_text="upstream local bind port cannot be zero",
+            unknown_service_text='Unknown service {{"{}" {{}}}}',
+            central_configuration=False,
+            sidecar_check_status=500,
+            streaming=False,
+            bad_passing_has_index=False,
+        ),
+    ),
+)
+"""What was otherwise until a version, the newest first: it holds for that version and for all before it.
+
+A layer stands at the last version that is known to be so; where it is one that an agent plays, the change came
+somewhere between that one and the next.
+"""
+
+
+def _facts(version: str) -> VersionFacts:
+    facts = VersionFacts(version=version, release=release_of(version))
+    for until, change in _LAYERS:
+        if spans(version, OLDEST, until):
+            facts = change(facts)
+    return facts
+
+
+FACTS: Final = {version: _facts(version) for version in VERSIONS}

@@ -1,0 +1,29 @@
+"""Where the in-process agent answers otherwise than the recordings, and why."""
+
+_LATE_OUTPUT = (
+    "a passing check reported with a note: Consul tells the catalog of a new output alone minutes later, unless the "
+    "check is just being synchronised, which 1.16.6 was at that moment"
+)
+
+# version → (agent, name of the exchange) → reason
+KNOWN: dict[str, dict[tuple[str, str], str]] = {
+    "1.8": {},
+    "1.10": {
+        (
+            "plain",
+            "leaf after rotation",
+        ): "1.10.12 served this one read from its cache, though it asks the server for every"
+        " other one without an index; nothing in the recording tells the two apart"
+    },
+    "1.16": {
+        ("plain", name): _LATE_OUTPUT
+        for name in (
+            "kinds health connect: shop",
+            "kinds health connect: merged",
+            "kinds health service: cached",
+            "kinds health connect: first",
+            "kinds health connect: blocking times out",
+        )
+    },
+    "1.22": {},
+}

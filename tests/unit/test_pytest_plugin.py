@@ -1,0 +1,192 @@
+"""The pytest plugin in projects as users have them: each runs in a pytest of its own."""
+
+import inspect
+import re
+import textwrap
+
+import pytest
+from support.agents import Binary
+from support.versions import NEWEST, VERSIONS
+
+from aioconsulconnect import pytest_plugin
+from aioconsulconnect.transport import settings
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+    import os
+    import pytest
+    from aioconsulconnect import Consul, PermissionDenied
+
+    async def callers(of):
+        async with Consul() as consul:
+            return [intention.source_name for intention in await consul.intentions.match(destination=of)]
+
+    async def test_the_newest_agent_without_acls(consul_agent, consul):
+        assert consul_agent.version.startswith("NEWEST")
+        assert os.environ["CONSUL_HTTP_ADDR"] == consul_agent.url
+        await consul.intentions.upsert("web", "db", action="allow")
+        assert [each["SourceName"] for each in consul_agent.store.intentions] == await callers("db") == ["web"]
+
+    @pytest.mark.consul_agent(version="1.10", acl=True)
+    async def test_what_the_marker_asks_for(consul_agent, consul):
+        assert consul_agent.version.startswith("1.10")
+        await consul.intentions.upsert("web", "db", action="allow")
+        assert await callers("db") == ["web"]
+        async with Consul(token="") as nobody:
+            with pytest.raises(PermissionDenied):
+                await nobody.intentions.match(destination="db")
+
+    @pytest.mark.consul_agent("1.16", tls=True, client_certificates=True)
+    async def test_tls(consul_agent, consul):
+        assert os.environ["CONSUL_HTTP_ADDR"].startswith("https://")
+        assert (await consul.ca.roots()).trust_domain == consul_agent.trust_domain
+
+    async def test_faults(consul, consul_faults, consul_agent):
+        fault = consul_faults.no_leader(times=1)
+        assert await callers("db") == []
+        assert fault.hits == 1
+
+    def test_what_was_set_is_set_again():
+        assert os.environ["CONSUL_HTTP_ADDR"] == "10.255.255.1:8500"
+        assert os.environ["CONSUL_NAMESPACE"] == "theirs"
+""".replace("NEWEST", NEWEST)
+
+
+@pytest.fixture(autouse=True)
+def _their_own_consul(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    """A user whose variables lead to an agent that tests must not touch, and whose warnings are errors."""
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", "10.255.255.1:8500")
+    monkeypatch.setenv("CONSUL_NAMESPACE", "theirs")
+    pytester.makeini(
+        "[pytest]\naddopts = --strict-markers -p no:cacheprovider\n"
+        "filterwarnings =\n  error\n  ignore:The configuration option:pytest.PytestDeprecationWarning\n"
+    )
+
+
+def run(pytester: pytest.Pytester, *arguments: str, code: str = TESTS) -> pytest.RunResult:
+    pytester.makepyfile(test_it=code)
+    return pytester.runpytest_subprocess(*arguments, timeout=50)
+
+
+def run_here(pytester: pytest.Pytester, *arguments: str, code: str) -> pytest.RunResult:
+    """The same within this process, where nothing hangs on what is imported already."""
+    pytester.makepyfile(test_it=code)
+    return pytester.runpytest_inprocess(*arguments)
+
+
+def decorated(mark: str) -> str:
+    """The tests with a mark on each asynchronous one."""
+    return textwrap.dedent(TESTS).replace("async def test_", f"@pytest.mark.{mark}\nasync def test_")
+
+
+def test_with_pytest_asyncio_in_auto_mode(pytester: pytest.Pytester) -> None:
+    run(pytester, "-o", "asyncio_mode=auto").assert_outcomes(passed=5)
+
+
+def test_with_pytest_asyncio_in_strict_mode(pytester: pytest.Pytester) -> None:
+    run(pytester, "-o", "asyncio_mode=strict", code=decorated("asyncio")).assert_outcomes(passed=5)
+
+
+ANYIO = decorated("anyio") + "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+
+
+@pytest.fixture
+def no_pytest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were not installed."""
+    pytester.mkdir("site").joinpath("sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, package=None: None if name == 'pytest_asyncio' else find(name, package)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", "site")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:asyncio")
+
+
+@pytest.mark.slow
+def test_with_anyio_alone(pytester: pytest.Pytester, no_pytest_asyncio: None) -> None:
+    run(pytester, code=ANYIO).assert_outcomes(passed=5)
+
+
+@pytest.mark.slow
+def test_with_anyio_beside_pytest_asyncio(pytester: pytest.Pytester) -> None:
+    run(pytester, "-o", "asyncio_mode=strict", code=ANYIO).assert_outcomes(passed=5)
+
+
+@pytest.mark.slow
+def test_a_project_without_asyncio_notices_nothing(pytester: pytest.Pytester, no_pytest_asyncio: None) -> None:
+    code = """
+        import sys
+
+        def test_nothing_heavy_is_imported():
+            heavy = {"aioconsulconnect.client", "asyncio", "aiohttp", "msgspec", "cryptography"}
+            assert not heavy & set(sys.modules)
+    """
+    others = ["anyio", "pytest_cov", "hypothesispytest"]
+    run(pytester, *(f"-pno:{plugin}" for plugin in others), code=code).assert_outcomes(passed=1)
+
+
+def test_a_project_keeps_its_own_fixtures(pytester: pytest.Pytester) -> None:
+    code = """
+        import pytest
+
+        @pytest.fixture
+        def consul():
+            return "mine"
+
+        def test_it(consul):
+            assert consul == "mine"
+    """
+    run_here(pytester, code=code).assert_outcomes(passed=1)
+
+
+def test_the_marker_and_the_fixtures_are_explained(pytester: pytest.Pytester) -> None:
+    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.consul_agent(version, *"])
+    fixtures = pytester.runpytest_inprocess("--fixtures", "-p", "no:timeout").stdout
+    for name in ("consul", "consul_agent", "consul_faults", "real_consul"):
+        fixtures.re_match_lines([rf"{name} -- .*pytest_plugin"])
+
+
+def test_a_wrong_marker_says_what_is_wrong(pytester: pytest.Pytester) -> None:
+    code = """
+        import pytest
+
+        @pytest.mark.consul_agent(version="2.0")
+        async def test_it(consul_agent):
+            pass
+    """
+    result = run_here(pytester, "-o", "asyncio_mode=auto", code=code)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*plays Consul {', '.join(VERSIONS)}, not '2.0'"])
+
+
+REAL = """
+    from aioconsulconnect import Consul
+
+    async def test_it(real_consul):
+        async with Consul() as consul:
+            assert (await consul.ca.roots()).roots
+            assert real_consul in repr(consul)
+"""
+
+
+def test_a_real_agent_serves_one_test(
+    pytester: pytest.Pytester, real_binary: Binary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUL_BINARIES", str(real_binary.path))
+    run(pytester, "-o", "asyncio_mode=auto", code=REAL).assert_outcomes(passed=1)
+
+
+def test_without_a_binary_the_test_is_skipped_and_says_why(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONSUL_BINARIES", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = run_here(pytester, "-o", "asyncio_mode=auto", "-rs", code=REAL)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*no consul binary: set CONSUL_BINARIES*"])
+
+
+def test_no_variable_of_the_user_is_left_to_lead_elsewhere() -> None:
+    known = set(re.findall(r'"(CONSUL_\w+)"', inspect.getsource(settings))) - {"CONSUL_BINARIES"}
+    assert known == set(pytest_plugin._VARIABLES)
