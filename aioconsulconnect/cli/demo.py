@@ -57,7 +57,7 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
             wrote = time.perf_counter()
             batch = await _within(changes.__anext__)
             print(f"  wrote   {web} => {db} {action} in {1e3 * (wrote - began):.1f} ms")
-            print(f"  watched {_told(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent")
+            print(f"  watched {_described(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent")
             allowed = await client.intentions.check(web, db)
             print(f"  check   may {web} connect to {db}? {'yes' if allowed else 'no'}")
 
@@ -116,7 +116,7 @@ async def _forget(client: Consul, web: str, db: str) -> None:
     raise OutcomeUnknown(f"the intention was not deleted within {_PATIENCE:g} s")
 
 
-def _told(batch: Batch[Intention]) -> str:
+def _described(batch: Batch[Intention]) -> str:
     words: list[str] = []
     for change in batch:
         match change:

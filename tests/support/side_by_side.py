@@ -115,6 +115,8 @@ class Side:
         if not isinstance(value, dict):
             return value
         plain = {key: self._indexless(item) for key, item in value.items() if not key.endswith(("Index", "Hash"))}
+        if isinstance(value.get("SerialNumber"), int):
+            plain["SerialNumber"] = "<index>"  # of a root: the raft index at which a real authority was ready
         if "ModifyIndex" in value:
             plain["modified since it was made"] = value["ModifyIndex"] != value["CreateIndex"]
         return [*plain.items()]  # with their order

@@ -249,14 +249,14 @@ class Authority:
 
     def held(self, service: str, token: str) -> Leaf | None:
         """The leaf that the agent holds for a token, as long as the root that signed it is the active one."""
-        leaf = self._leaves.get(self._place(service, token))
+        leaf = self._leaves.get(self._leaf_key(service, token))
         return leaf if leaf and leaf.root is self.active else None
 
     def uri(self, service: str) -> str:
         """The SPIFFE id of a service."""
         return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
 
-    def _place(self, service: str, token: str) -> tuple[str, str]:
+    def _leaf_key(self, service: str, token: str) -> tuple[str, str]:
         """Where a leaf is held: the newer versions share it among all tokens."""
         return service, token if self.facts.leaf_minds_token else ""
 
@@ -285,7 +285,7 @@ class Authority:
             "CreateIndex": index,
             "ModifyIndex": index,
         }
-        leaf = self._leaves[self._place(service, token)] = Leaf(value, root, time.monotonic(), index)
+        leaf = self._leaves[self._leaf_key(service, token)] = Leaf(value, root, time.monotonic(), index)
         return leaf
 
 
