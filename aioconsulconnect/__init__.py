@@ -13,7 +13,9 @@ from aioconsulconnect.version import __version__ as __version__
 if TYPE_CHECKING:
     from aioconsulconnect import structs as structs, testing as testing
     from aioconsulconnect.client import Consul as Consul
+    from aioconsulconnect.clock import Clock as Clock
     from aioconsulconnect.compatibility import Capabilities as Capabilities
+    from aioconsulconnect.endpoints.selection import HealthSelection as HealthSelection, Selection as Selection
     from aioconsulconnect.errors import (
         BadRequest as BadRequest,
         Closed as Closed,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from aioconsulconnect.transport.metadata import Meta as Meta
     from aioconsulconnect.transport.options import Consistency as Consistency, Options as Options
     from aioconsulconnect.transport.response import Reply as Reply
+    from aioconsulconnect.transport.settings import ConnectionSettings as ConnectionSettings
     from aioconsulconnect.transport.token import TokenProvider as TokenProvider
     from aioconsulconnect.watch.changes import (
         Added as Added,
@@ -85,7 +88,9 @@ else:
         {
             "": "structs testing",
             "client": "Consul",
+            "clock": "Clock",
             "compatibility": "Capabilities",
+            "endpoints.selection": "HealthSelection Selection",
             "errors": (
                 "BadRequest Closed Conflict ConnectionFailed ConsulError ErrorReason InvalidRequest NoLeader "
                 "NotFound NotReady OutcomeUnknown PermissionDenied RequestTimeout ResponseTooLarge ServerError "
@@ -100,6 +105,7 @@ else:
             "transport.metadata": "Meta",
             "transport.options": "Consistency Options",
             "transport.response": "Reply",
+            "transport.settings": "ConnectionSettings",
             "transport.token": "TokenProvider",
             "watch.changes": "Added Batch Change Changed Ignore Removed",
             "watch.iterators": "Changes Snapshots States",

@@ -57,7 +57,9 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
             wrote = time.perf_counter()
             batch = await _within(changes.__anext__)
             print(f"  wrote   {web} => {db} {action} in {1e3 * (wrote - began):.1f} ms")
-            print(f"  watched {_described(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent")
+            print(
+                f"  watched {_described(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent"
+            )
             allowed = await client.intentions.check(web, db)
             print(f"  check   may {web} connect to {db}? {'yes' if allowed else 'no'}")
 

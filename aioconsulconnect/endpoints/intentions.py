@@ -51,7 +51,7 @@ from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("aioconsulconnect.endpoints")
 
 
 class Intentions(Group):

@@ -282,3 +282,10 @@ def test_no_identifier_is_an_old_word() -> None:
         if name.strip("_") in OLD_WORDS and (module, name) not in KEPT
     }
     assert not found, {(module, name, OLD_WORDS[name.strip("_")]) for module, name in found}
+
+
+def test_loggers_are_one_for_each_folder() -> None:
+    for module, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":
+                assert ast.literal_eval(node.args[0]) == f"{PACKAGE}.{module.partition('.')[0]}", module

@@ -15,34 +15,36 @@ from aioconsulconnect import cli, pytest_plugin, structs, testing
 
 # What a user's imports may rely on. A name that goes from here goes from somebody's program.
 TOP = """
-Added BadRequest Batch CAConfig CAConfiguration Capabilities Change Changed Changes Closed Conflict ConnectionFailed
-Consistency Consul ConsulError Counters Cursor Delivery ErrorReason Event HTTPPermission HeaderPermission Hook Ignore
-Intention IntentionKey InvalidRequest JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady Options
-OutcomeUnknown Permission PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply
-RequestTimeout ResponseTooLarge Root Roots ServerError SettingsError Snapshots SpiffeId State States Status Throttled
-TokenProvider UnreadableResponse Unsupported VerifyClaim Watch __version__ all_ready structs testing
+Added BadRequest Batch CAConfig CAConfiguration Capabilities Change Changed Changes Clock Closed Conflict
+ConnectionFailed ConnectionSettings Consistency Consul ConsulError Counters Cursor Delivery ErrorReason Event
+HTTPPermission HeaderPermission HealthSelection Hook Ignore Intention IntentionKey InvalidRequest
+JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady Options OutcomeUnknown Permission
+PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply RequestTimeout ResponseTooLarge Root
+Roots Selection ServerError SettingsError Snapshots SpiffeId State States Status Throttled TokenProvider
+UnreadableResponse Unsupported VerifyClaim Watch __version__ all_ready structs testing
 """
 STRUCTS = """
-AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration CatalogInstance
-CertificateProviderInstance ChainFailover ChainNode ChainOverrides ChainResolver ChainRoute ChainSplit ChainTarget Check
-Connect Consumer CookieConfig Destination DiscoveryChain DiscoveryChainKey Entry EntryKey EnvoyExtension ExportedService
-ExportedServices Expose ExposePath Failover FailoverPolicy FailoverTarget GatewayService GatewayServiceKey GatewayTLS
-GatewayTLSSDS HTTPPermission HashPolicy HeaderModifiers HeaderPermission HealthCheck HealthStatus IngressDefaults
-IngressGateway IngressListener IngressService Instance InstanceKey InstanceRateLimits Intention IntentionKey
-JSONWebKeySet JWKSCluster JWTCacheConfig JWTForwarding JWTLocation JWTLocationCookie JWTLocationHeader
-JWTLocationQueryParam JWTProvider JWTProviderRequirement JWTRequirement KnownEntry Leaf LeafKey LeastRequestConfig
-LinkedService LoadBalancer LocalJWKS Locality MatchKey Mesh MeshGateway MeshHTTP MeshHTTPIncoming MeshPeering MeshTLS
-MeshTLSDirection MeshTransparentProxy Node PassiveHealthCheck PeerMeta Permission PrioritizeByLocality ProviderConfig
-Proxy ProxyDefaults RateLimitRoute RateLimits Redirect RemoteJWKS RequestNormalization RetryPolicy RetryPolicyBackOff
-RingHashConfig Root RootKey Roots Route RouteDestination RouteHTTPMatch RouteHeaderMatch RouteMatch RouteQueryParamMatch
-ServiceDefaults ServiceInstance ServiceIntentions ServiceKind ServiceRef ServiceResolver ServiceRouter ServiceSplitter
-Sidecar SourceIntention Split Subset TLSCertificates TaggedAddress TerminatingGateway TransparentProxyConfig TrustedCA
-UnknownEntry Upstream UpstreamConfig UpstreamLimits UpstreamOverride VerifyClaim Weights dump_entries read_entries
+AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration
+CatalogInstance CertificateProviderInstance ChainFailover ChainNode ChainOverrides ChainResolver ChainRoute ChainSplit
+ChainTarget Check Connect Consumer CookieConfig Destination DiscoveryChain DiscoveryChainKey Entry EntryKey
+EnvoyExtension ExportedService ExportedServices Expose ExposePath Failover FailoverPolicy FailoverTarget
+GatewayService GatewayServiceKey GatewayTLS GatewayTLSSDS HTTPPermission HashPolicy HeaderModifiers HeaderPermission
+HealthCheck HealthStatus IngressDefaults IngressGateway IngressListener IngressService Instance InstanceKey
+InstanceRateLimits Intention IntentionKey JSONWebKeySet JWKSCluster JWTCacheConfig JWTForwarding JWTLocation
+JWTLocationCookie JWTLocationHeader JWTLocationQueryParam JWTProvider JWTProviderRequirement JWTRequirement KnownEntry
+Leaf LeafKey LeastRequestConfig LinkedService LoadBalancer LocalJWKS Locality MatchKey Mesh MeshGateway MeshHTTP
+MeshHTTPIncoming MeshPeering MeshTLS MeshTLSDirection MeshTransparentProxy Node PassiveHealthCheck PeerMeta Permission
+PrioritizeByLocality ProviderConfig Proxy ProxyDefaults RateLimitRoute RateLimits Redirect RemoteJWKS
+RequestNormalization RetryPolicy RetryPolicyBackOff RingHashConfig Root RootKey Roots Route RouteDestination
+RouteHTTPMatch RouteHeaderMatch RouteMatch RouteQueryParamMatch ServiceDefaults ServiceInstance ServiceIntentions
+ServiceKind ServiceRef ServiceResolver ServiceRouter ServiceSplitter Sidecar SourceIntention Split Subset
+TLSCertificates TaggedAddress TerminatingGateway TransparentProxyConfig TrustedCA UnknownEntry Upstream UpstreamConfig
+UpstreamLimits UpstreamOverride VerifyClaim Weights dump_entries read_entries
 """
 TESTING = "Agent Fault Faults Policy Poll Request Snapshot Version View"
 FAULTS = """
-bad_index cut_at denied empty_lie error_with_index flood frozen garbage goes_back half_open hidden html_error index_zero
-lost_answer no_header no_leader redirect slow_body throttled truncated zombie_limit
+bad_index cut_at denied empty_lie error_with_index flood frozen garbage goes_back half_open hidden html_error
+index_zero lost_answer no_header no_leader redirect slow_body throttled truncated zombie_limit
 """
 FIXTURES = {"consul_agent", "consul", "consul_faults", "real_consul"}
 COMMANDS = {"demo": {"--help", "--address", "--consul", "--rotate"}}
