@@ -57,6 +57,11 @@ class PollerPool:
         budget, state = self.resources.budget, "closed" if self._closed else "open"
         return f"<PollerPool {state} queries={len(self._pollers)} open={budget.open} zombies={budget.zombies}>"
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the client."""
+        return self.resources.clock
+
     def poller(self, request: Request[T], spec: WatchSpec[T, Item]) -> Poller[T, Item]:
         """The poller of that query, begun where there is none."""
         if self._closed:

@@ -20,7 +20,6 @@ from aioconsulconnect.watch.watch import Watch
 Item = TypeVar("Item")
 T = TypeVar("T")
 
-
 Delivery = Literal["latest", "all"]
 
 

@@ -75,7 +75,7 @@ class Watch(Generic[T, Item]):
     def status(self) -> Status:
         """How well this watch knows what is true."""
         if self._poller is None or self._subscription is None:
-            return Status(state="starting", since=self._pool.resources.clock.now())
+            return Status(state="starting", since=self._pool.clock.now())
         status = self._poller.status
         return msgspec.structs.replace(status, state="closed") if self._subscription.left else status
 
