@@ -101,7 +101,8 @@ class ConsulError(Exception):
     """
     The root of all errors of this library.
 
-    `message` is what to do about it, `reason` why it failed, `status` the HTTP status if there was an answer, `text`
+    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words say that this request can
+    never work, however long one waits, `status` the HTTP status if there was an answer, `text`
     what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was asked (the path without its
     query), `address` the agent.
     """
@@ -111,6 +112,7 @@ class ConsulError(Exception):
         message: str,
         *,
         reason: ErrorReason = ErrorReason.UNSPECIFIED,
+        final: bool = False,
         status: int | None = None,
         text: str = "",
         method: str = "",
@@ -120,6 +122,7 @@ class ConsulError(Exception):
         super().__init__(message)
         self.message = message
         self.reason: ErrorReason = reason
+        self.final: bool = final
         self.status: int | None = status
         self.text: str = redact(text.strip())[:_TEXT_LIMIT]
         self.method: str = method
@@ -238,8 +241,8 @@ class ResponseTooLarge(UnreadableResponse):
 # The program must act: the object is not in a state to serve.
 
 
-class NotReady(ConsulError):
-    """There is no data yet, or not within the time given."""
+class NotReady(ConsulError, TimeoutError):
+    """There is no data yet, or not what was waited for within the time given; the message says why."""
 
 
 class Closed(ConsulError, RuntimeError):
