@@ -101,8 +101,8 @@ class ConsulError(Exception):
     """
     The root of all errors of this library.
 
-    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words say that this request can
-    never work, however long one waits, `status` the HTTP status if there was an answer, `text`
+    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words say that this request
+    can never work, however long one waits, `status` the HTTP status if there was an answer, `text`
     what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was asked (the path without its
     query), `address` the agent.
     """

@@ -22,7 +22,7 @@ from aioconsulconnect.structs.agent import (
     read_service,
     read_services,
 )
-from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, with_roots
+from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, without_active_root
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
@@ -51,7 +51,7 @@ class Agent(Group):
         """
         path = path_of("agent", "connect", "ca", "roots")
         request = Request(method="GET", path=path, decode=_roots, accepted_options=frozenset({"datacenter"}))
-        spec = WatchSpec(items=roots_by_key, source="agent", verify_with=_SERVERS_ROOTS, rebuild=with_roots)
+        spec = WatchSpec(items=roots_by_key, source="agent", verify_with=_SERVERS_ROOTS, incomplete=without_active_root)
         return self._query(request, spec, options)
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
@@ -66,7 +66,9 @@ class Agent(Group):
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
         request = Request(method="GET", path=path, decode=_leaf, accepted_options=_TENANCY)
-        return self._query(request, WatchSpec(items=_one_leaf, source="agent", verify_with=_SERVERS_ROOTS), options)
+        return self._query(
+            request, WatchSpec(items=_one_leaf, source="agent", verify_with=_SERVERS_ROOTS, replaces=_replaces), options
+        )
 
     async def authorize(
         self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
@@ -273,6 +275,18 @@ def _leaf(response: Response) -> Leaf:
 
 def _one_leaf(leaf: Leaf) -> Mapping[Hashable, Leaf]:
     return {leaf.key: leaf}
+
+
+def _replaces(old: Leaf, new: Leaf, roots: object) -> bool:
+    """
+    Whether a leaf takes the place of another: it was issued later, or it alone is signed by the active root.
+
+    Behind one address there may be two agents, each with a leaf of its own.
+    """
+    active = roots.active if isinstance(roots, Roots) else None
+    if active is not None and (signed := new.signed_by(active)) != old.signed_by(active):
+        return signed
+    return new.valid_after > old.valid_after
 
 
 def _authorization(response: Response) -> Authorization:

@@ -16,7 +16,7 @@ from aioconsulconnect.structs.ca import (
     read_configuration,
     read_roots,
     roots_by_key,
-    with_roots,
+    without_active_root,
 )
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.transport.options import Option, Options
@@ -40,7 +40,7 @@ class CA(Group):
         The index can rise without any change of the roots.
         """
         request = Request(method="GET", path=_ROOTS, decode=_roots, accepted_options=_READ)
-        return self._query(request, WatchSpec(items=roots_by_key, rebuild=with_roots), options)
+        return self._query(request, WatchSpec(items=roots_by_key, incomplete=without_active_root), options)
 
     async def roots_pem(self, *, options: Options | None = None) -> str:
         """

@@ -20,7 +20,7 @@ from aioconsulconnect.structs.catalog import (
 from aioconsulconnect.transport.options import ALL_READ, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import WatchSpec, in_a_row
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 
@@ -44,7 +44,7 @@ class Catalog(Group):
             decode=_Catalog(peer),
             accepted_options=ALL_READ,
         )
-        return self._query(request, WatchSpec(items=catalog_by_key, rebuild=in_a_row), selection.get("options"))
+        return self._query(request, WatchSpec(items=catalog_by_key), selection.get("options"))
 
     def gateway_services(
         self, gateway: str, *, options: Options | None = None
@@ -52,7 +52,7 @@ class Catalog(Group):
         """The services that an ingress or terminating gateway serves (`GET /v1/catalog/gateway-services/:gateway`)."""
         path = path_of("catalog", "gateway-services", gateway)
         request = Request(method="GET", path=path, decode=_gateway_services, accepted_options=UNCACHED_READ)
-        return self._query(request, WatchSpec(items=_by_key, rebuild=in_a_row), options)
+        return self._query(request, WatchSpec(items=_by_key), options)
 
 
 class _Catalog(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, Ser
 from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import WatchSpec, in_a_row
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
@@ -186,7 +186,7 @@ class Config(Group):
         What the token may not see is left out without an error.
         """
         path = path_of("config", kind) if kind else path_of("config") + "/"
-        spec = WatchSpec(items=entries_by_key, rebuild=in_a_row)
+        spec = WatchSpec(items=entries_by_key)
         return self._query(_get(path, kind, _Many(kind), _Sliced(kind)), spec, options)
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:

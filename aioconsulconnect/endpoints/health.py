@@ -14,7 +14,7 @@ from aioconsulconnect.structs.codec.json_body import InSlices
 from aioconsulconnect.transport.options import ALL_READ
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.spec import WatchSpec, in_a_row
+from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
 Instances = Query[tuple[Instance, ...], Instance]
@@ -62,7 +62,7 @@ class Health(Group):
             accepted_options=ALL_READ,
         )
         streaming = not selection.get("near") and which != "ingress"
-        spec = WatchSpec(items=instances_by_key, source="streaming" if streaming else "servers", rebuild=in_a_row)
+        spec = WatchSpec(items=instances_by_key, source="streaming" if streaming else "servers")
         return self._query(request, spec, selection.get("options"))
 
 

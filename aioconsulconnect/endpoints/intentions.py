@@ -18,8 +18,6 @@ from aioconsulconnect.endpoints.intentions_requests import (
     Matches,
     OneName,
     by_name_and_key,
-    by_name_and_precedence,
-    by_precedence,
     check_name,
     exact_request,
     id_body,
@@ -72,7 +70,7 @@ class Intentions(Group):
         out without an error (from 1.11 the reply's `meta.filtered_by_acls` tells).
         """
         query: Parameters = (("filter", filter),) if filter else ()
-        return self._query(list_request(query), WatchSpec(items=by_key, rebuild=by_precedence), options)
+        return self._query(list_request(query), WatchSpec(items=by_key), options)
 
     def match(
         self, *, source: str = "", destination: str = "", options: Options | None = None
@@ -86,7 +84,7 @@ class Intentions(Group):
         """
         by, name = one_side(source, destination)
         request = match_request(by, (name,), OneName(by, name))
-        spec = WatchSpec(items=by_key, index_from=list_request(()), rebuild=by_precedence)
+        spec = WatchSpec(items=by_key, index_from=list_request(()))
         return self._query(request, spec, options)
 
     def match_many(
@@ -110,7 +108,7 @@ class Intentions(Group):
         for name in names:
             check_name(by, name)
         request = match_request(by, names, EachName(by, names))
-        spec = WatchSpec(items=by_name_and_key, index_from=list_request(()), rebuild=by_name_and_precedence)
+        spec = WatchSpec(items=by_name_and_key, index_from=list_request(()))
         return self._query(request, spec, options)
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -177,20 +177,6 @@ def id_path(intention_id: str) -> str:
 def by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
     """The intentions of several names by what tells them apart."""
     return {MatchKey(name, known.key): known for name, intentions in matches.items() for known in intentions}
-
-
-def by_precedence(_value: tuple[Intention, ...], items: Mapping[Hashable, Intention]) -> tuple[Intention, ...]:
-    """The intentions in the order in which Consul lists and evaluates them."""
-    return _ordered(items.values())
-
-
-def by_name_and_precedence(value: Matches, items: Mapping[Hashable, Intention]) -> Matches:
-    """The same for each of several names."""
-    return {name: _ordered(known for key, known in items.items() if key == (name, known.key)) for name in value}
-
-
-def _ordered(intentions: Iterable[Intention]) -> tuple[Intention, ...]:
-    return tuple(sorted(intentions, key=lambda known: -known.precedence))
 
 
 def _sliced(response: Response) -> InSlices[tuple[Intention, ...]]:

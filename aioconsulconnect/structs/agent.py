@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from aioconsulconnect.structs.ca import Root
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import Reader, reader
@@ -51,6 +53,12 @@ class Leaf(ConsulStruct, frozen=True, kw_only=True):
     def key(self) -> LeafKey:
         """What tells it from all others."""
         return LeafKey(self.service)
+
+    def signed_by(self, root: Root) -> bool:
+        """Whether `root` (or an intermediate with its key) has issued it, by the key that the certificate names."""
+        key = bytes.fromhex(root.signing_key_id.replace(":", ""))
+        body = self.cert_pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+        return bool(key) and key in b64decode(body)
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """What may be shown."""

@@ -181,9 +181,9 @@ def roots_by_key(roots: Roots) -> dict[Hashable, Root]:
     return {root.key: root for root in roots.roots}
 
 
-def with_roots(roots: Roots, items: Mapping[Hashable, Root]) -> Roots:
-    """The same with these roots."""
-    return msgspec.structs.replace(roots, roots=tuple(items.values()))
+def without_active_root(roots: Roots) -> bool:
+    """Whether no root signs: what a server says that has just lost its state."""
+    return roots.active is None
 
 
 def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -181,7 +181,7 @@ read_id: Reader[CreatedId] = reader(CreatedId)
 read_check: Reader[CheckResult] = reader(CheckResult)
 
 
-def by_key(intentions: Iterable[Intention]) -> dict[Hashable, Intention]:
+def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
     """The intentions by what tells them apart."""
     return {intention.key: intention for intention in intentions}
 

@@ -28,7 +28,8 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, outcome, worth_retrying
-from aioconsulconnect.transport.sessions import Purpose, Session, SessionPool, TraceConfig, own_headers
+from aioconsulconnect.transport.sender import Purpose
+from aioconsulconnect.transport.sessions import Session, SessionPool, TraceConfig, own_headers
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.tls import tls_context
 from aioconsulconnect.transport.token import awaited_token, checked_token
@@ -128,9 +129,19 @@ class Transport:
                 raise self._final(error, request)
             await self._clock.sleep(delay(failures - 1, self._random))
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
-        """Try a poll once, on the polls' own connections, and return whatever was answered."""
-        return await self._exchange(request, request.parameters + extra, self._addresses[address], "polls", deadline)
+    async def attempt(
+        self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
+    ) -> Response:
+        """Try a poll once, on the connections of its `purpose`, and return whatever was answered."""
+        return await self._exchange(request, request.parameters + extra, self._addresses[address], purpose, deadline)
+
+    def avoid(self, address: str) -> None:
+        """Prefer another agent than this one, where it is the preferred one: it does not serve."""
+        self._prefer_next_to(self._addresses[address])
+
+    def token_mark(self) -> object:
+        """What changes when the token does, where that can be told without using it; else always the same."""
+        return None
 
     def _prefer_next_to(self, address: Address) -> None:
         """Move on from an address that did not serve, unless another call has moved on already."""

@@ -50,14 +50,22 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
         return None
     text = response.text
     meaning = _classify(request, response, text)
-    details = {"method": request.method, "path": request.path, "address": response.address}
+    details: dict[str, str] = {"method": request.method, "path": request.path, "address": response.address}
     if meaning.kind is Unsupported:
         min_version, advice = meaning.min_version, meaning.advice
         if not min_version and status != 501:  # noqa: PLR2004 - that is an agent which will never do it
             min_version = request.min_version or "a newer Consul"
             advice = f"{advice}: it needs {'Consul ' if request.min_version else ''}{min_version}"
         return Unsupported(advice, min_version=min_version, reason=meaning.reason, status=status, text=text, **details)
-    return meaning.kind(meaning.advice, reason=meaning.reason, status=status, text=text, **details)
+    return meaning.kind(
+        meaning.advice,
+        reason=meaning.reason,
+        status=status,
+        text=text,
+        method=request.method,
+        path=request.path,
+        address=response.address,
+    )
 
 
 class _Meaning(msgspec.Struct, frozen=True):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 import aiohttp
 
 from aioconsulconnect.errors import Closed, SettingsError
+from aioconsulconnect.transport.sender import Purpose
 from aioconsulconnect.transport.settings import Address, Settings
 from aioconsulconnect.version import __version__
 
 Session = aiohttp.ClientSession
 TraceConfig = aiohttp.TraceConfig
-Purpose = Literal["calls", "polls"]
 
 _KEEP_ALIVE = 15.0  # the agent never closes idle connections, and counts them
 _POOL = 100

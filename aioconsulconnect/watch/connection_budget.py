@@ -6,7 +6,12 @@ import asyncio
 import heapq
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.watch.protocol.pacing import BUDGET_RECOVERY, FROZEN_SERVER
+from aioconsulconnect.watch.protocol.pacing import FROZEN_SERVER, Random
+
+_HALVED_AT_MOST = 30.0  # seconds between two times that the limit is halved
+_REGAINED = 30.0  # seconds until a connection is tried to be had back
+_BRIM = 0.75  # of what was too much: so far the limit comes back by itself
+_FORGOTTEN = 1800.0  # seconds after which the whole limit is tried again
 
 
 class ConnectionBudget:
@@ -14,20 +19,24 @@ class ConnectionBudget:
     `limit` connections, an eighth of them kept for short reads so that these never wait for a poll.
 
     A poll that is given up goes on in Consul's servers until its wait is over, and occupies a connection there. So it
-    is counted here as long: otherwise whoever comes and goes fast enough locks this host out of its agent.
-    `reads` is held during a short read; whoever waits longest comes first. `pollers` is how many share the budget.
+    is counted here as long: otherwise whoever comes and goes fast enough locks this host out of its agent. `reads` is
+    held during a short read; whoever waits longest comes first. `pollers` is how many share the budget.
+
+    The agent counts the connections of all programs of a host together. Where it says that there are too many the limit
+    is halved, and comes back slowly and not to the brim, so that several programs settle.
     """
 
-    def __init__(self, limit: int, clock: Clock) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, clock: Clock, random: Random) -> None:
+        self._whole = limit
         self._clock = clock
-        reads = max(1, limit // 8)
-        self.reads: asyncio.Semaphore = asyncio.Semaphore(reads)
+        self._random = random
+        self.reads: asyncio.Semaphore = asyncio.Semaphore(max(1, limit // 8))
         self.pollers: int = 0
-        self._lanes = reads
+        self._lanes = max(1, limit // 8)
         self._open = 0
         self._zombies: list[float] = []  # a heap of the times at which the servers let go
-        self._lowered = (float("-inf"), limit)
+        self._halved = (float("-inf"), limit, limit)  # when, to what, from what
+        self._pace = 1.0
 
     @property
     def open(self) -> int:
@@ -35,9 +44,19 @@ class ConnectionBudget:
         return self._open
 
     @property
+    def used(self) -> float:
+        """The share of the connections for polls that is in use."""
+        return (self._open + self.zombies) / max(1, self.limit)
+
+    @property
     def without_connection(self) -> int:
         """How many pollers have no connection for a poll."""
         return self.pollers - self._open
+
+    @property
+    def scarce(self) -> bool:
+        """Whether more than half of the connections are in use: then polls wait shorter, to be given up soon."""
+        return 2 * (self._open + self.zombies) > self.limit
 
     @property
     def zombies(self) -> int:
@@ -49,15 +68,20 @@ class ConnectionBudget:
     @property
     def limit(self) -> int:
         """How many polls there may be now."""
-        when, lowered = self._lowered
-        regained = (self._clock.now() - when) / BUDGET_RECOVERY
-        return int(min(self._limit, lowered + regained)) - self._lanes
+        when, lowered, too_much = self._halved
+        passed = self._clock.now() - when
+        if passed > _FORGOTTEN:
+            return self._whole - self._lanes
+        regained = lowered + passed / (_REGAINED * self._pace)
+        return int(min(self._whole, max(lowered, too_much * _BRIM), regained)) - self._lanes
 
-    def lower(self) -> None:
-        """Consul counts too many connections from this host: use half as many, and take them back one by one."""
+    def halve(self) -> None:
+        """Use half as many connections: Consul counts too many from this host."""
         now = self._clock.now()
-        if now - self._lowered[0] >= BUDGET_RECOVERY:  # many polls hear of it at once
-            self._lowered = (now, max(self._lanes + 1, (self.limit + self._lanes) // 2))
+        if now - self._halved[0] >= _HALVED_AT_MOST:  # many polls hear of it at once
+            used = min(self.limit, max(1, self._open + self.zombies)) + self._lanes
+            self._halved = (now, max(self._lanes + 1, used // 2), used)
+            self._pace = 0.5 + self._random()
 
     def take(self) -> bool:
         """Take a connection for a poll, if there is one."""

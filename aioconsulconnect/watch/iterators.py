@@ -29,7 +29,7 @@ def _refuse_second(busy: bool) -> None:
 class _Iterator(Generic[T, Item, Out]):
     """Remembers the state that it has delivered last, and waits for the next."""
 
-    __slots__ = ("_busy", "_noticed", "_seen", "_subscription")
+    __slots__ = ("__weakref__", "_busy", "_noticed", "_seen", "_subscription")
 
     def __init__(self, subscription: Subscription[T, Item]) -> None:
         self._subscription = subscription
@@ -53,6 +53,8 @@ class _Iterator(Generic[T, Item, Out]):
                 output = () if resumed else self._output(snapshot, skipped)
                 self._seen, self._noticed = snapshot, None
                 self._subscription.deliver(snapshot, skipped)
+                if self._subscription.options.every:
+                    self._subscription.publisher.has_read(self, snapshot.version)
                 if output:
                     return output[0]
         finally:
@@ -75,17 +77,17 @@ class _Iterator(Generic[T, Item, Out]):
                 await subscription.wakeup.wait(subscription.clock, held)
             else:
                 return snapshot
+        subscription.publisher.stop_reading(self)
         raise StopAsyncIteration
 
     def _following(self) -> Snapshot[T, Item] | None:
         """The state to deliver next: the newest, or where each is wanted and still there the one after the last."""
         publisher, seen = self._subscription.publisher, self._seen
-        newest, history = publisher.snapshot, publisher.history
-        if newest is None or seen is None or newest is seen:
-            return None if newest is seen else newest
-        if self._subscription.options.every and history and history[0].version <= seen.version + 1:
-            return history[seen.version + 1 - history[0].version]
-        return newest
+        if publisher.snapshot is seen:
+            return None
+        if seen is None or not self._subscription.options.every:
+            return publisher.snapshot
+        return publisher.following(self, seen)
 
     def _held(self, snapshot: Snapshot[T, Item]) -> float:
         """Seconds until it has been quiet for long enough; the first state is never held back."""
@@ -116,7 +118,7 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
         options, seen = self._subscription.options, self._seen
         if seen is None:
             changes: tuple[Change[Item], ...] = tuple(Added(item, key=key) for key, item in snapshot.items.items())
-            return (Batch(changes, snapshot.index, snapshot.time, resync=options.since is not None),)
+            return (self._batch(changes, snapshot, resync=options.since is not None, first=True),)
         if options.counts is None:
             changes = self._subscription.publisher.changes(seen.items, snapshot)
         else:
@@ -124,7 +126,27 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
         resync = options.every and skipped > 0
         if not changes and not resync:
             return ()
-        return (Batch(changes, snapshot.index, snapshot.time, skipped, resync),)
+        return (self._batch(changes, snapshot, merged=skipped, resync=resync),)
+
+    def _batch(
+        self,
+        changes: tuple[Change[Item], ...],
+        snapshot: Snapshot[T, Item],
+        *,
+        merged: int = 0,
+        resync: bool = False,
+        first: bool = False,
+    ) -> Batch[Item]:
+        return Batch(
+            changes,
+            index=snapshot.index,
+            time=snapshot.time,
+            merged=merged,
+            resync=resync,
+            first=first,
+            filtered=snapshot.filtered,
+            anonymous=snapshot.anonymous,
+        )
 
 
 class States(Generic[T, Item]):

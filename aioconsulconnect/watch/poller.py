@@ -3,7 +3,8 @@ One query that is polled, for all who watch it.
 
 `protocol.blocking_query` decides, a `Poller` carries out: one plain asyncio task that asks what to send next, waits,
 sends, and hands the answer back; beside it, only while they run, plain reads (a refresh, a verification, a new token).
-No consumer ever cancels any of them.
+No consumer ever cancels any of them. A poll under way is never broken off: where it is of no more use it is left to its
+end, and the next request does not wait for it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 
 from aioconsulconnect.clock import breathe
-from aioconsulconnect.errors import ConsulError, ErrorReason, RequestTimeout
-from aioconsulconnect.transport.request import Parameters, Request
+from aioconsulconnect.errors import (
+    ConnectionFailed,
+    ConsulError,
+    ErrorReason,
+    PermissionDenied,
+    RequestTimeout,
+    ServerError,
+)
+from aioconsulconnect.transport.interpretation import interpret
+from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.address_health import AddressHealth
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.blocking_query import BlockingQuery, NextRequest
-from aioconsulconnect.watch.protocol.pacing import held_for, over_budget_interval
+from aioconsulconnect.watch.protocol.pacing import HERD, JITTERED_READ, TOKEN_INTERVAL, held_for, over_budget_interval
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Event, PollRecord, State, Status
+from aioconsulconnect.watch.protocol.transitions import Kind
 from aioconsulconnect.watch.publisher import Publisher
 from aioconsulconnect.watch.wakeup import Wakeup
 
@@ -33,25 +45,32 @@ Other = TypeVar("Other")
 
 _log = logging.getLogger("aioconsulconnect.watch")
 _TROUBLE = frozenset({"stale", "denied", "throttled"})
+_SOON = 0.1  # seconds until an agent is asked that is well again
 _BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one step of the loop
+_ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
+_TOO_MANY = frozenset({ErrorReason.TOO_MANY_CONNECTIONS})
 
 
 class Poller(Generic[T, Item]):
     """Polls one query, for all watches with the same `key`; what comes of it is in `publisher`."""
 
     def __init__(
-        self, resources: PollerResources, request: Request[T], spec: WatchSpec[T, Item], key: Hashable
+        self,
+        resources: PollerResources,
+        health: AddressHealth,
+        request: Request[T],
+        spec: WatchSpec[T, Item],
+        key: Hashable,
     ) -> None:
         self.key: Hashable = key
+        self._resources = resources
+        self._health = health
         self._request = request
         self._spec = spec
-        self._resources = resources
         self._query = BlockingQuery(request, spec, resources.settings, resources.random, resources.clock.now())
-        verify_with = None if spec.verify_with is None else self._alike(spec.verify_with)
-        same = verify_with is not None and verify_with.decode == request.decode
-        self._other_verification = None if same else verify_with
-        self._plain = verify_with if verify_with is not None and same else plain(request)
         self._wake = Wakeup()
+        self._asked = ""  # the agent that was asked last
+        self._token: object = None
         self._refreshing: asyncio.Task[ConsulError | None] | None = None
         self._verifying: asyncio.Task[ConsulError | None] | None = None
         self.publisher: Publisher[T, Item] = Publisher(
@@ -59,14 +78,20 @@ class Poller(Generic[T, Item]):
         )
 
     @property
+    def name(self) -> str:
+        """The query, as logs and events name it: its path and query string."""
+        return self._request.path + query_string(self._request.parameters)
+
+    @property
     def address(self) -> str:
-        """The agent in use: another one after each failure that another agent may not have."""
+        """The agent in use: the first one that nothing is known against."""
         addresses = self._resources.sender.addresses
-        return addresses[self._query.failover_count % len(addresses)]
+        well = (known for known in addresses if self._health.trouble(known, needs_leader=self._needs_leader) is None)
+        return next(well, addresses[0])
 
     @property
     def last_index(self) -> int:
-        """The index of the last good answer."""
+        """The index that the data is known to have reached."""
         return self._query.last_index
 
     @property
@@ -86,22 +111,43 @@ class Poller(Generic[T, Item]):
             zombies=self._resources.budget.zombies,
         )
 
+    @property
+    def _needs_leader(self) -> bool:
+        return self._spec.source == "servers" and self._request.options.consistency != "stale"
+
     def delay(self, seconds: float) -> None:
         """Put the first request off: many pollers start at once."""
         self._query.delay(seconds)
 
+    def allow_age(self) -> None:
+        """Take note of the age that the consumers allow; a poll that waits too long for it is left to its end."""
+        allowed, self._query.max_age = self._query.max_age, self.publisher.max_age
+        if self._query.max_age is not None and (allowed is None or self._query.max_age < allowed):
+            self.hear(self.address, None)
+
     def refresh(self) -> asyncio.Task[ConsulError | None]:
         """Make a plain read that is sent after this call; many callers share one."""
         if self._refreshing is None:
-            self._refreshing = self._resources.spawn(self._guarded(self._read_beside), self._request.path)
+            self._refreshing = self._resources.spawn(self._guarded(self._read_beside), self.name)
         return self._refreshing
 
     def renew(self) -> None:
         """Read at once: the client's token has changed, and nothing that was asked with the old one is believed."""
         if self._request.options.token is None:
-            if self._query.invalidate(self._resources.clock.now()):
+            if self._query.token_changed(self._resources.clock.now()):
                 self.refresh()
             self._wake.wake_all()
+
+    def hear(self, address: str, trouble: ConsulError | None) -> None:
+        """Take note that the agent is in trouble, or (None) that it is well again or follows another leader."""
+        if address != self._asked:
+            return
+        if trouble is not None and self._health.trouble(address, needs_leader=self._needs_leader) is None:
+            return  # it needs no leader
+        now = self._resources.clock.now()
+        self._query.doubt(trouble, now, retry_at=self._spread(now))
+        self._publish()
+        self._wake.wake_all()
 
     # The loop
 
@@ -128,7 +174,7 @@ class Poller(Generic[T, Item]):
         try:
             return await work()
         except Exception as bug:  # noqa: BLE001 - whatever it is
-            _log.exception("%s: the poll ended by a bug", self._request.path)
+            _log.exception("%s: the poll ended by a bug", self.name, extra={"query": self.name})
             end = ConsulError("a bug in the library ended this watch", path=self._request.path)
             end.__cause__ = bug
             self.publisher.end = end
@@ -148,88 +194,156 @@ class Poller(Generic[T, Item]):
     async def _step(self) -> None:
         clock, budget, settings = self._resources.clock, self._resources.budget, self._resources.settings
         now = clock.now()
-        following = self._query.next_request(now)
-        if following.at > now:
-            seconds = following.at - now
-            await self._wake.wait(clock, seconds if self.publisher.consumers else min(seconds, settings.idle_timeout))
-        elif following.kind != "poll":
+        following = self._query.next_request(now, scarce=budget.scarce)
+        if self._health.trouble(self.address, needs_leader=self._needs_leader) is not None:
+            await self._pause(settings.idle_timeout)  # somebody asks that agent already
+        elif following.at > now:
+            await self._pause(following.at - now)
+        elif following.kind is not Kind.POLL:
             async with budget.reads:
                 budget.given_up(await self._send(following))
         elif budget.take():
-            held_until = None
-            try:
-                held_until = await self._send(following)
-            finally:
-                budget.give(held_until)
+            await self._poll(following)
         else:
             self._query.on_over_budget(now, over_budget_interval(budget.without_connection, settings))
             self._publish()
 
-    async def _send(self, following: NextRequest) -> float | None:
-        """Carry one request; where it was given up, until when the servers should have held it."""
-        clock = self._resources.clock
+    async def _pause(self, seconds: float) -> None:
+        """Wait, for so long at most; shorter where nobody wants it, or where the token may change."""
+        if not self.publisher.consumers:
+            seconds = min(seconds, self._resources.settings.idle_timeout)
+        denied = self._query.state == "denied" and self._request.options.token is None
+        await self._wake.wait(self._resources.clock, min(seconds, TOKEN_INTERVAL) if denied else seconds)
+        if denied and self._resources.sender.token_mark() != self._token:
+            self._token = self._resources.sender.token_mark()
+            self._query.token_changed(self._resources.clock.now())
+
+    async def _poll(self, following: NextRequest) -> None:
+        """Carry a poll in a task of its own, and wait for it as long as it is of use."""
+        clock, budget = self._resources.clock, self._resources.budget
+
+        async def carry() -> Response | ConsulError:
+            held_until = None
+            try:
+                answer = await self._ask(following)
+                if isinstance(answer, RequestTimeout) and self._spec.source == "servers":
+                    held_until = sent + held_for(following.wait)
+                return answer
+            finally:
+                budget.give(held_until)
+
         sent = clock.now()
         self._query.start(following, sent)
-        if following.kind == "list" and (index_from := self._spec.index_from) is not None:
-            answer = await self._attempt(self._alike(index_from), following.deadline)
-        else:
-            request = self._plain if following.plain else self._request
-            answer = await self._attempt(request, following.deadline, following.extra)
-        if isinstance(answer, Response):
-            if len(answer.body) > _BIG:
-                for _ in self._query.prepare(following, answer):
-                    await breathe()
-            if answer.error is not None and answer.error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
-                self._resources.budget.lower()
-        self._query.receive(following, sent, clock.now(), answer)
+        carried = self._resources.spawn(carry(), self.name)
+        carried.add_done_callback(lambda _: self._wake.wake_all())
+        while not carried.done() and not self._query.abandoned and not self.publisher.over:
+            await self._wake.wait()
+        if carried.done():
+            await self._receive(following, sent, carried.result())
+        elif not self.publisher.over:
+            self._query.abandon(self._spread(clock.now()))
+
+    def _spread(self, now: float) -> float:
+        """A time soon from now, so that many that hear the same do not ask at once."""
+        resources = self._resources
+        return now + _SOON + JITTERED_READ * resources.random() * min(1.0, resources.budget.pollers / HERD)
+
+    async def _send(self, following: NextRequest) -> float | None:
+        """Carry a short request; where it was given up, until when the servers should have held it."""
+        sent = self._resources.clock.now()
+        self._query.start(following, sent)
+        answer = await self._ask(following)
+        await self._receive(following, sent, answer)
+        return sent if isinstance(answer, RequestTimeout) and self._spec.source == "servers" else None
+
+    async def _ask(self, following: NextRequest) -> Response | ConsulError:
+        if following.kind is Kind.INDEX and (index_from := self._spec.index_from) is not None:
+            return await self._attempt(self._alike(index_from), following.deadline)
+        request = self._verification if following.plain else self._request
+        return await self._attempt(request, following.deadline, following.extra, polled=following.kind is Kind.POLL)
+
+    async def _receive(self, following: NextRequest, sent: float, answer: Response | ConsulError) -> None:
+        clock = self._resources.clock
+        now = began = clock.now()
+        if isinstance(answer, Response) and len(answer.body) > _BIG:
+            for _ in self._query.prepare(following, answer):
+                await breathe()
+            now = clock.now()
+        self._query.receive(following, sent, now, answer)
+        self._query.spent(clock.now() - began, clock.now())
         self._publish()
-        given_up = isinstance(answer, RequestTimeout) and self._spec.source == "servers"
-        return sent + held_for(following.wait) if given_up else None
 
     async def _attempt(
-        self, request: Request[Other], deadline: float, extra: Parameters = ()
+        self, request: Request[Other], deadline: float, extra: Parameters = (), *, polled: bool = False
     ) -> Response | ConsulError:
+        sender = self._resources.sender
+        address = self._asked = self.address
+        self._token = sender.token_mark()
+        answer: Response | ConsulError
         try:
-            return await self._resources.sender.attempt(request, extra=extra, deadline=deadline, address=self.address)
+            answer = await sender.attempt(request, extra=extra, deadline=deadline, address=address)
         except ConsulError as error:
-            return error
+            answer = error
         except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
-            failed = ConsulError(f"the request could not be made: {type(error).__name__}", path=self._request.path)
-            failed.__cause__ = error
-            return failed
+            answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self._request.path)
+            answer.__cause__ = error
+        self._health.learn(address, answer, polled=polled)
+        failed = answer.error if isinstance(answer, Response) else answer
+        if failed is not None and failed.reason in _TOO_MANY:
+            self._resources.budget.halve()
+        if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
+            sender.avoid(address)
+        return answer
 
     # Beside the loop
 
     async def _read_beside(self) -> ConsulError | None:
-        """Make a plain read."""
-        resources = self._resources
+        """Make a plain read, again where its answer was overtaken."""
+        resources, again = self._resources, True
+        error: ConsulError | None = None
         async with resources.budget.reads:
             self._refreshing = None  # who comes from here on needs another
-            sent = resources.clock.now()
-            answer = await self._attempt(self._plain, resources.settings.read_timeout)
-        return self._receive_beside(sent, answer, same=True)
+            while again:
+                sent = resources.clock.now()
+                answer = await self._attempt(self._verification, resources.settings.read_timeout)
+                error, again = self._receive_beside(sent, answer, same=True)
+        return error
 
     async def _verify(self) -> ConsulError | None:
         """Prove, as long as the answers of the loop prove nothing, that the servers are there and say the same."""
-        clock = self._resources.clock
+        clock, other = self._resources.clock, self._other_verification
         while (due := self._query.verify_by) is not None:
             if (seconds := due - clock.now()) > 0:
                 await clock.sleep(seconds)
-            elif self._other_verification is None:
+            elif other is None:
                 await asyncio.wait({self.refresh()})  # not cancelled with this: others may wait for it
             else:
                 async with self._resources.budget.reads:
                     sent = clock.now()
-                    answer = await self._attempt(self._other_verification, self._resources.settings.read_timeout)
-                self._receive_beside(sent, answer, same=False)
+                    answer = await self._attempt(other, self._resources.settings.read_timeout)
+                self._receive_beside(sent, answer, same=False, value=_value(other, answer))
         self._verifying = None
         return None
 
-    def _receive_beside(self, sent: float, answer: Response | ConsulError, *, same: bool) -> ConsulError | None:
-        error = self._query.receive_beside(sent, self._resources.clock.now(), answer, same=same)
+    def _receive_beside(
+        self, sent: float, answer: Response | ConsulError, *, same: bool, value: object = None
+    ) -> tuple[ConsulError | None, bool]:
+        error, again = self._query.receive_beside(sent, self._resources.clock.now(), answer, same=same, value=value)
         self._publish()
         self._wake.wake_all()
-        return error
+        return error, again
+
+    @property
+    def _verification(self) -> Request[T] | Request[object]:
+        """The read of the leader that says what is so."""
+        other = self._spec.verify_with
+        return plain(self._request) if other is None or self._other_verification else self._alike(other)
+
+    @property
+    def _other_verification(self) -> Request[object] | None:
+        """A read of something else, which proves that the servers are there."""
+        other = self._spec.verify_with
+        return None if other is None or other.decode == self._request.decode else self._alike(other)
 
     def _alike(self, other: Request[Other]) -> Request[Other]:
         """Another read with the options of this one."""
@@ -247,19 +361,21 @@ class Poller(Generic[T, Item]):
         if query.state != publisher.states[-1][1].state:
             publisher.publish_state(self._changed_state(query.state))
         if verify:
-            self._verifying = self._resources.spawn(self._guarded(self._verify), self._request.path)
+            self._verifying = self._resources.spawn(self._guarded(self._verify), self.name)
         if self._resources.listening and query.poll_log:
             record = query.poll_log[-1]
-            path = self._request.path
-            self._resources.report(Event(kind="poll", path=path, verdict=record.verdict, took=record.took))
+            self._resources.report(
+                Event(kind="poll", query=self.name, state=query.state, verdict=record.verdict, took=record.took)
+            )
         publisher.progress.wake_all()
 
     def _changed_state(self, state: State) -> Status:
         """Log and report that the watch is in another state."""
-        old, status = self.publisher.states[-1][1].state, self.status
+        old, status, name = self.publisher.states[-1][1].state, self.status, self.name
         level = logging.WARNING if {old, state} & _TROUBLE and state != "closed" else logging.INFO
-        _log.log(level, "%s: %s -> %s %s", self._request.path, old, state, status.error)
-        self._resources.report(Event(kind="state", path=self._request.path, state=state))
+        extra = {"query": name, "state": state, "address": status.address, "error": status.error_class}
+        _log.log(level, "%s: %s -> %s %s", name, old, state, status.error, extra=extra)
+        self._resources.report(Event(kind="state", query=name, state=state))
         return status
 
 
@@ -269,3 +385,10 @@ def plain(request: Request[T]) -> Request[T]:
     consistency = None if options.consistency == "stale" else options.consistency
     options = msgspec.structs.replace(options, cached=None, consistency=consistency)
     return msgspec.structs.replace(request, options=options)
+
+
+def _value(request: Request[Other], answer: Response | ConsulError) -> Other | None:
+    """What an answer says; None for one that is none."""
+    with suppress(ConsulError):
+        return interpret(request, answer) if isinstance(answer, Response) else None
+    return None

@@ -14,6 +14,7 @@ from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.address_health import AddressHealth, Listener
 from aioconsulconnect.watch.poller import Poller
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import HERD, Random
@@ -25,7 +26,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-class _AnyPoller(Protocol):
+class _AnyPoller(Listener, Protocol):
     """A poller of whatever type."""
 
     def renew(self) -> None: ...
@@ -48,6 +49,7 @@ class PollerPool:
         self.resources: PollerResources = PollerResources(
             sender, settings=settings, clock=clock or Clock(), random=random, on_event=on_event
         )
+        self._health = AddressHealth(self.resources)
         self._pollers: dict[Hashable, _AnyPoller] = {}
         self._starts: deque[float] = deque(maxlen=HERD)
         self._closed = False
@@ -74,7 +76,8 @@ class PollerPool:
 
     def _begin(self, request: Request[T], spec: WatchSpec[T, Item], key: Hashable) -> Poller[T, Item]:
         resources = self.resources
-        poller = self._pollers[key] = Poller(resources, request, spec, key)
+        poller = self._pollers[key] = Poller(resources, self._health, request, spec, key)
+        self._health.join(poller, request.options.datacenter or "")
         resources.budget.pollers = len(self._pollers)
         now = resources.clock.now()
         if len(self._starts) == HERD and now - self._starts[0] < 1:
@@ -85,6 +88,7 @@ class PollerPool:
 
     def _forget(self, poller: _AnyPoller, key: Hashable) -> None:
         """Drop a poller that has ended: who asks again gets another."""
+        self._health.leave(poller)
         if self._pollers.get(key) is poller:
             del self._pollers[key]
             self.resources.budget.pollers = len(self._pollers)

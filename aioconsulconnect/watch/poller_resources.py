@@ -30,7 +30,7 @@ class PollerResources:
         self.settings: PollSettings = settings
         self.clock: Clock = clock
         self.random: Random = random
-        self.budget: ConnectionBudget = ConnectionBudget(settings.max_polls, clock)
+        self.budget: ConnectionBudget = ConnectionBudget(settings.max_polls, clock, random)
         self._on_event = on_event
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -55,8 +55,8 @@ class PollerResources:
         return task
 
     async def cancel_all(self) -> None:
-        """Cancel whatever runs, and wait for its end."""
-        tasks = tuple(self._tasks)
+        """Cancel whatever runs, and wait for its end; not for whoever calls, who may be one of them."""
+        tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

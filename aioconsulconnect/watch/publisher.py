@@ -6,6 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.watch.changes import Change, difference
@@ -17,19 +18,19 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _STATES = 64  # changes of state kept for states()
+_MOST_BYTES = 2**24  # of the bodies of the states that are kept for whoever wants each
 
 
 class Publisher(Generic[T, Item]):
     """
     Written by one poller, read by any number of consumers.
 
-    `snapshot` is the newest good state, `history` the last ones where a consumer wants each, `states` the last changes
-    of state with their numbers, `end` the error that ended the poll, if one did. `progress` wakes after any request.
+    `snapshot` is the newest good state, `states` the last changes of state with their numbers, `end` the error that
+    ended the poll, if one did. `progress` wakes after any request.
     """
 
     def __init__(self, counters: Counters, max_pending: int, status: Status) -> None:
         self.snapshot: Snapshot[T, Item] | None = None
-        self.history: deque[Snapshot[T, Item]] | None = None
         self.states: deque[tuple[int, Status]] = deque([(0, status)], maxlen=_STATES)
         self.counters: Counters = counters
         self.end: ConsulError | None = None
@@ -37,7 +38,9 @@ class Publisher(Generic[T, Item]):
         self.progress: Wakeup = Wakeup()
         self.idle_since: float = status.since
         self._max_pending = max_pending
-        self._consumers: dict[Wakeup, None] = {}  # theirs are woken for data, and for the end
+        self._consumers: dict[Wakeup, float | None] = {}  # theirs are woken for data; with the age that each allows
+        self._history: deque[Snapshot[T, Item]] = deque()
+        self._readers: WeakKeyDictionary[object, int] = WeakKeyDictionary()  # of each state: the last that each has
         self._last_difference: tuple[object, object, tuple[Change[Item], ...]] = (None, None, ())
 
     @property
@@ -45,13 +48,16 @@ class Publisher(Generic[T, Item]):
         """How many there are."""
         return len(self._consumers)
 
+    @property
+    def max_age(self) -> float | None:
+        """The least of the ages that the consumers allow."""
+        return min((age for age in self._consumers.values() if age is not None), default=None)
+
     # For consumers.
 
-    def join(self, wakeup: Wakeup, *, every: bool) -> None:
-        """Add a consumer, woken for news by `wakeup`; `every` for one that wants each state."""
-        self._consumers[wakeup] = None
-        if every and self.history is None:
-            self.history = deque(maxlen=self._max_pending)
+    def join(self, wakeup: Wakeup, *, max_age: float | None) -> None:
+        """Add a consumer, woken for news by `wakeup`; `max_age` is the age of a state that it allows."""
+        self._consumers[wakeup] = max_age
 
     def leave(self, wakeup: Wakeup, now: float) -> None:
         """Remove a consumer; the poll goes on for a while, and is never broken off."""
@@ -59,6 +65,23 @@ class Publisher(Generic[T, Item]):
         self.idle_since = now
         wakeup.wake_all()
         self.progress.wake_all()
+
+    def following(self, reader: object, seen: Snapshot[T, Item]) -> Snapshot[T, Item] | None:
+        """The state after `seen`, for a `reader` of every one; the newest where that one is not kept any more."""
+        for snapshot in self._history:
+            if snapshot.version == seen.version + 1 and reader in self._readers:
+                return snapshot
+        return self.snapshot
+
+    def has_read(self, reader: object, version: int) -> None:
+        """Note how far a reader of every state has come: what all have is not kept."""
+        self._readers[reader] = version
+        self._trim()
+
+    def stop_reading(self, reader: object) -> None:
+        """Keep nothing more for a reader of every state."""
+        self._readers.pop(reader, None)
+        self._trim()
 
     def changes(self, seen: Mapping[Hashable, Item], now: Snapshot[T, Item]) -> tuple[Change[Item], ...]:
         """What leads from `seen` to `now`; worked out once for all consumers that saw the same."""
@@ -78,8 +101,9 @@ class Publisher(Generic[T, Item]):
         if snapshot is None or snapshot is self.snapshot:
             return
         self.snapshot = snapshot
-        if self.history is not None:
-            self.history.append(snapshot)
+        if self._readers:
+            self._history.append(snapshot)
+            self._trim()
         self._wake_consumers()
 
     def publish_state(self, status: Status) -> None:
@@ -95,3 +119,12 @@ class Publisher(Generic[T, Item]):
     def _wake_consumers(self) -> None:
         for wakeup in tuple(self._consumers):
             wakeup.wake_all()
+
+    def _trim(self) -> None:
+        """Drop the states that every reader has, and the oldest ones of too many."""
+        history = self._history
+        read = min(self._readers.values(), default=None)
+        while history and (read is None or history[0].version <= read):
+            history.popleft()
+        while len(history) > self._max_pending or sum(len(kept.body) for kept in history) > _MOST_BYTES:
+            history.popleft()

@@ -69,6 +69,7 @@ class Query(Generic[T, Item]):
         settle: tuple[float, float] | None = None,
         ignore: Ignore[Item] = (),
         since: Cursor | None = None,
+        max_age: float | None = None,
     ) -> Watch[T, Item]:
         """
         Watch it: `async with query.watch() as watch`.
@@ -77,12 +78,16 @@ class Query(Generic[T, Item]):
         "all" keeps up to `PollSettings.max_pending`. `settle` (seconds of quiet, seconds at most) holds a change
         back until no other follows. `ignore` names fields of an item that do not count as a change, or is a function
         that gives what counts. `since` is the cursor of an earlier watch: where nothing changed since, nothing is told.
+        `max_age` (seconds) is the oldest state that the consumer accepts: polls then wait at most 0.6 of it, so that
+        `status.age` shows more only where something fails.
         """
         if delivery not in {"latest", "all"}:
             raise InvalidRequest(f"delivery must be 'latest' or 'all', not {delivery!r}")
+        if max_age is not None and not max_age > 0:
+            raise InvalidRequest(f"max_age must be more than 0 seconds, not {max_age!r}")
         if settle is not None and not 0 <= settle[0] <= settle[1]:
             raise InvalidRequest(f"settle must be (seconds of quiet, seconds at most), not {settle!r}")
-        options = WatchOptions(delivery == "all", settle, projection(ignore), since)
+        options = WatchOptions(delivery == "all", settle, projection(ignore), since, max_age)
         return Watch(self._pool, self._request, self._spec, options)
 
     def __bool__(self) -> bool:

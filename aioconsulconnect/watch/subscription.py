@@ -35,31 +35,32 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class WatchOptions(msgspec.Struct, Generic[Item], frozen=True):
-    """What one consumer wants: every state or the latest, held back until quiet, what counts, since when."""
+    """What one consumer wants: every state or the latest, held back until quiet, what counts, since when, how fresh."""
 
     every: bool
     settle: tuple[float, float] | None
     counts: Callable[[Item], object] | None
     since: Cursor | None
+    max_age: float | None
 
 
 class Subscription(Generic[T, Item]):
-    """What one consumer holds. Its `wakeup` wakes for news, and at the end; `path` is the query, for cursors."""
+    """What one consumer holds. Its `wakeup` wakes for news, and at the end; `query` is its path and query string."""
 
-    __slots__ = ("_resources", "delivered", "left", "options", "path", "publisher", "resumed", "wakeup")
+    __slots__ = ("_resources", "delivered", "left", "options", "publisher", "query", "resumed", "wakeup")
 
     def __init__(
-        self, publisher: Publisher[T, Item], resources: PollerResources, options: WatchOptions[Item], path: str
+        self, publisher: Publisher[T, Item], resources: PollerResources, options: WatchOptions[Item], query: str
     ) -> None:
         self.publisher: Publisher[T, Item] = publisher
         self.options: WatchOptions[Item] = options
-        self.path: str = path
+        self.query: str = query
         self.wakeup: Wakeup = Wakeup()
         self.left: bool = False
         self.resumed: bool | None = None  # what `resumes` said first
         self.delivered: Snapshot[T, Item] | None = None
         self._resources = resources
-        publisher.join(self.wakeup, every=options.every)
+        publisher.join(self.wakeup, max_age=options.max_age)
 
     @property
     def clock(self) -> Clock:
@@ -89,7 +90,7 @@ class Subscription(Generic[T, Item]):
         since = self.options.since
         if since is None:
             return False
-        same = since.path == self.path and since.digest == digest(snapshot)
+        same = since.path == self.query and since.digest == digest(snapshot)
         if self.resumed is None:
             self.resumed = same
         return same
@@ -103,8 +104,8 @@ class Subscription(Generic[T, Item]):
         else:
             counters.merged += skipped
         if self._resources.listening:
-            path, took = self.path.partition("?")[0], self.clock.now() - snapshot.time
-            self._resources.report(Event(kind="delivered", path=path, took=took, merged=skipped))
+            state, took = self.publisher.states[-1][1].state, self.clock.now() - snapshot.time
+            self._resources.report(Event(kind="delivered", query=self.query, state=state, took=took, merged=skipped))
 
 
 def digest(snapshot: Snapshot[T, Item]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Generic, NoReturn, Self, TypeVar
 
@@ -48,9 +49,9 @@ class Watch(Generic[T, Item]):
         """Join the poll of this query."""
         if self._subscription is not None:
             raise Closed("a watch can be entered once; make another with query.watch()")
-        path = self._request.path + query_string(self._request.parameters)
         poller = self._poller = self._pool.poller(self._request, self._spec)
-        self._subscription = Subscription(poller.publisher, self._pool.resources, self._options, path)
+        self._subscription = Subscription(poller.publisher, self._pool.resources, self._options, poller.name)
+        poller.allow_age()
         return self
 
     async def __aexit__(
@@ -93,7 +94,7 @@ class Watch(Generic[T, Item]):
         if subscription.delivered is None and self._options.since is not None:
             return self._options.since
         delivered = subscription.delivered or self._newest()
-        return Cursor(subscription.path, digest(delivered), delivered.index, self._poller.address)
+        return Cursor(subscription.query, digest(delivered), delivered.index, self._poller.address)
 
     @property
     def resumed(self) -> bool | None:
@@ -113,7 +114,8 @@ class Watch(Generic[T, Item]):
     def __repr__(self) -> str:
         """What it watches, and its state."""
         state = "not entered" if self._subscription is None else self.status.state
-        return f"<Watch {self._request.method} {self._request.path} {state}>"
+        query = self._request.path + query_string(self._request.parameters)
+        return f"<Watch {self._request.method} {query} {state}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Watch is alive and cannot be pickled; store its cursor")
@@ -133,30 +135,26 @@ class Watch(Generic[T, Item]):
         return States(self._joined())
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait for the first data; NotReady when there is none within `timeout` seconds."""
+        """Wait for the first data; NotReady when there is none within `timeout` seconds, with the reason."""
         subscription = self._joined()
-        try:
-            async with asyncio.timeout(timeout):
-                while subscription.publisher.snapshot is None:
-                    subscription.check_alive()
-                    await subscription.wakeup.wait()
-        except TimeoutError:
-            error = self.status.error
-            raise NotReady(f"no data within {timeout} s" + (f": {error}" if error else "")) from None
+        async with self._within(timeout, "no data"):
+            while subscription.publisher.snapshot is None:
+                subscription.check_alive()
+                await subscription.wakeup.wait()
 
     async def until(self, predicate: Callable[[T], bool], timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Wait for a value that fulfils `predicate`, the present one included; TimeoutError after `timeout` seconds."""
+        """Wait for a value that fulfils `predicate`, the present one included; NotReady after `timeout` seconds."""
         subscription = self._joined()
-        async with asyncio.timeout(timeout):
+        async with self._within(timeout, "no such value"):
             while (snapshot := subscription.publisher.snapshot) is None or not predicate(snapshot.value):
                 subscription.check_alive()
                 await subscription.wakeup.wait()
             return snapshot.value
 
     async def wait_for_state(self, *states: State, timeout: float | None = None) -> Status:  # noqa: ASYNC109
-        """Wait until it is in one of these states; TimeoutError after `timeout` seconds."""
+        """Wait until it is in one of these states; NotReady after `timeout` seconds."""
         subscription = self._joined()
-        async with asyncio.timeout(timeout):
+        async with self._within(timeout, f"not {' or '.join(states)}"):
             while (status := self.status).state not in states:
                 subscription.check_alive()
                 await subscription.publisher.progress.wait()
@@ -175,12 +173,27 @@ class Watch(Generic[T, Item]):
     async def caught_up(self, index: int, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Wait until the watch has seen Consul's `index` (a ModifyIndex, say): to read what one has written."""
         subscription, poller = self._joined(), self._polled()
-        async with asyncio.timeout(timeout):
+        async with self._within(timeout, f"index {index} not reached"):
             if poller.last_index < index:
                 await self.refresh()
             while poller.last_index < index:
                 subscription.check_alive()
                 await subscription.publisher.progress.wait()
+
+    @asynccontextmanager
+    async def _within(self, timeout: float | None, what: str) -> AsyncGenerator[None]:  # noqa: ASYNC109
+        """Raise NotReady, with what keeps the watch from it, where it takes longer than `timeout` seconds."""
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            status, path = self.status, self._request.path
+            why = f": {status.error}" if status.error else ""
+            message = f"{what} within {timeout:g} s; the watch is {status.state}{why}"
+            raise NotReady(message, method=self._request.method, path=path, address=status.address) from None
 
     def _joined(self) -> Subscription[T, Item]:
         if self._subscription is None:

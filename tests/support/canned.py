@@ -13,6 +13,7 @@ from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import Purpose
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
@@ -38,7 +39,15 @@ class CannedSender:
             raise response.error
         return response
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+    def avoid(self, address: str) -> None:
+        pass
+
+    def token_mark(self) -> object:
+        return None
+
+    async def attempt(
+        self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
+    ) -> Response:
         self.asked.append(request)
         answer = self.answers.pop(0)
         if isinstance(answer, ConsulError):

@@ -17,6 +17,7 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import Purpose
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
@@ -95,10 +96,6 @@ def by_name(things: Things) -> Mapping[Hashable, Thing]:
     return {thing.name: thing for thing in things}
 
 
-def in_order(_things: Things, items: Mapping[Hashable, Thing]) -> Things:
-    return tuple(sorted(items.values(), key=lambda thing: thing.name))
-
-
 def nothing() -> Things:
     return ()
 
@@ -156,6 +153,9 @@ class FakeConsul:
         self.fault: Fault | None = None
         self.jitter = 0.0
         self.anonymous = False
+        self.token: object = None
+        self.probes = 0
+        self.leader: Response | Exception = Response(200, {}, b'"127.0.0.1:8300"')
         self.generation = 0
         self.last_words: Answer | None = None
         self.moved = Wakeup()
@@ -194,7 +194,21 @@ class FakeConsul:
     async def send(self, request: Request[T]) -> Response:
         return await self.attempt(request, extra=(), deadline=10.0, address=self.addresses[0])
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+    def avoid(self, address: str) -> None:
+        if self.addresses[0] == address:
+            self.addresses = (*self.addresses[1:], address)
+
+    def token_mark(self) -> object:
+        return self.token
+
+    async def attempt(
+        self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
+    ) -> Response:
+        if purpose == "probe":
+            self.probes += 1
+            if isinstance(self.leader, Exception):
+                raise self.leader
+            return self.leader
         call = Call(self.clock.now(), request.path, dict(request.parameters + extra), address, deadline)
         self.calls.append(call)
         self.in_flight += 1
@@ -277,6 +291,9 @@ def always(answer: Answer) -> Fault:
     return fault
 
 
+QUIET_SETTINGS = PollSettings(probe_interval=0)
+
+
 class World:
     """A fake server, the polls of a client, and queries on them."""
 
@@ -286,7 +303,7 @@ class World:
         self.events: list[Any] = []
         self.polls = PollerPool(
             self.consul,
-            settings=settings or PollSettings(),
+            settings=settings or QUIET_SETTINGS,
             clock=self.clock,
             random=random.Random(seed).random,
             on_event=self.events.append,
@@ -316,7 +333,7 @@ def removal(thing: Thing) -> Removed[Thing]:
     return Removed(thing, key=thing.name)
 
 
-SPEC: WatchSpec[Things, Thing] = WatchSpec(items=by_name, rebuild=in_order)
+SPEC: WatchSpec[Things, Thing] = WatchSpec(items=by_name)
 ABSENT: WatchSpec[Things, Thing] = WatchSpec(items=by_name, value_when_absent=nothing)
 STREAMING: WatchSpec[Things, Thing] = WatchSpec(items=by_name, source="streaming")
 

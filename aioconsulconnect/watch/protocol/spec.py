@@ -24,8 +24,9 @@ class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     `verify_with` is a read that the servers answer, for a source that can be blind without saying so: the same value
     (then with the same `decode`) or another; None for the read itself without the agent's cache. `value_when_absent`
     gives the value for a 404, where "it is not there" is a state that can change; None where a 404 is an error.
-    `index_from` and `verify_with` get the options of the read. `rebuild` gives such a value again with these items in
-    it, some of which this answer hides; None where that cannot be.
+    `index_from` and `verify_with` get the options of the read. `incomplete` tells a value that says that the servers
+    know nothing yet. `replaces` decides whether a new value takes the place of an old one, where two agents may answer
+    in turn; it is also given what `verify_with` last brought.
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]
@@ -34,9 +35,5 @@ class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     index_from: Request[object] | None = None
     verify_with: Request[T] | Request[object] | None = None
     value_when_absent: Callable[[], T] | None = None
-    rebuild: Callable[[T, Mapping[Hashable, Item]], T] | None = None
-
-
-def in_a_row(_value: tuple[Item, ...], items: Mapping[Hashable, Item]) -> tuple[Item, ...]:
-    """Rebuild a value that is its items, the visible ones first."""
-    return tuple(items.values())
+    incomplete: Callable[[T], bool] | None = None
+    replaces: Callable[[T, T, object], bool] | None = None

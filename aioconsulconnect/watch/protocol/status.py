@@ -40,7 +40,6 @@ class Counters(msgspec.Struct, kw_only=True):
     timeout: int = 0
     zero: int = 0
     confirm: int = 0
-    hidden: int = 0
     decoded: int = 0
     merged: int = 0
     dropped: int = 0
@@ -53,13 +52,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     `state`: starting (no data yet), synced, absent (synced, and what is watched is not there), polling (reads at an
     `interval`, because the server cannot block on it or the budget of polls is used up), throttled, denied (the token
-    lost rights), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
+    is refused), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
 
-    `age`: seconds since the data was last known to be true, None before there is data. `filtered`: the token hides
-    items; those that were seen before stay as they were last seen (denied). `anonymous`: no token was sent. `policy`:
-    the default ACL policy that the agent names. `error`: the last failure while it lasts. `retry_in`: seconds to the
-    next try after a failure. `zombies`: polls of the whole client that were given up and still occupy the servers.
-    Times are those of the client's clock (`time.monotonic`).
+    `age`: seconds since the servers last said that the data is so, None before there is data; while a poll waits it
+    grows, up to the poll's wait. `filtered`: the token may not see everything (Consul 1.11 tells); `anonymous`: no token
+    was sent: under either what is missing may only be hidden. `policy`: the default ACL policy that the agent names.
+    `error` and `error_class`: the last failure while it lasts. `retry_in`: seconds to the next try after a failure.
+    `zombies`: polls of the whole client that were given up and still occupy the servers. Times are those of the client's
+    clock (`time.monotonic`).
     """
 
     state: State
@@ -74,6 +74,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     retry_in: float | None = None
     error: str = ""
+    error_class: str = ""
     filtered: bool = False
     anonymous: bool = False
     policy: str | None = None
@@ -84,18 +85,23 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the metrics hook is told.
+    What the metrics hook is told, of which `query` (path and query string), and in which `state` it is.
 
     `kind` "poll": a request of a poll, its `verdict` and how long it `took`. "state": the watch is in another `state`.
     "delivered": a consumer was handed a change `took` seconds after its answer came, `merged` with so many others.
     """
 
     kind: Literal["poll", "state", "delivered"]
-    path: str
+    query: str
+    state: State
     verdict: str = ""
-    state: State = "starting"
     took: float = 0.0
     merged: int = 0
+
+    @property
+    def path(self) -> str:
+        """The path of the query."""
+        return self.query.partition("?")[0]
 
 
 Hook = Callable[[Event], None]

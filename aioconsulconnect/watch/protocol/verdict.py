@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from aioconsulconnect.errors import (
-    BadRequest,
     Closed,
     ConnectionFailed,
     ConsulError,
     ErrorReason,
-    NotFound,
+    InvalidRequest,
     PermissionDenied,
     Unsupported,
 )
+from aioconsulconnect.watch.protocol.pacing import REPEATED_DENIAL
+
+RIGHTS = frozenset(
+    {
+        ErrorReason.PERMISSION_DENIED,
+        ErrorReason.TOKEN_LACKS_PERMISSION,
+        ErrorReason.ANONYMOUS_LACKS_PERMISSION,
+    }
+)
+"""Reasons that say that the token is known, and may not."""
 
 
-def ends_watch(error: ConsulError, *, worked: bool) -> bool:
+def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None) -> bool:
     """
-    Whether no waiting will heal it: the request itself is refused, or it never `worked` and rights forbid it.
+    Whether no waiting will heal it. After good data nothing that an answer says does.
 
-    A 500 may mean anything, so it ends nothing that has worked before. Closed: it is used from another event loop.
+    `denied_for`: seconds since the first of the denials in a row, None without one.
     """
-    if isinstance(error, BadRequest | NotFound | Unsupported):
-        return not worked or error.status is None or error.status < 500  # noqa: PLR2004
-    return isinstance(error, Closed) or (isinstance(error, PermissionDenied) and not worked)
+    if isinstance(error, Closed):  # used from another event loop
+        return True
+    if worked:
+        return False
+    if isinstance(error, PermissionDenied):
+        return error.reason in RIGHTS and denied_for is not None and denied_for >= REPEATED_DENIAL
+    ours = isinstance(error, InvalidRequest | Unsupported) and error.status is None
+    return error.final or ours
 
 
 def is_unreachable(error: ConsulError) -> bool:

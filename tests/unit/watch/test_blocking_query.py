@@ -7,7 +7,7 @@ import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from support.fakes import Thing, Things, by_name, decode, in_order, nothing, request, things, understood
+from support.fakes import Thing, Things, by_name, decode, nothing, request, things, understood
 
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, RequestTimeout
 from aioconsulconnect.transport.request import Request
@@ -19,9 +19,9 @@ from aioconsulconnect.watch.protocol.spec import WatchSpec
 SETTINGS = PollSettings()
 LIST: Request[object] = Request(method="GET", path="/v1/list", decode=lambda response: response.body)
 WAYS: dict[str, WatchSpec[Things, Thing]] = {
-    "index": WatchSpec(items=by_name, rebuild=in_order),
+    "index": WatchSpec(items=by_name),
     "hash": WatchSpec(items=by_name, cursor_kind="hash"),
-    "borrowed": WatchSpec(items=by_name, index_from=LIST, rebuild=in_order),
+    "borrowed": WatchSpec(items=by_name, index_from=LIST),
     "absent": WatchSpec(items=by_name, value_when_absent=nothing),
 }
 REFUSED = ConnectionFailed("nobody there")
