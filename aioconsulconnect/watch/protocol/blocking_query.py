@@ -62,7 +62,9 @@ _EARLY = 0.9  # of the wait
 _CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outlive the truth
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
-_QUIET = frozenset({Outcome.PLACED, Outcome.MOVED})  # not worth a word in the log of requests
+_QUIET = frozenset(
+    {Outcome.PLACED, Outcome.MOVED, Outcome.DOUBTFUL, Outcome.BLIND, Outcome.FAILED, Outcome.DENIED, Outcome.THROTTLED}
+)  # not worth a word in the log of requests
 
 
 class NextRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,7 +256,7 @@ class BlockingQuery(Generic[T, Item]):
             self._read_again(now)
         if outcome is not Outcome.FINAL:
             self._settle(now)
-        odd = "" if outcome in _QUIET else outcome.value
+        odd = "" if outcome in _QUIET else outcome.name.lower().replace("_", " ")
         words = ", ".join(word for word in (verdict, odd) if word)
         self._record(asked.kind.value, asked.position, sent, now, answer=answer, verdict=words)
 
@@ -326,7 +328,7 @@ class BlockingQuery(Generic[T, Item]):
         if self._course.superseded and not self._still_counts(asked, error, response):
             return "", Outcome.SUPERSEDED
         if error is not None or not isinstance(response, Response):
-            return "", self._failure(asked, error, now - sent, now)
+            return type(error).__name__, self._failure(asked, error, now - sent, now)
         if asked.kind is Kind.INDEX:
             return "", self._index(response.meta)
         borrowed = self._course.position if self._course.borrows and asked.kind is Kind.READ else None
@@ -336,7 +338,7 @@ class BlockingQuery(Generic[T, Item]):
         try:
             verdict = self._store.take(answer, authoritative=asked.kind is Kind.CONFIRM)
         except ConsulError as unreadable:
-            return "", self._failure(asked, unreadable, now - sent, now)
+            return type(unreadable).__name__, self._failure(asked, unreadable, now - sent, now)
         if verdict is Verdict.DOUBTFUL:
             return verdict.value, Outcome.DOUBTFUL
         if verdict is Verdict.BLIND:
