@@ -1,4 +1,4 @@
-"""A model of Consul for whole runs of watches: what was ever true, and a server that answers late, blindly or not at all."""
+"""A model of Consul for whole runs of watches: what was ever true, and a server that answers late, blindly or not."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class ModelConsul:
         for one in self._open:
             if one.answer is None and one.call.polled and KINDS[one.name].spec.source == "servers" and not self.frozen:
                 self._answer(one, self._honest(one))
-        self._becomes(index=min(old.index, self.now.index), items=old.items, epoch=self.now.epoch + 1)
+        self._becomes(index=old.index, items=old.items, epoch=self.now.epoch + 1)
 
     def breaks(self, fault: str, *, down: str = "") -> None:
         """From now on every request is answered so, or `down` is an address where nobody is."""
