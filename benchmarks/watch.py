@@ -1,7 +1,7 @@
 """
 `python -m benchmarks watch [PART …]`: what a watch costs, how soon it tells, and how soon it is right again.
 
-The parts, each in the module that is named: latency, stream and chain (`watch_latency`), crowd and idle (`watch_crowd`),
+The parts, each in the module that is named: latency, stream, chain (`watch_latency`), crowd and idle (`watch_crowd`),
 lost and outages (`watch_recovery`), fleet (`watch_fleet`). All of them run where none is named.
 """
 

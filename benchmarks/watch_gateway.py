@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 _READ = 2**16
-_ASKED = re.compile(rb"^GET (/v1/[a-z-]+(?:/[a-z-]+)?)", re.MULTILINE)
+_ASKED = re.compile(rb"^GET (/v1/[a-z-]+/[a-z-]+(?:/match)?)", re.MULTILINE)
 
 
 class Gateway:
@@ -19,7 +19,7 @@ class Gateway:
     A port that leads to another one.
 
     `answers` is sent in place of the agent while it is set; `once` to the next request alone. `bytes` and `requests`
-    are what has passed, requests by the first two parts of their path.
+    are what has passed, requests by the beginning of their path.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -99,11 +99,13 @@ class Gateway:
         self._carried.add(writer)
         self._count(head)
         onwards.write(head)
+        both = [asyncio.ensure_future(self._pipe(*ends)) for ends in ((reader, onwards), (upstream, writer))]
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pipe(reader, onwards))
-                both.create_task(self._pipe(upstream, writer))
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)  # the other half ends with it
         finally:
+            for half in both:
+                half.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
             onwards.close()
 
     async def _pipe(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -111,7 +113,6 @@ class Gateway:
             self._count(data)
             target.write(data)
             await target.drain()
-        raise ConnectionResetError  # the other half ends with it
 
     def _count(self, data: bytes) -> None:
         self.bytes += len(data)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import statistics
 import sys
 import time
 import urllib.error
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -131,13 +132,13 @@ async def _outages() -> None:
         taken = [await _one(outage, needs_gateway=needs_gateway) for _ in range(OUTAGES)]
         reader, ours = zip(*taken, strict=True)
         later = [b - a for a, b in taken]
-        rows.append((name, _seconds(reader), _seconds(ours), f"{statistics.median(later):.2f}, {max(later):.2f}"))
+        rows.append((name, _seconds(reader), _seconds(ours), _seconds(later)))
     print(f"from the end of an outage to the new state, {OUTAGES} of each kind, seconds: median, worst")
     table(("outage", f"reader every {EVERY} s", "ours", "ours later by"), rows)
 
 
-def _seconds(taken: tuple[float, ...]) -> str:
-    return f"{statistics.median(taken):.2f}, {max(taken):.2f}"
+def _seconds(taken: Sequence[float]) -> str:
+    return ", ".join(f"{each:.2f}" if each < LOST else "never" for each in (statistics.median(taken), max(taken)))
 
 
 async def _one(outage: Callable[[Scene], Awaitable[float]], *, needs_gateway: bool) -> list[float]:
@@ -170,6 +171,7 @@ async def _scene(*, needs_gateway: bool) -> AsyncIterator[Scene]:
 
 
 async def serve(name: str, url: str) -> None:
+    logging.disable()  # what it says of an outage is not the table's
     (mark,) = json.loads(sys.stdin.readline())
     async with asyncio.timeout(LOST):
         await (_read if name == "reader" else _watch)(url, mark)
@@ -204,7 +206,7 @@ async def _watch(url: str, mark: str) -> None:
         try:
             await watch.until(lambda now: any(one.source_name == mark for one in now))
         except ConsulError:  # it has ended: it will never be right
-            print(json.dumps(float("1e9")), flush=True)
+            print(json.dumps(time.monotonic() + 2 * LOST), flush=True)
             return
         print(json.dumps(time.monotonic()), flush=True)
 

@@ -8,8 +8,9 @@ see `support.model`. It fails with the first promise that a watch breaks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -310,6 +311,16 @@ class Run:
 def run(steps: Sequence[str], names: Iterable[str] = tuple(KINDS)) -> None:
     with asyncio.Runner() as runner:
         runner.run(Run(names, len(steps)).go(steps))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> Iterator[None]:
+    """What watches log of a million outages would fill the memory of whoever captures it."""
+    logger = logging.getLogger("aioconsulconnect.watch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 # Faults end as often as they begin, and time passes: else most of a run is one long outage.
