@@ -50,10 +50,15 @@ SETTINGS: PollSettings = fitting(PollSettings, throttled=(5.0, 20.0), probe_inte
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of watch: what it asks, and how the server answers it. `single`: it sees nothing but the thing "a"."""
+    """
+    A kind of watch: what it asks, and how the server answers it.
+
+    `single`: it sees nothing but the thing "a". `refused`: without rights it gets a 403 and not a part.
+    """
 
     spec: Any
     single: bool = False
+    refused: bool = False
     absent: str = ""
     options: Options = Options()
 
@@ -70,10 +75,13 @@ def _spec(**fields: Any) -> WatchSpec[Things, Thing]:
 
 KINDS = {
     "index": Kind(_spec(rebuild=in_order)),
-    "config": Kind(_spec(value_when_absent=nothing), single=True, absent="Config entry not found for a"),
-    "hash": Kind(_spec(cursor_kind="hash", value_when_absent=nothing), single=True, absent="unknown service ID: a"),
+    "config": Kind(_spec(value_when_absent=nothing), single=True, refused=True, absent="Config entry not found for a"),
+    "hash": Kind(
+        _spec(cursor_kind="hash", value_when_absent=nothing), single=True, refused=True, absent="unknown service ID: a"
+    ),
     "borrowed": Kind(
-        _spec(rebuild=in_order, index_from=Request(method="GET", path=_LIST, decode=lambda response: response.body))
+        _spec(rebuild=in_order, index_from=Request(method="GET", path=_LIST, decode=lambda response: response.body)),
+        refused=True,
     ),
     "streaming": Kind(_spec(rebuild=in_order, source="streaming")),
     "stale": Kind(_spec(rebuild=in_order), options=Options(consistency="stale")),
@@ -140,7 +148,7 @@ class Truth(msgspec.Struct, frozen=True):
 
     def seen(self, kind: Kind) -> State:
         """What an honest answer to such a watch has."""
-        found = self.visible
+        found = self.items if kind.refused else self.visible
         return {name: value for name, value in found.items() if name == "a"} if kind.single else found
 
 
@@ -183,6 +191,12 @@ class ModelConsul:
     @property
     def now(self) -> Truth:
         return self.history[-1]
+
+    def refuses(self, name: str) -> bool:
+        """Whether the token may not ask that at all."""
+        kind = KINDS.get(name)
+        hidden = kind is not None and kind.single and "a" in self.now.invisible
+        return kind is not None and kind.refused and (hidden or self.now.anonymous)
 
     # What happens.
 
@@ -282,8 +296,8 @@ class ModelConsul:
     def _fault(self, one: _Open) -> Answer | None:
         if one.call.address == self.down:
             return _REFUSED
-        if self.fault == "403" and one.name not in self.served:
-            return FAULTS["403 unknown"]  # a request that was never right may end its watch
+        if self.fault == "403" or (not self.fault and self.refuses(one.name)):
+            return FAULTS["403" if one.name in self.served else "403 unknown"]  # one that was never right may end
         if self.fault == "blind" and one.name in {"config", "hash"}:
             return FAULTS["500 no leader"]  # Consul has no empty answer for a single thing
         return FAULTS[self.fault] if self.fault else None
@@ -300,7 +314,7 @@ class ModelConsul:
     def _moved(self, one: _Open) -> bool:
         known, truth = one.call.parameters, self._standing(one)
         if "hash" in known:
-            return known["hash"] != f"h{truth.seen(KINDS[one.name]).get('a')}"
+            return known["hash"] != f"h{truth.items.get('a')}"
         return truth.index > int(known["index"]) if "index" in known else True
 
     def _honest(self, one: _Open) -> Response:
@@ -313,19 +327,16 @@ class ModelConsul:
         }
         if one.call.path == _LIST:
             return Response(200, headers, b"[]", anonymous=truth.anonymous)
-        streamed = one.name == "streaming" and one.call.polled
-        if streamed:
-            headers["x-consul-query-backend"] = "streaming"
-        elif truth.invisible & truth.items.keys() and not truth.anonymous:
-            headers["x-consul-results-filtered-by-acls"] = "true"
         kind = KINDS[one.name]
         found = truth.seen(kind)
-        if one.name == "hash":
-            headers = {"x-consul-contenthash": f"h{found.get('a')}"}
-        elif one.name == "borrowed":
-            headers = {name: value for name, value in headers.items() if not name.startswith("x-consul-")} | {
-                name: value for name, value in headers.items() if name.endswith("acls")
-            }
+        if one.name == "streaming" and one.call.polled:
+            headers["x-consul-query-backend"] = "streaming"
+        elif truth.invisible & truth.items.keys() and not (truth.anonymous or kind.refused):
+            headers["x-consul-results-filtered-by-acls"] = "true"
+        if one.name == "borrowed":
+            headers = {}  # as 1.8 does
+        elif one.name == "hash":
+            headers = {"x-consul-contenthash": f"h{found['a']}"} if found else {}
         if kind.absent and not found:
-            return Response(404, {} if one.name == "hash" else headers, kind.absent.encode(), anonymous=truth.anonymous)
+            return Response(404, headers, kind.absent.encode(), anonymous=truth.anonymous)
         return Response(200, headers, things(**found), anonymous=truth.anonymous)

@@ -301,6 +301,10 @@ class Run:
     def check_right(self, watched: Iterable[Watched]) -> None:
         for one in watched:
             truth, status = self.consul.now.seen(one.kind), one.watch.status
+            if self.consul.refuses(one.name):
+                if status.state != "denied":
+                    raise BrokenPromise("says so when it is refused", f"{one.name}: {status.state} {status.error}")
+                continue
             if one.shown != truth:
                 detail = f"{one.name}: {one.shown}, not {truth} ({status.state} {status.error})"
                 raise BrokenPromise("is right within a poll", detail)
