@@ -7,13 +7,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aioconsulconnect.testing.real_agent import RealAgent, find_binary
+from aioconsulconnect.testing.real_agent import Mode, RealAgent, find_binary
 
 
-def new_agent() -> RealAgent:
-    """A throw-away `consul agent -dev`, not started yet; the program ends where there is no binary."""
+def new_agent(mode: Mode = "dev") -> RealAgent:
+    """A throw-away agent, not started yet, whose data outlives it as a "server"; the program ends without a binary."""
     try:
-        return RealAgent(find_binary())
+        return RealAgent(find_binary(), mode=mode)
     except FileNotFoundError as error:
         raise SystemExit(f"benchmarks: {error}; .ci/get-consul puts one at .consul/consul") from error
 
