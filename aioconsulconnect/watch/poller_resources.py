@@ -51,8 +51,13 @@ class PollerResources:
         """Run a piece of work, strongly held, in a context of its own: it is nobody's child."""
         task = asyncio.create_task(work, name=f"aioconsulconnect {name}", context=contextvars.Context())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            _log.error("%s ended by a bug", task.get_name(), exc_info=bug)
 
     async def cancel_all(self) -> None:
         """Cancel whatever runs, and wait for its end; not for whoever calls, who may be one of them."""

@@ -17,7 +17,6 @@ from support.fakes import (
     Things,
     by_name,
     error,
-    in_order,
     lost,
     nothing,
     request,
@@ -29,6 +28,7 @@ from aioconsulconnect.errors import RequestTimeout
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import Purpose
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 
@@ -74,17 +74,17 @@ def _spec(**fields: Any) -> WatchSpec[Things, Thing]:
 
 
 KINDS = {
-    "index": Kind(_spec(rebuild=in_order)),
+    "index": Kind(_spec()),
     "config": Kind(_spec(value_when_absent=nothing), single=True, refused=True, absent="Config entry not found for a"),
     "hash": Kind(
         _spec(cursor_kind="hash", value_when_absent=nothing), single=True, refused=True, absent="unknown service ID: a"
     ),
     "borrowed": Kind(
-        _spec(rebuild=in_order, index_from=Request(method="GET", path=_LIST, decode=lambda response: response.body)),
+        _spec(index_from=Request(method="GET", path=_LIST, decode=lambda response: response.body)),
         refused=True,
     ),
-    "streaming": Kind(_spec(rebuild=in_order, source="streaming")),
-    "stale": Kind(_spec(rebuild=in_order), options=Options(consistency="stale")),
+    "streaming": Kind(_spec(source="streaming")),
+    "stale": Kind(_spec(), options=Options(consistency="stale")),
 }
 
 
@@ -253,7 +253,18 @@ class ModelConsul:
     async def send(self, request: Request[T]) -> Response:
         return await self.attempt(request, extra=(), deadline=10.0, address=self.addresses[0])
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+    def avoid(self, address: str) -> None:
+        if self.addresses[0] == address:
+            self.addresses = (*self.addresses[1:], address)
+
+    def token_mark(self) -> object:
+        return None
+
+    async def attempt(
+        self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
+    ) -> Response:
+        if purpose == "probe":
+            return await self._leader(address, deadline, request)
         now = self.clock.now()
         parameters = dict(request.parameters + extra)
         call = Call(now, request.path, parameters, address, deadline)
@@ -272,6 +283,17 @@ class ModelConsul:
         if answer.error is None:
             self.served.add(one.name)
         return answer
+
+    async def _leader(self, address: str, deadline: float, request: Request[T]) -> Response:
+        """The small question."""
+        if self.frozen:
+            await self.clock.sleep(deadline)
+            raise RequestTimeout("no answer in time")
+        answer = _REFUSED if address == self.down else FAULTS[self.fault] if self.fault else None
+        if isinstance(answer, Exception):
+            raise answer
+        leader = b'""' if self.fault == "blind" else b'"127.0.0.1:8300"'
+        return Response(200, {}, leader) if answer is None or self.fault == "blind" else understood(answer, request)
 
     async def _wait(self, one: _Open) -> Answer:
         while True:
