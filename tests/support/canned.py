@@ -60,7 +60,7 @@ async def polls_of(sender: CannedSender) -> AsyncIterator[PollerPool]:
 
 def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
     """The error that such an answer is."""
-    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body)
+    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body, read=method == "GET")
     error = failure(request, Response(status, {}, text.encode(), "http://a:1"))
     assert error is not None
     return error

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from aioconsulconnect.errors import (
-    BadRequest,
     Closed,
     ConnectionFailed,
     ConsulError,
     ErrorReason,
-    NotFound,
+    InvalidRequest,
     PermissionDenied,
-    Unsupported,
+)
+
+DENIED_TWICE = 1.0  # seconds after a first denial from which another is believed
+
+_DENIALS = frozenset(
+    {
+        ErrorReason.PERMISSION_DENIED,
+        ErrorReason.TOKEN_LACKS_PERMISSION,
+        ErrorReason.ANONYMOUS_LACKS_PERMISSION,
+    }
 )
 
 
-def ends_watch(error: ConsulError, *, worked: bool) -> bool:
+def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None = None) -> bool:
     """
-    Whether no waiting will heal it: the request itself is refused, or it never `worked` and rights forbid it.
+    Whether no waiting will heal it. Nothing that an answer says ends a watch that has `worked`.
 
-    A 500 may mean anything, so it ends nothing that has worked before. Closed: it is used from another event loop.
+    Before the first data it is Consul's own verdict on the request (`error.final`), our own, and "Permission denied",
+    where the first such answer is `denied_for` seconds old (None: this is the first). Closed ends always.
     """
-    if isinstance(error, BadRequest | NotFound | Unsupported):
-        return not worked or error.status is None or error.status < 500  # noqa: PLR2004
-    return isinstance(error, Closed) or (isinstance(error, PermissionDenied) and not worked)
+    if isinstance(error, Closed):
+        return True
+    if worked:
+        return False
+    if isinstance(error, PermissionDenied):
+        return error.reason in _DENIALS and denied_for is not None and denied_for >= DENIED_TWICE
+    return error.final or isinstance(error, InvalidRequest)
 
 
 def is_unreachable(error: ConsulError) -> bool:
@@ -35,7 +48,7 @@ def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
     if elapsed >= wait:
         return False
     if isinstance(error, ConnectionFailed):
-        return True
+        return error.reason is not ErrorReason.RESET_AT_ONCE  # that was a connection, and no poll yet
     gateway = error.status in {408, 502, 504} or (
         error.status == 503 and error.reason is ErrorReason.NOT_CONSUL  # noqa: PLR2004
     )
