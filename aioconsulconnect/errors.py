@@ -107,10 +107,10 @@ class ConsulError(Exception):
     """
     The root of all errors of this library.
 
-    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words say that this request can
-    never work, however long one waits, `status` the HTTP status if there was an answer, `text`
-    what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was asked (the path without its
-    query), `address` the agent.
+    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words (or ours, of what this
+    Consul cannot serve) say that this request can never work, however long one waits, `status` the HTTP status if there
+    was an answer, `text` what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was
+    asked (the path without its query), `address` the agent.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class SettingsError(InvalidRequest):
 
 
 class BadRequest(ConsulError):
-    """Consul says in its own words that the request is wrong, whatever the status; or it refused a write as it stands."""
+    """Consul says in its own words that the request is wrong, whatever the status; or a write was refused (4xx)."""
 
 
 class NotFound(ConsulError):

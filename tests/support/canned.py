@@ -13,6 +13,7 @@ from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
@@ -27,6 +28,7 @@ class CannedSender:
         self.answers: list[Canned] = []
         self.asked: list[Request[object]] = []
         self.addresses = ("http://canned:1",)
+        self.crowding = CrowdingNotice()
 
     @property
     def wire(self) -> list[tuple[str, str, bytes | None]]:
@@ -38,7 +40,21 @@ class CannedSender:
             raise response.error
         return response
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+    def token_mark(self) -> object | None:
+        return None
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        return False
+
+    async def attempt(
+        self,
+        request: Request[T],
+        *,
+        extra: Parameters,
+        deadline: float,
+        address: str,
+        purpose: Purpose = "polls",
+    ) -> Response:
         self.asked.append(request)
         answer = self.answers.pop(0)
         if isinstance(answer, ConsulError):

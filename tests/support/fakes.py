@@ -17,6 +17,7 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
@@ -160,6 +161,7 @@ class FakeConsul:
         self.last_words: Answer | None = None
         self.moved = Wakeup()
         self.addresses: tuple[str, ...] = ("http://one",)
+        self.crowding = CrowdingNotice()
 
     def set(self, index: int | None = None, /, **values: str) -> None:
         self.put(things(**values), index)
@@ -194,7 +196,21 @@ class FakeConsul:
     async def send(self, request: Request[T]) -> Response:
         return await self.attempt(request, extra=(), deadline=10.0, address=self.addresses[0])
 
-    async def attempt(self, request: Request[T], *, extra: Parameters, deadline: float, address: str) -> Response:
+    def token_mark(self) -> object | None:
+        return None
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        return False
+
+    async def attempt(
+        self,
+        request: Request[T],
+        *,
+        extra: Parameters,
+        deadline: float,
+        address: str,
+        purpose: Purpose = "polls",
+    ) -> Response:
         call = Call(self.clock.now(), request.path, dict(request.parameters + extra), address, deadline)
         self.calls.append(call)
         self.in_flight += 1
