@@ -60,7 +60,7 @@ class CannedSender:
         if isinstance(answer, ConsulError):
             raise answer
         status, body = answer if isinstance(answer, tuple) else (200, answer)
-        response = Response(status, {"x-consul-index": "7"}, body, address)
+        response = Response(status, {"x-consul-index": "7"} if status < 300 else {}, body, address)
         return replace(response, error=failure(request, response))
 
 
