@@ -27,6 +27,10 @@ class ErrorReason(Enum):
     # Rights.
     TOKEN_UNKNOWN = "token unknown"  # noqa: S105 - no token
     """Consul does not know the token (yet: a new one needs a moment to reach every server)."""
+    TOKEN_MISSING = "token missing"  # noqa: S105 - no token
+    """The source of the token gives none any more; nothing was sent, as it would have been sent anonymously."""
+    ACL_NOT_BOOTSTRAPPED = "acl not bootstrapped"
+    """The servers have not loaded their ACLs yet, as for a moment after a restart."""
     PERMISSION_DENIED = "permission denied"
     """The token in use lacks a right; which one is not said (Consul up to 1.11)."""
     TOKEN_LACKS_PERMISSION = "token lacks permission"  # noqa: S105 - no token
@@ -92,19 +96,21 @@ class ErrorReason(Enum):
 
     # Answers that are not Consul's, and none at all.
     NOT_CONSUL = "not Consul"
-    """A redirect, or a page of HTML."""
+    """A redirect, a page of HTML, or a refusal in words that are not Consul's: something in between answers."""
     UNREACHABLE = "unreachable"
     """Nobody listens at the address."""
+    RESET_AT_ONCE = "reset at once"
+    """A new connection was closed before any answer: Consul 1.8 does so to a host with too many connections."""
 
 
 class ConsulError(Exception):
     """
     The root of all errors of this library.
 
-    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words say that this request
-    can never work, however long one waits, `status` the HTTP status if there was an answer, `text`
-    what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was asked (the path without its
-    query), `address` the agent.
+    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words (or ours, of what this
+    Consul cannot serve) say that this request can never work, however long one waits, `status` the HTTP status if there
+    was an answer, `text` what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was
+    asked (the path without its query), `address` the agent.
     """
 
     def __init__(
@@ -169,11 +175,11 @@ class SettingsError(InvalidRequest):
 
 
 class BadRequest(ConsulError):
-    """Consul refused the request as it stands (400, 405, or a 500 whose text says that the input is wrong)."""
+    """Consul says in its own words that the request is wrong, whatever the status; or a write was refused (4xx)."""
 
 
 class NotFound(ConsulError):
-    """What was named does not exist (404, and the texts that mean it)."""
+    """What was named does not exist, in Consul's own words; any other 404 is UnreadableResponse."""
 
 
 class Conflict(ConsulError):
@@ -189,13 +195,23 @@ class Unsupported(ConsulError):
         *,
         min_version: str = "",
         reason: ErrorReason = ErrorReason.UNSPECIFIED,
+        final: bool = True,
         status: int | None = None,
         text: str = "",
         method: str = "",
         path: str = "",
         address: str = "",
     ) -> None:
-        super().__init__(message, reason=reason, status=status, text=text, method=method, path=path, address=address)
+        super().__init__(
+            message,
+            reason=reason,
+            final=final,
+            status=status,
+            text=text,
+            method=method,
+            path=path,
+            address=address,
+        )
         self.min_version = min_version
 
 

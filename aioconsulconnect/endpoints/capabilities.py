@@ -60,12 +60,12 @@ async def _by_answers(sender: Sender, options: Options) -> list[str]:
     """What three reads prove that need no rights: an unknown path, one that came with 1.17.3, and the CA's roots."""
     proved: list[str] = []
     try:
-        await sender.send(_get(_NOWHERE, options))
+        await sender.send(_get(_NOWHERE, options, "1.11"))
     except Unsupported as error:
         if error.reason is ErrorReason.UNKNOWN_PATH:
             proved.append("1.11")
     try:
-        await sender.send(_get(_EXPORTED, options))
+        await sender.send(_get(_EXPORTED, options, "1.17.3"))
         proved.append("1.17.3")
     except PermissionDenied:
         proved.append("1.17.3")
@@ -82,11 +82,12 @@ async def _by_answers(sender: Sender, options: Options) -> list[str]:
     return proved
 
 
-def _get(path: str, options: Options) -> Request[Response]:
+def _get(path: str, options: Options, min_version: str = "") -> Request[Response]:
     # Where it is sent and with which token is all that matters: an agent answers these for itself.
     return Request(
         method="GET",
         path=path,
         decode=lambda response: response,
         options=Options(token=options.token, timeout=options.timeout),
+        min_version=min_version,  # without it an agent's answer to an unknown path could be anybody's
     )

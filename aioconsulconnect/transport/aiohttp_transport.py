@@ -18,7 +18,9 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
     ErrorReason,
+    NotReady,
     OutcomeUnknown,
+    PermissionDenied,
     RequestTimeout,
     ResponseTooLarge,
     ServerError,
@@ -27,16 +29,17 @@ from aioconsulconnect.errors import (
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.retry import Random, delay, outcome, worth_retrying
-from aioconsulconnect.transport.sender import Purpose
-from aioconsulconnect.transport.sessions import Session, SessionPool, TraceConfig, own_headers
+from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_retrying
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
+from aioconsulconnect.transport.sessions import Connecting, Session, SessionPool, TraceConfig, connecting, own_headers
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.tls import tls_context
-from aioconsulconnect.transport.token import awaited_token, checked_token
+from aioconsulconnect.transport.token import Tokens
 
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
+_AT_ONCE = 1.0  # seconds of a new connection within which its end is no answer to anything
 
 
 class _Lost(Exception):
@@ -87,6 +90,8 @@ class Transport:
         self._fixed_headers = _fixed_headers(settings, borrowed=session is not None)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
+        self._tokens = Tokens(settings.token, self._clock)
+        self.crowding: CrowdingNotice = CrowdingNotice()
 
     def __repr__(self) -> str:
         return f"<Transport to {', '.join(self._addresses)}{' (closed)' if self._sessions.closed else ''}>"
@@ -97,8 +102,20 @@ class Transport:
         names = tuple(self._addresses)
         return names[self._preferred :] + names[: self._preferred]
 
+    def token_mark(self) -> int | None:
+        """Which token of the client's own was the last in use; to be taken before a request is sent."""
+        return self._tokens.mark
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        """
+        Whether another token of the client's own would be used now; False where that cannot be known.
+
+        It asks the file, or the user's function, at most every two seconds, however many want to know.
+        """
+        return await self._tokens.changed_since(mark if isinstance(mark, int) else None)
+
     async def aclose(self) -> None:
-        """Close the sessions that are ours. Twice is fine."""
+        """Close the sessions that are ours. Twice is fine, and so is from inside a token function."""
         await self._sessions.aclose()
 
     async def send(self, request: Request[T]) -> Response:
@@ -117,7 +134,7 @@ class Transport:
                 error = response.error
                 if error is None:
                     return response
-                if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS:
+                if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS or from_gateway(error):
                     self._prefer_next_to(address)  # while all servers elect a leader, the next agent is no better
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
@@ -130,18 +147,20 @@ class Transport:
             await self._clock.sleep(delay(failures - 1, self._random))
 
     async def attempt(
-        self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
+        self,
+        request: Request[T],
+        *,
+        extra: Parameters,
+        deadline: float,
+        address: str,
+        purpose: Purpose = "polls",
     ) -> Response:
-        """Try a poll once, on the connections of its `purpose`, and return whatever was answered."""
+        """Try a poll once, on the connections of its purpose, and return whatever was answered."""
         return await self._exchange(request, request.parameters + extra, self._addresses[address], purpose, deadline)
 
     def avoid(self, address: str) -> None:
         """Prefer another agent than this one, where it is the preferred one: it does not serve."""
         self._prefer_next_to(self._addresses[address])
-
-    def token_mark(self) -> object:
-        """What changes when the token does, where that can be told without using it; else always the same."""
-        return None
 
     def _prefer_next_to(self, address: Address) -> None:
         """Move on from an address that did not serve, unless another call has moved on already."""
@@ -166,13 +185,10 @@ class Transport:
         url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         timeout = self._timeout(seconds)
-        token = request.options.token
-        if token is None:
-            given = self._settings.token()
-            token = (
-                checked_token(given) if given is None or isinstance(given, str) else await awaited_token(given, seconds)
-            )
+        token = await self._token(request, str(address), purpose, seconds)
         headers = self._headers(request, token)
+        connection = Connecting(self._clock)
+        before = connecting.set(connection)
         try:
             async with session.request(
                 request.method,
@@ -191,7 +207,10 @@ class Transport:
                     body = body.replace(token.encode(), b"***")
                 response = Response(answer.status, answer.headers, body, str(address), not token)
                 error = failure(request, response)
-                return response if error is None else replace(response, error=error)
+                if error is None:
+                    return response
+                self.crowding.seen += error.reason is ErrorReason.TOO_MANY_CONNECTIONS
+                return replace(response, error=error)
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, str(address))
             raise
@@ -201,9 +220,24 @@ class Transport:
             if not session.closed:
                 raise
             raise Closed("the session was closed").about(request.method, request.path, str(address)) from failed
+        finally:
+            connecting.reset(before)
         # aiohttp's errors about an answer carry the request's headers, the token among them: only its parser's goes on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
-        raise self._translated(broken, request, address, timeout.total or 0.0) from cause
+        at_once = connection.age <= _AT_ONCE and _without_a_word(broken)
+        self.crowding.seen += at_once
+        self.crowding.resets += at_once
+        raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
+
+    async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:
+        """The token of the request, else the client's."""
+        if request.options.token is not None:
+            return request.options.token
+        try:
+            return await (self._tokens.get(seconds) if purpose == "calls" else self._tokens.for_poll(seconds))
+        except (NotReady, PermissionDenied) as error:
+            error.about(request.method, request.path, address)
+            raise
 
     def _headers(self, request: Request[T], token: str | None) -> dict[str, str] | None:
         """What this request adds to the headers of the session; None for nothing, which is cheaper."""
@@ -242,21 +276,25 @@ class Transport:
             )
         return known
 
-    def _translated(self, error: Exception, request: Request[T], address: Address, seconds: float) -> ConsulError:
+    def _translated(
+        self, error: Exception, request: Request[T], address: Address, seconds: float, *, at_once: bool
+    ) -> ConsulError:
         """One of our errors for one of aiohttp's; a write whose answer was lost is OutcomeUnknown at once."""
         sent = True
+        reason = ErrorReason.RESET_AT_ONCE if at_once else ErrorReason.UNSPECIFIED
         found: ConsulError
         if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
-            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else ErrorReason.UNSPECIFIED
+            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else reason
             found, sent = ConnectionFailed(f"no connection to {address}: {_words(error)}", reason=reason), False
         elif isinstance(error, TimeoutError):
             found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
         elif _is_garbage(error):
             found, sent = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_words(error)}"), False
         else:
-            found = ConnectionFailed(f"the connection to {address} broke: {_words(error)}")
+            found = ConnectionFailed(f"the connection to {address} broke: {_words(error)}", reason=reason)
         if sent and not request.read:
-            found = OutcomeUnknown(f"{found.message}; the write may or may not have been applied: read before another")
+            words = f"{found.message}; the write may or may not have been applied: read before another"
+            found = OutcomeUnknown(words, reason=found.reason)
         return found.about(request.method, request.path, str(address))
 
 
@@ -285,6 +323,16 @@ def _words(error: Exception) -> str:
 def _nobody_there(error: Exception) -> bool:
     """Whether there is no agent at the address: it is refused, or its socket does not exist."""
     return isinstance(error, OSError) and error.errno in {errno.ECONNREFUSED, errno.ENOENT}
+
+
+def _without_a_word(error: Exception) -> bool:
+    """Whether the connection was closed or reset before anything of an answer came."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.errno in {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+    if not isinstance(error, _Lost):
+        return False
+    cause = error.__cause__
+    return not isinstance(cause, aiohttp.ServerDisconnectedError) or isinstance(cause.message, str)  # else half a head
 
 
 def _is_garbage(error: Exception) -> bool:

@@ -29,11 +29,18 @@ def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0
 
 def worth_retrying(error: ConsulError, *, read: bool) -> bool:
     """Whether sending it again may succeed and cannot do harm: a write only if nothing was applied."""
+    if error.final:
+        return False
     if isinstance(error, Throttled | NoLeader):
         return True
     if isinstance(error, ServerError):
         return error.reason in _NOTHING_APPLIED or (read and error.reason not in _HOPELESS)
-    return isinstance(error, ConnectionFailed) or (read and isinstance(error, RequestTimeout))
+    return isinstance(error, ConnectionFailed) or (read and (isinstance(error, RequestTimeout) or from_gateway(error)))
+
+
+def from_gateway(error: ConsulError) -> bool:
+    """Whether something between us and Consul refused it; a redirect is no refusal."""
+    return error.reason is ErrorReason.NOT_CONSUL and error.status is not None and error.status >= 400  # noqa: PLR2004
 
 
 def outcome(error: ConsulError) -> ConsulError:

@@ -1,12 +1,17 @@
-"""The aiohttp sessions of one client: one for plain calls and one for polls, for each way to an agent."""
+"""The aiohttp sessions of one client: for plain calls, for polls and for probes, for each way to an agent."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TypedDict
 
 import aiohttp
 
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed, SettingsError
 from aioconsulconnect.transport.sender import Purpose
 from aioconsulconnect.transport.settings import Address, Settings
@@ -15,8 +20,44 @@ from aioconsulconnect.version import __version__
 Session = aiohttp.ClientSession
 TraceConfig = aiohttp.TraceConfig
 
+AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
 _KEEP_ALIVE = 15.0  # the agent never closes idle connections, and counts them
-_POOL = 100
+_POOL = 12  # the agent counts the connections of a whole host: one program must not take them all
+# A poll is silent for a minute: without this a path that died would be noticed at its deadline only. (macOS says
+# TCP_KEEPALIVE for the idle time.)
+_SOCKET_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+class _Kept(TypedDict, total=False):
+    """How a connector keeps its connections."""
+
+    limit: int
+    limit_per_host: int
+    keepalive_timeout: float
+    force_close: bool
+
+
+class Connecting:
+    """What one request learns of its connection: whether it is a new one, and since when it is there."""
+
+    __slots__ = ("_clock", "_opened")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._opened = float("-inf")
+
+    def begin(self) -> None:
+        """A new connection is being made for it."""
+        self._opened = self._clock.now()
+
+    @property
+    def age(self) -> float:
+        """Seconds since a new connection was begun; endless for one that was there before."""
+        return self._clock.now() - self._opened
+
+
+connecting: ContextVar[Connecting | None] = ContextVar("connecting", default=None)
 
 
 class SessionPool:
@@ -55,12 +96,15 @@ class SessionPool:
         return session
 
     def _open(self, address: Address, purpose: Purpose) -> Session:
-        # Polls are counted by their own budget, and a plain call never waits behind one.
-        limit = _POOL if purpose == "calls" else 0
+        # Polls are counted by their own budget, and a plain call never waits behind one. A probe is there to learn what
+        # happens to a new connection.
+        kept = _Kept(limit=_POOL if purpose == "calls" else 0, keepalive_timeout=_KEEP_ALIVE)
+        if purpose == "probe":
+            kept = _Kept(limit=0, limit_per_host=1, force_close=True)
         connector: aiohttp.BaseConnector = (
-            aiohttp.UnixConnector(address.socket, limit=limit, keepalive_timeout=_KEEP_ALIVE)
+            aiohttp.UnixConnector(address.socket, **kept)
             if address.socket
-            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEP_ALIVE)
+            else aiohttp.TCPConnector(socket_factory=_poll_socket if purpose == "polls" else _socket, **kept)
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -83,3 +127,23 @@ def own_headers(*, near: bool) -> dict[str, str]:
         "User-Agent": f"aioconsulconnect/{__version__}",
         "Accept-Encoding": "identity" if near else "gzip, deflate",
     }
+
+
+def _socket(info: AddressInfo) -> socket.socket:
+    """A new socket; the request that needs it is told."""
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    if (asked := connecting.get()) is not None:
+        asked.begin()
+    return made
+
+
+def _poll_socket(info: AddressInfo) -> socket.socket:
+    """A new socket that notices when nobody is at its other end any more."""
+    made = _socket(info)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _SOCKET_KEEPALIVE:
+        if (option := getattr(socket, name, None)) is not None:
+            with suppress(OSError):
+                made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made

@@ -6,12 +6,17 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from inspect import isawaitable
 from pathlib import Path
 from typing import Protocol
 
-from aioconsulconnect.errors import InvalidRequest, NotReady, SettingsError
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.errors import ConsulError, ErrorReason, InvalidRequest, NotReady, PermissionDenied, SettingsError
 from aioconsulconnect.transport.options import check_token
+
+_LOOK_AGAIN = 2.0  # seconds
+_LOOK_TIME = 5.0
 
 TokenProvider = Callable[[], str | Awaitable[str]]
 
@@ -89,12 +94,125 @@ def checked_token(token: object) -> str | None:
     return token
 
 
-async def awaited_token(token: object, seconds: float) -> str | None:
-    """The token of an async function; one that has none within its time fails the call, which was not sent."""
-    if isawaitable(token):
+class _Run:
+    """One call of a token function, as what runs inside it can tell."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.active = True
+
+
+_inside: ContextVar[tuple[_Run, ...]] = ContextVar("inside a token function", default=())
+
+
+class Tokens:
+    """
+    The tokens of one client, asked of its source for each request, and what is remembered of the last.
+
+    A function of the user's can do anything: it runs in a task of its own where it waits, is given up at its deadline
+    even if it swallows the cancellation, and cannot ask for its own result.
+    """
+
+    def __init__(self, source: TokenSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._running: set[asyncio.Future[object]] = set()
+        self._last: str | None = None
+        self._asked = float("-inf")
+        self._generation = 0
+        self._had_one = False
+
+    @property
+    def mark(self) -> int | None:
+        """Which token was the last, as something to compare; None where there was none yet."""
+        return self._generation or None
+
+    async def changed_since(self, mark: int | None) -> bool:
+        """
+        Whether another token would be used now than at `mark`; False where that cannot be known.
+
+        The source is asked at most every two seconds, however many want to know.
+        """
+        if self._clock.now() - self._asked >= _LOOK_AGAIN:
+            with suppress(Exception):  # a function that fails has no other token
+                await self.get(_LOOK_TIME)
+        return mark is not None and bool(self._last) and mark != self._generation
+
+    async def get(self, seconds: float) -> str | None:
+        """The token of a plain call; an exception of the function is the caller's, unless it is one of ours."""
+        self._asked = self._clock.now()
+        token = checked_token(await self._ask(seconds)) or None
+        if token != self._last or not self._generation:
+            self._last = token
+            self._generation += 1
+        self._had_one = self._had_one or token is not None
+        return token
+
+    async def for_poll(self, seconds: float) -> str | None:
+        """The token of a poll: where there is none any more nothing is sent, and no function of a user's ends it."""
         try:
-            async with asyncio.timeout(seconds):
-                token = await token
-        except TimeoutError as error:
-            raise NotReady(f"the token function gave no token within {seconds:g} s") from error
-    return checked_token(token)
+            token = await self.get(seconds)
+        except NotReady:
+            raise
+        except Exception as error:
+            raise NotReady(f"the token function failed: {type(error).__name__}") from error
+        if token is None and self._had_one:
+            raise PermissionDenied(
+                "the source of the token gives none any more; nothing was sent, as that would be anonymous",
+                reason=ErrorReason.TOKEN_MISSING,
+            )
+        return token
+
+    async def _ask(self, seconds: float) -> object:
+        outer = _inside.get()
+        if any(run.tokens is self and run.active for run in outer):
+            raise NotReady("the token function asked for its own token: give its calls a token in their options")
+        run = _Run(self)
+        before = _inside.set((*outer, run))
+        try:
+            given = self._called()
+            if isawaitable(given):
+                given = await self._wait_for(given, run, seconds)
+        except ConsulError as error:
+            if isinstance(error, NotReady):
+                raise
+            raise NotReady(f"the token function failed: {type(error).__name__}") from error
+        finally:
+            run.active = False
+            _inside.reset(before)
+        return given
+
+    def _called(self) -> object:
+        try:
+            return self._source()
+        except asyncio.CancelledError as error:  # its own: nobody can have cancelled what does not wait
+            raise NotReady("the token function was cancelled") from error
+
+    async def _wait_for(self, given: Awaitable[object], run: _Run, seconds: float) -> object:
+        """Wait for an async function in a task of its own; a future of the user's is left as it is."""
+        own = not isinstance(given, asyncio.Future)
+        task: asyncio.Future[object] = asyncio.ensure_future(_finished(given, run) if own else given)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            if own and not task.done():
+                task.cancel()
+        if not task.done():
+            raise NotReady(f"the token function gave no token within {seconds:g} s")
+        if task.cancelled():
+            raise NotReady("the token function was cancelled")
+        return task.result()
+
+    def _forget(self, task: asyncio.Future[object]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may want it any more
+
+
+async def _finished(given: Awaitable[object], run: _Run) -> object:
+    try:
+        return await given
+    finally:
+        run.active = False

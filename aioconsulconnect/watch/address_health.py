@@ -125,6 +125,7 @@ class AddressHealth:
         resources = self._resources
         while self._listeners:
             await resources.clock.sleep(probe_pause(resources.settings, resources.budget.used, resources.random))
+            resources.budget.heed(resources.sender.crowding.seen)
             address = resources.sender.addresses[0]
             for datacenter in self._datacenters():
                 if address not in self._trouble and self._listeners:

@@ -37,6 +37,7 @@ class ConnectionBudget:
         self._zombies: list[float] = []  # a heap of the times at which the servers let go
         self._halved = (float("-inf"), limit, limit)  # when, to what, from what
         self._pace = 1.0
+        self._warnings = 0
 
     @property
     def open(self) -> int:
@@ -75,10 +76,11 @@ class ConnectionBudget:
         regained = lowered + passed / (_REGAINED * self._pace)
         return int(min(self._whole, max(lowered, too_much * _BRIM), regained)) - self._lanes
 
-    def halve(self) -> None:
-        """Use half as many connections: Consul counts too many from this host."""
+    def heed(self, warnings: int) -> None:
+        """Use half as many connections where there are new `warnings` that Consul counts too many from this host."""
+        new, self._warnings = warnings > self._warnings, warnings
         now = self._clock.now()
-        if now - self._halved[0] >= _HALVED_AT_MOST:  # many polls hear of it at once
+        if new and now - self._halved[0] >= _HALVED_AT_MOST:  # many hear of it at once
             used = min(self.limit, max(1, self._open + self.zombies)) + self._lanes
             self._halved = (now, max(self._lanes + 1, used // 2), used)
             self._pace = 0.5 + self._random()

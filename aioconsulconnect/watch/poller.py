@@ -21,7 +21,6 @@ from aioconsulconnect.clock import breathe
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
-    ErrorReason,
     PermissionDenied,
     RequestTimeout,
     ServerError,
@@ -48,7 +47,6 @@ _TROUBLE = frozenset({"stale", "denied", "throttled"})
 _SOON = 0.1  # seconds until an agent is asked that is well again
 _BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one step of the loop
 _ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
-_TOO_MANY = frozenset({ErrorReason.TOO_MANY_CONNECTIONS})
 
 
 class Poller(Generic[T, Item]):
@@ -214,8 +212,7 @@ class Poller(Generic[T, Item]):
             seconds = min(seconds, self._resources.settings.idle_timeout)
         denied = self._query.state == "denied" and self._request.options.token is None
         await self._wake.wait(self._resources.clock, min(seconds, TOKEN_INTERVAL) if denied else seconds)
-        if denied and self._resources.sender.token_mark() != self._token:
-            self._token = self._resources.sender.token_mark()
+        if denied and await self._resources.sender.token_changed_since(self._token):
             self._query.token_changed(self._resources.clock.now())
 
     async def _poll(self, following: NextRequest) -> None:
@@ -289,8 +286,7 @@ class Poller(Generic[T, Item]):
             answer.__cause__ = error
         self._health.learn(address, answer, polled=polled)
         failed = answer.error if isinstance(answer, Response) else answer
-        if failed is not None and failed.reason in _TOO_MANY:
-            self._resources.budget.halve()
+        self._resources.budget.heed(sender.crowding.seen)
         if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
             sender.avoid(address)
         return answer

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 Delivery = Literal["latest", "all"]
 
+_ABSENT = 404  # and Consul's words say so, else it is no NotFound
+
 
 class Query(Generic[T, Item]):
     """
@@ -47,8 +49,8 @@ class Query(Generic[T, Item]):
         """The value, read once."""
         try:
             return interpret(self._request, await self._sender.send(self._request))
-        except NotFound:
-            if self._spec.value_when_absent is None:
+        except NotFound as error:
+            if self._spec.value_when_absent is None or error.status != _ABSENT:
                 raise
             return self._spec.value_when_absent()
 
@@ -56,8 +58,8 @@ class Query(Generic[T, Item]):
         """The value and the metadata of the answer, read once."""
         try:
             response = await self._sender.send(self._request)
-        except NotFound:
-            if self._spec.value_when_absent is None:
+        except NotFound as error:
+            if self._spec.value_when_absent is None or error.status != _ABSENT:
                 raise
             return Reply(self._spec.value_when_absent(), Meta())
         return Reply(interpret(self._request, response), response.meta)

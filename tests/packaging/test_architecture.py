@@ -48,7 +48,7 @@ PUBLIC = {"__init__", "structs.__init__", "testing.__init__"}
 # What decides knows neither time nor chance nor the world: these modules import nothing of that kind, and nothing of
 # the modules beside them that do.
 PURE = {
-    "transport": {"options", "metadata", "response", "request", "sender", "interpretation", "retry"},
+    "transport": {"options", "metadata", "response", "request", "sender", "interpretation", "retry", "words"},
     "watch.protocol": {
         "blocking_query",
         "confirmation",

@@ -13,7 +13,7 @@ from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
@@ -28,6 +28,7 @@ class CannedSender:
         self.answers: list[Canned] = []
         self.asked: list[Request[object]] = []
         self.addresses = ("http://canned:1",)
+        self.crowding = CrowdingNotice()
 
     @property
     def wire(self) -> list[tuple[str, str, bytes | None]]:
@@ -42,8 +43,11 @@ class CannedSender:
     def avoid(self, address: str) -> None:
         pass
 
-    def token_mark(self) -> object:
+    def token_mark(self) -> object | None:
         return None
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        return mark != self.token_mark()
 
     async def attempt(
         self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
@@ -53,7 +57,7 @@ class CannedSender:
         if isinstance(answer, ConsulError):
             raise answer
         status, body = answer if isinstance(answer, tuple) else (200, answer)
-        response = Response(status, {"x-consul-index": "7"}, body, address)
+        response = Response(status, {"x-consul-index": "7"} if status < 300 else {}, body, address)
         return replace(response, error=failure(request, response))
 
 
@@ -69,7 +73,7 @@ async def polls_of(sender: CannedSender) -> AsyncIterator[PollerPool]:
 
 def answered(status: int, text: str, *, method: str = "PUT") -> ConsulError:
     """The error that such an answer is."""
-    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body)
+    request = Request(method=method, path="/v1/x", decode=lambda answer: answer.body, read=method == "GET")
     error = failure(request, Response(status, {}, text.encode(), "http://a:1"))
     assert error is not None
     return error

@@ -17,7 +17,7 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
@@ -154,6 +154,7 @@ class FakeConsul:
         self.jitter = 0.0
         self.anonymous = False
         self.token: object = None
+        self.crowding = CrowdingNotice()
         self.probes = 0
         self.leader: Response | Exception = Response(200, {}, b'"127.0.0.1:8300"')
         self.generation = 0
@@ -198,8 +199,11 @@ class FakeConsul:
         if self.addresses[0] == address:
             self.addresses = (*self.addresses[1:], address)
 
-    def token_mark(self) -> object:
+    def token_mark(self) -> object | None:
         return self.token
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        return mark != self.token_mark()
 
     async def attempt(
         self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"

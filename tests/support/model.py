@@ -28,7 +28,7 @@ from aioconsulconnect.errors import RequestTimeout
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 
@@ -183,6 +183,7 @@ class ModelConsul:
         self.frozen = False
         self.follower: int | None = None
         self.view: int | None = None
+        self.crowding = CrowdingNotice()
         self.lies = 0  # answers that were none of an honest server
         self.served: set[str] = set()  # the watches that had data
         self._open: list[_Open] = []
@@ -257,8 +258,11 @@ class ModelConsul:
         if self.addresses[0] == address:
             self.addresses = (*self.addresses[1:], address)
 
-    def token_mark(self) -> object:
+    def token_mark(self) -> object | None:
         return None
+
+    async def token_changed_since(self, mark: object | None) -> bool:
+        return mark != self.token_mark()
 
     async def attempt(
         self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"

@@ -55,10 +55,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("w15", "Backoff.worked", "0 if now - self._last > _FORGET_FAILURES else self.failures // 2", "0"),
     Mutation("w15", "Backoff.failed", "refused", "True"),
     Mutation("w16", "BlockingQuery.receive", "now - sent > _FROZEN * asked.deadline and self.end is None", "False"),
-    Mutation("w17", "ends_watch", "not worked or error.status is None or error.status < 500", "False"),
-    Mutation(
-        "w17", "ends_watch", "isinstance(error, PermissionDenied) and not worked", "isinstance(error, PermissionDenied)"
-    ),
+    Mutation("w17", "ends_watch", "error.final or isinstance(error, InvalidRequest)", "False"),
+    Mutation("w17", "ends_watch", "denied_for >= DENIED_TWICE", "True"),
     Mutation("w17", "BlockingQuery._pause", "self._denials += 1", "self._denials = 1"),
     Mutation("w18", "Poller.renew", "self._query.invalidate(self._resources.clock.now())", "False"),
     Mutation("w18", "BlockingQuery.receive", "superseded", "False"),

@@ -51,7 +51,7 @@ from aioconsulconnect.watch.protocol.snapshot import Answer, Snapshot, SnapshotS
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters, PollRecord, Position, State, Status
 from aioconsulconnect.watch.protocol.transitions import TRANSITIONS, Kind, Outcome, Pause
-from aioconsulconnect.watch.protocol.verdict import RIGHTS, cut_short, ends_watch, is_unreachable
+from aioconsulconnect.watch.protocol.verdict import DENIALS, cut_short, ends_watch, is_unreachable
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -431,7 +431,7 @@ class BlockingQuery(Generic[T, Item]):
         if error is None:
             return Outcome.FAILED
         failures = self._failures
-        if asked.kind is Kind.INDEX and isinstance(error, PermissionDenied) and error.reason in RIGHTS:
+        if asked.kind is Kind.INDEX and isinstance(error, PermissionDenied) and error.reason in DENIALS:
             self._course.borrows = False
             return Outcome.NO_INDEX
         if isinstance(error, PermissionDenied) and failures.denied_since is None:

@@ -9,34 +9,32 @@ from aioconsulconnect.errors import (
     ErrorReason,
     InvalidRequest,
     PermissionDenied,
-    Unsupported,
 )
 from aioconsulconnect.watch.protocol.pacing import REPEATED_DENIAL
 
-RIGHTS = frozenset(
+DENIALS = frozenset(
     {
         ErrorReason.PERMISSION_DENIED,
         ErrorReason.TOKEN_LACKS_PERMISSION,
         ErrorReason.ANONYMOUS_LACKS_PERMISSION,
     }
 )
-"""Reasons that say that the token is known, and may not."""
 
 
-def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None) -> bool:
+def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None = None) -> bool:
     """
-    Whether no waiting will heal it. After good data nothing that an answer says does.
+    Whether no waiting will heal it. Nothing that an answer says ends a watch that has `worked`.
 
-    `denied_for`: seconds since the first of the denials in a row, None without one.
+    Before the first data it is Consul's own verdict on the request (`error.final`), our own, and "Permission denied",
+    where the first such answer is `denied_for` seconds old (None: this is the first). Closed ends always.
     """
-    if isinstance(error, Closed):  # used from another event loop
+    if isinstance(error, Closed):
         return True
     if worked:
         return False
     if isinstance(error, PermissionDenied):
-        return error.reason in RIGHTS and denied_for is not None and denied_for >= REPEATED_DENIAL
-    ours = isinstance(error, InvalidRequest | Unsupported) and error.status is None
-    return error.final or ours
+        return error.reason in DENIALS and denied_for is not None and denied_for >= REPEATED_DENIAL
+    return error.final or isinstance(error, InvalidRequest)
 
 
 def is_unreachable(error: ConsulError) -> bool:
@@ -49,7 +47,7 @@ def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
     if elapsed >= wait:
         return False
     if isinstance(error, ConnectionFailed):
-        return True
+        return error.reason is not ErrorReason.RESET_AT_ONCE  # that was a connection, and no poll yet
     gateway = error.status in {408, 502, 504} or (
         error.status == 503 and error.reason is ErrorReason.NOT_CONSUL  # noqa: PLR2004
     )

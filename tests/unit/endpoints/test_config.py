@@ -89,9 +89,11 @@ async def test_an_old_server_behind_a_new_agent_does_not_go_unnoticed(sender: Ca
 
 
 async def test_a_kind_that_the_server_does_not_know(sender: CannedSender, config: Config) -> None:
-    sender.answers = [(500, b"invalid config entry kind: mesh"), (404, b"")]
+    sender.answers = [(500, b"invalid config entry kind: mesh"), (404, b""), (404, b"")]
     with pytest.raises(Unsupported, match=r"needs Consul 1\.10") as caught:
         await config.read("mesh")
     assert caught.value.min_version == "1.10"
-    with pytest.raises(Unsupported, match="a newer Consul"):
+    with pytest.raises(Unsupported, match=r"needs Consul 1\.16"):
+        await config.list("jwt-provider")
+    with pytest.raises(UnreadableResponse):  # every Consul knows the path: this one answers for somebody else
         await config.list("service-defaults")

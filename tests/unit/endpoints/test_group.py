@@ -47,7 +47,7 @@ async def test_an_option_of_the_call_that_would_be_ignored_raises_before_anythin
 
 
 async def test_a_query_reads_once_for_each_await(sender: CannedSender, group: Group) -> None:
-    sender.answers = [b"a", b"b", (404, b"gone")]
+    sender.answers = [b"a", b"b", (404, b"Intention not found")]
     query = group._query(REQUEST, SPEC, None)
     assert sender.asked == []
     assert (await query, await query) == (("a",), ("b",))

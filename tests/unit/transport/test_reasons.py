@@ -20,6 +20,8 @@ def reason_of(status: int, text: str, path: str = "/v1/x", content_type: str = "
 
 TEXTS = [
     (403, "ACL not found", ErrorReason.TOKEN_UNKNOWN),
+    (403, "ACL system must be bootstrapped before making any requests that require authorization: ACL not found",
+     ErrorReason.ACL_NOT_BOOTSTRAPPED),
     (403, "Permission denied", ErrorReason.PERMISSION_DENIED),
     (403, "Permission denied: token with AccessorID 'x' lacks permission", ErrorReason.TOKEN_LACKS_PERMISSION),
     (403, "Permission denied: anonymous token lacks permission", ErrorReason.ANONYMOUS_LACKS_PERMISSION),
@@ -45,7 +47,7 @@ TEXTS = [
     (500, "duplicate intention found", ErrorReason.ALREADY_EXISTS),
     (500, "ModifyIndex did not match existing", ErrorReason.CHANGED_MEANWHILE),
     (500, "Sources[0].LegacyMeta must be omitted", ErrorReason.HAS_LEGACY_META),
-    (500, "2 errors occurred:\n\t* Action must be set", ErrorReason.INVALID),
+    (500, "Failed to create boolean expression evaluator: 1:1 (0): no match found", ErrorReason.INVALID),
 ]  # fmt: skip
 
 
@@ -61,13 +63,13 @@ def test_reason_is_read_from_consuls_words_wherever_they_stand(
     ("status", "text", "content_type", "reason"),
     [
         (403, "no entry", "text/plain", ErrorReason.FORBIDDEN),
-        (404, "", "text/plain", ErrorReason.UNSERVED),
+        (404, "", "text/plain", ErrorReason.NOT_CONSUL),
         (404, "Invalid URL path: not a recognized HTTP API endpoint", "text/plain", ErrorReason.UNKNOWN_PATH),
         (404, "<html>", "text/html", ErrorReason.NOT_CONSUL),
         (503, "<html>", "text/html", ErrorReason.NOT_CONSUL),
         (307, "", "text/plain", ErrorReason.NOT_CONSUL),
         (429, "slow down", "text/plain", ErrorReason.RATE_LIMITED),
-        (400, "Bad request: what is this", "text/plain", ErrorReason.INVALID),
+        (400, "Bad request: what is this", "text/plain", ErrorReason.NOT_CONSUL),
         (501, "no", "text/plain", ErrorReason.NOT_IMPLEMENTED),
         (500, "something that nobody has seen", "text/plain", ErrorReason.UNSPECIFIED),
     ],
@@ -79,7 +81,7 @@ def test_reason_is_read_from_the_status_where_no_words_are_known(
 
 
 def test_every_reason_is_given_by_some_answer_or_has_another_source() -> None:
-    without_answer = {ErrorReason.UNREACHABLE}
+    without_answer = {ErrorReason.UNREACHABLE, ErrorReason.RESET_AT_ONCE, ErrorReason.TOKEN_MISSING}
     elsewhere = {
         ErrorReason.FORBIDDEN, ErrorReason.UNSERVED, ErrorReason.UNKNOWN_PATH, ErrorReason.NOT_CONSUL,
         ErrorReason.NOT_IMPLEMENTED, ErrorReason.UNSPECIFIED,

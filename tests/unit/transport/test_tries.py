@@ -39,8 +39,12 @@ from aioconsulconnect.errors import (
         ("PUT", [CLOSE], 1, OutcomeUnknown),
         ("DELETE", [RESET], 1, OutcomeUnknown),
         ("PUT", [Close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntr")], 1, OutcomeUnknown),
-        ("GET", [answer(b"must be", 500)], 1, BadRequest),
-        ("GET", [answer(b"no", 400)], 1, BadRequest),
+        ("PUT", [answer(b"must be", 500)], 1, BadRequest),
+        ("PUT", [answer(b"no", 400)], 1, BadRequest),
+        ("GET", [answer(b"must be", 500)], 2, None),
+        ("GET", [answer(b"no", 400)], 2, None),
+        ("GET", [answer(b"Missing service name", 400)], 1, BadRequest),
+        ("GET", [answer(b"Failed to create boolean expression evaluator: x", 500)], 1, BadRequest),
     ],
 )
 async def test_what_is_tried_again(method: str, steps: list[Step], sent: int, error: type[ConsulError] | None) -> None:

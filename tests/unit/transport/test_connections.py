@@ -1,0 +1,194 @@
+"""Connections: how many, which of them notice a dead path, and what is learnt where one is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support.servers import Close, Hang, Scripted, answer
+from support.transports import CLOSE, RESET, ask, one, transport
+
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason, OutcomeUnknown, Throttled
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.sender import Purpose
+
+CROWDED = answer(b"Your IP is issuing too many concurrent connections, please rate limit your calls\n", 429)
+
+
+def sockets(carrier: Transport, purpose: Purpose) -> list[socket.socket]:
+    """The idle connections of that purpose."""
+    connector = carrier._sessions._sessions[purpose, ""].connector
+    assert connector is not None
+    found = []
+    for connections in connector._conns.values():
+        for protocol, _ in connections:
+            assert protocol.transport is not None
+            found.append(protocol.transport.get_extra_info("socket"))
+    return found
+
+
+async def test_sockets_of_polls_notice_a_dead_path() -> None:
+    async with one() as (server, carrier):
+        await carrier.attempt(ask(), extra=(), deadline=5, address=server.url)
+        await carrier.send(ask())
+        (poll,), (call,) = sockets(carrier, "polls"), sockets(carrier, "calls")
+        assert poll.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not call.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            assert [poll.getsockopt(socket.IPPROTO_TCP, name) for name in names] == [10, 5, 3]
+
+
+async def test_plain_calls_have_twelve_connections_at_most() -> None:
+    async with Scripted([Hang()] * 12) as server, aclosing(transport(server.url)) as carrier:
+        calls = [asyncio.create_task(carrier.send(ask())) for _ in range(40)]
+        async with asyncio.timeout(10):
+            while len(server.seen) < 12:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert server.connections == 12
+        assert len(server.seen) == 12
+        server.release.set()
+        assert {got.status for got in await asyncio.gather(*calls)} == {200}
+        assert server.connections == 12
+
+
+async def test_a_probe_makes_a_connection_of_its_own_each_time() -> None:
+    async with one() as (server, carrier):
+        for _ in range(3):
+            await carrier.attempt(ask(), extra=(), deadline=5, address=server.url, purpose="probe")
+        await carrier.attempt(ask(), extra=(), deadline=5, address=server.url)
+        await carrier.send(ask())
+        assert [seen.connection for seen in server.seen] == [1, 2, 3, 4, 5]
+        assert sockets(carrier, "probe") == []
+
+
+async def test_one_probe_at_a_time_goes_to_an_agent_and_none_waits_for_another_agents() -> None:
+    async with (
+        Scripted([Hang()]) as silent,
+        Scripted() as well,
+        aclosing(transport(silent.url, well.url)) as carrier,
+    ):
+
+        async def probe(address: str, deadline: float) -> int:
+            return (await carrier.attempt(ask(), extra=(), deadline=deadline, address=address, purpose="probe")).status
+
+        first = asyncio.create_task(probe(silent.url, 5))
+        await silent.waiting.wait()
+        with pytest.raises(ConsulError):
+            await probe(silent.url, 0.1)
+        assert silent.connections == 1
+        assert await probe(well.url, 1) == 200
+        silent.release.set()
+        assert await first == 200
+
+
+# Too many connections.
+
+
+@asynccontextmanager
+async def refusing(*, reset: bool, delay: float = 0.0) -> AsyncIterator[str]:
+    """A server like Consul 1.8 to a host with too many connections: it closes whatever is opened."""
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(delay)
+        if reset:
+            option = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_new_connection_that_is_closed_at_once_is_told_apart(reset: bool) -> None:
+    async with refusing(reset=reset) as url, aclosing(transport(url, tries=1)) as carrier:
+        for number in (1, 2):
+            with pytest.raises(ConnectionFailed) as caught:
+                await carrier.send(ask())
+            assert caught.value.reason is ErrorReason.RESET_AT_ONCE
+            assert (carrier.crowding.seen, carrier.crowding.resets) == (number, number)
+        with pytest.raises(OutcomeUnknown) as lost:
+            await carrier.send(ask("PUT"))
+        assert lost.value.reason is ErrorReason.RESET_AT_ONCE
+
+
+@pytest.mark.parametrize("step", [CLOSE, RESET, Close(b"HTTP/1.1 200 OK\r\nContent-Len")])
+async def test_a_connection_that_was_there_before_is_no_sign_of_crowding(step: Close) -> None:
+    async with one(answer(), step, tries=1) as (_, carrier):
+        await carrier.send(ask())
+        with pytest.raises(ConnectionFailed) as caught:
+            await carrier.send(ask())
+        assert caught.value.reason is ErrorReason.UNSPECIFIED
+        assert carrier.crowding.seen == 0
+
+
+async def test_half_an_answer_on_a_new_connection_is_no_sign_of_crowding() -> None:
+    async with one(Close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), tries=1) as (_, carrier):
+        with pytest.raises(ConnectionFailed) as caught:
+            await carrier.send(ask())
+        assert caught.value.reason is ErrorReason.UNSPECIFIED
+
+
+async def test_half_a_head_on_a_new_connection_is_no_sign_of_crowding() -> None:
+    async with one(Close(b"HTTP/1.1 200 OK\r\nContent-Len"), tries=1) as (_, carrier):
+        with pytest.raises(ConnectionFailed) as caught:
+            await carrier.send(ask())
+        assert caught.value.reason is ErrorReason.UNSPECIFIED
+
+
+async def test_a_poll_that_is_cut_later_is_no_sign_of_crowding() -> None:
+    class Fast(Clock):
+        """Ten seconds pass with every look."""
+
+        time = 0.0
+
+        def now(self) -> float:
+            self.time += 10
+            return self.time
+
+    async with refusing(reset=False) as url, aclosing(transport(url, clock=Fast())) as carrier:
+        with pytest.raises(ConnectionFailed) as caught:
+            await carrier.attempt(ask(), extra=(), deadline=5, address=url)
+        assert caught.value.reason is ErrorReason.UNSPECIFIED
+
+
+async def test_nobody_at_the_address_is_something_else(tmp_path: Path) -> None:
+    for address in ("127.0.0.1:1", f"unix://{tmp_path}/none"):
+        async with aclosing(transport(address, tries=1)) as carrier:
+            with pytest.raises(ConnectionFailed) as caught:
+                await carrier.send(ask())
+            assert caught.value.reason is ErrorReason.UNREACHABLE
+            assert carrier.crowding.seen == 0
+
+
+@pytest.mark.parametrize("purpose", ["calls", "polls", "probe"])
+async def test_too_many_connections_are_counted_on_any_request(purpose: Purpose) -> None:
+    async with one(CROWDED, tries=1) as (server, carrier):
+        if purpose == "calls":
+            with pytest.raises(Throttled) as caught:
+                await carrier.send(ask())
+            error: ConsulError | None = caught.value
+        else:
+            got = await carrier.attempt(ask(), extra=(), deadline=5, address=server.url, purpose=purpose)
+            error = got.error
+        assert error is not None
+        assert error.reason is ErrorReason.TOO_MANY_CONNECTIONS
+        assert (carrier.crowding.seen, carrier.crowding.resets) == (1, 0)
+
+
+async def test_other_refusals_are_not_counted_as_crowding() -> None:
+    async with one(answer(b"RPC rate limit exceeded", 429), tries=1) as (_, carrier):
+        with pytest.raises(Throttled):
+            await carrier.send(ask())
+        assert carrier.crowding.seen == 0
