@@ -345,7 +345,8 @@ class ModelConsul:
 
     def _honest(self, one: _Open) -> Response:
         truth = self._standing(one)
-        behind = next((later.time for later in self.history if later.time > truth.time), self.clock.now())
+        later = self.history[next(at for at, known in enumerate(self.history) if known is truth) + 1 :]
+        behind = later[0].time if later else self.clock.now()
         headers = {
             "x-consul-index": str(truth.index),
             "x-consul-knownleader": "true",
