@@ -284,7 +284,7 @@ class ModelConsul:
         if isinstance(answer, Exception):
             raise answer
         answer = understood(answer, request)
-        if answer.error is None:
+        if answer.error is None and fault is None:
             self.served.add(one.name)
         return answer
 

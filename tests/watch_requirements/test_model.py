@@ -64,7 +64,7 @@ STEPS = (
     *(f"answer {fault}" for fault in FAULTS),
 )
 
-FAULTY = ("answer", "freeze", "first", "late")
+FAULTY = ("hide", "lose", "answer", "freeze", "first", "late")
 
 
 class BrokenPromise(AssertionError):
