@@ -148,10 +148,14 @@ class Watched:
                     self._true_at = now if i + 1 == len(history) else max(self._true_at, history[i + 1].time)
             status = self.watch.status
             wrong = now - self._true_at
-            if status.state in WELL and status.age is not None and status.age + LATE + 0.1 < wrong:
+            if self.well and status.age is not None and status.age + LATE + 0.1 < wrong:
                 self._break("knows its age", f"{status.state}, {status.age} s, but wrong for {wrong} s")
         if self.broken is not None:
             raise self.broken
+
+    @property
+    def well(self) -> bool:
+        return self.watch.status.state in WELL
 
     def newest_truth(self) -> int:
         """The last place in the history that is as it shows; -1 for none."""
@@ -198,7 +202,7 @@ class Watched:
     def _has(self, place: int, lies: int, promise: str) -> None:
         if not self.kind.in_step:
             return  # the next answer of a follower, or of a view, may be older again
-        if self._consul.lies == lies and self.watch.status.state in WELL and self.newest_truth() < place:
+        if self._consul.lies == lies and self.well and self.newest_truth() < place:
             self._break(promise, f"{self.shown}, not {self._consul.history[place].seen(self.kind)}")
 
     def leave(self) -> None:
@@ -286,11 +290,12 @@ class Run:
     async def settle(self, *, faultless: bool) -> None:
         """The last change and the last fault are over: within a poll all is right again."""
         self.consul.heal()
-        passed = 0.0
+        await idle()
         if faultless:
-            await self.clock.advance(passed := LOOKED_FOR)
-            self.check_right([one for one in self.watched if one.name == "hash"])
-        await self.clock.advance(POLL - passed)
+            absent = [one for one in self.watched if one.name == "hash" and not one.shown and one.well]
+            await self.clock.advance(LOOKED_FOR)
+            self.check_right(absent)
+        await self.clock.advance(POLL - (LOOKED_FOR if faultless else 0.0))
         self.check()
         self.check_right(self.watched)
 
@@ -308,7 +313,7 @@ class Run:
             if one.shown != truth:
                 detail = f"{one.name}: {one.shown}, not {truth} ({status.state} {status.error})"
                 raise BrokenPromise("is right within a poll", detail)
-            if status.state not in WELL:
+            if not one.well:
                 raise BrokenPromise("says so when it is right", f"{one.name}: {status.state} {status.error}")
 
 
@@ -327,9 +332,10 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(before)
 
 
-# Faults end as often as they begin, and time passes: else most of a run is one long outage.
-OFTEN = ("wait 1", "wait 5", "wait 70", "well", "thaw", "in time", "follower in step", "stream goes on")
-SCRIPTS = st.lists(st.sampled_from((*STEPS, *OFTEN, *OFTEN)), max_size=16)
+# Faults end as often as they begin, time passes and things are written: else most of a run is one long outage.
+ENDS = ("well", "thaw", "in time", "follower in step", "stream goes on")
+OFTEN = ("wait 1", "wait 5", "wait 70", "write a", "write c", "delete a", "delete c", "refresh", "late reads")
+SCRIPTS = st.lists(st.sampled_from((*STEPS, *ENDS, *OFTEN, *OFTEN)), max_size=16)
 QUIET = [HealthCheck.too_slow]
 PARTS = 4
 
