@@ -268,8 +268,9 @@ class ModelConsul:
             self._open.remove(one)
         if isinstance(answer, Exception):
             raise answer
+        honest = all(answer is not fault for fault in FAULTS.values())
         answer = understood(answer, request)
-        if answer.error is None:
+        if honest and answer.error is None:
             self.served.add(one.name)
         return answer
 
