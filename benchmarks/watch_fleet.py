@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -29,6 +30,13 @@ QUICKER = 10  # than the usual settings
 SCALED_TO = 1000  # watches
 SETTLED = 3.0  # seconds after which the consequences of a write are over
 KINDS = ("intentions.match", "health.service", "ca.roots")
+SERVICE = "/v1/agent/service/register"
+WRITES: tuple[tuple[str, str, dict[str, object]], ...] = (
+    ("an intention of the destination", LIST, {"DestinationName": "destination-0", "Action": "allow"}),
+    ("another intention", LIST, {"DestinationName": "destination-1", "Action": "allow"}),
+    ("the service", SERVICE, {"Name": "web"}),
+    ("another service", SERVICE, {"Name": "other"}),
+)
 
 
 class Passed(msgspec.Struct):
@@ -55,7 +63,7 @@ async def _fleet() -> None:
     async with AsyncExitStack() as stack:
         agent = await stack.enter_async_context(new_agent())
         await asyncio.to_thread(write_intentions, agent.url, 100)
-        await asyncio.to_thread(send, agent.url, "PUT", "/v1/agent/service/register", {"Name": "web", "Port": 80})
+        await asyncio.to_thread(send, agent.url, "PUT", SERVICE, {"Name": "web", "Port": 80})
         for kind in KINDS:
             gateway = await stack.enter_async_context(Gateway(agent.url))
             async with _programs(kind, "quicker", gateway):
@@ -63,7 +71,7 @@ async def _fleet() -> None:
                 await asyncio.sleep(SECONDS)
                 idle = Passed.of(gateway).since(before)
             async with _programs(kind, "usual", gateway):
-                writes = [await _write(kind, agent.url, gateway, other) for other in range(2)]
+                writes = {name: await _write(path, body, agent.url, gateway) for name, path, body in WRITES}
             _show(kind, idle, writes)
 
 
@@ -78,25 +86,21 @@ async def _programs(kind: str, pace: str, gateway: Gateway) -> AsyncIterator[Non
         worker.stop()
 
 
-async def _write(kind: str, url: str, gateway: Gateway, other: int) -> Passed:
-    """What passes because of a write of what is watched, or of another of its kind."""
+async def _write(path: str, body: dict[str, object], url: str, gateway: Gateway) -> Passed:
+    """What passes because of a write."""
     before = Passed.of(gateway)
-    if kind == "health.service":
-        service = {"Name": ("web", "other")[other], "Port": 81}
-        await asyncio.to_thread(send, url, "PUT", "/v1/agent/service/register", service)
-    else:
-        names = {"SourceName": f"new-{kind}-{other}", "DestinationName": f"destination-{other}"}
-        await asyncio.to_thread(send, url, "POST", LIST, names | {"Action": "allow"})
+    unlike_before = {"Port": int(time.time()) % 30000 + 1} if path == SERVICE else {"SourceName": f"{time.time()}"}
+    await asyncio.to_thread(send, url, "PUT" if path == SERVICE else "POST", path, body | unlike_before)
     await asyncio.sleep(SETTLED)
     return Passed.of(gateway).since(before)
 
 
-def _show(kind: str, idle: Passed, writes: list[Passed]) -> None:
+def _show(kind: str, idle: Passed, writes: dict[str, Passed]) -> None:
     many = SCALED_TO / PROGRAMS
     hour = 3600 / SECONDS / QUICKER * many
     rows = [("an hour of idleness", f"{idle.requests * hour:.0f}", f"{idle.bytes * hour / 1e6:.1f} MB")]
-    for name, passed in zip(("of what is watched", "of another"), writes, strict=True):
-        rows.append((f"a write {name}", f"{passed.requests * many:.0f}", f"{passed.bytes * many / 1e6:.2f} MB"))
+    for name, passed in writes.items():
+        rows.append((f"a write of {name}", f"{passed.requests * many:.0f}", f"{passed.bytes * many / 1e6:.2f} MB"))
     print(f"{kind}: {SCALED_TO} watches, one a program; from {PROGRAMS}, idle for {SECONDS} s at a tenth of the wait")
     print("asked while idle:", ", ".join(f"{path} {count}" for path, count in sorted(idle.paths.items())))
     table((kind, "requests", "bytes"), rows)
