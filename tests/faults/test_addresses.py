@@ -15,6 +15,7 @@ from aioconsulconnect.errors import NotReady
 from aioconsulconnect.testing import Agent
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.watch import Watch
 
 
 class Silent:
@@ -78,14 +79,15 @@ async def test_w15_what_a_watch_has_learnt_helps_all_others() -> None:
         assert time.monotonic() - began < 0.5
 
 
-async def waits(watch: Any) -> list[BaseException | object]:
-    return await asyncio.gather(
+async def waits(watch: Watch[Any, Any]) -> list[BaseException | object]:
+    found: list[BaseException | object] = await asyncio.gather(
         watch.ready(0.6),
         watch.until(bool, timeout=0.6),
         watch.wait_for_state("synced", timeout=0.6),
         watch.caught_up(5, timeout=0.6),
         return_exceptions=True,
     )
+    return found
 
 
 async def test_w38_a_wrong_authority_is_named_by_whatever_waits(tmp_path: Path) -> None:
@@ -115,13 +117,12 @@ async def test_w38_a_dead_agent_is_named_by_whatever_waits() -> None:
 
 
 async def test_w38_after_data_a_timeout_still_says_why() -> None:
-    async with Agent() as agent:
-        async with Consul(agent.url) as consul, consul.intentions.list().watch() as watch:
-            await watch.ready(5)
-            agent.faults.no_leader()
-            agent.faults.wake()
-            await watch.wait_for_state("stale", timeout=5)
-            for wait in (watch.until(bool, timeout=0.1), watch.wait_for_state("synced", timeout=0.1)):
-                with pytest.raises(NotReady, match=r"(?i)leader|failed to get conn") as caught:
-                    await wait  # type: ignore[misc]
-                assert isinstance(caught.value, TimeoutError)
+    async with Agent() as agent, Consul(agent.url) as consul, consul.intentions.list().watch() as watch:
+        await watch.ready(5)
+        agent.faults.no_leader()
+        agent.faults.wake()
+        await watch.wait_for_state("stale", timeout=5)
+        for wait in (watch.until(bool, timeout=0.1), watch.wait_for_state("synced", timeout=0.1)):
+            with pytest.raises(NotReady, match=r"(?i)leader|failed to get conn") as caught:
+                await wait
+            assert isinstance(caught.value, TimeoutError)

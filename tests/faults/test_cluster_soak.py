@@ -1,4 +1,4 @@
-"""Three servers with ACLs lose their leader again and again under twenty watches: no false removal, and no false age."""
+"""Three servers with ACLs lose their leader again and again under twenty watches: nothing false is told."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def test_a_gateway_that_says_404_from_the_start_is_waited_for() -> None:
 
 
 async def test_several_faults_in_a_row_from_two_hops() -> None:
-    """Refused, a gateway's 404, its 502, a cut, a 429 of rates: in the end all is as it was, and the next write is seen."""
+    """A 404, a 502, a 421, with cuts between: in the end all is as it was, and the next write is seen."""
     async with Agent() as agent, Gateway(agent.url) as gateway, Consul(gateway.url) as consul:
         await prepare(consul)
         async with everything(consul) as watches:

@@ -36,21 +36,21 @@ async def test_one_that_raises_cancelled_error_is_a_failure_like_others(agent: A
         await asyncio.sleep(0)
         return now()
 
-    async with Consul(agent.url, token=soon if kind == "async" else now, polls=SETTINGS) as consul:
-        async with consul.intentions.list().watch() as watch:
-            if when == "later":
-                await watch.ready(5)
-                await polling(agent)
-                bad[0] = True
-                agent.faults.wake()
-            async with asyncio.timeout(5):
-                while not watch.status.error:
-                    await asyncio.sleep(0.01)
-            assert watch.status.state in {"starting", "stale"}
-            with pytest.raises(ConsulError):
-                await asyncio.wait_for(consul.intentions.list().value(), 5)
-            bad[0] = False
-            await watch.wait_for_state("synced", timeout=5)
+    token = soon if kind == "async" else now
+    async with Consul(agent.url, token=token, polls=SETTINGS) as consul, consul.intentions.list().watch() as watch:
+        if when == "later":
+            await watch.ready(5)
+            await polling(agent)
+            bad[0] = True
+            agent.faults.wake()
+        async with asyncio.timeout(5):
+            while not watch.status.error:
+                await asyncio.sleep(0.01)
+        assert watch.status.state in {"starting", "stale"}
+        with pytest.raises(ConsulError):
+            await asyncio.wait_for(consul.intentions.list().value(), 5)
+        bad[0] = False
+        await watch.wait_for_state("synced", timeout=5)
 
 
 async def test_one_that_swallows_its_cancellation_holds_nothing_up(agent: Agent) -> None:
@@ -81,7 +81,6 @@ async def test_one_that_swallows_its_cancellation_holds_nothing_up(agent: Agent)
 async def test_one_that_calls_back_into_the_client(agent: Agent, what: str) -> None:
     """It closes the client, leaves the watch, or reads by the client that asks it."""
     calls = [0]
-    results: list[object] = []
 
     async def token() -> str:
         calls[0] += 1
@@ -99,8 +98,8 @@ async def test_one_that_calls_back_into_the_client(agent: Agent, what: str) -> N
     await watch.__aenter__()
 
     async def follow() -> None:
-        async for now in watch.snapshots():
-            results.append(now)
+        async for _ in watch.snapshots():
+            pass
 
     following = asyncio.create_task(follow())
     async with asyncio.timeout(5):

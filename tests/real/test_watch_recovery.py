@@ -55,7 +55,9 @@ async def reader(url: str, token: str = "") -> float:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("acl", [False, True], ids=["open", "acl"])
 async def test_w15_after_a_restart_a_watch_is_right_as_soon_as_a_reader(
-    own_agent: Launcher, acl: bool, capsys: pytest.CaptureFixture[str]  # noqa: FBT001
+    own_agent: Launcher,
+    acl: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A server with data is down for 4 or 10 s; then come refusals, a cut or a 500 without leader, then it is well."""
     agent = await own_agent(mode="server", acl=acl)
@@ -81,7 +83,9 @@ async def test_w15_after_a_restart_a_watch_is_right_as_soon_as_a_reader(
             if has("web-2", tuple(change.new for change in batch if not isinstance(change, Removed))):
                 break
     with capsys.disabled():
-        sys.stdout.write(f"\nright again after a reader that asks every 0.2 s by {[round(one, 2) for one in behind]} s\n")
+        sys.stdout.write(
+            f"\nright again after a reader that asks every 0.2 s by {[round(one, 2) for one in behind]} s\n"
+        )
     assert max(behind) <= 1.5
 
 
@@ -103,9 +107,7 @@ async def test_w17_a_token_that_is_made_a_little_later_heals_the_watch(own_agent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "denied", [8.0, pytest.param(95.0, marks=[pytest.mark.soak, pytest.mark.timeout(180)])]
-)
+@pytest.mark.parametrize("denied", [8.0, pytest.param(95.0, marks=[pytest.mark.soak, pytest.mark.timeout(180)])])
 async def test_w18_a_token_file_that_is_rewritten_after_a_denial_is_seen(
     own_agent: Launcher, tmp_path: Path, denied: float
 ) -> None:
@@ -151,4 +153,4 @@ async def test_w22_an_agent_that_stands_still_is_told_within_forty_seconds(own_a
         assert (watches[0].status.age or 0.0) >= first + 1.9
         agent.resume()
         await write(agent, "web")
-        await watches[0].until(lambda now: has("web", now), timeout=5)  # type: ignore[arg-type]
+        await watches[0].until(lambda now: has("web", now), timeout=5)

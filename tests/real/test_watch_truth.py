@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -74,7 +75,11 @@ async def register(agent: RealAgent, node: str, name: str, **service: Any) -> No
 
 async def proxy(agent: RealAgent, node: str, name: str, destination: str) -> None:
     await register(
-        agent, node, name, Kind="connect-proxy", Proxy={"DestinationServiceName": destination, "DestinationServiceID": ""}
+        agent,
+        node,
+        name,
+        Kind="connect-proxy",
+        Proxy={"DestinationServiceName": destination, "DestinationServiceID": ""},
     )
 
 
@@ -82,55 +87,53 @@ async def deregister(agent: RealAgent, node: str) -> None:
     await agent.acall("PUT", "/v1/catalog/deregister", {"Node": node})
 
 
-# The index stands still although an instance went.
+# The index stands still although an instance went (fact 19).
+
+QUERIES: dict[str, Callable[[Consul], Any]] = {
+    "health": lambda consul: consul.health.connect("shop"),
+    "near": lambda consul: consul.health.connect("shop", near="_agent"),
+    "catalog": lambda consul: consul.catalog.connect("shop"),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["health", "near", "catalog"])
-async def test_w20_the_last_proxy_under_an_old_name_is_removed_within_one_wait(own_agent: Launcher, which: str) -> None:
-    if which == "catalog":
-        needs(own_agent, (1, 22), "the index of catalog.connect stands still there alone")
-    if which == "near":
-        needs(own_agent, (1, 10), "the index of health.connect with near stands still there")
+@pytest.mark.parametrize("which", list(QUERIES))
+@pytest.mark.parametrize("older", [True, False], ids=["older", "newer"])
+async def test_w20_the_last_proxy_under_an_old_name_is_removed_within_one_wait(
+    own_agent: Launcher, which: str, older: bool
+) -> None:
+    """Where it is the older one the index stands still, else it is lower (health, catalog's moves)."""
     agent = await own_agent()
     await proxy(agent, "old", "shop-old-proxy", "shop")
     await proxy(agent, "new", "shop-proxy", "shop")
-    async with Consul(agent.url, polls=SHORT) as consul:
-        query = {
-            "health": lambda: consul.health.connect("shop"),
-            "near": lambda: consul.health.connect("shop", near="_agent"),
-            "catalog": lambda: consul.catalog.connect("shop"),
-        }[which]()
-        async with watching(query) as (watch, diary):
-            await watch.until(lambda now: len(now) == 2, timeout=5)
-            await asyncio.sleep(0.5)
-            await deregister(agent, "old")
-            await watch.until(lambda now: len(now) == 1, timeout=ONE_WAIT)
-            assert len(diary.removed) == 1
-            assert watch.status.state == "synced"
-            assert not diary.batches[-1].filtered
+    async with Consul(agent.url, polls=SHORT) as consul, watching(QUERIES[which](consul)) as (watch, diary):
+        await watch.until(lambda now: len(now) == 2, timeout=5)
+        await asyncio.sleep(0.5)
+        await deregister(agent, "old" if older else "new")
+        await watch.until(lambda now: len(now) == 1, timeout=ONE_WAIT)
+        assert len(diary.removed) == 1
+        assert watch.status.state == "synced"
+        assert not diary.batches[-1].filtered
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", ["sidecar", "gateway"])
-async def test_w20_a_sidecar_beside_a_terminating_gateway(own_agent: Launcher, first: str) -> None:
-    needs(own_agent, (1, 10), "seen on 1.10 to 1.22")
+@pytest.mark.parametrize("which", list(QUERIES))
+async def test_w20_a_sidecar_beside_a_terminating_gateway_is_removed_within_one_wait(
+    own_agent: Launcher, which: str
+) -> None:
     agent = await own_agent()
     entry = {"Kind": "terminating-gateway", "Name": "gate", "Services": [{"Name": "shop"}]}
     await agent.acall("PUT", "/v1/config", entry)
     await register(agent, "shop", "shop")
-    await register(agent, "gate", "gate", Kind="terminating-gateway")
     await proxy(agent, "sidecar", "shop-sidecar-proxy", "shop")
-    async with (
-        Consul(agent.url, polls=SHORT) as consul,
-        watching(consul.health.connect("shop", near="_agent")) as (watch, diary),
-    ):
+    await register(agent, "gate", "gate", Kind="terminating-gateway")
+    async with Consul(agent.url, polls=SHORT) as consul, watching(QUERIES[which](consul)) as (watch, diary):
         await watch.until(lambda now: len(now) == 2, timeout=5)
         await asyncio.sleep(0.5)
-        await deregister(agent, "sidecar" if first == "sidecar" else "gate")
+        await deregister(agent, "sidecar")
         await watch.until(lambda now: len(now) == 1, timeout=ONE_WAIT)
         await asyncio.sleep(0.5)
-        await deregister(agent, "gate" if first == "sidecar" else "sidecar")
+        await deregister(agent, "gate")
         await watch.until(lambda now: not now, timeout=ONE_WAIT)
         assert len(diary.removed) == 2
         assert watch.status.state == "synced"
@@ -160,23 +163,26 @@ async def test_w21_an_invisible_intention_is_made_and_ours_deleted_within_one_wa
     agent = await own_agent(acl=True)
     token = await agent.token_with(RULES)
     ours = await intention(agent, "web", "db")
-    async with Gateway(agent.url) as gateway, Consul(gateway.url, token=token, polls=SHORT) as consul:
-        async with watching(consul.intentions.list()) as (watch, diary):
-            await watch.until(lambda now: len(now) == 1, timeout=5)
-            gateway.hold()
-            await intention(agent, "api", "db")  # wakes the poll; the next one is held back
-            async with asyncio.timeout(5):
-                while not gateway.held:
-                    await asyncio.sleep(0.01)
-            await intention(agent, "hidden", "secret")
-            await delete(agent, "web", "db", ours)
-            gateway.release()
-            await watch.until(lambda now: {one.source_name for one in now} == {"api"}, timeout=ONE_WAIT)
-            assert [one.source_name for one in diary.removed] == ["web"]
-            assert diary.batches[-1].filtered
-            assert watch.status.filtered
-            await asyncio.sleep(ONE_WAIT)
-            assert {one.source_name for one in watch.current} == {"api"}
+    async with (
+        Gateway(agent.url) as gateway,
+        Consul(gateway.url, token=token, polls=SHORT) as consul,
+        watching(consul.intentions.list()) as (watch, diary),
+    ):
+        await watch.until(lambda now: len(now) == 1, timeout=5)
+        gateway.hold()
+        await intention(agent, "api", "db")  # wakes the poll; the next one is held back
+        async with asyncio.timeout(5):
+            while not gateway.held:
+                await asyncio.sleep(0.01)
+        await intention(agent, "hidden", "secret")
+        await delete(agent, "web", "db", ours)
+        gateway.release()
+        await watch.until(lambda now: {one.source_name for one in now} == {"api"}, timeout=ONE_WAIT)
+        assert [one.source_name for one in diary.removed] == ["web"]
+        assert diary.batches[-1].filtered
+        assert watch.status.filtered
+        await asyncio.sleep(ONE_WAIT)
+        assert {one.source_name for one in watch.current} == {"api"}
 
 
 async def test_w21_rights_on_one_name_are_taken_while_something_else_is_written(own_agent: Launcher) -> None:
@@ -189,18 +195,20 @@ async def test_w21_rights_on_one_name_are_taken_while_something_else_is_written(
     token = (await agent.acall("PUT", "/v1/acl/token", {"Policies": [{"Name": "sight"}]}))["SecretID"]
     for source, destination in (("web", "db"), ("web", "api"), ("hidden", "secret")):
         await intention(agent, source, destination)
-    async with Consul(agent.url, token=token, polls=SHORT) as consul:
-        async with watching(consul.intentions.list()) as (watch, diary):
-            await watch.until(lambda now: len(now) == 2, timeout=5)
-            assert watch.status.filtered
-            less = {"ID": made["ID"], "Name": "sight", "Rules": RULES + ' node_prefix "" { policy = "read" }'}
-            await agent.acall("PUT", f"/v1/acl/policy/{made['ID']}", less)
-            await asyncio.sleep(0.3)
-            await intention(agent, "job", "db")
-            await watch.until(lambda now: {one.destination_name for one in now} == {"db"}, timeout=2 * ONE_WAIT)
-            assert [one.destination_name for one in diary.removed] == ["api"]
-            assert all(batch.filtered for batch in diary.batches)
-            assert watch.status.filtered
+    async with (
+        Consul(agent.url, token=token, polls=SHORT) as consul,
+        watching(consul.intentions.list()) as (watch, diary),
+    ):
+        await watch.until(lambda now: len(now) == 2, timeout=5)
+        assert watch.status.filtered
+        less = {"ID": made["ID"], "Name": "sight", "Rules": RULES + ' node_prefix "" { policy = "read" }'}
+        await agent.acall("PUT", f"/v1/acl/policy/{made['ID']}", less)
+        await asyncio.sleep(0.3)
+        await intention(agent, "job", "db")
+        await watch.until(lambda now: {one.destination_name for one in now} == {"db"}, timeout=2 * ONE_WAIT)
+        assert [one.destination_name for one in diary.removed] == ["api"]
+        assert all(batch.filtered for batch in diary.batches)
+        assert watch.status.filtered
 
 
 # Answers out of order.
@@ -211,12 +219,20 @@ async def test_w21_rights_on_one_name_are_taken_while_something_else_is_written(
 async def test_w22_three_hundred_writes_beside_plain_reads(own_agent: Launcher, beside: str) -> None:
     """Only additions are written: nothing is ever removed, and no state is shorter than the one before."""
     agent = await own_agent()
-    async with Consul(agent.url) as consul, watching(consul.intentions.list()) as (watch, diary):
+    chance = random.Random(7)
+    unpaced = PollSettings(burst=5000, min_interval=0.001)
+    async with (
+        Gateway(agent.url) as gateway,
+        Consul(gateway.url, polls=unpaced) as consul,
+        watching(consul.intentions.list()) as (watch, diary),
+    ):
         sizes: list[int] = []
+        # What was asked first comes last now and then: an answer to a plain read takes up to 40 ms more.
+        gateway.lag = lambda request: 0.0 if b"index=" in request else chance.random() * 0.04
 
         async def sample() -> None:
             async for now in watch.snapshots():
-                sizes.append(len(now))
+                sizes.append(len(now))  # noqa: PERF401 - what has come so far counts
 
         async def read() -> None:
             while True:
@@ -249,18 +265,19 @@ async def test_w22_three_hundred_writes_beside_plain_reads(own_agent: Launcher, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 async def test_w20_a_wiped_server_never_takes_all_roots_away(own_agent: Launcher) -> None:
     """A development agent begins anew: for some 30 ms a 1.8.7 lists no root at all."""
     agent = await own_agent(mode="dev")
     async with Consul(agent.url) as consul, watching(consul.ca.roots()) as (watch, diary):
-        for _ in range(4):
+        for _ in range(3):
             before = {root.id for root in watch.current.roots}
             await agent.restart(kill=True)
-            await watch.until(lambda now, old=before: bool({root.id for root in now.roots} - old), timeout=20)  # type: ignore[misc]
-        assert await_no_empty(diary)
+            await watch.until(lambda now, old=before: bool({root.id for root in now.roots} - old), timeout=50)  # type: ignore[misc]
+        assert never_without_roots(diary)
 
 
-def await_no_empty(diary: Diary) -> bool:
+def never_without_roots(diary: Diary) -> bool:
     """Whether the roots, as a consumer of the batches sees them, were never none."""
     there: set[object] = set()
     for batch in diary.batches:

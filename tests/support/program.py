@@ -1,4 +1,4 @@
-"""A program of its own that watches and calls: `python program.py URL NUMBER WATCHES SECONDS`, one JSON line at its end."""
+"""A program that watches and calls: `python program.py URL NUMBER WATCHES SECONDS`; one JSON line at its end."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Self
 
 from yarl import URL
@@ -31,6 +32,7 @@ class Gateway:
         self._changed = asyncio.Event()
         self._free = asyncio.Event()
         self._free.set()
+        self.lag: Callable[[bytes], float] = lambda request: 0.0  # how long an answer to it is under way
         self.requests = 0
         self.held = 0
 
@@ -71,14 +73,17 @@ class Gateway:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-l")), 0
+                    (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-l")),
+                    0,
                 )
                 body = await reader.readexactly(length)
                 self.requests += 1
                 if not self._free.is_set():
                     self.held += 1
                     await self._free.wait()
-                writer.write(self._says or await self._carried(head + body))
+                answer = self._says or await self._carried(head + body)
+                await asyncio.sleep(self.lag(head))
+                writer.write(answer)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -108,7 +113,9 @@ class Gateway:
         there, back = await asyncio.open_connection(self._to.host, self._to.port)
         try:
             head, _, rest = request.partition(b"\r\n\r\n")
-            lines = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"connection:", b"accept-enc"))]
+            lines = [
+                line for line in head.split(b"\r\n") if not line.lower().startswith((b"connection:", b"accept-enc"))
+            ]
             back.write(b"\r\n".join([*lines, b"Connection: close", b"", b""]) + rest)
             answer = await there.read()
             first, _, body = answer.partition(b"\r\n\r\n")

@@ -183,7 +183,6 @@ async def test_w16_after_a_freeze_it_reads_again_at_once() -> None:
         assert state(watch) == "synced"
 
 
-
 LAST_TROUBLES: dict[str, list[Answer]] = {
     "500": [error(500, "No cluster leader")],
     "cut": [lost()],

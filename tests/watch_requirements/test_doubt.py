@@ -155,7 +155,8 @@ async def test_w20_honest_emptiness_under_a_higher_index_is_told_at_once(backend
 
 async def test_w20_one_missing_item_under_an_index_that_stands_is_asked_of_the_leader_and_removed() -> None:
     """Nothing but the last of two kinds of instances went: Consul does not move the index then."""
-    async with World(**{f"i{number}": "1" for number in range(10)}) as world, world.query().watch() as watch:
+    async with World() as world, world.query().watch() as watch:
+        world.consul.put(things(**{f"i{number}": "1" for number in range(10)}))
         told = Told(watch.changes(), world.clock)
         await world.clock.advance(3)
         world.consul.body = things(**{f"i{number}": "1" for number in range(9)})
@@ -202,8 +203,8 @@ async def test_w20_a_server_that_replays_its_log_removes_nothing() -> None:
     """Seen with three servers: 200 with 206, 292, 248 and 320 of 400 instances, under lower indexes."""
     whole = {f"i{number}": "1" for number in range(400)}
     query_options = Options(consistency="stale")
-    async with World(**whole) as world, world.query(options=query_options).watch() as watch:
-        world.consul.index = 1000
+    async with World() as world, world.query(options=query_options).watch() as watch:
+        world.consul.put(things(**whole), 1000)
         told = Told(watch.changes(), world.clock)
         await world.clock.advance(3)
         replaying = iter([(206, 400), (292, 620), (248, 700), (320, 810), (0, 1), (399, 999)])

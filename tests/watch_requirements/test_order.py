@@ -91,7 +91,7 @@ async def test_w22_a_verification_that_a_poll_overtook_takes_nothing_back() -> N
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_w22_three_hundred_writes_beside_reads_of_all_kinds(seed: int) -> None:
-    """Items are only added, answers take any time and overtake each other: nothing is Removed, and nothing goes back."""
+    """Items are only added, answers take any time and overtake each other: nothing is Removed or goes back."""
     chance = random.Random(seed)
     async with World(seed=seed) as world, world.query().watch(delivery="all") as watch, world.query().watch() as other:
         values_now: dict[str, str] = {}
