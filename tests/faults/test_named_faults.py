@@ -145,7 +145,7 @@ async def test_a_change_gets_through_a_fault(agent: Agent, write: Callable[[str]
 
 
 async def test_hidden_items_are_removals_that_say_so(agent: Agent, write: Callable[[str], Any]) -> None:
-    """Rights were lost: under an unmoved index the leader says the same, so it is told, and marked where Consul says it."""
+    """Rights were lost: the leader says the same, so it is told, and marked where Consul says it."""
     await write("one")
     await write("two")
     async with watched(agent, "list") as (watch, witness):

@@ -192,7 +192,7 @@ async def test_w17_a_deleted_token_keeps_the_data_and_a_new_one_heals(own_agent:
 
 
 async def test_w21_lost_rights_are_removals_that_say_so(own_agent: Launcher) -> None:
-    """What is no longer visible is removed as what is gone is; from 1.11 on the batch says that it may be the former."""
+    """What is no longer visible is removed like what is gone; from 1.11 on the batch says that it may be that."""
     agent = await own_agent(acl=True)
     policy = {"Name": "sight", "Rules": 'service_prefix "" { policy = "read" intentions = "read" }'}
     made = await agent.acall("PUT", "/v1/acl/policy", policy)

@@ -95,6 +95,7 @@ async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
         await world.clock.advance(3)
         world.consul.set(42, c="1", b="2")
         await idle()
+        assert [each.first for each in told.got] == [True, False]
         batch = told.got[-1]
         assert set(batch) == {
             removal(Thing("a", "1")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -167,6 +168,25 @@ async def test_w20_one_missing_item_under_an_index_that_stands_is_asked_of_the_l
         assert "confirm" in [turn.asked for turn in watch.explain()]
         assert watch.status.counters.confirm == 1
         assert len(watch.current) == 9
+
+
+async def test_w20_twenty_streaming_watches_and_ten_removals_cost_few_requests() -> None:
+    async with World() as world, contextlib.AsyncExitStack() as stack:
+        world.consul.headers["x-consul-query-backend"] = "streaming"
+        there = {f"i{number}": "1" for number in range(30)}
+        world.consul.put(things(**there))
+        watches = [
+            await stack.enter_async_context(world.query(f"/v1/{number}", spec=STREAMING).watch())
+            for number in range(20)
+        ]
+        await world.clock.advance(5)
+        before = len(world.consul.calls)
+        for number in range(10):
+            del there[f"i{number}"]
+            world.consul.put(things(**there))
+            await world.clock.advance(0.5)
+        assert len(world.consul.calls) - before <= 220
+        assert {len(watch.current) for watch in watches} == {20}
 
 
 async def test_w20_what_the_leader_says_is_published_wholly() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import json
 import random
 
 import pytest
@@ -23,8 +21,7 @@ from support.fakes import (
     values,
 )
 
-from aioconsulconnect.endpoints.agent import Agent
-from aioconsulconnect.transport.options import UNCACHED_READ, Options
+from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.protocol.spec import WatchSpec
@@ -210,57 +207,3 @@ async def test_w22_a_borrowed_index_that_came_first_proves_nothing() -> None:
 async def caught_up(watch: object, index: int) -> str:
     await watch.caught_up(index)  # type: ignore[attr-defined]
     return str(watch.current[0].value)  # type: ignore[attr-defined]
-
-
-def leaf(name: str, after: str, authority: str = "one") -> bytes:
-    fields = {
-        "SerialNumber": name,
-        "CertPEM": f"-----BEGIN CERTIFICATE-----\n{authority}\n-----END CERTIFICATE-----\n",
-        "PrivateKeyPEM": f"-----BEGIN EC PRIVATE KEY-----\n{name}\n-----END EC PRIVATE KEY-----\n",
-        "Service": "web",
-        "ServiceURI": "spiffe://x.consul/ns/default/dc/dc1/svc/web",
-        "ValidAfter": after,
-        "ValidBefore": "2026-11-26T00:05:52Z",
-    }
-    return json.dumps(fields).encode()
-
-
-@pytest.mark.parametrize("first", ["older", "newer"])
-async def test_w39_leaves_of_two_agents_behind_one_balancer_are_told_once(first: str) -> None:
-    """Each agent has a key pair and an index of its own: the later one stays, and nothing is told over and over."""
-    pairs = {
-        "older": (leaf("0a", "2026-11-22T16:00:00Z"), "15"),
-        "newer": (leaf("0b", "2026-11-22T17:00:00Z"), "28"),
-    }
-    order = [first, "newer" if first == "older" else "older"]
-    async with World() as world:
-        turns = itertools.count()
-
-        async def balanced(call: Call) -> Answer | None:
-            if call.path != "/v1/agent/connect/ca/leaf/web":
-                return Response(200, {"x-consul-index": "9"}, b'{"ActiveRootID":"one","Roots":[]}')
-            body, index = pairs[order[next(turns) % 2]]
-            if call.parameters.get("index") == index:
-                await world.clock.sleep(call.wait)
-            return Response(200, {"x-consul-index": index, "x-cache": "HIT"}, body)
-
-        world.consul.fault = balanced
-        async with Agent(world.consul, world.polls, Options()).leaf("web").watch() as watch:
-            told: Told = Told(watch.snapshots(), world.clock)
-            await world.clock.advance(600)
-            serials = [found.serial_number for found in told.got]
-            assert serials == (["0a", "0b"] if first == "older" else ["0b"])
-            assert watch.status.state == "synced"
-
-
-async def test_w39_a_leaf_that_was_issued_later_is_told() -> None:
-    async with World() as world:
-        world.consul.headers["x-cache"] = "MISS"
-        world.consul.put(leaf("0a", "2026-11-22T16:00:00Z"))
-        async with Agent(world.consul, world.polls, Options()).leaf("web").watch() as watch:
-            told: Told = Told(watch.snapshots(), world.clock)
-            await world.clock.advance(3)
-            for number in range(3):
-                world.consul.put(leaf(f"1{number}", f"2026-11-23T16:0{number}:00Z"))
-                await world.clock.advance(3)
-            assert [found.serial_number for found in told.got] == ["0a", "10", "11", "12"]
