@@ -175,10 +175,8 @@ async def test_w20_twenty_streaming_watches_and_ten_removals_cost_few_requests()
         world.consul.headers["x-consul-query-backend"] = "streaming"
         there = {f"i{number}": "1" for number in range(30)}
         world.consul.put(things(**there))
-        watches = [
-            await stack.enter_async_context(world.query(f"/v1/{number}", spec=STREAMING).watch())
-            for number in range(20)
-        ]
+        queries = [world.query(f"/v1/{number}", spec=STREAMING) for number in range(20)]
+        watches = [await stack.enter_async_context(query.watch()) for query in queries]
         await world.clock.advance(5)
         before = len(world.consul.calls)
         for number in range(10):
@@ -276,11 +274,14 @@ def roots(name: str) -> bytes:
     return msgspec.json.encode({"ActiveRootID": name, "TrustDomain": "x.consul", "Roots": [root]})
 
 
-async def test_w21_a_removal_under_filtered_answers_is_told_and_marked() -> None:
+@pytest.mark.parametrize("before", [False, True], ids=["all seen before", "least privilege"])
+async def test_w21_a_removal_under_filtered_answers_is_told_and_marked(before: bool) -> None:
     async with World(a="1", b="2") as world, world.query().watch() as watch:
         told = Told(watch.changes(), world.clock)
+        if before:
+            world.consul.headers[FILTERED] = "true"
         await world.clock.advance(1)
-        assert not told.got[0].filtered
+        assert told.got[0].filtered is before
         world.consul.headers[FILTERED] = "true"
         world.consul.set(a="1")  # rights on b were taken, while something else was written
         await world.clock.advance(1)
