@@ -154,6 +154,7 @@ async def test_hidden_items_are_removals_that_say_so(agent: Agent, write: Callab
         with agent.faults.hidden():
             agent.faults.wake()
             await watch.until(lambda now: not now, timeout=5)
+            await asyncio.sleep(0.02)
             assert sorted(witness.removed) == ["one", "two"]
             assert watch.status.state == "synced"
             says_so = tuple(map(int, agent.version.split(".")[:2])) >= (1, 11)

@@ -209,6 +209,7 @@ async def test_w21_lost_rights_are_removals_that_say_so(own_agent: Launcher) -> 
         await agent.acall("PUT", f"/v1/acl/policy/{made['ID']}", policy | {"ID": made["ID"], "Rules": nothing})
         await watch.until(lambda now: not now, timeout=10)
         says_so = agent.version >= (1, 11)
+        await asyncio.sleep(0.05)
         assert len(removals.removed) == 3
         assert (watch.status.state, watch.status.filtered) == ("synced", says_so)
         await write(agent, "web-9", "elsewhere")  # moves the index
