@@ -229,9 +229,9 @@ async def test_w22_the_question_never_renews_an_age() -> None:
 
 async def test_w22_another_leader_has_every_poll_read_anew() -> None:
     """A poll in flight at a follower learns nothing of a frozen leader: what is written meanwhile is found at once."""
-    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+    async with World(PollSettings(wait=600), a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(10)]
-        await world.clock.advance(3)
+        await world.clock.advance(45)
         world.consul.leader = "10.0.0.2:8300"
         world.consul.body, world.consul.index = things(a="2"), 11  # and no poll is woken
         await world.clock.advance(40)

