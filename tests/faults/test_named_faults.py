@@ -40,7 +40,6 @@ FAULTS: dict[str, tuple[Callable[[Faults], Fault], set[str], bool]] = {
     "no_header": (lambda faults: faults.no_header(), {"polling"}, True),
     "flood": (lambda faults: faults.flood(), {"synced"}, True),
     "empty_lie": (lambda faults: faults.empty_lie(times=1), {"synced"}, False),
-    "hidden": (lambda faults: faults.hidden(), {"denied"}, False),
     "garbage": (lambda faults: faults.garbage(), {"stale"}, False),
     "error_with_index": (lambda faults: faults.error_with_index(), {"stale"}, False),
     "denied": (lambda faults: faults.denied(), {"denied"}, False),
@@ -62,12 +61,14 @@ class Witness:
     def __init__(self, watch: Watch[List, Intention]) -> None:
         self.removed: list[str] = []
         self.added: list[str] = []
+        self.filtered: list[bool] = []  # of the batches that removed something
         self._changes = watch.changes()
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         async for batch in self._changes:
             self.removed += [change.old.source_name for change in batch if isinstance(change, Removed)]
+            self.filtered += [batch.filtered for change in batch if isinstance(change, Removed)]
             self.added += [change.new.source_name for change in batch if isinstance(change, Added)]
 
 
@@ -141,6 +142,26 @@ async def test_a_change_gets_through_a_fault(agent: Agent, write: Callable[[str]
                     continue
                 break
             await watch.until(lambda now: len(now) == 1, timeout=10)
+
+
+async def test_hidden_items_are_removals_that_say_so(agent: Agent, write: Callable[[str], Any]) -> None:
+    """Rights were lost: the leader says the same, so it is told, and marked where Consul says it."""
+    await write("one")
+    await write("two")
+    async with watched(agent, "list") as (watch, witness):
+        await watch.until(lambda now: len(now) == 2, timeout=5)
+        await polling(agent)
+        with agent.faults.hidden():
+            agent.faults.wake()
+            await watch.until(lambda now: not now, timeout=5)
+            await asyncio.sleep(0.02)
+            assert sorted(witness.removed) == ["one", "two"]
+            assert watch.status.state == "synced"
+            says_so = tuple(map(int, agent.version.split(".")[:2])) >= (1, 11)
+            assert watch.status.filtered is says_so
+            assert set(witness.filtered) <= {says_so}
+        await watch.until(lambda now: len(now) == 2, timeout=5)
+        assert not watch.status.filtered
 
 
 @pytest.mark.parametrize("kind", ["list", "match"])

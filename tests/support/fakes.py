@@ -27,6 +27,7 @@ from aioconsulconnect.watch.wakeup import Wakeup
 from aioconsulconnect.watch.watch import Watch
 
 T = TypeVar("T")
+QUESTION = "/v1/status/leader"
 
 
 class FakeClock(Clock):
@@ -161,6 +162,11 @@ class FakeConsul:
         self.last_words: Answer | None = None
         self.moved = Wakeup()
         self.addresses: tuple[str, ...] = ("http://one",)
+        self.questions: list[Call] = []  # who leads: what a client asks beside its polls; never in `calls`
+        self.leader = "10.0.0.1:8300"
+        self.question_fault: Fault | None = None
+        self.frozen = False  # nothing is answered while it is set, what is in flight neither
+        self.down: Exception | None = None  # what everything comes to while it is set
 
     def set(self, index: int | None = None, /, **values: str) -> None:
         self.put(things(**values), index)
@@ -214,20 +220,40 @@ class FakeConsul:
                 raise self.leader
             return self.leader
         call = Call(self.clock.now(), request.path, dict(request.parameters + extra), address, deadline)
+        if request.path == QUESTION:
+            return understood(await self._asked_who_leads(call), request)
         self.calls.append(call)
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         try:
             async with _within(self.clock, deadline):
-                answer = await self.fault(call) if self.fault else None
+                answer = self.down or (await self.fault(call) if self.fault else None)
                 if answer is None:
                     answer = await self.answer(call)
+                while self.frozen:
+                    await self.clock.sleep(0.5)
         finally:
             self.in_flight -= 1
             call.ended = self.clock.now()
         if isinstance(answer, Exception):
             raise answer
         return understood(answer, request)
+
+    async def _asked_who_leads(self, call: Call) -> Response:
+        self.questions.append(call)
+        async with _within(self.clock, call.deadline):
+            answer = self.down or (await self.question_fault(call) if self.question_fault else None)
+            while self.frozen:
+                await self.clock.sleep(0.5)
+        call.ended = self.clock.now()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or Response(200, {}, msgspec.json.encode(self.leader))
+
+    def fail(self, error: Exception) -> None:
+        """Everything fails so, and what waits at once, until `down` is None again."""
+        self.down = error
+        self.end_polls(error)
 
     async def answer(self, call: Call) -> Answer:
         """As a healthy server: a woken poll answers also when nothing has moved, as after a restore."""
@@ -286,6 +312,11 @@ def error(status: int, text: str, **headers: str) -> Response:
 
 def lost(text: str = "the connection broke", reason: ErrorReason = ErrorReason.UNSPECIFIED) -> ConnectionFailed:
     return ConnectionFailed(text, reason=reason)
+
+
+def refused() -> ConnectionFailed:
+    """Nobody listens."""
+    return lost("nobody listens", ErrorReason.UNREACHABLE)
 
 
 def always(answer: Answer) -> Fault:

@@ -1,13 +1,13 @@
-"""W11 to W17: how long a poll asks to wait, and how long it waits after a failure."""
+"""W11 to W16: how long a poll asks to wait, and how long it waits after a failure."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 
 import pytest
 from support.fakes import (
-    ABSENT,
     Answer,
     Call,
     Thing,
@@ -17,12 +17,13 @@ from support.fakes import (
     error,
     idle,
     lost,
+    refused,
     state,
+    things,
     values,
 )
 
-from aioconsulconnect.errors import BadRequest, ConsulError, PermissionDenied
-from aioconsulconnect.transport.response import Response
+from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 HTML = {"content-type": "text/html"}
@@ -120,7 +121,7 @@ async def test_w14_many_that_start_together_do_not_stay_together() -> None:
 async def test_w15_failures_back_off_and_recover() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         await watch.ready()
-        world.consul.fault = always(lost())
+        world.consul.fault = always(error(500, "rpc error making call: EOF"))
         world.consul.wake()
         await world.clock.advance(100)
         times = [call.time for call in world.consul.reads[1:]]
@@ -182,85 +183,142 @@ async def test_w16_after_a_freeze_it_reads_again_at_once() -> None:
         assert state(watch) == "synced"
 
 
-TABLE = [
-    (error(400, "Invalid wait time"), BadRequest, ""),
-    (error(405, "method GET not allowed"), BadRequest, ""),
-    (error(404, "Invalid URL path: not a recognized HTTP API endpoint"), ConsulError, ""),
-    (error(403, "Permission denied"), None, "denied"),
-    (error(403, "ACL not found"), None, "denied"),
-    (error(401, "ACL support disabled"), ConsulError, ""),
-    (error(429, "Your IP is issuing too many concurrent connections, please rate limit your calls"), None, "throttled"),
-    (error(429, "rate limit exceeded, try again later or against a different server"), None, "throttled"),
-    (error(503, "rate limit exceeded for operation that can only be performed by the leader"), None, "throttled"),
-    (error(503, "resolver error: resolver produced no addresses"), None, "stale"),
-    (error(503, "error reading from server: EOF"), None, "stale"),
-    (error(500, "No cluster leader"), None, "stale"),
-    (error(500, "rpc error making call: i/o deadline reached"), None, "stale"),
-    (error(500, "something invalid that worked before"), None, "stale"),
-    (error(502, "<html>Bad Gateway</html>", **HTML), None, "stale"),
-    (error(301, ""), None, "stale"),
-    (Response(200, {"x-consul-index": "11"}, b'[{"name": '), None, "stale"),
-    (Response(200, {"x-consul-index": "11"}, b"<html>not consul</html>"), None, "stale"),
-    (lost(), None, "stale"),
-    (ValueError("the token function failed"), None, "stale"),
-]
+LAST_TROUBLES: dict[str, list[Answer]] = {
+    "500": [error(500, "No cluster leader")],
+    "cut": [lost()],
+    "cut-500-cut": [lost(), error(500, "rpc error making call: EOF"), lost()],
+    "403": [error(403, "rpc error making call: ACL system must be bootstrapped: ACL not found")],
+}
 
 
-@pytest.mark.parametrize(("answer", "ends", "expected"), TABLE, ids=[str(number) for number in range(len(TABLE))])
-async def test_w17_each_answer_ends_the_watch_or_is_a_state(
-    answer: Answer, ends: type[ConsulError] | None, expected: str
-) -> None:
+@pytest.mark.parametrize("last", list(LAST_TROUBLES))
+@pytest.mark.parametrize("down", [4.0, 10.0, 25.0])
+@pytest.mark.parametrize("seed", range(4))
+async def test_w15_tries_that_nobody_took_do_not_lengthen_what_comes_after(down: float, last: str, seed: int) -> None:
+    """Nobody listens for a while, then come other failures, then all is well: right 1.5 s after the last of them."""
+    async with World(seed=seed, a="1") as world, world.query().watch() as watch:
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(30)
+        world.consul.fail(refused())
+        await world.clock.advance(down)
+        assert state(watch) == "stale"
+        world.consul.down = None
+        troubles = iter(LAST_TROUBLES[last])
+        done = [0.0]
+
+        async def fault(call: Call) -> Answer | None:
+            found = next(troubles, None)
+            if found is not None:
+                done[0] = world.clock.now()
+            return found
+
+        world.consul.fault = fault
+        world.consul.index, world.consul.body = 20, things(a="2")
+        await world.clock.advance(10)
+        assert values(told) == [{"a": "1"}, {"a": "2"}]
+        assert done[0]
+        assert told.times[-1] - done[0] <= (1.5 if len(LAST_TROUBLES[last]) == 1 else 3)
+        assert state(watch) == "synced"
+
+
+async def test_w15_three_outages_in_a_row_are_each_over_at_once() -> None:
+    async with World(a="0") as world, world.query().watch() as watch:
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(5)
+        for number in range(1, 4):
+            world.consul.fail(refused())
+            await world.clock.advance(12)
+            world.consul.down = None
+            world.consul.fault = always(error(500, "No cluster leader"))
+            await world.clock.advance(0.6)
+            world.consul.fault = None
+            world.consul.set(a=str(number))
+            well = world.clock.now()
+            await world.clock.advance(5)
+            assert values(told)[-1] == {"a": str(number)}
+            assert told.times[-1] - well <= 1.5
+
+
+def tries(world: World, since: float) -> list[float]:
+    """When the agent was asked anything, by whomever."""
+    return sorted(call.time for call in [*world.consul.calls, *world.consul.questions] if call.time >= since)
+
+
+@pytest.mark.parametrize("broken", [refused(), lost()], ids=["refused", "cut"])
+async def test_w15_five_hundred_watches_of_a_dead_agent_try_four_times_a_second(broken: ConnectionFailed) -> None:
+    settings = PollSettings(max_polls=32)
+    async with World(settings, a="1") as world, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(500)]
+        await world.clock.advance(40)
+        assert all(watch.current for watch in watches)
+        world.consul.fail(broken)
+        died = world.clock.now()
+        await world.clock.advance(2)
+        assert {state(watch) for watch in watches} == {"stale"}
+        await world.clock.advance(28)
+        times = tries(world, died + 2)
+        assert times  # somebody asks
+        most = max(sum(begin <= time < begin + 1 for time in times) for begin in times)
+        assert most <= 4
+        world.consul.down = None
+        world.consul.set(a="2")
+        well = world.clock.now()
+        await world.clock.advance(15)
+        assert {state(watch) for watch in watches} <= {"synced", "polling"}
+        assert all(watch.current[0].value == "2" for watch in watches)
+        first = min(call.time for call in world.consul.calls if call.time >= well)
+        assert first - well <= (1.5 if broken.reason is ErrorReason.UNREACHABLE else 6)
+
+
+async def test_w15_where_the_watch_that_asks_is_left_another_asks() -> None:
+    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(20)]
+        await world.clock.advance(10)
+        world.consul.fail(refused())
+        await world.clock.advance(3)
+        for watch in watches[:19]:
+            last = (world.consul.calls or world.consul.questions)[-1].path
+            leave = next((one for one in watches if last in repr(one)), watch)
+            await leave.aclose()
+            await world.clock.advance(0.3)
+        rest = [watch for watch in watches if state(watch) != "closed"]
+        assert rest
+        await world.clock.advance(40)
+        world.consul.down = None
+        world.consul.set(a="2")
+        await world.clock.advance(6)
+        assert [state(watch) for watch in rest] == ["synced"] * len(rest)
+
+
+async def test_w15_a_new_watch_does_not_try_what_is_known_to_be_silent() -> None:
+    """The first of two addresses takes connections and never answers."""
+    async with World(a="1") as world:
+        world.consul.addresses = ("http://silent", "http://well")
+
+        async def silent(call: Call) -> Answer | None:
+            if call.address == "http://silent":
+                await world.clock.sleep(1e6)
+            return None
+
+        world.consul.fault = world.consul.question_fault = silent
+        async with world.query("/v1/first").watch() as watch:
+            await world.clock.advance(30)
+            assert state(watch) == "synced"
+            for number in range(20):
+                async with world.query(f"/v1/{number}").watch() as another:
+                    await world.clock.advance(0.2)
+                    assert state(another) == "synced"
+                await world.clock.advance(5)
+
+
+async def test_w15_what_waits_after_failures_wakes_for_close_refresh_and_a_new_token() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
-        told = Told(watch.changes(), world.clock)
         await world.clock.advance(1)
-        world.consul.fault = always(answer)
+        world.consul.fault = always(error(500, "No cluster leader"))
         world.consul.wake()
-        await world.clock.advance(0.001)
-        if ends is not None:
-            assert isinstance(told.error, ends)
-            return
-        status = watch.status
-        assert status.state == expected
-        assert status.retry_in is not None
-        low, high = {"denied": (30, 30), "throttled": (60, 180), "stale": (0.2, 0.5)}[expected]
-        assert low - 0.001 <= status.retry_in <= high
-        assert status.error
-        assert watch.current == (Thing("a", "1"),)
+        await world.clock.advance(300)
         world.consul.fault = None
         world.consul.set(a="2")
-        await world.clock.advance(181)
+        world.polls.token_changed()
+        await world.clock.advance(0.05)
         assert state(watch) == "synced"
-        assert watch.status.error == ""
-        assert len(told.got) == 2
-
-
-async def test_w17_what_is_not_there_is_a_value() -> None:
-    async with World() as world, world.query(spec=ABSENT).watch() as watch:
-        world.consul.put(b'Config entry not found for "service-intentions" / "db"', status=404)
-        told = Told(watch.snapshots(), world.clock)
-        await world.clock.advance(1)
-        assert state(watch) == "absent"
-        assert world.consul.calls[-1].polled
-        world.consul.set(db="1")
-        await world.clock.advance(1)
-        assert state(watch) == "synced"
-        assert values(told) == [{}, {"db": "1"}]
-
-
-async def test_w17_no_rights_from_the_start_ends_it_and_later_does_not() -> None:
-    async with World(a="1") as world:
-        world.consul.fault = always(error(403, "Permission denied"))
-        async with world.query().watch() as watch:
-            with pytest.raises(PermissionDenied):
-                await watch.ready()
-            with pytest.raises(PermissionDenied):
-                await anext(watch.changes())
-        world.consul.fault = None
-        async with world.query().watch() as watch:
-            await watch.ready()
-            world.consul.fault = always(error(403, "ACL not found"))
-            world.consul.wake()
-            await world.clock.advance(1000)
-            times = [call.time for call in world.consul.reads[2:]]
-            delays = [round(later - earlier) for earlier, later in itertools.pairwise(times)]
-            assert delays[:5] == [30, 60, 120, 240, 300]

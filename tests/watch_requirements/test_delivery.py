@@ -95,6 +95,7 @@ async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
         await world.clock.advance(3)
         world.consul.set(42, c="1", b="2")
         await idle()
+        assert [each.first for each in told.got] == [True, False]
         batch = told.got[-1]
         assert set(batch) == {
             removal(Thing("a", "1")),
@@ -112,11 +113,12 @@ async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
 
 
 async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
-    settings = PollSettings(burst=20_000)
+    settings = PollSettings(burst=100_000)
     async with World(settings, n="0", gone="1") as world, world.query().watch() as watch:
         changes = watch.changes()
         first = await anext(changes)
         assert len(first) == 2
+        assert first.first
         before = 0
         for number in range(10_000):
             if number == 9000:  # from here on, because it is slow
@@ -137,6 +139,7 @@ async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
             change_of(Thing("n", "0"), Thing("n", "9999")),
             addition(Thing("back", "9999")),
         }
+        assert not batch.first
         assert batch.merged == watch.status.counters.changed - 2
         assert watch.status.counters.merged == batch.merged
 
@@ -157,7 +160,7 @@ async def test_w30_what_came_and_went_unseen_is_not_told() -> None:
 
 @pytest.mark.parametrize("count", [100, 1000])
 async def test_w31_every_change_up_to_a_bound(count: int) -> None:
-    settings = PollSettings(burst=20_000)
+    settings = PollSettings(burst=100_000)
     async with World(settings, n="start") as world, world.query().watch(delivery="all") as watch:
         changes = watch.changes()
         await anext(changes)
@@ -182,6 +185,65 @@ async def test_w31_every_change_up_to_a_bound(count: int) -> None:
         world.consul.set(n="after")
         await idle()
         assert list(await anext(changes)) == [change_of(Thing("n", seen), Thing("n", "after"))]
+
+
+BIG = 422_000  # bytes, as seen
+
+
+async def test_w31_a_consumer_that_keeps_up_holds_nothing() -> None:
+    settings = PollSettings(burst=100_000)
+    async with World(settings, n="0") as world, world.query().watch(delivery="all") as watch:
+        told = Told(watch.changes(), world.clock)
+        await world.clock.advance(1)
+
+        async def write(count: int) -> int:
+            """How much memory so many writes leave behind."""
+            for number in range(count):
+                world.consul.set(n=f"{len(told.got)}-{number}", big="x" * BIG)
+                await world.clock.advance(0.1)
+                del told.got[:], world.consul.calls[:], world.events[:]
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = await write(5)
+            after = await write(300)
+            assert after - before < 3 * BIG
+        finally:
+            tracemalloc.stop()
+
+
+async def test_w31_what_is_kept_for_a_slow_consumer_is_bounded_in_bytes_and_freed() -> None:
+    settings = PollSettings(burst=100_000)
+    async with World(settings, n="0") as world, world.query().watch() as other:
+        tracemalloc.start()
+        try:
+            async with world.query().watch(delivery="all") as watch:
+                changes = watch.changes()
+                await anext(changes)
+                world.consul.set(n="begin", big="x" * BIG)
+                await world.clock.advance(0.1)
+                before, _ = tracemalloc.get_traced_memory()
+                for number in range(200):
+                    world.consul.set(n=str(number), big="x" * BIG)
+                    await world.clock.advance(0.1)
+                gc.collect()
+                after, _ = tracemalloc.get_traced_memory()
+                assert after - before < 3 * 16 * 2**20  # the bodies, and what was decoded from them
+                batch = await anext(changes)
+                assert batch.resync or len(batch) > 0
+                while not batch.resync:
+                    batch = await anext(changes)
+                assert watch.current == other.current
+                del batch
+            await world.clock.advance(1)
+            del changes, watch
+            gc.collect()
+            left, _ = tracemalloc.get_traced_memory()
+            assert left - before < 4 * BIG
+        finally:
+            tracemalloc.stop()
 
 
 async def test_w32_settle_holds_back_until_it_is_quiet() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,6 +13,7 @@ from support.fakes import (
     Thing,
     Told,
     World,
+    always,
     by_name,
     decode,
     error,
@@ -24,6 +26,7 @@ from support.fakes import (
 from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 
 
@@ -31,11 +34,13 @@ async def test_w22_age_is_that_of_the_last_proof() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         world.consul.headers["x-consul-knownleader"] = "false"  # roots of 1.8.7
         await world.clock.advance(200)
-        assert watch.status.age == 0
+        assert state(watch) == "synced"
+        answered = max(call.ended for call in world.consul.calls if call.ended is not None)
+        assert watch.status.age == pytest.approx(world.clock.now() - answered)  # an open poll proves nothing by itself
         world.consul.headers["x-consul-lastcontact"] = "2500"
         world.consul.set(a="2")
         await world.clock.advance(1)
-        assert watch.status.age == 2.5
+        assert watch.status.age == pytest.approx(3.5)
         world.consul.headers.update({"age": "30", "x-cache": "HIT"})
         world.consul.set(a="3")
         await world.clock.advance(1)
@@ -183,3 +188,78 @@ async def test_w27_cached_answers_are_on_request_and_checked() -> None:
         assert values(told)[-1] == {"a": "restored"}
         assert other.current == (Thing("a", "restored"),)
         assert {"cached" in call.parameters for call in world.consul.polls} == {True, False}
+
+
+async def test_w22_a_maximum_age_shortens_that_polls_wait() -> None:
+    async with World(a="1") as world, world.query().watch(max_age=15) as watch, world.query("/v1/other").watch():
+        ages = []
+        for _ in range(120):
+            await world.clock.advance(1)
+            ages.append(watch.status.age or 0.0)
+        waits = {path: [call.wait for call in world.consul.polls if call.path == path] for path in PATHS}
+        assert max(waits["/v1/things"]) <= 9
+        assert min(waits["/v1/other"]) >= 44
+        assert max(ages) <= 15
+        assert state(watch) == "synced"
+
+
+PATHS = ("/v1/things", "/v1/other")
+
+
+async def test_w22_an_agent_that_stands_still_is_told_within_forty_seconds_by_one_question() -> None:
+    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(25)]
+        await world.clock.advance(100)
+        assert 2 <= len(world.consul.questions) <= 4  # one for all watches in 30 s
+        world.consul.frozen = True
+        await world.clock.advance(40)
+        assert {state(watch) for watch in watches} == {"stale"}
+        age = watches[0].status.age
+        assert age is not None
+        await world.clock.advance(10)
+        assert watches[0].status.age == pytest.approx(age + 10)
+
+
+async def test_w22_the_question_never_renews_an_age() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(43)
+        assert world.consul.questions
+        assert watch.status.age == pytest.approx(43)
+
+
+async def test_w22_another_leader_has_every_poll_read_anew() -> None:
+    """A poll in flight at a follower learns nothing of a frozen leader: what is written meanwhile is found at once."""
+    async with World(PollSettings(wait=600), a="1") as world, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(10)]
+        await world.clock.advance(45)
+        world.consul.leader = "10.0.0.2:8300"
+        world.consul.body, world.consul.index = things(a="2"), 11  # and no poll is woken
+        await world.clock.advance(40)
+        assert {watch.current for watch in watches} == {(Thing("a", "2"),)}
+        assert {state(watch) for watch in watches} == {"synced"}
+
+
+@pytest.mark.parametrize("answer", [error(403, "<html>Forbidden</html>"), error(404, "default backend - 404")])
+async def test_w22_what_a_gateway_says_to_the_question_accuses_nobody(answer: Response) -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        states = Told(watch.states(), world.clock)
+        world.consul.question_fault = always(answer)
+        await world.clock.advance(200)
+        assert [status.state for status in states.got] == ["starting", "synced"]
+
+
+async def test_w22_the_question_can_be_off() -> None:
+    async with World(PollSettings(probe_interval=0), a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(200)
+        assert world.consul.questions == []
+        assert state(watch) == "synced"
+
+
+async def test_w22_no_poll_no_question() -> None:
+    async with World(a="1") as world:
+        async with world.query().watch():
+            await world.clock.advance(5)
+        await world.clock.advance(200)
+        before = len(world.consul.questions)
+        await world.clock.advance(300)
+        assert len(world.consul.questions) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.fakes import (
     STREAMING,
     Answer,
@@ -23,6 +24,7 @@ from support.fakes import (
     values,
 )
 
+from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
@@ -127,7 +129,7 @@ async def test_w04_is_limited_to_once_in_five_seconds() -> None:
         world.consul.wake()
         await world.clock.advance(20)
         assert len(world.consul.reads) - before <= 5
-        assert len(world.consul.calls) <= 27  # paced
+        assert len(world.consul.calls) <= 32  # without news: five at once, then one a second
 
 
 async def test_w05_an_index_is_dropped_after_any_failure() -> None:
@@ -292,3 +294,32 @@ async def test_w10_polls_plainly_where_the_list_is_forbidden() -> None:
         await world.clock.advance(60)
         assert state(watch) == "polling"
         assert watch.current == (Thing("a", "1"),)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("after", "seen"), [(3.0, 2.5), (20.0, 2.5), (150.0, 16.0)])
+async def test_w09_what_is_absent_and_cannot_block_is_looked_for_soon(after: float, seen: float, seed: int) -> None:
+    """A sidecar that is registered a little later: its 404 has no hash to wait for."""
+    async with World(seed=seed) as world:
+        service = b'{"ID": "web-sidecar-proxy", "Service": "web-sidecar-proxy", "Port": 21000, "ContentHash": "aa"}'
+        there = [False]
+
+        async def fault(call: Call) -> Answer | None:
+            if not there[0]:
+                return error(404, "unknown service ID: web-sidecar-proxy")
+            if call.parameters.get("hash") == "aa":
+                await world.clock.sleep(call.wait)
+            return Response(200, {"x-consul-contenthash": "aa"}, service)
+
+        world.consul.fault = fault
+        agent = Agent(world.consul, world.polls, Options())
+        async with agent.service("web-sidecar-proxy").watch() as watch:
+            await world.clock.advance(after)
+            asked = len(world.consul.calls)
+            assert [watch.current] == [None]
+            there[0] = True
+            await world.clock.advance(seen)
+            assert watch.current is not None
+            assert asked <= 3 + after / 2
+            assert world.consul.calls[-1].polled
+            assert watch.status.state == "synced"
