@@ -156,8 +156,6 @@ class FakeConsul:
         self.anonymous = False
         self.token: object = None
         self.crowding = CrowdingNotice()
-        self.probes = 0
-        self.leader: Response | Exception = Response(200, {}, b'"127.0.0.1:8300"')
         self.generation = 0
         self.last_words: Answer | None = None
         self.moved = Wakeup()
@@ -214,11 +212,6 @@ class FakeConsul:
     async def attempt(
         self, request: Request[T], *, extra: Parameters, deadline: float, address: str, purpose: Purpose = "polls"
     ) -> Response:
-        if purpose == "probe":
-            self.probes += 1
-            if isinstance(self.leader, Exception):
-                raise self.leader
-            return self.leader
         call = Call(self.clock.now(), request.path, dict(request.parameters + extra), address, deadline)
         if request.path == QUESTION:
             return understood(await self._asked_who_leads(call), request)
@@ -237,7 +230,10 @@ class FakeConsul:
             call.ended = self.clock.now()
         if isinstance(answer, Exception):
             raise answer
-        return understood(answer, request)
+        answer = understood(answer, request)
+        if answer.error is not None and answer.error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
+            self.crowding.seen += 1
+        return answer
 
     async def _asked_who_leads(self, call: Call) -> Response:
         self.questions.append(call)
@@ -326,9 +322,6 @@ def always(answer: Answer) -> Fault:
     return fault
 
 
-QUIET_SETTINGS = PollSettings(probe_interval=0)
-
-
 class World:
     """A fake server, the polls of a client, and queries on them."""
 
@@ -338,7 +331,7 @@ class World:
         self.events: list[Any] = []
         self.polls = PollerPool(
             self.consul,
-            settings=settings or QUIET_SETTINGS,
+            settings=settings or PollSettings(),
             clock=self.clock,
             random=random.Random(seed).random,
             on_event=self.events.append,

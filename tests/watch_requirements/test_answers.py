@@ -150,12 +150,12 @@ async def test_w17_what_a_gateway_says_ends_nothing_also_as_the_first_answer(ans
             world.consul.fault = None
             await world.clock.advance(2.5)
             assert (state(watch), state(other)) == ("synced", "synced")
-            await goes_on_after(world, watch, answer, "stale")
+            await goes_on_after(world, watch, answer, "stale", failures=2)
             assert state(other) == "synced"
             assert removed(told[1]) == 0
 
 
-async def goes_on_after(world: World, watch: Any, answer: Answer, expected: str) -> None:
+async def goes_on_after(world: World, watch: Any, answer: Answer, expected: str, failures: int = 0) -> None:
     """A watch with data meets this answer for 1.5 s: it is in that state, keeps its data, and finds the next."""
     told: Told = Told(watch.changes(), world.clock)
     await world.clock.advance(1)
@@ -167,7 +167,7 @@ async def goes_on_after(world: World, watch: Any, answer: Answer, expected: str)
     assert status.state == expected, status
     assert status.error
     assert status.retry_in is not None
-    low, high = {"denied": (0.5, 1.01), "throttled": (60, 180), "stale": (0.0, 0.5)}[expected]
+    low, high = {"denied": (0.5, 1.01), "throttled": (60, 180), "stale": (0.0, 0.5 * 2**failures)}[expected]
     assert low - 0.001 <= status.retry_in <= high + 0.001
     assert watch.current == before
     await world.clock.advance(1.5)

@@ -37,6 +37,7 @@ from aioconsulconnect.watch.protocol.pacing import (
     Random,
     RateLimiter,
     WaitTuner,
+    absent_interval,
     after_cost,
     denied_pause,
     longest_wait,
@@ -93,6 +94,7 @@ class _Course(msgspec.Struct, kw_only=True):
     news: bool = False  # whether this turn has brought a change
     superseded: bool = False  # what is under way may be older than what is known
     abandoned: bool = False
+    absent_since: float | None = None
     interval: float | None = None  # between reads, where there is no poll
     over_budget: bool = False
     reread: float = float("-inf")
@@ -114,6 +116,7 @@ class _Failures(msgspec.Struct, kw_only=True):
     backoff: Backoff
     verification: Backoff
     denials: int = 0
+    unknown_token: bool = False
     denied_since: float | None = None
 
 
@@ -210,7 +213,7 @@ class BlockingQuery(Generic[T, Item]):
         course = self._course
         if error is not None:
             self._store.failed = True
-            self._trouble(error, now)
+            self._trouble(error, now, counts=False)
         if course.under_way is None and self._report.error:
             self._read_again(retry_at)
         elif course.under_way is not None and course.under_way.kind is Kind.POLL:
@@ -380,7 +383,7 @@ class BlockingQuery(Generic[T, Item]):
         if position is None:
             return self._without_position(asked, answer, now, changed=changed)
         if not course.over_budget:
-            course.interval = None
+            course.interval = course.absent_since = None
         course.borrows = False
         comparable = asked.kind is Kind.POLL and meta.backend == course.backend
         if asked.kind is not Kind.CONFIRM:
@@ -422,9 +425,12 @@ class BlockingQuery(Generic[T, Item]):
             elif course.position is not None:
                 return Outcome.PLACED
             return Outcome.BORROWS
-        limits = self._settings.absent if answer.absent else self._settings.interval
-        course.interval = slower_interval(course.interval, limits, changed=changed)
-        return Outcome.ABSENT if answer.absent else Outcome.UNPLACED
+        if answer.absent:
+            course.absent_since = now if course.absent_since is None else course.absent_since
+            course.interval = absent_interval(now - course.absent_since, self._settings)
+            return Outcome.ABSENT
+        course.interval = slower_interval(course.interval, self._settings, changed=changed)
+        return Outcome.UNPLACED
 
     def _failure(self, asked: NextRequest, error: ConsulError | None, elapsed: float, now: float) -> Outcome:
         """Keep the data, and say what kind of failure it is."""
@@ -446,6 +452,7 @@ class BlockingQuery(Generic[T, Item]):
         self._trouble(error, now)
         if isinstance(error, PermissionDenied):
             failures.denials += 1
+            failures.unknown_token = error.reason not in DENIALS
             return Outcome.DENIED
         if isinstance(error, Throttled):
             return Outcome.THROTTLED
@@ -477,12 +484,14 @@ class BlockingQuery(Generic[T, Item]):
                 return now + backoff.failed(now, refused=pause is Pause.REFUSED)
             case Pause.SHORT:
                 return now + Backoff(self._random).failed(now)
-            case Pause.INTERVAL | Pause.ABSENT:
+            case Pause.INTERVAL:
                 return now + spread(course.interval or 0.0, self._random)
+            case Pause.ABSENT:
+                return now + (course.interval or 0.0) * (0.75 + 0.25 * self._random())
             case Pause.DENIED:
-                return now + denied_pause(self._failures.denials, settings)
+                return now + denied_pause(self._failures.denials, settings, unknown=self._failures.unknown_token)
             case Pause.THROTTLED:
-                return now + throttled_pause(settings, self._random)
+                return now + throttled_pause(settings, self._random, has_data=self.snapshot is not None)
 
     def _read_again(self, now: float) -> None:
         self._course.following, self._course.position, self._course.not_before = Kind.READ, None, now
@@ -493,9 +502,10 @@ class BlockingQuery(Generic[T, Item]):
 
     # What it says of itself
 
-    def _trouble(self, error: ConsulError, now: float) -> str:
+    def _trouble(self, error: ConsulError, now: float, *, counts: bool = True) -> str:
         name = type(error).__name__
-        self.counters.errors[name] = self.counters.errors.get(name, 0) + 1
+        if counts:
+            self.counters.errors[name] = self.counters.errors.get(name, 0) + 1
         self._report.error, self._report.error_class = str(error), name
         kinds: dict[type[ConsulError], State] = {PermissionDenied: "denied", Throttled: "throttled"}
         self._enter(kinds.get(type(error), "stale"), now)

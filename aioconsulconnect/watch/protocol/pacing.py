@@ -29,7 +29,9 @@ _AT_ONCE = 0.8  # of the burst: as long as so much is left, a change is followed
 _IDLE_BURST, _IDLE_RATE = 5, 1.0  # turns that bring nothing new
 _COST = 10.0  # times what an answer cost us, until the next turn
 _MAX_AGE_SHARE = 0.6  # of the age that a consumer allows: the wait of its polls
-_SHORT_WAIT = 0.25  # of the wait, for polls beyond half of the budget
+_SHORT_WAIT = 0.25  # of the wait, for polls beyond half of the budget; of the probes' interval beyond all of it
+_UNKNOWN_FOR = 45  # denials: an agent may not know a new token for half a minute
+_LOOKS = 12  # for what is absent, in the time that it has been absent
 
 
 class _Bucket:
@@ -191,21 +193,30 @@ def verify_interval(settings: PollSettings, *, max_age: float | None) -> float:
     return settings.verify_interval if max_age is None else min(settings.verify_interval, _MAX_AGE_SHARE * max_age)
 
 
-def denied_pause(denials: int, settings: PollSettings) -> float:
-    """Seconds to wait after that many denials in a row."""
+def denied_pause(denials: int, settings: PollSettings, *, unknown: bool) -> float:
+    """Seconds to wait after that many denials in a row; longer from the start on than a token stays `unknown`."""
     first, longest = settings.denied
-    return float(min(longest, first * 2 ** (min(denials, 20) - 1)))
+    doublings = denials - (_UNKNOWN_FOR if unknown else 1)
+    return float(min(longest, first * 2 ** max(0, min(doublings, 20))))
 
 
-def throttled_pause(settings: PollSettings, random: Random) -> float:
-    """Seconds to wait where Consul says that it is asked too much."""
+def throttled_pause(settings: PollSettings, random: Random, *, has_data: bool) -> float:
+    """Seconds to wait where Consul says that it is asked too much; a watch without data is served by short reads."""
+    if not has_data:
+        return spread(settings.over_budget_interval, random)
     low, high = settings.throttled
     return low + (high - low) * random()
 
 
-def slower_interval(before: float | None, limits: tuple[float, float], *, changed: bool) -> float:
+def absent_interval(absent_for: float, settings: PollSettings) -> float:
+    """Seconds between two looks for what is not there, where the server cannot block until it is."""
+    first, longest = settings.absent
+    return max(first, min(longest, absent_for / _LOOKS))
+
+
+def slower_interval(before: float | None, settings: PollSettings, *, changed: bool) -> float:
     """Seconds between two reads of what the server cannot block on: more and more while nothing changes."""
-    first, longest = limits
+    first, longest = settings.interval
     return first if changed or before is None else min(longest, before * _SLOWER)
 
 
@@ -215,8 +226,8 @@ def over_budget_interval(watches: int, settings: PollSettings) -> float:
 
 
 def probe_pause(settings: PollSettings, used: float, random: Random) -> float:
-    """Seconds until an agent is asked for its leader again: sooner the more of the budget is `used`, a share."""
-    return spread(settings.probe_interval * (1 - 0.75 * min(1.0, used)), random)
+    """Seconds until an agent is asked for its leader again: sooner where all of the budget is `used`."""
+    return spread(settings.probe_interval * (1.0 if used < 1 else _SHORT_WAIT), random)
 
 
 def spread(interval: float, random: Random) -> float:
