@@ -271,8 +271,9 @@ class Transport:
         if known is None:
             if len(self._timeouts) > 64:  # noqa: PLR2004 - polls jitter their deadlines
                 self._timeouts.clear()
+            # A call that waits in vain for a free connection was not sent, which is worth knowing of a write.
             known = self._timeouts[seconds] = aiohttp.ClientTimeout(
-                total=seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
+                total=seconds, connect=0.8 * seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
             )
         return known
 

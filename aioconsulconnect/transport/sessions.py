@@ -10,6 +10,9 @@ from contextvars import ContextVar
 from typing import TypedDict
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed, SettingsError
@@ -22,7 +25,7 @@ TraceConfig = aiohttp.TraceConfig
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
-_KEEP_ALIVE = 15.0  # the agent never closes idle connections, and counts them
+_KEEP_ALIVE = 7.0  # the agent never closes idle connections, and counts them; aiohttp looks once in that time
 _POOL = 12  # the agent counts the connections of a whole host: one program must not take them all
 # A poll is silent for a minute: without this a path that died would be noticed at its deadline only. (macOS says
 # TCP_KEEPALIVE for the idle time.)
@@ -58,6 +61,23 @@ class Connecting:
 
 
 connecting: ContextVar[Connecting | None] = ContextVar("connecting", default=None)
+
+
+class _NewestFirst(aiohttp.BaseConnector):
+    """Hands out the idle connection that was used last: the oldest, as aiohttp has it, would keep all of them alive."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        if (idle := self._conns.get(key)) is not None:
+            idle.rotate(1)
+        return await super()._get(key, traces)
+
+
+class _TCP(_NewestFirst, aiohttp.TCPConnector):
+    pass
+
+
+class _Unix(_NewestFirst, aiohttp.UnixConnector):
+    pass
 
 
 class SessionPool:
@@ -102,9 +122,9 @@ class SessionPool:
         if purpose == "probe":
             kept = _Kept(limit=0, limit_per_host=1, force_close=True)
         connector: aiohttp.BaseConnector = (
-            aiohttp.UnixConnector(address.socket, **kept)
+            _Unix(address.socket, **kept)
             if address.socket
-            else aiohttp.TCPConnector(socket_factory=_poll_socket if purpose == "polls" else _socket, **kept)
+            else _TCP(socket_factory=_poll_socket if purpose == "polls" else _socket, **kept)
         )
         return aiohttp.ClientSession(
             connector=connector,

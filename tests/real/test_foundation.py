@@ -15,6 +15,7 @@ from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
+    ErrorReason,
     NoLeader,
     NotFound,
     OutcomeUnknown,
@@ -145,8 +146,11 @@ async def test_too_many_connections(own_agent: Launcher) -> None:
             for _ in range(3):
                 stack.enter_context(socket.create_connection(("127.0.0.1", agent.ports.http)))
             kind = ConnectionFailed if agent.version < (1, 9) else Throttled
-            with pytest.raises(kind):
+            with pytest.raises(kind) as caught:
                 await consul.intentions.list()
+            told = ErrorReason.RESET_AT_ONCE if agent.version < (1, 9) else ErrorReason.TOO_MANY_CONNECTIONS
+            assert caught.value.reason is told
+            assert consul._transport.crowding.seen == 1
         assert await within(10, consul, may=(kind,)) == ()
 
 

@@ -16,6 +16,7 @@ from support.transports import CLOSE, RESET, ask, one, transport
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason, OutcomeUnknown, Throttled
 from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Purpose
 
 CROWDED = answer(b"Your IP is issuing too many concurrent connections, please rate limit your calls\n", 429)
@@ -57,6 +58,37 @@ async def test_plain_calls_have_twelve_connections_at_most() -> None:
         server.release.set()
         assert {got.status for got in await asyncio.gather(*calls)} == {200}
         assert server.connections == 12
+
+
+async def test_connections_that_one_burst_has_made_are_not_kept_alive_by_single_calls() -> None:
+    async with Scripted([Hang()] * 5) as server, aclosing(transport(server.url)) as carrier:
+        calls = [asyncio.create_task(carrier.send(ask())) for _ in range(5)]
+        async with asyncio.timeout(10):
+            while len(server.seen) < 5:
+                await asyncio.sleep(0.01)
+        server.release.set()
+        await asyncio.gather(*calls)
+        for _ in range(10):
+            await carrier.send(ask())
+        assert len({seen.connection for seen in server.seen[5:]}) == 1
+        connector = carrier._sessions._sessions["calls", ""].connector
+        assert connector is not None
+        kept = connector._keepalive_timeout
+        assert isinstance(kept, float)
+        assert 2 * kept <= 15  # it looks for idle ones once in that time
+
+
+async def test_a_write_that_waits_in_vain_for_a_connection_was_not_sent() -> None:
+    async with Scripted([Hang()] * 12) as server, aclosing(transport(server.url, tries=1)) as carrier:
+        calls = [asyncio.create_task(carrier.send(ask())) for _ in range(12)]
+        async with asyncio.timeout(10):
+            while len(server.seen) < 12:
+                await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionFailed):
+            await carrier.send(ask("PUT", options=Options(timeout=0.2)))
+        assert len(server.seen) == 12
+        server.release.set()
+        await asyncio.gather(*calls)
 
 
 async def test_a_probe_makes_a_connection_of_its_own_each_time() -> None:
