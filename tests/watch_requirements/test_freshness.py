@@ -211,7 +211,7 @@ async def test_w22_an_agent_that_stands_still_is_told_within_forty_seconds_by_on
     async with World(QUESTIONED, a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(25)]
         await world.clock.advance(100)
-        assert 2 <= len(world.consul.questions) <= 4  # one for all watches in 30 s
+        assert 2 <= len(world.consul.questions) <= 14  # one for all watches in 30 s, or in 7 where many polls are open
         world.consul.frozen = True
         await world.clock.advance(40)
         assert {state(watch) for watch in watches} == {"stale"}
