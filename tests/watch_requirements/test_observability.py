@@ -55,12 +55,8 @@ async def test_w38_an_outage_is_exactly_four_states_and_two_warnings(caplog: pyt
         assert status.counters.errors["NoLeader"] >= len(failures) > 0
         log = watch.explain()
         assert [record.asked for record in log[:4]] == ["read", "poll", "poll", "read"]
-        assert [record.verdict.partition(",")[0] for record in log[:4]] == [
-            "first",
-            "unchanged",
-            "unchanged",
-            "NoLeader",
-        ]
+        verdicts = [record.verdict.partition(",")[0] for record in log[:4]]
+        assert verdicts == ["first", "unchanged", "unchanged", "NoLeader"]
         kinds = [event.kind for event in world.events]
         assert kinds.count("state") == 3
         assert kinds.count("poll") == status.counters.requests
