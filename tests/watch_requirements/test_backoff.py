@@ -121,10 +121,15 @@ async def test_w14_many_that_start_together_do_not_stay_together() -> None:
 async def test_w15_failures_back_off_and_recover() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         await watch.ready()
-        world.consul.fault = always(error(500, "rpc error making call: EOF"))
+        times: list[float] = []
+
+        async def failing(call: Call) -> Answer | None:
+            times.append(call.time)
+            return error(500, "rpc error making call: EOF")
+
+        world.consul.fault = failing
         world.consul.wake()
         await world.clock.advance(100)
-        times = [call.time for call in world.consul.reads[1:]]
         delays = [later - earlier for earlier, later in itertools.pairwise(times)]
         for number, delay in enumerate(delays, start=1):
             longest = min(30.0, 0.5 * 2 ** (number - 1))

@@ -204,13 +204,14 @@ async def test_w22_a_maximum_age_shortens_that_polls_wait() -> None:
 
 
 PATHS = ("/v1/things", "/v1/other")
+QUESTIONED = PollSettings(probe_interval=30.0)
 
 
 async def test_w22_an_agent_that_stands_still_is_told_within_forty_seconds_by_one_question() -> None:
-    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+    async with World(QUESTIONED, a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(25)]
         await world.clock.advance(100)
-        assert 2 <= len(world.consul.questions) <= 4  # one for all watches in 30 s
+        assert 2 <= len(world.consul.questions) <= 14  # one for all watches in 30 s, or in 7 where many polls are open
         world.consul.frozen = True
         await world.clock.advance(40)
         assert {state(watch) for watch in watches} == {"stale"}
@@ -221,7 +222,7 @@ async def test_w22_an_agent_that_stands_still_is_told_within_forty_seconds_by_on
 
 
 async def test_w22_the_question_never_renews_an_age() -> None:
-    async with World(a="1") as world, world.query().watch() as watch:
+    async with World(QUESTIONED, a="1") as world, world.query().watch() as watch:
         await world.clock.advance(43)
         assert world.consul.questions
         assert watch.status.age == pytest.approx(43)
@@ -229,7 +230,7 @@ async def test_w22_the_question_never_renews_an_age() -> None:
 
 async def test_w22_another_leader_has_every_poll_read_anew() -> None:
     """A poll in flight at a follower learns nothing of a frozen leader: what is written meanwhile is found at once."""
-    async with World(PollSettings(wait=600), a="1") as world, contextlib.AsyncExitStack() as stack:
+    async with World(PollSettings(wait=600, probe_interval=30.0), a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(10)]
         await world.clock.advance(45)
         world.consul.leader = "10.0.0.2:8300"
@@ -241,7 +242,7 @@ async def test_w22_another_leader_has_every_poll_read_anew() -> None:
 
 @pytest.mark.parametrize("answer", [error(403, "<html>Forbidden</html>"), error(404, "default backend - 404")])
 async def test_w22_what_a_gateway_says_to_the_question_accuses_nobody(answer: Response) -> None:
-    async with World(a="1") as world, world.query().watch() as watch:
+    async with World(QUESTIONED, a="1") as world, world.query().watch() as watch:
         states = Told(watch.states(), world.clock)
         world.consul.question_fault = always(answer)
         await world.clock.advance(200)
@@ -256,7 +257,7 @@ async def test_w22_the_question_can_be_off() -> None:
 
 
 async def test_w22_no_poll_no_question() -> None:
-    async with World(a="1") as world:
+    async with World(QUESTIONED, a="1") as world:
         async with world.query().watch():
             await world.clock.advance(5)
         await world.clock.advance(200)
