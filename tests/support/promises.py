@@ -59,6 +59,7 @@ class Watched:
             else:
                 shown[change.new.name] = change.new.value
         self.shown = shown
+        self._consul.served.add(self.name)
         history, first = self._consul.history, self._place if self.kind.in_step else 0
         place = next((i for i in range(first, len(history)) if history[i].seen(self.kind) == shown), None)
         if place is None:
