@@ -125,7 +125,7 @@ class Consul:
 
     async def aclose(self) -> None:
         """End all watches and close the connections. From any task, and twice, if need be."""
-        await self._end.reached()
+        await self._end.wait()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,7 +157,7 @@ class _End:
         self._transport = transport
         self._task: asyncio.Task[None] | None = None
 
-    async def reached(self) -> None:
+    async def wait(self) -> None:
         """Wait until everything is closed."""
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")

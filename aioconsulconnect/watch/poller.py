@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -21,12 +20,10 @@ from aioconsulconnect.clock import breathe
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
-    PermissionDenied,
     RequestTimeout,
     ServerError,
 )
-from aioconsulconnect.transport.interpretation import interpret
-from aioconsulconnect.transport.request import Parameters, Request, query_string
+from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.address_health import AddressHealth
 from aioconsulconnect.watch.poller_resources import PollerResources
@@ -37,6 +34,7 @@ from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Event, PollRecord, State, Status
 from aioconsulconnect.watch.protocol.transitions import Kind
 from aioconsulconnect.watch.publisher import Publisher
+from aioconsulconnect.watch.requester import Requester, value_of
 from aioconsulconnect.watch.wakeup import Wakeup
 
 T = TypeVar("T")
@@ -46,8 +44,8 @@ Other = TypeVar("Other")
 _log = logging.getLogger("aioconsulconnect.watch")
 _TROUBLE = frozenset({"stale", "denied", "throttled"})
 _SOON = 0.1  # seconds until an agent is asked that is well again
+_CHEAP = 0.005  # seconds: an answer that cost less slows nothing down
 _BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one step of the loop
-_ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
 
 
 class Poller(Generic[T, Item]):
@@ -63,30 +61,16 @@ class Poller(Generic[T, Item]):
     ) -> None:
         self.key: Hashable = key
         self._resources = resources
-        self._health = health
-        self._request = request
-        self._spec = spec
+        self._requester: Requester[T, Item] = Requester(resources, health, request, spec)
+        self.name: str = self._requester.name
+        self._held_by_servers = spec.source == "servers"
         self._query = BlockingQuery(request, spec, resources.settings, resources.random, resources.clock.now())
         self._wake = Wakeup()
-        self._asked = ""  # the agent that was asked last
-        self._token: object = None
         self._refreshing: asyncio.Task[ConsulError | None] | None = None
         self._verifying: asyncio.Task[ConsulError | None] | None = None
         self.publisher: Publisher[T, Item] = Publisher(
             self._query.counters, resources.settings.max_pending, self._query.status(resources.clock.now())
         )
-
-    @property
-    def name(self) -> str:
-        """The query, as logs and events name it: its path and query string."""
-        return self._request.path + query_string(self._request.parameters)
-
-    @property
-    def address(self) -> str:
-        """The agent in use: the first one that nothing is known against."""
-        addresses = self._resources.sender.addresses
-        well = (known for known in addresses if self._health.trouble(known, needs_leader=self._needs_leader) is None)
-        return next(well, addresses[0])
 
     @property
     def last_index(self) -> int:
@@ -105,14 +89,10 @@ class Poller(Generic[T, Item]):
         return msgspec.structs.replace(
             status,
             state="closed" if self.publisher.over else status.state,
-            address=self.address,
+            address=self._requester.address,
             consumers=self.publisher.consumers,
             zombies=self._resources.budget.zombies,
         )
-
-    @property
-    def _needs_leader(self) -> bool:
-        return self._spec.source == "servers" and self._request.options.consistency != "stale"
 
     def delay(self, seconds: float) -> None:
         """Put the first request off: many pollers start at once."""
@@ -122,7 +102,7 @@ class Poller(Generic[T, Item]):
         """Take note of the age that the consumers allow; a poll that waits too long for it is left to its end."""
         allowed, self._query.max_age = self._query.max_age, self.publisher.max_age
         if self._query.max_age is not None and (allowed is None or self._query.max_age < allowed):
-            self.hear(self.address, None)
+            self.hear(self._requester.address, None)
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
         """Make a plain read that is sent after this call; many callers share one."""
@@ -132,17 +112,16 @@ class Poller(Generic[T, Item]):
 
     def renew(self) -> None:
         """Read at once: the client's token has changed, and nothing that was asked with the old one is believed."""
-        if self._request.options.token is None:
+        if not self._requester.own_token:
             if self._query.token_changed(self._resources.clock.now()):
                 self.refresh()
             self._wake.wake_all()
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
         """Take note that the agent is in trouble, or (None) that it is well again or follows another leader."""
-        if address != self._asked:
-            return
-        if trouble is not None and self._health.trouble(address, needs_leader=self._needs_leader) is None:
-            return  # it needs no leader
+        requester = self._requester
+        if address != requester.asked or (trouble is not None and not requester.is_in_trouble(address)):
+            return  # another agent, or nothing that matters to this query
         now = self._resources.clock.now()
         self._query.doubt(trouble, now, retry_at=self._spread(now))
         self._publish()
@@ -174,7 +153,7 @@ class Poller(Generic[T, Item]):
             return await work()
         except Exception as bug:  # noqa: BLE001 - whatever it is
             _log.exception("%s: the poll ended by a bug", self.name, extra={"query": self.name})
-            end = ConsulError("a bug in the library ended this watch", path=self._request.path)
+            end = ConsulError("a bug in the library ended this watch", path=self._requester.path)
             end.__cause__ = bug
             self.publisher.end = end
             self.finish()
@@ -194,7 +173,7 @@ class Poller(Generic[T, Item]):
         clock, budget, settings = self._resources.clock, self._resources.budget, self._resources.settings
         now = clock.now()
         following = self._query.next_request(now, scarce=budget.scarce)
-        if self._health.trouble(self.address, needs_leader=self._needs_leader) is not None:
+        if self._requester.is_in_trouble(self._requester.address):
             await self._pause(settings.idle_timeout)  # somebody asks that agent already
         elif following.at > now:
             await self._pause(following.at - now)
@@ -211,9 +190,9 @@ class Poller(Generic[T, Item]):
         """Wait, for so long at most; shorter where nobody wants it, or where the token may change."""
         if not self.publisher.consumers:
             seconds = min(seconds, self._resources.settings.idle_timeout)
-        denied = self._query.state == "denied" and self._request.options.token is None
+        denied = self._query.state == "denied" and not self._requester.own_token
         await self._wake.wait(self._resources.clock, min(seconds, TOKEN_INTERVAL) if denied else seconds)
-        if denied and await self._resources.sender.token_changed_since(self._token):
+        if denied and await self._requester.token_changed():
             self._query.token_changed(self._resources.clock.now())
 
     async def _poll(self, following: NextRequest) -> None:
@@ -223,8 +202,8 @@ class Poller(Generic[T, Item]):
         async def carry() -> Response | ConsulError:
             held_until = None
             try:
-                answer = await self._ask(following)
-                if isinstance(answer, RequestTimeout) and self._spec.source == "servers":
+                answer = await self._requester.ask(following)
+                if isinstance(answer, RequestTimeout) and self._held_by_servers:
                     held_until = sent.time + held_for(following.wait)
                 return answer
             finally:
@@ -233,8 +212,10 @@ class Poller(Generic[T, Item]):
         sent = self._query.start(following, clock.now())
         carried = self._resources.spawn(carry(), self.name)
         carried.add_done_callback(lambda _: self._wake.wake_all())
-        while not carried.done() and not self._query.abandoned and not self.publisher.over:
+        while True:
             await self._wake.wait()
+            if carried.done() or self._query.abandoned or self.publisher.over:
+                break
         if carried.done():
             await self._receive(following, sent, carried.result())
         elif not self.publisher.over:
@@ -248,15 +229,9 @@ class Poller(Generic[T, Item]):
     async def _send(self, following: NextRequest) -> float | None:
         """Carry a short request; where it was given up, until when the servers should have held it."""
         sent = self._query.start(following, self._resources.clock.now())
-        answer = await self._ask(following)
+        answer = await self._requester.ask(following)
         await self._receive(following, sent, answer)
-        return sent.time if isinstance(answer, RequestTimeout) and self._spec.source == "servers" else None
-
-    async def _ask(self, following: NextRequest) -> Response | ConsulError:
-        if following.kind is Kind.INDEX and (index_from := self._spec.index_from) is not None:
-            return await self._attempt(self._alike(index_from), following.deadline)
-        request = self._verification if following.plain else self._request
-        return await self._attempt(request, following.deadline, following.extra, polled=following.kind is Kind.POLL)
+        return sent.time if isinstance(answer, RequestTimeout) and self._held_by_servers else None
 
     async def _receive(self, following: NextRequest, sent: Sent, answer: Response | ConsulError) -> None:
         clock = self._resources.clock
@@ -266,30 +241,9 @@ class Poller(Generic[T, Item]):
                 await breathe()
             now = clock.now()
         self._query.receive(following, sent, now, answer)
-        self._query.spent(clock.now() - began, clock.now())
-        self._publish()
-        self._report_request()
-
-    async def _attempt(
-        self, request: Request[Other], deadline: float, extra: Parameters = (), *, polled: bool = False
-    ) -> Response | ConsulError:
-        sender = self._resources.sender
-        address = self._asked = self.address
-        self._token = sender.token_mark()
-        answer: Response | ConsulError
-        try:
-            answer = await sender.attempt(request, extra=extra, deadline=deadline, address=address)
-        except ConsulError as error:
-            answer = error
-        except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
-            answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self._request.path)
-            answer.__cause__ = error
-        self._health.learn(address, answer, polled=polled)
-        failed = answer.error if isinstance(answer, Response) else answer
-        self._resources.budget.heed(sender.crowding.seen)
-        if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
-            sender.avoid(address)
-        return answer
+        if (cost := clock.now() - began) > _CHEAP:
+            self._query.spent(cost, clock.now())
+        self._publish(asked=True)
 
     # Beside the loop
 
@@ -301,13 +255,13 @@ class Poller(Generic[T, Item]):
             self._refreshing = None  # who comes from here on needs another
             while again:
                 sent = self._query.start_beside(resources.clock.now())
-                answer = await self._attempt(self._verification, resources.settings.read_timeout)
+                answer = await self._requester.read(self._requester.verification, resources.settings.read_timeout)
                 error, again = self._receive_beside(sent, answer, same=True)
         return error
 
     async def _verify(self) -> ConsulError | None:
         """Prove, as long as the answers of the loop prove nothing, that the servers are there and say the same."""
-        clock, other = self._resources.clock, self._other_verification
+        clock, other = self._resources.clock, self._requester.other_verification
         while (due := self._query.verify_by) is not None:
             if (seconds := due - clock.now()) > 0:
                 await clock.sleep(seconds)
@@ -316,8 +270,8 @@ class Poller(Generic[T, Item]):
             else:
                 async with self._resources.budget.reads:
                     sent = self._query.start_beside(clock.now())
-                    answer = await self._attempt(other, self._resources.settings.read_timeout)
-                self._receive_beside(sent, answer, same=False, value=_value(other, answer))
+                    answer = await self._requester.read(other, self._resources.settings.read_timeout)
+                self._receive_beside(sent, answer, same=False, value=value_of(other, answer))
         self._verifying = None
         return None
 
@@ -325,47 +279,29 @@ class Poller(Generic[T, Item]):
         self, sent: Sent, answer: Response | ConsulError, *, same: bool, value: object = None
     ) -> tuple[ConsulError | None, bool]:
         error, again = self._query.receive_beside(sent, self._resources.clock.now(), answer, same=same, value=value)
-        self._publish()
-        self._report_request()
+        self._publish(asked=True)
         self._wake.wake_all()
         return error, again
 
-    @property
-    def _verification(self) -> Request[T] | Request[object]:
-        """The read of the leader that says what is so."""
-        other = self._spec.verify_with
-        return plain(self._request) if other is None or self._other_verification else self._alike(other)
-
-    @property
-    def _other_verification(self) -> Request[object] | None:
-        """A read of something else, which proves that the servers are there."""
-        other = self._spec.verify_with
-        return None if other is None or other.decode == self._request.decode else self._alike(other)
-
-    def _alike(self, other: Request[Other]) -> Request[Other]:
-        """Another read with the options of this one."""
-        return msgspec.structs.replace(other, options=plain(self._request).options)
-
     # What others learn
 
-    def _publish(self) -> None:
-        """Make known what the last request has brought."""
+    def _publish(self, *, asked: bool = False) -> None:
+        """Make known what there is, and that a request was answered if one was (`asked`)."""
         publisher, query = self.publisher, self._query
         if publisher.over:
             return
-        verify = self._verifying is None and query.verify_by is not None
-        publisher.publish(query.snapshot)
-        if query.state != publisher.states[-1][1].state:
-            publisher.publish_state(self._changed_state(query.state))
-        if verify:
+        verify, state, snapshot = query.verify_by, query.state, query.snapshot
+        publisher.publish(snapshot)
+        if state != publisher.states[-1][1].state:
+            publisher.publish_state(self._changed_state(state))
+        if verify is not None and self._verifying is None:
             self._verifying = self._resources.spawn(self._guarded(self._verify), self.name)
+        if asked:
+            record = query.poll_log[-1]
+            self._resources.report(
+                Event(kind="poll", query=self.name, state=state, verdict=record.verdict, took=record.took)
+            )
         publisher.progress.wake_all()
-
-    def _report_request(self) -> None:
-        record, state = self._query.poll_log[-1], self._query.state
-        self._resources.report(
-            Event(kind="poll", query=self.name, state=state, verdict=record.verdict, took=record.took)
-        )
 
     def _changed_state(self, state: State) -> Status:
         """Log and report that the watch is in another state."""
@@ -375,18 +311,3 @@ class Poller(Generic[T, Item]):
         _log.log(level, "%s: %s -> %s %s", name, old, state, status.error, extra=extra)
         self._resources.report(Event(kind="state", query=name, state=state))
         return status
-
-
-def plain(request: Request[T]) -> Request[T]:
-    """The same read, asked of the leader: what it says is so."""
-    options = request.options
-    consistency = None if options.consistency == "stale" else options.consistency
-    options = msgspec.structs.replace(options, cached=None, consistency=consistency)
-    return msgspec.structs.replace(request, options=options)
-
-
-def _value(request: Request[Other], answer: Response | ConsulError) -> Other | None:
-    """What an answer says; None for one that is none."""
-    with suppress(ConsulError):
-        return interpret(request, answer) if isinstance(answer, Response) else None
-    return None

@@ -94,7 +94,7 @@ class Watch(Generic[T, Item]):
         if subscription.delivered is None and self._options.since is not None:
             return self._options.since
         delivered = subscription.delivered or self._newest()
-        return Cursor(subscription.query, digest(delivered), delivered.index, self._poller.address)
+        return Cursor(subscription.query, digest(delivered), delivered.index, self._poller.status.address)
 
     @property
     def resumed(self) -> bool | None:

@@ -30,6 +30,7 @@ _IDLE_BURST, _IDLE_RATE = 5, 1.0  # turns that bring nothing new
 _COST = 10.0  # times what an answer cost us, until the next turn
 _MAX_AGE_SHARE = 0.6  # of the age that a consumer allows: the wait of its polls
 _SHORT_WAIT = 0.25  # of the wait, for polls beyond half of the budget; of the probes' interval beyond all of it
+_EARLIER = 0.25  # of the probes' interval: not all clients ask at once
 _UNKNOWN_FOR = 45  # denials: an agent may not know a new token for half a minute
 _LOOKS = 12  # for what is absent, in the time that it has been absent
 
@@ -227,7 +228,7 @@ def over_budget_interval(watches: int, settings: PollSettings) -> float:
 
 def probe_pause(settings: PollSettings, used: float, random: Random) -> float:
     """Seconds until an agent is asked for its leader again: sooner where all of the budget is `used`."""
-    return spread(settings.probe_interval * (1.0 if used < 1 else _SHORT_WAIT), random)
+    return settings.probe_interval * (1.0 if used < 1 else _SHORT_WAIT) * (1 - _EARLIER * random())
 
 
 def spread(interval: float, random: Random) -> float:

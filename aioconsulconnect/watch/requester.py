@@ -1,0 +1,124 @@
+"""Sends the requests of one query: to which agent, what is read where the leader is to say, who learns of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import msgspec
+
+from aioconsulconnect.errors import (
+    ConnectionFailed,
+    ConsulError,
+    PermissionDenied,
+    RequestTimeout,
+    ServerError,
+)
+from aioconsulconnect.transport.interpretation import interpret
+from aioconsulconnect.transport.request import Parameters, Request, query_string
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.address_health import AddressHealth
+from aioconsulconnect.watch.poller_resources import PollerResources
+from aioconsulconnect.watch.protocol.blocking_query import NextRequest
+from aioconsulconnect.watch.protocol.spec import WatchSpec
+from aioconsulconnect.watch.protocol.transitions import Kind
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Other = TypeVar("Other")
+
+_ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
+
+
+class Requester(Generic[T, Item]):
+    """
+    Asks for one query, and for what proves it. `name` is the query's path and query string, for logs and events.
+
+    `verification` is the read of the leader that says what is so; `other_verification` one of something else, which
+    proves that the servers are there. `own_token` says whether the query brings a token of its own.
+    """
+
+    def __init__(
+        self, resources: PollerResources, health: AddressHealth, request: Request[T], spec: WatchSpec[T, Item]
+    ) -> None:
+        options, other = request.options, spec.verify_with
+        self.name: str = request.path + query_string(request.parameters)
+        self.path: str = request.path
+        self.own_token: bool = options.token is not None
+        self.asked: str = ""  # the agent that was asked last
+        self._resources = resources
+        self._health = health
+        self._request = request
+        self._needs_leader = spec.source == "servers" and options.consistency != "stale"
+        self._plain_options = plain(request).options
+        self._index_from = None if spec.index_from is None else self._alike(spec.index_from)
+        same = other is None or other.decode == request.decode
+        self.verification: Request[T] | Request[object] = (
+            plain(request) if other is None or not same else self._alike(other)
+        )
+        self.other_verification: Request[object] | None = None if other is None or same else self._alike(other)
+        self._token: object = None
+
+    @property
+    def address(self) -> str:
+        """The agent in use: the first one that nothing is known against."""
+        addresses = self._resources.sender.addresses
+        if len(addresses) == 1:
+            return addresses[0]
+        well = (known for known in addresses if not self.is_in_trouble(known))
+        return next(well, addresses[0])
+
+    def is_in_trouble(self, address: str) -> bool:
+        """Whether it is of no use to ask that agent now."""
+        return self._health.trouble(address, needs_leader=self._needs_leader) is not None
+
+    async def token_changed(self) -> bool:
+        """Whether the client's token is another one than that of the last request."""
+        return not self.own_token and await self._resources.sender.token_changed_since(self._token)
+
+    async def ask(self, following: NextRequest) -> Response | ConsulError:
+        """Send what the protocol wants to know next."""
+        if following.kind is Kind.INDEX and self._index_from is not None:
+            return await self.read(self._index_from, following.deadline)
+        request = self.verification if following.plain else self._request
+        return await self.read(request, following.deadline, following.extra, polled=following.kind is Kind.POLL)
+
+    async def read(
+        self, request: Request[Other], deadline: float, extra: Parameters = (), *, polled: bool = False
+    ) -> Response | ConsulError:
+        """Send one request; the answer, or the error that came instead."""
+        sender, address = self._resources.sender, self.address
+        self.asked, self._token = address, sender.token_mark()
+        answer: Response | ConsulError
+        try:
+            answer = await sender.attempt(request, extra=extra, deadline=deadline, address=address)
+        except ConsulError as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
+            answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self.path)
+            answer.__cause__ = error
+        self._health.learn(address, answer, polled=polled)
+        failed = answer.error if isinstance(answer, Response) else answer
+        self._resources.budget.heed(sender.crowding.seen)
+        if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
+            sender.avoid(address)
+        return answer
+
+    def _alike(self, other: Request[Other]) -> Request[Other]:
+        """Another read with the options of this one."""
+        return msgspec.structs.replace(other, options=self._plain_options)
+
+
+def plain(request: Request[T]) -> Request[T]:
+    """The same read, asked of the leader: what it says is so."""
+    options = request.options
+    consistency = None if options.consistency == "stale" else options.consistency
+    options = msgspec.structs.replace(options, cached=None, consistency=consistency)
+    return msgspec.structs.replace(request, options=options)
+
+
+def value_of(other: Request[Other], answer: Response | ConsulError) -> Other | None:
+    """What an answer says; None for one that is none."""
+    with suppress(ConsulError):
+        return interpret(other, answer) if isinstance(answer, Response) else None
+    return None
