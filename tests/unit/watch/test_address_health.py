@@ -229,7 +229,7 @@ async def test_rounds_survive_a_poll_that_leaves_during_a_question(agents: Agent
     assert len(agents.consul.questions) >= 2
 
 
-@pytest.mark.parametrize("datacenters", [("", "far"), ("far", "")])
+@pytest.mark.parametrize("datacenters", [("", "far"), ("far", "")], ids=["after", "before"])
 async def test_a_datacenter_that_cannot_be_reached_is_no_trouble_for_another(
     agents: Agents, datacenters: tuple[str, str]
 ) -> None:
