@@ -109,7 +109,8 @@ async def test_an_agent_in_trouble_is_asked_by_one_until_it_is_well(agents: Agen
 @pytest.mark.parametrize("error", [lost(), RequestTimeout("late"), NoLeader("none")])
 async def test_what_one_request_met_is_asked_about_before_others_are_told(agents: Agents, error: ConsulError) -> None:
     (ear,) = agents.ears("")
-    agents.health.learn(ONE, error, polled=False)
+    for _ in range(100):
+        agents.health.learn(ONE, error, polled=False)
     assert not agents.fails()
     await idle()
     assert len(agents.consul.questions) == 1

@@ -149,13 +149,14 @@ def test_what_is_asked_after_each_answer(
     assert [*life.kinds, life.following.kind] == kinds
 
 
-def test_a_deletion_that_wakes_with_what_is_deleted_is_looked_into() -> None:
+@pytest.mark.parametrize("index", [8, 9])
+def test_a_deletion_that_wakes_with_what_is_deleted_is_looked_into(index: int) -> None:
     """As 1.8 does for a config entry: the poll gets the old entry at a new index, and only a read says 404."""
     life = Life(ABSENT, good(7), good(8))
     assert life.data == {"a": "1"}
-    life.take(good(8, GONE, 404))
+    life.take(good(index, GONE, 404))
     assert (life.data, life.following.plain) == ({"a": "1"}, True)
-    life.take(good(8, GONE, 404))
+    life.take(good(index, GONE, 404))
     assert (life.data, life.query.state) == ({}, "absent")
 
 
@@ -297,6 +298,13 @@ def test_a_read_beside_the_loop_that_failed_is_told_and_proves_nothing(
     assert (again, life.query.state, life.data) == (False, "stale", {"a": "1"})
     life.take(good(10), took=55.0)
     assert life.query.state == "synced"
+
+
+def test_what_is_missing_after_a_read_that_failed_is_confirmed() -> None:
+    life = Life(SPEC, good(10, TWO))
+    life.beside(lost())
+    life.take(good(11))
+    assert (life.data, life.following.kind) == ({"a": "1", "b": "2"}, CONFIRM)
 
 
 def test_a_read_that_was_overtaken_is_made_again_unless_a_later_answer_satisfies() -> None:

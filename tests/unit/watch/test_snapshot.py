@@ -270,6 +270,9 @@ def test_what_was_prepared_against_an_older_state_is_worked_out_again() -> None:
     take(store, 10, a="1")
     after = answer(12, things(a="1", b="2"))
     list(store.prepare(after.response))
-    take(store, 11, a="9")
+    take(store, 11, a="9", b="2")
+    assert store.snapshot is not None
+    newer = store.snapshot.items["b"]
     assert store.take(after, authoritative=False) is Verdict.CHANGED
     assert known(store) == {"a": "1", "b": "2"}
+    assert store.snapshot.items["b"] is newer
