@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
@@ -60,11 +61,12 @@ class Consul:
         loaded = Settings.load(address, **settings)
         transport = Transport(loaded, session=session, trace_configs=trace_configs, clock=clock)
         pool = PollerPool(transport, settings=polls or PollSettings(), clock=clock, on_event=on_event)
-        self._share(transport, pool, loaded.options)
+        self._share(transport, pool, _End(pool, transport), loaded.options)
 
-    def _share(self, transport: Transport, pool: PollerPool, options: Options) -> None:
+    def _share(self, transport: Transport, pool: PollerPool, end: _End, options: Options) -> None:
         self._transport = transport
         self._pool = pool
+        self._end = end
         self._options = options
         self.intentions: Intentions = Intentions(transport, pool, options)
         self.ca: CA = CA(transport, pool, options)
@@ -115,7 +117,7 @@ class Consul:
 
     def with_options(self, options: Options) -> Consul:
         """A view of this client with other default options; it shares connections and polls, and is closed with it."""
-        return _View(self._transport, self._pool, options.over(self._options))
+        return _View(self._transport, self._pool, self._end, options.over(self._options))
 
     def token_changed(self) -> None:
         """Say that the token is another one now: watches that were denied, and all that use it, read again at once."""
@@ -123,8 +125,7 @@ class Consul:
 
     async def aclose(self) -> None:
         """End all watches and close the connections. From any task, and twice, if need be."""
-        await self._pool.aclose()
-        await self._transport.aclose()
+        await self._end.reached()
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,5 +145,24 @@ class Consul:
 class _View(Consul):
     """A client with other default options, on the transport and the polls of another."""
 
-    def __init__(self, transport: Transport, pool: PollerPool, options: Options) -> None:
-        self._share(transport, pool, options)
+    def __init__(self, transport: Transport, pool: PollerPool, end: _End, options: Options) -> None:
+        self._share(transport, pool, end, options)
+
+
+class _End:
+    """The end of a client: made once, in a task of its own, because it may cancel whoever asks for it."""
+
+    def __init__(self, pool: PollerPool, transport: Transport) -> None:
+        self._pool = pool
+        self._transport = transport
+        self._task: asyncio.Task[None] | None = None
+
+    async def reached(self) -> None:
+        """Wait until everything is closed."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")
+        await asyncio.shield(self._task)
+
+    async def _make(self) -> None:
+        await self._pool.aclose()
+        await self._transport.aclose()

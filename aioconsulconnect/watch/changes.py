@@ -46,8 +46,8 @@ class Batch(msgspec.Struct, Generic[Item], frozen=True):
     when the answer came (on the client's clock). `merged` is how many states between were skipped because the consumer
     was slow: what came and went meanwhile is not in it. `resync` says that states were dropped although every one was
     asked for (`merged` is then how many), or that the first batch does not go on from the cursor that was given.
-    `first` marks the batch that adds everything. `filtered` says that the token may not see everything (Consul 1.11 tells), and
-    `anonymous` that no token was sent: under either a removal means "gone, or no longer visible".
+    `first` marks the batch that adds everything. `filtered` says that the token may not see everything (Consul 1.11
+    tells), and `anonymous` that no token was sent: under either a removal means "gone, or no longer visible".
     """
 
     changes: tuple[Change[Item], ...]

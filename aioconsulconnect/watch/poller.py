@@ -32,6 +32,7 @@ from aioconsulconnect.watch.address_health import AddressHealth
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.blocking_query import BlockingQuery, NextRequest
 from aioconsulconnect.watch.protocol.pacing import HERD, JITTERED_READ, TOKEN_INTERVAL, held_for, over_budget_interval
+from aioconsulconnect.watch.protocol.snapshot import Sent
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Event, PollRecord, State, Status
 from aioconsulconnect.watch.protocol.transitions import Kind
@@ -224,13 +225,12 @@ class Poller(Generic[T, Item]):
             try:
                 answer = await self._ask(following)
                 if isinstance(answer, RequestTimeout) and self._spec.source == "servers":
-                    held_until = sent + held_for(following.wait)
+                    held_until = sent.time + held_for(following.wait)
                 return answer
             finally:
                 budget.give(held_until)
 
-        sent = clock.now()
-        self._query.start(following, sent)
+        sent = self._query.start(following, clock.now())
         carried = self._resources.spawn(carry(), self.name)
         carried.add_done_callback(lambda _: self._wake.wake_all())
         while not carried.done() and not self._query.abandoned and not self.publisher.over:
@@ -247,11 +247,10 @@ class Poller(Generic[T, Item]):
 
     async def _send(self, following: NextRequest) -> float | None:
         """Carry a short request; where it was given up, until when the servers should have held it."""
-        sent = self._resources.clock.now()
-        self._query.start(following, sent)
+        sent = self._query.start(following, self._resources.clock.now())
         answer = await self._ask(following)
         await self._receive(following, sent, answer)
-        return sent if isinstance(answer, RequestTimeout) and self._spec.source == "servers" else None
+        return sent.time if isinstance(answer, RequestTimeout) and self._spec.source == "servers" else None
 
     async def _ask(self, following: NextRequest) -> Response | ConsulError:
         if following.kind is Kind.INDEX and (index_from := self._spec.index_from) is not None:
@@ -259,7 +258,7 @@ class Poller(Generic[T, Item]):
         request = self._verification if following.plain else self._request
         return await self._attempt(request, following.deadline, following.extra, polled=following.kind is Kind.POLL)
 
-    async def _receive(self, following: NextRequest, sent: float, answer: Response | ConsulError) -> None:
+    async def _receive(self, following: NextRequest, sent: Sent, answer: Response | ConsulError) -> None:
         clock = self._resources.clock
         now = began = clock.now()
         if isinstance(answer, Response) and len(answer.body) > _BIG:
@@ -269,6 +268,7 @@ class Poller(Generic[T, Item]):
         self._query.receive(following, sent, now, answer)
         self._query.spent(clock.now() - began, clock.now())
         self._publish()
+        self._report_request()
 
     async def _attempt(
         self, request: Request[Other], deadline: float, extra: Parameters = (), *, polled: bool = False
@@ -300,7 +300,7 @@ class Poller(Generic[T, Item]):
         async with resources.budget.reads:
             self._refreshing = None  # who comes from here on needs another
             while again:
-                sent = resources.clock.now()
+                sent = self._query.start_beside(resources.clock.now())
                 answer = await self._attempt(self._verification, resources.settings.read_timeout)
                 error, again = self._receive_beside(sent, answer, same=True)
         return error
@@ -315,17 +315,18 @@ class Poller(Generic[T, Item]):
                 await asyncio.wait({self.refresh()})  # not cancelled with this: others may wait for it
             else:
                 async with self._resources.budget.reads:
-                    sent = clock.now()
+                    sent = self._query.start_beside(clock.now())
                     answer = await self._attempt(other, self._resources.settings.read_timeout)
                 self._receive_beside(sent, answer, same=False, value=_value(other, answer))
         self._verifying = None
         return None
 
     def _receive_beside(
-        self, sent: float, answer: Response | ConsulError, *, same: bool, value: object = None
+        self, sent: Sent, answer: Response | ConsulError, *, same: bool, value: object = None
     ) -> tuple[ConsulError | None, bool]:
         error, again = self._query.receive_beside(sent, self._resources.clock.now(), answer, same=same, value=value)
         self._publish()
+        self._report_request()
         self._wake.wake_all()
         return error, again
 
@@ -358,12 +359,13 @@ class Poller(Generic[T, Item]):
             publisher.publish_state(self._changed_state(query.state))
         if verify:
             self._verifying = self._resources.spawn(self._guarded(self._verify), self.name)
-        if self._resources.listening and query.poll_log:
-            record = query.poll_log[-1]
-            self._resources.report(
-                Event(kind="poll", query=self.name, state=query.state, verdict=record.verdict, took=record.took)
-            )
         publisher.progress.wake_all()
+
+    def _report_request(self) -> None:
+        record, state = self._query.poll_log[-1], self._query.state
+        self._resources.report(
+            Event(kind="poll", query=self.name, state=state, verdict=record.verdict, took=record.took)
+        )
 
     def _changed_state(self, state: State) -> Status:
         """Log and report that the watch is in another state."""

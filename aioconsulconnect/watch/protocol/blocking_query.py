@@ -13,11 +13,11 @@ lack items because somebody lost a leader or replays a log. So:
 4. An answer counts in the order of what it says, not of its arrival: what was overtaken is asked again.
 5. Every turn is paced, and every failure is waited for.
 
-The states, events and transitions are data: `transitions`. Here an event is named for each answer, and the table walked.
-`next_request` says what to send next and not before when, `start` and `receive` frame the request, `receive_beside`
-takes a plain read that was made beside the loop (a refresh, a verification, a new token). In `snapshot` is the last good
-state, in `end` the error that no waiting will heal. `abandoned` says that the poll under way cannot tell what is asked
-now: the caller leaves it to its end, and sends the next request.
+The states, events and transitions are data: `transitions`. Here an event is named for each answer, and the table
+walked. `next_request` says what to send next and not before when, `start` and `receive` frame the request,
+`start_beside` and `receive_beside` a plain read that is made beside the loop (a refresh, a verification, a new token).
+In `snapshot` is the last good state, in `end` the error that no waiting will heal. `abandoned` says that the poll under
+way cannot tell what is asked now: the caller leaves it to its end, and sends the next request.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from aioconsulconnect.watch.protocol.pacing import (
     verify_interval,
 )
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
-from aioconsulconnect.watch.protocol.snapshot import Answer, Snapshot, SnapshotStore, Verdict
+from aioconsulconnect.watch.protocol.snapshot import Answer, Sent, Snapshot, SnapshotStore, Verdict
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters, PollRecord, Position, State, Status
 from aioconsulconnect.watch.protocol.transitions import TRANSITIONS, Kind, Outcome, Pause
@@ -187,16 +187,20 @@ class BlockingQuery(Generic[T, Item]):
         course.not_before = now + spread(interval, self._random)
         self._settle(now)
 
-    def start(self, asked: NextRequest, now: float) -> None:
+    def start(self, asked: NextRequest, now: float) -> Sent:
         """Note that the request is about to be sent."""
         course = self._course
         course.under_way, course.superseded, course.abandoned = asked, False, False
-        if asked.kind is not Kind.POLL:
-            return
-        self._rate_limiter.sent(now)
-        if course.over_budget:
-            course.over_budget, course.interval = False, None
-            self._settle(now)
+        if asked.kind is Kind.POLL:
+            self._rate_limiter.sent(now)
+            if course.over_budget:
+                course.over_budget, course.interval = False, None
+                self._settle(now)
+        return self._store.send(now)
+
+    def start_beside(self, now: float) -> Sent:
+        """Note that a plain read is about to be sent beside the loop."""
+        return self._store.send(now)
 
     def token_changed(self, now: float) -> bool:
         """Believe nothing that was asked with the old token, and read at once; whether something is under way."""
@@ -248,14 +252,14 @@ class BlockingQuery(Generic[T, Item]):
         """Do the heavy part of `receive` for a big answer; where it yields, the caller lets others run."""
         return self._store.prepare(answer) if asked.kind is not Kind.INDEX else iter(())
 
-    def receive(self, asked: NextRequest, sent: float, now: float, answer: Response | ConsulError) -> None:
+    def receive(self, asked: NextRequest, sent: Sent, now: float, answer: Response | ConsulError) -> None:
         """Take the answer to a request, or the error that came instead."""
         course, before = self._course, self.snapshot
         course.under_way = None
         verdict, outcome = self._outcome(asked, sent, now, answer)
         course.news = course.news or self.snapshot is not before
         self._step(asked, outcome, now)
-        if now - sent > _FROZEN * asked.deadline and self.end is None:
+        if now - sent.time > _FROZEN * asked.deadline and self.end is None:
             self._read_again(now)
         if outcome is not Outcome.FINAL:
             self._settle(now)
@@ -269,7 +273,7 @@ class BlockingQuery(Generic[T, Item]):
             self._course.not_before = max(self._course.not_before, after_cost(seconds, now))
 
     def receive_beside(
-        self, sent: float, now: float, answer: Response | ConsulError, *, same: bool = True, value: object = None
+        self, sent: Sent, now: float, answer: Response | ConsulError, *, same: bool = True, value: object = None
     ) -> tuple[ConsulError | None, bool]:
         """
         Take a plain read that was made beside the loop; the error that it was, and whether it must be made again.
@@ -293,7 +297,7 @@ class BlockingQuery(Generic[T, Item]):
         self._record("check", None, sent, now, answer=answer, verdict=verdict)
         return error, again
 
-    def _take_beside(self, response: Response, sent: float, now: float) -> tuple[ConsulError | None, str]:
+    def _take_beside(self, response: Response, sent: Sent, now: float) -> tuple[ConsulError | None, str]:
         course, before = self._course, self.snapshot
         answer = Answer(response, sent, now, response.meta.index)
         if self._store.overtaken(answer):
@@ -324,14 +328,14 @@ class BlockingQuery(Generic[T, Item]):
     # What it means
 
     def _outcome(
-        self, asked: NextRequest, sent: float, now: float, response: Response | ConsulError
+        self, asked: NextRequest, sent: Sent, now: float, response: Response | ConsulError
     ) -> tuple[str, Outcome]:
         """What was made of the data, and what the answer means for the loop."""
         error = self._error_of(response)
         if self._course.superseded and not self._still_counts(asked, error, response):
             return "", Outcome.SUPERSEDED
         if error is not None or not isinstance(response, Response):
-            return type(error).__name__, self._failure(asked, error, now - sent, now)
+            return type(error).__name__, self._failure(asked, error, now - sent.time, now)
         if asked.kind is Kind.INDEX:
             return "", self._index(response.meta)
         borrowed = self._course.position if self._course.borrows and asked.kind is Kind.READ else None
@@ -341,7 +345,7 @@ class BlockingQuery(Generic[T, Item]):
         try:
             verdict = self._store.take(answer, authoritative=asked.kind is Kind.CONFIRM)
         except ConsulError as unreadable:
-            return type(unreadable).__name__, self._failure(asked, unreadable, now - sent, now)
+            return type(unreadable).__name__, self._failure(asked, unreadable, now - sent.time, now)
         if verdict is Verdict.DOUBTFUL:
             return verdict.value, Outcome.DOUBTFUL
         if verdict is Verdict.BLIND:
@@ -407,7 +411,7 @@ class BlockingQuery(Generic[T, Item]):
         return Outcome.MOVED_ALONE
 
     def _stood_still(self, asked: NextRequest, answer: Answer, now: float) -> Outcome:
-        if now - answer.sent >= _EARLY * asked.wait:
+        if now - answer.sent.time >= _EARLY * asked.wait:
             self.counters.timeout += 1
             return Outcome.WAIT_OVER
         self.counters.early += 1
@@ -525,13 +529,13 @@ class BlockingQuery(Generic[T, Item]):
             self._report.state, self._report.since = state, now
 
     def _record(
-        self, kind: str, position: Position, sent: float, now: float, *, answer: Response | ConsulError, verdict: str
+        self, kind: str, position: Position, sent: Sent, now: float, *, answer: Response | ConsulError, verdict: str
     ) -> None:
         self.counters.requests += 1
         body = answer.body if isinstance(answer, Response) else b""
         meta = answer.meta if isinstance(answer, Response) else Meta()
         got = meta.index if meta.index is not None else meta.content_hash
-        self.poll_log.append(PollRecord(now, kind, position, got, now - sent, answer.status, len(body), verdict))
+        self.poll_log.append(PollRecord(now, kind, position, got, now - sent.time, answer.status, len(body), verdict))
 
     def status(self, now: float) -> Status:
         """What is known about this query at `now`."""

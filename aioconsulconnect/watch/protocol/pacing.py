@@ -64,8 +64,8 @@ class RateLimiter:
     When the next turn may begin, after what the last ones brought and cost.
 
     Turns that brought a change come out of a bucket of `burst` that fills at `rate` a second: at once while more than
-    four fifths are left, then `min_interval` apart, and at `rate` when it is empty. Turns that brought nothing new: five
-    at once, then one a second. So an isolated change is never delayed, a stream of them is followed, a flood is sampled.
+    four fifths are left, then `min_interval` apart, and at `rate` when it is empty. Turns that brought nothing new:
+    five at once, then one a second. So an isolated change is never delayed, a stream is followed, a flood is sampled.
     """
 
     def __init__(self, burst: int, rate: float, min_interval: float) -> None:

@@ -63,11 +63,18 @@ class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     anonymous: bool = False
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """When a request was sent; `order` tells it from what was sent or came in the same instant."""
+
+    time: float
+    order: int
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A good answer, and when it was asked for and came; `index` is where the data stands by it, if anywhere."""
 
     response: Response
-    sent: float
+    sent: Sent
     received: float
     index: int | None
 
@@ -100,8 +107,8 @@ class SnapshotStore(Generic[T, Item]):
     """
     The last good state, the last answer that counted, and since when the state is known to be true.
 
-    `failed`: something went wrong since. `proved`: when the servers themselves last said that it is so; `unproved`: they
-    were asked whether it still is, and could not say.
+    `failed`: something went wrong since. `proved`: when the servers themselves last said that it is so; `unproved`:
+    they were asked whether it still is, and could not say.
     """
 
     def __init__(self, request: Request[T], spec: WatchSpec[T, Item], counters: Counters) -> None:
@@ -115,6 +122,8 @@ class SnapshotStore(Generic[T, Item]):
         self._counters = counters
         self._ahead: _Ahead[T, Item] | None = None
         self._verification: object = None
+        self._order = 0  # of all that is sent and all that counts
+        self._accepted = 0  # the order of the last answer that counted
 
     @property
     def meta(self) -> Meta:
@@ -133,6 +142,11 @@ class SnapshotStore(Generic[T, Item]):
         proved = self.snapshot.time if self.proved is None else self.proved
         age = now - proved + (self.meta.last_contact or 0.0)
         return age if self.meta.age is None or self.meta.last_contact is None else max(age, self.meta.age)
+
+    def send(self, now: float) -> Sent:
+        """Note that a request is about to be sent."""
+        self._order += 1
+        return Sent(now, self._order)
 
     def prepare(self, response: Response) -> Iterator[None]:
         """Decode and compare a big answer ahead of `take`; it yields where the event loop may turn."""
@@ -186,14 +200,14 @@ class SnapshotStore(Generic[T, Item]):
         It counts all the same where it says the same, or stands at a higher index of the same backend.
         """
         last = self.last
-        if last is None or last.received <= answer.sent or self._is_known(answer.response):
+        if last is None or self._accepted < answer.sent.order or self._is_known(answer.response):
             return False
         higher = answer.index is not None and last.index is not None and answer.index > last.index
         return not (higher and answer.meta.backend == last.meta.backend)
 
-    def satisfied_since(self, sent: float) -> bool:
-        """Whether an answer has counted that was asked for after `sent`: whoever asked then knows enough."""
-        return self.last is not None and self.last.sent > sent
+    def satisfied_since(self, sent: Sent) -> bool:
+        """Whether an answer has counted that was asked for later: whoever asked then knows enough."""
+        return self.last is not None and self.last.sent.order > sent.order
 
     def verified(self, now: float, value: object) -> None:
         """Note that the servers have answered another read, with this value: what the agent says is theirs."""
@@ -239,7 +253,8 @@ class SnapshotStore(Generic[T, Item]):
         self._accept(answer)
 
     def _accept(self, answer: Answer) -> None:
-        self.last, self.failed = answer, False
+        self._order += 1
+        self.last, self.failed, self._accepted = answer, False, self._order
         if answer.proves:
             self.proved, self.unproved = answer.received, False
 

@@ -55,11 +55,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     is refused), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
 
     `age`: seconds since the servers last said that the data is so, None before there is data; while a poll waits it
-    grows, up to the poll's wait. `filtered`: the token may not see everything (Consul 1.11 tells); `anonymous`: no token
-    was sent: under either what is missing may only be hidden. `policy`: the default ACL policy that the agent names.
-    `error` and `error_class`: the last failure while it lasts. `retry_in`: seconds to the next try after a failure.
-    `zombies`: polls of the whole client that were given up and still occupy the servers. Times are those of the client's
-    clock (`time.monotonic`).
+    grows, up to the poll's wait. `filtered`: the token may not see everything (Consul 1.11 tells); `anonymous`: no
+    token was sent: under either what is missing may only be hidden. `policy`: the default ACL policy that the agent
+    names. `error` and `error_class`: the last failure while it lasts. `retry_in`: seconds to the next try after a
+    failure. `zombies`: polls of the whole client that were given up and still occupy the servers. Times are those of
+    the client's clock (`time.monotonic`).
     """
 
     state: State
