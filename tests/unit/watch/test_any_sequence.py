@@ -78,8 +78,8 @@ class Drive:
         """One request, and what happens during it; None for what the server says itself. Whether it goes on."""
         following = self.query.next_request(self.now)
         self.check_asked(following)
-        self.now = sent = max(self.now, following.at)
-        self.query.start(following, sent)
+        self.now = max(self.now, following.at)
+        sent = self.query.start(following, self.now)
         self.count(following)
         self.now += min(took, following.deadline) if took < 1e3 else took
         if during:
@@ -96,7 +96,7 @@ class Drive:
             assert self.query.snapshot is None, "an answer ended a watch that had data"
             return False
         unread = following.kind is Kind.INDEX and given_answer.status == 200  # of a list, the index alone counts
-        self.check_pause(following, sent, failed=answer is not None and not unread)
+        self.check_pause(following, sent.time, failed=answer is not None and not unread)
         return True
 
     def happen(self, what: str) -> None:
@@ -110,12 +110,14 @@ class Drive:
             case "well":
                 self.query.doubt(None, self.now, retry_at=self.now + 0.1)
             case "failed beside":
-                error, again = self.query.receive_beside(self.now, self.now, RequestTimeout("late"))
+                error, again = self.query.receive_beside(
+                    self.query.start_beside(self.now), self.now, RequestTimeout("late")
+                )
                 assert isinstance(error, RequestTimeout)
                 assert not again
                 assert self.query.snapshot is before
             case _:
-                self.query.receive_beside(self.now, self.now, self.answer(beside))
+                self.query.receive_beside(self.query.start_beside(self.now), self.now, self.answer(beside))
                 self.check_data(before, failed=False)
 
     def check_asked(self, following: NextRequest) -> None:

@@ -10,6 +10,7 @@ from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.protocol.blocking_query import BlockingQuery, NextRequest
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
+from aioconsulconnect.watch.protocol.snapshot import Sent
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.transitions import Kind
 
@@ -63,21 +64,20 @@ class Life:
         snapshot = self.query.snapshot
         return None if snapshot is None else {thing.name: thing.value for thing in snapshot.value}
 
-    def begin(self) -> NextRequest:
+    def begin(self) -> tuple[NextRequest, Sent]:
         asked = self.following
         self.now = max(self.now, asked.at)
-        self.query.start(asked, self.now)
         self.kinds.append(asked.kind)
-        return asked
+        return asked, self.query.start(asked, self.now)
 
     def take(self, answer: Response | ConsulError, took: float = 1.0) -> NextRequest:
-        asked, sent = self.begin(), self.now
+        asked, sent = self.begin()
         self.now += took
         self.query.receive(asked, sent, self.now, answer)
         return asked
 
     def beside(self, answer: Response | ConsulError, took: float = 0.0) -> tuple[ConsulError | None, bool]:
-        sent = self.now
+        sent = self.query.start_beside(self.now)
         self.now += took
         return self.query.receive_beside(sent, self.now, answer)
 
@@ -309,22 +309,22 @@ def test_what_is_missing_after_a_read_that_failed_is_confirmed() -> None:
 
 def test_a_read_that_was_overtaken_is_made_again_unless_a_later_answer_satisfies() -> None:
     life = Life(SPEC, good(10))
-    asked, polled = life.begin(), life.now
-    life.query.receive(asked, polled, polled + 2, good(11, things(a="2")))
-    life.now = polled + 3
-    assert life.query.receive_beside(polled + 1, life.now, good(10)) == (None, True)
+    asked, polled = life.begin()
+    beside = life.query.start_beside(life.now)
+    life.query.receive(asked, polled, life.now + 2, good(11, things(a="2")))
+    assert life.query.receive_beside(beside, life.now + 3, good(10)) == (None, True)
     assert life.data == {"a": "2"}
-    asked = life.begin()
-    life.query.receive(asked, life.now, life.now + 1, good(12, things(a="3")))
-    assert life.query.receive_beside(polled + 1, life.now + 2, good(10)) == (None, False)
+    life.take(good(12, things(a="3")))
+    assert life.query.receive_beside(beside, life.now + 1, good(10)) == (None, False)
     assert life.data == {"a": "3"}
 
 
 def test_a_read_of_something_else_proves_that_the_servers_are_there() -> None:
     life = Life(SPEC, good(10, x_cache="HIT"))
-    life.query.receive_beside(life.now, life.now, lost(), same=False)
+    life.query.receive_beside(life.query.start_beside(life.now), life.now, lost(), same=False)
     assert life.query.state == "stale"
-    assert life.query.receive_beside(life.now, life.now, good(99, b"null"), same=False, value=1) == (None, False)
+    sent = life.query.start_beside(life.now)
+    assert life.query.receive_beside(sent, life.now, good(99, b"null"), same=False, value=1) == (None, False)
     assert (life.query.state, life.data, life.query.status(life.now).age) == ("synced", {"a": "1"}, 0)
 
 
@@ -334,7 +334,7 @@ def test_a_read_of_something_else_proves_that_the_servers_are_there() -> None:
 )
 def test_a_poll_that_was_asked_before_a_read_counts_where_it_stands_higher(index: int | None, counts: bool) -> None:
     life = Life(SPEC, good(10))
-    asked, sent = life.begin(), life.now
+    asked, sent = life.begin()
     life.beside(good(12, things(a="2")))
     assert not life.query.abandoned
     life.query.receive(asked, sent, life.now + 1, good(index, things(a="3")))
@@ -351,7 +351,7 @@ def test_a_poll_that_waits_for_a_position_of_before_a_restore_is_left() -> None:
 
 def test_a_read_that_changes_nothing_leaves_the_poll_alone() -> None:
     life = Life(SPEC, good(10))
-    asked, sent = life.begin(), life.now
+    asked, sent = life.begin()
     life.beside(good(10))
     assert not life.query.abandoned
     life.query.receive(asked, sent, life.now + 1, good(11, things(a="2")))
@@ -373,7 +373,7 @@ def test_another_token_is_used_at_once() -> None:
 @pytest.mark.parametrize("index", [10, 11])
 def test_an_answer_to_the_old_token_is_not_believed(index: int) -> None:
     life = Life(SPEC, good(10))
-    asked, sent = life.begin(), life.now
+    asked, sent = life.begin()
     assert life.query.token_changed(life.now)
     life.beside(good(10, TWO), took=1.0)  # what the new token sees
     life.query.receive(asked, sent, life.now + 1, good(index))

@@ -8,7 +8,7 @@ from support.fakes import ABSENT, SPEC, Thing, Things, by_name, request, things,
 
 from aioconsulconnect.errors import UnreadableResponse
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.snapshot import Answer, SnapshotStore, Verdict
+from aioconsulconnect.watch.protocol.snapshot import Answer, Sent, SnapshotStore, Verdict
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters
 
@@ -24,7 +24,7 @@ def answer(
     index: int | None,
     body: bytes,
     *,
-    sent: float | None = None,
+    sent: Sent | None = None,
     received: float = 100.0,
     status: int = 200,
     anonymous: bool = False,
@@ -34,7 +34,7 @@ def answer(
     if index is not None:
         found["x-consul-index"] = str(index)
     response = understood(Response(status, found, body, anonymous=anonymous))
-    return Answer(response, received if sent is None else sent, received, index)
+    return Answer(response, sent or Sent(received, 0), received, index)
 
 
 def take(store: SnapshotStore[Things, Thing], index: int | None, /, **values: str) -> Verdict:
@@ -203,35 +203,40 @@ def test_an_answer_to_nobody_or_to_few_rights_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "index", "backend", "body", "late"),
+    ("before", "index", "backend", "body", "late"),
     [
-        (99.0, 10, "", things(a="0"), True),
-        (99.0, 9, "", things(a="0"), True),
-        (99.0, None, "", things(a="0"), True),
-        (100.1, 9, "", things(a="0"), False),  # asked for later: a restore
-        (99.0, 11, "", things(a="0"), False),  # it stands higher
-        (99.0, 11, "streaming", things(a="0"), True),  # indexes of two backends do not compare
-        (99.0, 9, "", things(a="1"), False),  # it says the same
+        (True, 10, "", things(a="0"), True),
+        (True, 9, "", things(a="0"), True),
+        (True, None, "", things(a="0"), True),
+        (False, 9, "", things(a="0"), False),  # asked for later: a restore
+        (True, 11, "", things(a="0"), False),  # it stands higher
+        (True, 11, "streaming", things(a="0"), True),  # indexes of two backends do not compare
+        (True, 9, "", things(a="1"), False),  # it says the same
     ],
 )
-def test_an_answer_is_overtaken_by_one_that_came_after_it_was_sent(
-    sent: float, index: int | None, backend: str, body: bytes, late: bool
+def test_an_answer_is_overtaken_by_one_that_counted_after_it_was_sent(
+    before: bool, index: int | None, backend: str, body: bytes, late: bool
 ) -> None:
-    store = store_of()
-    store.take(answer(10, things(a="1"), x_consul_query_backend="blocking-query"), authoritative=False)
-    came = answer(index, body, sent=sent, received=101.0, x_consul_query_backend=backend or "blocking-query")
+    """Whether all happens in one instant of the clock or not."""
+    store, first = store_of(), answer(10, things(a="1"), x_consul_query_backend="blocking-query")
+    early = store.send(100.0)
+    store.take(first, authoritative=False)
+    sent = early if before else store.send(100.0)
+    came = answer(index, body, sent=sent, x_consul_query_backend=backend or "blocking-query")
     assert store.overtaken(came) is late
 
 
 def test_nothing_overtakes_the_first_answer() -> None:
-    assert not store_of().overtaken(answer(10, things(a="1"), sent=1.0))
+    store = store_of()
+    assert not store.overtaken(answer(10, things(a="1"), sent=store.send(1.0)))
 
 
 def test_whoever_asked_is_satisfied_by_an_answer_that_was_asked_for_later() -> None:
     store = store_of()
-    assert not store.satisfied_since(0.0)
-    store.take(answer(10, things(a="1"), sent=90.0), authoritative=False)
-    assert [store.satisfied_since(sent) for sent in (89.0, 90.0, 91.0)] == [True, False, False]
+    early, asked, later = (store.send(100.0) for _ in range(3))
+    assert not store.satisfied_since(early)
+    store.take(answer(10, things(a="1"), sent=asked), authoritative=False)
+    assert [store.satisfied_since(sent) for sent in (early, asked, later)] == [True, False, False]
 
 
 @given(Values, Values, st.tuples(Indexes, Indexes), st.booleans(), st.booleans())

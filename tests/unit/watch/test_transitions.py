@@ -73,8 +73,8 @@ def walk(spec: WatchSpec[Things, Thing], seed: int) -> None:
     query = BlockingQuery(request(), spec, PollSettings(), chance.random, now)
     for _ in range(30):
         asked = query.next_request(now)
-        now = sent = max(now, asked.at)
-        query.start(asked, now)
+        now = max(now, asked.at)
+        sent = query.start(asked, now)
         now += chance.choice((0.0, 0.1, 4.0, 56.0))
         if chance.random() < 0.1:
             query.token_changed(now)
