@@ -57,6 +57,7 @@ PURE = {
         "snapshot",
         "spec",
         "status",
+        "transitions",
         "verdict",
     },
     "watch": {"changes"},

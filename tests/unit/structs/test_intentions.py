@@ -109,7 +109,7 @@ def test_the_key_tells_intentions_apart_in_consuls_order() -> None:
         Intention(source_name="web", destination_name="db"),
         Intention(source_name="web", destination_name="db", source_peer="east"),
     )
-    assert set(by_key([web, peered])) == {web.key, peered.key}
+    assert set(by_key((web, peered))) == {web.key, peered.key}
     assert sorted([peered, web], key=lambda known: known.key) == [web, peered]
 
 

@@ -1,84 +1,94 @@
-"""Which missing items are really gone: the table."""
+"""When an answer that lacks items proves that they are gone."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from aioconsulconnect.transport.metadata import Meta
-from aioconsulconnect.watch.protocol.confirmation import Known, Said, judge
+from aioconsulconnect.watch.protocol.confirmation import is_blind, leaves_doubt
 
-ALL = frozenset(range(10))
-FEW = frozenset({0})
-MOST = frozenset(range(5))
-NONE: frozenset[int] = frozenset()
-GOOD = Meta(index=10, known_leader=True, backend="blocking-query")
-
-
-def meta(**other: Any) -> Meta:
-    fields: dict[str, Any] = {"index": 11, "known_leader": True, "backend": "blocking-query", **other}
-    return Meta(**fields)
+BACKENDS = (None, "blocking-query", "streaming")
+Indexes = st.none() | st.integers(0, 2**64 - 1) | st.integers(0, 4)
+Metas = st.builds(
+    Meta,
+    index=Indexes,
+    known_leader=st.sampled_from((None, True, False)),
+    backend=st.sampled_from(BACKENDS),
+    cache=st.sampled_from((None, None, "HIT", "MISS")),
+    last_contact=st.none() | st.floats(0, 100),
+    filtered_by_acls=st.booleans(),
+)
 
 
 @pytest.mark.parametrize(
-    ("keys", "answer", "how", "expected"),
+    ("index", "known_leader", "blind"),
     [
-        # Nothing is missing.
-        (ALL, meta(index=3), {}, "believe"),
-        (ALL | {99}, meta(backend="streaming"), {"failed": True, "stale": True}, "believe"),
-        # An index that moved on, and nothing odd.
-        (MOST, meta(), {}, "believe"),
-        (FEW, meta(), {}, "believe"),
-        (NONE, meta(), {}, "believe"),
-        # A few are missing: odd circumstances do not matter.
-        (MOST, meta(index=3), {}, "believe"),
-        (MOST, meta(backend="streaming"), {"failed": True}, "believe"),
-        # All, or nearly all, and a reason for doubt.
-        (NONE, meta(index=3), {}, "confirm"),
-        (FEW, meta(index=3), {}, "confirm"),
-        (NONE, meta(index=1), {}, "confirm"),
-        (NONE, meta(index=None), {}, "confirm"),
-        (NONE, meta(index=None, content_hash="h"), {}, "believe"),
-        (NONE, meta(backend="streaming"), {}, "confirm"),
-        (NONE, meta(), {"stale": True}, "confirm"),
-        (NONE, meta(), {"failed": True}, "confirm"),
-        (NONE, meta(index=10), {"failed": True}, "confirm"),
-        # What the confirming read says is so.
-        (NONE, meta(index=3), {"authoritative": True}, "believe"),
-        (NONE, meta(), {"authoritative": True, "failed": True}, "believe"),
-        # But a blind server confirms nothing.
-        (NONE, meta(index=1, known_leader=False), {"authoritative": True, "failed": True}, "hidden"),
-        (NONE, meta(index=1), {"authoritative": True, "failed": True}, "believe"),
-        # Rights hide them.
-        (MOST, meta(filtered_by_acls=True), {}, "hidden"),
-        (NONE, meta(filtered_by_acls=True), {"authoritative": True, "failed": True}, "hidden"),
-        (MOST, meta(index=10), {}, "hidden"),
-        (NONE, meta(index=10), {"authoritative": True}, "hidden"),
-        (MOST, meta(index=10), {"failed": True}, "believe"),
-        (MOST, meta(index=10, backend="streaming"), {}, "believe"),  # indexes of two backends do not compare
+        (1, False, True),
+        (1, True, False),
+        (1, None, False),  # streaming answers do not say
+        (2, False, False),
+        (0, False, False),
+        (None, False, False),
     ],
 )
-def test_what_to_make_of_missing_items(keys: frozenset[int], answer: Meta, how: dict[str, bool], expected: str) -> None:
-    known = Known(ALL, Said(GOOD), how.get("failed", False))
-    authoritative, stale = how.get("authoritative", False), how.get("stale", False)
-    assert judge(known, keys, Said(answer), authoritative=authoritative, stale=stale, confirm_share=0.8) == expected
+def test_index_one_without_a_leader_alone_is_blind(index: int | None, known_leader: bool | None, blind: bool) -> None:
+    assert is_blind(Meta(index=index, known_leader=known_leader)) is blind
 
 
-def test_the_first_answer_is_believed_unless_it_is_a_blind_servers() -> None:
-    blind = Meta(index=1, known_leader=False)
-    assert judge(None, NONE, Said(meta()), authoritative=False, stale=False, confirm_share=0.8) == "believe"
-    assert judge(None, NONE, Said(blind), authoritative=False, stale=False, confirm_share=0.8) == "confirm"
-    assert judge(None, NONE, Said(blind), authoritative=True, stale=False, confirm_share=0.8) == "believe"
-    assert judge(None, ALL, Said(blind), authoritative=False, stale=False, confirm_share=0.8) == "believe"
+@pytest.mark.parametrize(
+    ("answer", "index", "last_index", "failed", "doubt"),
+    [
+        ({}, 11, 10, False, False),
+        ({}, 11, 10, True, True),
+        ({}, 10, 10, False, True),
+        ({}, 9, 10, False, True),
+        ({}, 1, 0, False, True),
+        ({}, None, 10, False, True),
+        ({}, 11, None, False, True),
+        ({"cache": "HIT"}, 11, 10, False, True),
+        ({"cache": "MISS"}, 11, 10, False, True),
+        ({"backend": "streaming"}, 11, 10, False, True),
+        ({"filtered_by_acls": True}, 11, 10, False, False),
+    ],
+)
+def test_a_higher_index_of_the_same_backend_alone_is_proof(
+    answer: dict[str, Any], index: int | None, last_index: int | None, failed: bool, doubt: bool
+) -> None:
+    last = Meta(index=last_index, backend="blocking-query")
+    meta = Meta(**{"index": index, "backend": "blocking-query", **answer})
+    assert leaves_doubt(meta, index, last, last_index, failed=failed) is doubt
 
 
-def test_what_was_hidden_before_can_be_removed() -> None:
-    known = Known(ALL, Said(meta(filtered_by_acls=True)), failed=False)
-    answer = meta(index=12, filtered_by_acls=True)
-    assert judge(known, MOST, Said(answer), authoritative=False, stale=False, confirm_share=0.8) == "believe"
+@given(Metas, Indexes, Metas, Indexes)
+def test_after_a_failure_everything_is_in_doubt(meta: Meta, index: int | None, last: Meta, before: int | None) -> None:
+    assert leaves_doubt(meta, index, last, before, failed=True)
 
 
-def test_the_part_that_needs_a_confirmation_can_be_set() -> None:
-    known = Known(ALL, Said(GOOD), failed=True)
-    assert judge(known, MOST, Said(meta()), authoritative=False, stale=False, confirm_share=0.3) == "confirm"
+@given(Metas, Indexes, Metas, Indexes)
+def test_whatever_is_believed_stands_higher_past_all_caches(
+    meta: Meta, index: int | None, last: Meta, before: int | None
+) -> None:
+    if not leaves_doubt(meta, index, last, before, failed=False):
+        assert index is not None
+        assert before is not None
+        assert index > max(before, 1)
+        assert meta.cache is None
+        assert meta.backend == last.backend
+
+
+@given(st.sampled_from(BACKENDS), st.integers(0, 2**63), st.integers(1, 2**62), st.booleans())
+def test_an_honest_removal_is_never_asked_about(backend: str | None, before: int, more: int, filtered: bool) -> None:
+    index = before + more
+    meta = Meta(index=index, backend=backend, filtered_by_acls=filtered)
+    assert leaves_doubt(meta, index, Meta(backend=backend), before, failed=False) is (index == 1)
+
+
+@given(Metas, Metas, st.integers(2, 2**63), st.integers(2, 2**63))
+def test_of_two_positions_one_is_no_proof_at_least(one: Meta, two: Meta, first: int, second: int) -> None:
+    """No two answers prove each other's items gone."""
+    there = leaves_doubt(two, second, one, first, failed=False)
+    back = leaves_doubt(one, first, two, second, failed=False)
+    assert there or back

@@ -185,17 +185,17 @@ async def test_an_agent_that_is_restarted_is_found_within_half_a_second() -> Non
     async with World(a="1") as world, world.query().watch() as watch:
         await watch.ready()
         await idle()
-        refused = lost("no connection", ErrorReason.UNREACHABLE)
-        world.consul.end_polls(refused)
-        world.consul.fault = always(refused)
+        world.consul.fail(lost("no connection", ErrorReason.UNREACHABLE))
         await world.clock.advance(25)
-        down = [call.time for call in world.consul.reads[1:]]
+        down = [call.time for call in world.consul.questions]
         assert all(0.19 < later - earlier <= 0.5 for earlier, later in itertools.pairwise(down))
         assert len(down) > 40
         await world.clock.advance(600)
-        long = [call.time for call in world.consul.reads if call.time > down[-1] + 10]
+        long = [call.time for call in world.consul.questions if call.time > down[-1] + 10]
         assert all(1.9 < later - earlier <= 5 for earlier, later in itertools.pairwise(long))
-        world.consul.fault = None
+        assert len(long) > 100
+        assert len(world.consul.calls) == 2  # the watch itself waits
+        world.consul.down = None
         world.consul.set(3, a="2")
         await world.clock.advance(5)
         assert watch.current == (Thing("a", "2"),)
