@@ -3,7 +3,8 @@ What is known of the agents, shared by all polls of a client: which are down, an
 
 An agent that refuses, is silent or has no leader is asked one small question until it is well, by one asker; all polls
 wait for what it learns. While polls are open the same question is asked from time to time: it finds a frozen agent, a
-dead path or another leader for all of them at once. It changes what a watch says of itself, and proves no data.
+dead path or another leader for all of them at once. It changes what a watch says of itself, and proves no data. What a
+datacenter lacks (a leader, a path to it) concerns only the polls that ask for it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause
 
 _DEADLINE = 5.0
+_JUST_WELL = 5.0  # seconds for which an agent that was found well is not accused unasked
+_AGENT = None  # in the place of a datacenter: what concerns the agent as a whole
 _read_leader = reader(str)
 _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED})
 
@@ -52,9 +55,10 @@ class AddressHealth:
     def __init__(self, resources: PollerResources) -> None:
         self._resources = resources
         self._listeners: dict[Listener, str] = {}  # with the datacenter that each asks for
-        self._trouble: dict[str, ConsulError] = {}
+        self._trouble: dict[tuple[str, str | None], ConsulError] = {}
+        self._acquitted: dict[str, float] = {}
         self._leaders: dict[tuple[str, str], str] = {}
-        self._asking: set[str] = set()
+        self._asking: set[tuple[str, str]] = set()
         self._rounds: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener, datacenter: str) -> None:
@@ -67,58 +71,74 @@ class AddressHealth:
         """Remove a poll."""
         self._listeners.pop(listener, None)
 
-    def trouble(self, address: str, *, needs_leader: bool) -> ConsulError | None:
-        """Why it is of no use to ask that agent now; None where nothing is known against it."""
-        trouble = self._trouble.get(address)
+    def trouble(self, address: str, datacenter: str = "", *, needs_leader: bool) -> ConsulError | None:
+        """Why it is of no use to ask that agent for that datacenter now; None where nothing is known against it."""
+        trouble = self._trouble.get((address, _AGENT)) or self._trouble.get((address, datacenter))
         return None if isinstance(trouble, NoLeader) and not needs_leader else trouble
 
-    def learn(self, address: str, answer: Response | ConsulError, *, polled: bool) -> None:
+    def learn(self, address: str, answer: Response | ConsulError, datacenter: str = "", *, polled: bool) -> None:
         """Take note of what came of a request: an agent in trouble is looked after until it is well."""
         error = answer.error if isinstance(answer, Response) else answer
-        if error is None or address in self._trouble:
+        if error is None or not self._listeners or self.trouble(address, datacenter, needs_leader=True) is not None:
             return
         if error.reason is ErrorReason.UNREACHABLE:
-            self._accuse(address, error)
+            if self._resources.clock.now() - self._acquitted.get(address, float("-inf")) > _JUST_WELL:
+                self._accuse(address, _AGENT, error)
+            self._ask_until_well(address, datacenter)
         elif not polled and isinstance(error, ConnectionFailed | RequestTimeout | NoLeader):
-            self._ask_until_well(address)  # it may be that one request alone: ask before others are told
+            self._ask_until_well(address, datacenter)  # it may be that one request alone: ask before others are told
 
-    def _accuse(self, address: str, trouble: ConsulError) -> None:
-        self._trouble[address] = trouble
-        self._resources.sender.avoid(address)
-        self._tell(address, trouble)
-        self._ask_until_well(address)
+    def _heed(self, address: str, datacenter: str, trouble: ConsulError | None) -> None:
+        """Accuse or acquit the agent, or that datacenter behind it."""
+        silent = isinstance(trouble, ConnectionFailed | RequestTimeout)
+        if not silent:
+            self._acquit(address, _AGENT)
+        if trouble is None:
+            self._acquit(address, datacenter)
+        else:
+            self._accuse(address, _AGENT if silent else datacenter, trouble)
 
-    def _acquit(self, address: str) -> None:
-        if self._trouble.pop(address, None) is not None:
-            self._tell(address, None)
+    def _accuse(self, address: str, datacenter: str | None, trouble: ConsulError) -> None:
+        if (address, datacenter) not in self._trouble:
+            self._trouble[address, datacenter] = trouble
+            if not datacenter:
+                self._resources.sender.avoid(address)
+            self._tell(address, datacenter, trouble)
 
-    def _tell(self, address: str, trouble: ConsulError | None) -> None:
-        for listener in tuple(self._listeners):
-            listener.hear(address, trouble)
+    def _acquit(self, address: str, datacenter: str | None) -> None:
+        if self._trouble.pop((address, datacenter), None) is not None:
+            self._acquitted[address] = self._resources.clock.now()
+            self._tell(address, datacenter, None)
 
-    def _ask_until_well(self, address: str) -> None:
-        if address not in self._asking and self._listeners:
-            self._asking.add(address)
-            self._resources.spawn(self._recover(address), "recovery")
+    def _tell(self, address: str, datacenter: str | None, trouble: ConsulError | None) -> None:
+        for listener, wanted in tuple(self._listeners.items()):
+            if datacenter in {_AGENT, wanted}:
+                listener.hear(address, trouble)
 
-    async def _recover(self, address: str) -> None:
-        """Ask an agent until it answers and has a leader."""
+    def _ask_until_well(self, address: str, datacenter: str) -> None:
+        if (address, datacenter) not in self._asking:
+            self._asking.add((address, datacenter))
+            self._resources.spawn(self._recover(address, datacenter), "recovery")
+
+    async def _recover(self, address: str, datacenter: str) -> None:
+        """Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it."""
         clock = self._resources.clock
         backoff = Backoff(self._resources.random, cap=_DEADLINE)
         try:
             while self._listeners:
-                reply = await self._ask(address, self._datacenters()[0])
-                if reply.trouble is None:
-                    self._acquit(address)
+                reply = await self._ask(address, datacenter)
+                self._heed(address, datacenter, reply.trouble)
+                silent = (address, _AGENT) in self._trouble
+                if reply.trouble is None or not (silent or datacenter in self._listeners.values()):
                     return
-                if address not in self._trouble:
-                    self._accuse(address, reply.trouble)
                 refused = reply.trouble.reason is ErrorReason.UNREACHABLE or isinstance(reply.trouble, NoLeader)
                 await clock.sleep(backoff.failed(clock.now(), refused=refused))
         finally:
-            self._asking.discard(address)
+            self._asking.discard((address, datacenter))
+            if datacenter not in self._listeners.values():
+                self._trouble.pop((address, datacenter), None)
             if not self._listeners:
-                self._trouble.pop(address, None)
+                self._trouble.pop((address, _AGENT), None)
 
     async def _ask_in_rounds(self) -> None:
         """Ask the agent in use from time to time, while anybody polls it."""
@@ -128,18 +148,20 @@ class AddressHealth:
             resources.budget.heed(resources.sender.crowding.seen)
             address = resources.sender.addresses[0]
             for datacenter in self._datacenters():
-                if address not in self._trouble and self._listeners:
+                if self._listeners and self.trouble(address, datacenter, needs_leader=True) is None:
                     self._judge(address, datacenter, await self._ask(address, datacenter))
         self._rounds = None
 
     def _judge(self, address: str, datacenter: str, reply: _Reply) -> None:
         if reply.trouble is not None:
-            self._accuse(address, reply.trouble)
+            self._heed(address, datacenter, reply.trouble)
+            self._ask_until_well(address, datacenter)
         elif not reply.leader:  # something else has answered: a read of one watch serves instead
-            next(iter(self._listeners)).refresh()
+            for listener in tuple(self._listeners)[:1]:
+                listener.refresh()
         elif self._leaders.setdefault((address, datacenter), reply.leader) != reply.leader:
             self._leaders[address, datacenter] = reply.leader
-            self._tell(address, None)
+            self._tell(address, datacenter, None)
 
     def _datacenters(self) -> tuple[str, ...]:
         return tuple(Counter(self._listeners.values())) or ("",)

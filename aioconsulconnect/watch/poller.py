@@ -18,10 +18,8 @@ import msgspec
 
 from aioconsulconnect.clock import breathe
 from aioconsulconnect.errors import (
-    ConnectionFailed,
     ConsulError,
     RequestTimeout,
-    ServerError,
 )
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
@@ -153,7 +151,7 @@ class Poller(Generic[T, Item]):
             return await work()
         except Exception as bug:  # noqa: BLE001 - whatever it is
             _log.exception("%s: the poll ended by a bug", self.name, extra={"query": self.name})
-            end = ConsulError("a bug in the library ended this watch", path=self._requester.path)
+            end = ConsulError("a bug in the library ended this watch", path=self.name)
             end.__cause__ = bug
             self.publisher.end = end
             self.finish()

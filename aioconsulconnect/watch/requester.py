@@ -43,20 +43,19 @@ class Requester(Generic[T, Item]):
     ) -> None:
         options, other = request.options, spec.verify_with
         self.name: str = request.path + query_string(request.parameters)
-        self.path: str = request.path
         self.own_token: bool = options.token is not None
         self.asked: str = ""  # the agent that was asked last
         self._resources = resources
         self._health = health
         self._request = request
+        self._datacenter = options.datacenter or ""
         self._needs_leader = spec.source == "servers" and options.consistency != "stale"
-        self._plain_options = plain(request).options
-        self._index_from = None if spec.index_from is None else self._alike(spec.index_from)
+        self._index_from = None if spec.index_from is None else _alike(spec.index_from, request)
         same = other is None or other.decode == request.decode
         self.verification: Request[T] | Request[object] = (
-            plain(request) if other is None or not same else self._alike(other)
+            plain(request) if other is None or not same else _alike(other, request)
         )
-        self.other_verification: Request[object] | None = None if other is None or same else self._alike(other)
+        self.other_verification: Request[object] | None = None if other is None or same else _alike(other, request)
         self._token: object = None
 
     @property
@@ -70,7 +69,7 @@ class Requester(Generic[T, Item]):
 
     def is_in_trouble(self, address: str) -> bool:
         """Whether it is of no use to ask that agent now."""
-        return self._health.trouble(address, needs_leader=self._needs_leader) is not None
+        return self._health.trouble(address, self._datacenter, needs_leader=self._needs_leader) is not None
 
     async def token_changed(self) -> bool:
         """Whether the client's token is another one than that of the last request."""
@@ -95,18 +94,14 @@ class Requester(Generic[T, Item]):
         except ConsulError as error:
             answer = error
         except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
-            answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self.path)
+            answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self._request.path)
             answer.__cause__ = error
-        self._health.learn(address, answer, polled=polled)
+        self._health.learn(address, answer, self._datacenter, polled=polled)
         failed = answer.error if isinstance(answer, Response) else answer
         self._resources.budget.heed(sender.crowding.seen)
         if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
             sender.avoid(address)
         return answer
-
-    def _alike(self, other: Request[Other]) -> Request[Other]:
-        """Another read with the options of this one."""
-        return msgspec.structs.replace(other, options=self._plain_options)
 
 
 def plain(request: Request[T]) -> Request[T]:
@@ -115,6 +110,11 @@ def plain(request: Request[T]) -> Request[T]:
     consistency = None if options.consistency == "stale" else options.consistency
     options = msgspec.structs.replace(options, cached=None, consistency=consistency)
     return msgspec.structs.replace(request, options=options)
+
+
+def _alike(other: Request[Other], request: Request[T]) -> Request[Other]:
+    """Another read with the options of `request`."""
+    return msgspec.structs.replace(other, options=plain(request).options)
 
 
 def value_of(other: Request[Other], answer: Response | ConsulError) -> Other | None:

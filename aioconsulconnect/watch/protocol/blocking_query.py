@@ -60,6 +60,7 @@ Item = TypeVar("Item")
 _LOGGED = 50  # kept for explain()
 _FROZEN = 1.5  # times the deadline: then it was not the server that was slow
 _EARLY = 0.9  # of the wait
+_BORROW_AGAIN = 60.0  # seconds after which an index is borrowed again that could not be
 _CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outlive the truth
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
@@ -90,9 +91,11 @@ class _Course(msgspec.Struct, kw_only=True):
     proves: bool = True  # whether the answers of the loop come from the servers
     cached: bool = False
     borrows: bool = False
+    borrow_at: float = float("-inf")  # when a borrowed index is tried again
     under_way: NextRequest | None = None
     news: bool = False  # whether this turn has brought a change
     superseded: bool = False  # what is under way may be older than what is known
+    old_token: bool = False  # what is under way was asked with another token
     abandoned: bool = False
     absent_since: float | None = None
     interval: float | None = None  # between reads, where there is no poll
@@ -137,7 +140,7 @@ class BlockingQuery(Generic[T, Item]):
         self._store: SnapshotStore[T, Item] = SnapshotStore(request, spec, self.counters)
         self._rate_limiter = RateLimiter(settings.burst, settings.rate, settings.min_interval)
         self._wait_tuner = WaitTuner(settings.wait, settings.shortest_wait, random)
-        self._course = _Course(not_before=now, borrows=self._may_borrow)
+        self._course = _Course(not_before=now)
         self._report = _Report(since=now)
         self._failures = _Failures(
             backoff=Backoff(random, cap=settings.backoff_cap),
@@ -190,7 +193,7 @@ class BlockingQuery(Generic[T, Item]):
     def start(self, asked: NextRequest, now: float) -> Sent:
         """Note that the request is about to be sent."""
         course = self._course
-        course.under_way, course.superseded, course.abandoned = asked, False, False
+        course.under_way, course.superseded, course.abandoned, course.old_token = asked, False, False, False
         if asked.kind is Kind.POLL:
             self._rate_limiter.sent(now)
             if course.over_budget:
@@ -204,31 +207,29 @@ class BlockingQuery(Generic[T, Item]):
 
     def token_changed(self, now: float) -> bool:
         """Believe nothing that was asked with the old token, and read at once; whether something is under way."""
-        self._failures.denials, self._failures.denied_since = 0, None
-        self._course.borrows = self._may_borrow
-        return self._look_again(now)
+        course = self._course
+        self._forget_denials()
+        course.borrow_at = now
+        course.superseded = course.old_token = course.under_way is not None
+        if not course.old_token:
+            self._read_again(now)
+        return course.old_token
 
     def doubt(self, error: ConsulError | None, now: float, *, retry_at: float) -> None:
         """
         Hear that the agent is silent or has lost its leader (`error`), or is well again or follows another leader.
 
-        A poll under way is of no more use then; whoever waited after a failure tries again at `retry_at`.
+        A poll under way is of no more use then; whoever waited after a failure tries again at `retry_at`, but for one
+        that was denied or throttled.
         """
         course = self._course
         if error is not None:
             self._store.failed = True
             self._trouble(error, now, counts=False)
-        if course.under_way is None and self._report.error:
+        if course.under_way is None and self._report.state == "stale":
             self._read_again(retry_at)
         elif course.under_way is not None and course.under_way.kind is Kind.POLL:
             course.abandoned = True
-
-    def _look_again(self, now: float) -> bool:
-        course = self._course
-        course.superseded = course.under_way is not None
-        if not course.superseded:
-            self._read_again(now)
-        return course.superseded
 
     @property
     def abandoned(self) -> bool:
@@ -293,6 +294,7 @@ class BlockingQuery(Generic[T, Item]):
             self._verify_at = now + self._failures.verification.failed(now)
         else:
             self._verify_at = now + verify_interval(self._settings, max_age=self.max_age)
+            self._forget_denials()
             self._settle(now)
         self._record("check", None, sent, now, answer=answer, verdict=verdict)
         return error, again
@@ -337,7 +339,7 @@ class BlockingQuery(Generic[T, Item]):
         if error is not None or not isinstance(response, Response):
             return type(error).__name__, self._failure(asked, error, now - sent.time, now)
         if asked.kind is Kind.INDEX:
-            return "", self._index(response.meta)
+            return "", self._index(response.meta, now)
         borrowed = self._course.position if self._course.borrows and asked.kind is Kind.READ else None
         index = response.meta.index if response.meta.index is not None else borrowed
         answer = Answer(response, sent, now, index if isinstance(index, int) else None)
@@ -352,13 +354,15 @@ class BlockingQuery(Generic[T, Item]):
             self._trouble(ConsulError(_BLIND), now)
             self._store.failed = True
             return verdict.value, Outcome.BLIND
-        self._failures.denials, self._failures.denied_since = 0, None
+        self._forget_denials()
         self.last_index = answer.index or self.last_index
         return verdict.value, self._move(asked, answer, now, changed=self.snapshot is not before)
 
     def _still_counts(self, asked: NextRequest, error: ConsulError | None, response: Response | ConsulError) -> bool:
         """Whether an answer counts although a read beside the loop changed the data meanwhile: it stands higher."""
-        if error is not None or not isinstance(response, Response) or asked.kind is not Kind.POLL:
+        if self._course.old_token or asked.kind is not Kind.POLL:
+            return False
+        if error is not None or not isinstance(response, Response):
             return False
         index, last = response.meta.index, self._store.last
         if index is None or last is None or last.index is None:
@@ -371,14 +375,17 @@ class BlockingQuery(Generic[T, Item]):
         absent = isinstance(answer.error, NotFound) and answer.error.status is not None
         return None if absent and self._spec.value_when_absent is not None else answer.error
 
-    def _index(self, meta: Meta) -> Outcome:
+    def _index(self, meta: Meta, now: float) -> Outcome:
         """The index that is borrowed: where it stands, what was read before is still true."""
         if not meta.index:
-            self._course.borrows = False
-            return Outcome.NO_INDEX
+            return self._no_index(now)
         stands = meta.index == self._course.position
         self._course.position = meta.index
         return Outcome.INDEX_STANDS if stands else Outcome.INDEX_MOVED
+
+    def _no_index(self, now: float) -> Outcome:
+        self._course.borrows, self._course.borrow_at = False, now + _BORROW_AGAIN
+        return Outcome.NO_INDEX
 
     def _move(self, asked: NextRequest, answer: Answer, now: float, *, changed: bool) -> Outcome:
         """What the position of a good answer means."""
@@ -423,6 +430,7 @@ class BlockingQuery(Generic[T, Item]):
     def _without_position(self, asked: NextRequest, answer: Answer, now: float, *, changed: bool) -> Outcome:
         """The answer names no position: borrow one, or read at intervals."""
         course = self._course
+        course.borrows = course.borrows or (self._may_borrow and now >= course.borrow_at)
         if course.borrows:
             if asked.kind is Kind.POLL:
                 self._failures.backoff.worked(now)
@@ -442,9 +450,10 @@ class BlockingQuery(Generic[T, Item]):
             return Outcome.FAILED
         failures = self._failures
         if asked.kind is Kind.INDEX and isinstance(error, PermissionDenied) and error.reason in DENIALS:
-            self._course.borrows = False
-            return Outcome.NO_INDEX
-        if isinstance(error, PermissionDenied) and failures.denied_since is None:
+            return self._no_index(now)
+        if not isinstance(error, PermissionDenied):
+            self._forget_denials()
+        elif failures.denied_since is None:
             failures.denied_since = now
         denied_for = None if failures.denied_since is None else now - failures.denied_since
         if ends_watch(error, worked=self.snapshot is not None, denied_for=denied_for):
@@ -461,6 +470,9 @@ class BlockingQuery(Generic[T, Item]):
         if isinstance(error, Throttled):
             return Outcome.THROTTLED
         return Outcome.UNREACHABLE if is_unreachable(error) else Outcome.FAILED
+
+    def _forget_denials(self) -> None:
+        self._failures.denials, self._failures.denied_since = 0, None
 
     # Where to go on
 

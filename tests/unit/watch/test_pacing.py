@@ -285,7 +285,8 @@ def test_a_consumer_of_fresh_data_has_it_proved_in_time() -> None:
 
 
 def test_agents_are_asked_sooner_where_the_whole_budget_is_used() -> None:
-    assert [probe_pause(SETTINGS, used, lambda: 0.5) for used in (0.0, 0.99, 1.0, 2.0)] == [30, 30, 7.5, 7.5]
+    assert [probe_pause(SETTINGS, used, lambda: 0.0) for used in (0.0, 0.99, 1.0, 2.0)] == [30, 30, 7.5, 7.5]
+    assert probe_pause(SETTINGS, 0.0, lambda: 1.0) == 22.5  # never later: a frozen agent is found within 40 s
 
 
 def test_what_an_answer_cost_is_waited_for_ten_times() -> None:
