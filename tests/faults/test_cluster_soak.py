@@ -112,6 +112,12 @@ def writes(mark: str) -> Callable[[RealAgent], Any]:
     return asked
 
 
+def all_vote(server: RealAgent) -> bool:
+    """Whether all three count: a server that was thought dead has no vote for its first ten seconds back."""
+    voters = ask(server, "GET", "/v1/operator/raft/configuration")["Servers"]
+    return sum(one["Voter"] for one in voters) == 3
+
+
 @contextlib.asynccontextmanager
 async def witnesses(cluster: RealCluster) -> AsyncIterator[list[Witness]]:
     found = []
@@ -138,6 +144,9 @@ async def witnesses(cluster: RealCluster) -> AsyncIterator[list[Witness]]:
 async def one_round(cluster: RealCluster, all_of: list[Witness], number: int, fault: Fault) -> str:
     leader = await cluster.wait_leader(60)
     server, mark = cluster.servers[leader], f"mark-{number}"
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(all_vote, server):
+            await asyncio.sleep(0.2)
     began = time.monotonic()
     if fault == "SIGSTOP":
         server.pause()
