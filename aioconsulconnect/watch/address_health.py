@@ -68,8 +68,11 @@ class AddressHealth:
             self._rounds = self._resources.spawn(self._ask_in_rounds(), "leader")
 
     def leave(self, listener: Listener) -> None:
-        """Remove a poll."""
+        """Remove a poll; with the last one the questions end."""
         self._listeners.pop(listener, None)
+        if not self._listeners and self._rounds is not None:
+            self._rounds.cancel()
+            self._rounds = None
 
     def trouble(self, address: str, datacenter: str = "", *, needs_leader: bool) -> ConsulError | None:
         """Why it is of no use to ask that agent for that datacenter now; None where nothing is known against it."""
@@ -141,16 +144,15 @@ class AddressHealth:
                 self._trouble.pop((address, _AGENT), None)
 
     async def _ask_in_rounds(self) -> None:
-        """Ask the agent in use from time to time, while anybody polls it."""
+        """Ask the agent in use from time to time."""
         resources = self._resources
-        while self._listeners:
+        while True:
             await resources.clock.sleep(probe_pause(resources.settings, resources.budget.used, resources.random))
             resources.budget.heed(resources.sender.crowding.seen)
             address = resources.sender.addresses[0]
             for datacenter in self._datacenters():
                 if self._listeners and self.trouble(address, datacenter, needs_leader=True) is None:
                     self._judge(address, datacenter, await self._ask(address, datacenter))
-        self._rounds = None
 
     def _judge(self, address: str, datacenter: str, reply: _Reply) -> None:
         if reply.trouble is not None:

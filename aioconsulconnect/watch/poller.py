@@ -117,13 +117,15 @@ class Poller(Generic[T, Item]):
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
         """Take note that the agent is in trouble, or (None) that it is well again or follows another leader."""
-        requester = self._requester
-        if address != requester.asked or (trouble is not None and not requester.is_in_trouble(address)):
-            return  # another agent, or nothing that matters to this query
-        now = self._resources.clock.now()
-        self._query.doubt(trouble, now, retry_at=self._spread(now))
-        self._publish()
-        self._wake.wake_all()
+        requester, now = self._requester, self._resources.clock.now()
+        if address != requester.asked:
+            if trouble is None:
+                self._query.try_again(self._spread(now))  # it may serve instead
+                self._wake.wake_all()
+        elif trouble is None or requester.is_in_trouble(address):  # else it is nothing that matters to this query
+            self._query.doubt(trouble, now, retry_at=self._spread(now))
+            self._publish()
+            self._wake.wake_all()
 
     # The loop
 

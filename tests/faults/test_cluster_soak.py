@@ -141,12 +141,18 @@ async def witnesses(cluster: RealCluster) -> AsyncIterator[list[Witness]]:
             await asyncio.gather(*(witness.end() for witness in found))
 
 
-async def one_round(cluster: RealCluster, all_of: list[Witness], number: int, fault: Fault) -> str:
+async def whole(cluster: RealCluster) -> int:
+    """Wait until there is a leader and all vote; who leads."""
     leader = await cluster.wait_leader(60)
-    server, mark = cluster.servers[leader], f"mark-{number}"
     async with asyncio.timeout(60):
-        while not await asyncio.to_thread(all_vote, server):
+        while not await asyncio.to_thread(all_vote, cluster.servers[leader]):
             await asyncio.sleep(0.2)
+    return leader
+
+
+async def one_round(cluster: RealCluster, all_of: list[Witness], number: int, fault: Fault) -> str:
+    leader = await whole(cluster)
+    server, mark = cluster.servers[leader], f"mark-{number}"
     began = time.monotonic()
     if fault == "SIGSTOP":
         server.pause()

@@ -219,17 +219,20 @@ class BlockingQuery(Generic[T, Item]):
         """
         Hear that the agent is silent or has lost its leader (`error`), or is well again or follows another leader.
 
-        A poll under way is of no more use then; whoever waited after a failure tries again at `retry_at`, but for one
-        that was denied or throttled.
+        A poll under way is of no more use then; for `retry_at` see `try_again`.
         """
         course = self._course
         if error is not None:
             self._store.failed = True
             self._trouble(error, now, counts=False)
-        if course.under_way is None and self._report.state == "stale":
-            self._read_again(retry_at)
-        elif course.under_way is not None and course.under_way.kind is Kind.POLL:
+        if course.under_way is not None and course.under_way.kind is Kind.POLL:
             course.abandoned = True
+        self.try_again(retry_at)
+
+    def try_again(self, at: float) -> None:
+        """End the pause after a failure, because an agent is well again; not where one is denied or throttled."""
+        if self._course.under_way is None and self._report.state == "stale":
+            self._read_again(at)
 
     @property
     def abandoned(self) -> bool:
