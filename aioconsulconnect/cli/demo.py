@@ -15,6 +15,7 @@ from aioconsulconnect.errors import ConsulError, InvalidRequest, NotReady, Outco
 from aioconsulconnect.structs.ca import Root, Roots
 from aioconsulconnect.structs.intentions import Action, Intention
 from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
+from aioconsulconnect.watch.iterators import Changes
 from aioconsulconnect.watch.watch import Watch
 
 _PATIENCE = 10.0
@@ -49,13 +50,13 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
     """Write, watch and ask; then take back what was written."""
     async with _writer(client, web, db) as write, client.intentions.match(destination=db).watch() as watch:
         changes = watch.changes()
-        first = await _within(changes.__anext__)
+        first = await _next(changes, watch)
         print(f"Watching the intentions for {db}: {len(first)} so far")
         for action in ("allow", "deny"):
             began = time.perf_counter()
             await write(action)
             wrote = time.perf_counter()
-            batch = await _within(changes.__anext__)
+            batch = await _next(changes, watch)
             print(f"  wrote   {web} => {db} {action} in {1e3 * (wrote - began):.1f} ms")
             print(
                 f"  watched {_described(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent"
@@ -162,7 +163,8 @@ def _active(roots: Roots) -> str:
     return f"root {roots.active_root_id[:17]}..."
 
 
-async def _within(step: Callable[[], Coroutine[None, None, Batch[Intention]]]) -> Batch[Intention]:
+async def _next(changes: Changes[Intention], watch: Watch[tuple[Intention, ...], Intention]) -> Batch[Intention]:
     with anyio.move_on_after(_PATIENCE):
-        return await step()
-    raise NotReady(f"the watcher saw nothing within {_PATIENCE:g} s")
+        return await anext(changes)
+    why = f": {watch.status.error}" if watch.status.error else ""
+    raise NotReady(f"the watcher saw nothing within {_PATIENCE:g} s{why}")

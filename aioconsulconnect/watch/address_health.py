@@ -10,7 +10,6 @@ datacenter lacks (a leader, a path to it) concerns only the polls that ask for i
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Protocol
 
 import msgspec
@@ -32,6 +31,11 @@ _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED}
 
 class Listener(Protocol):
     """A poll that wants to hear of its agent."""
+
+    @property
+    def asked(self) -> str:
+        """The agent that it asked last."""
+        ...
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
         """Take note that the agent is in `trouble`, or that it is well again or follows another leader (None)."""
@@ -144,17 +148,19 @@ class AddressHealth:
                 self._trouble.pop((address, _AGENT), None)
 
     async def _ask_in_rounds(self) -> None:
-        """Ask the agent in use from time to time."""
+        """Ask the agents in use from time to time."""
         resources = self._resources
         while True:
             await resources.clock.sleep(probe_pause(resources.settings, resources.budget.used, resources.random))
             resources.budget.heed(resources.sender.crowding.seen)
-            address = resources.sender.addresses[0]
-            for datacenter in self._datacenters():
-                if self._listeners and self.trouble(address, datacenter, needs_leader=True) is None:
-                    self._judge(address, datacenter, await self._ask(address, datacenter))
+            in_use = {(listener.asked, datacenter): None for listener, datacenter in self._listeners.items()}
+            await asyncio.gather(*(self._question(address, datacenter) for address, datacenter in in_use))
 
-    def _judge(self, address: str, datacenter: str, reply: _Reply) -> None:
+    async def _question(self, address: str, datacenter: str) -> None:
+        """Ask an agent that nothing is known against, and draw the conclusions."""
+        if not address or self.trouble(address, datacenter, needs_leader=True) is not None:
+            return
+        reply = await self._ask(address, datacenter)
         if reply.trouble is not None:
             self._heed(address, datacenter, reply.trouble)
             self._ask_until_well(address, datacenter)
@@ -164,9 +170,6 @@ class AddressHealth:
         elif self._leaders.setdefault((address, datacenter), reply.leader) != reply.leader:
             self._leaders[address, datacenter] = reply.leader
             self._tell(address, datacenter, None)
-
-    def _datacenters(self) -> tuple[str, ...]:
-        return tuple(Counter(self._listeners.values())) or ("",)
 
     async def _ask(self, address: str, datacenter: str) -> _Reply:
         """Ask the small question: who leads."""

@@ -71,6 +71,11 @@ class Poller(Generic[T, Item]):
         )
 
     @property
+    def asked(self) -> str:
+        """The agent that was asked last."""
+        return self._requester.asked
+
+    @property
     def last_index(self) -> int:
         """The index that the data is known to have reached."""
         return self._query.last_index

@@ -21,6 +21,7 @@ class Ear:
     """A poll that writes down what it hears; what it is asked to refresh is done at once."""
 
     def __init__(self, resources: PollerResources) -> None:
+        self.asked = ONE
         self.heard: list[tuple[str, ConsulError | None]] = []
         self.refreshed = 0
         self._resources = resources
@@ -179,6 +180,14 @@ async def test_each_datacenter_is_asked_once_in_a_round(agents: Agents) -> None:
     agents.ears("", "east", "east", "")
     await agents.clock.advance(ROUND)
     assert [call.parameters.get("dc") for call in agents.consul.questions] == [None, "east"]
+
+
+async def test_each_agent_in_use_is_asked(agents: Agents) -> None:
+    """Not only the first of the list: a poll under way may be at another."""
+    agents.consul.addresses = (ONE, "http://two")
+    agents.ears("", "")[1].asked = "http://two"
+    await agents.clock.advance(ROUND)
+    assert {call.address for call in agents.consul.questions} == {ONE, "http://two"}
 
 
 async def test_agents_are_asked_while_there_is_a_poll(agents: Agents) -> None:

@@ -26,11 +26,11 @@ from support.fakes import (
 from aioconsulconnect.errors import ConsulError, ErrorReason, Unsupported
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.requester import plain
 from aioconsulconnect.watch.poller_pool import sharing_key
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
+from aioconsulconnect.watch.requester import plain
 
 
 async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptureFixture) -> None:
