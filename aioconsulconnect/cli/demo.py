@@ -163,7 +163,9 @@ def _active(roots: Roots) -> str:
     return f"root {roots.active_root_id[:17]}..."
 
 
-async def _next(changes: Changes[Intention], watch: Watch[tuple[Intention, ...], Intention]) -> Batch[Intention]:
+async def _next(
+    changes: Changes[tuple[Intention, ...], Intention], watch: Watch[tuple[Intention, ...], Intention]
+) -> Batch[Intention]:
     with anyio.move_on_after(_PATIENCE):
         return await anext(changes)
     why = f": {watch.status.error}" if watch.status.error else ""
