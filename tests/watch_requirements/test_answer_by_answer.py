@@ -337,3 +337,164 @@ def test_w21_a_denial_keeps_what_is_known() -> None:
         driven.turn(DENIED, after=2)
     assert driven.query.end is None
     assert driven.shown == {"a": "1"}
+
+
+class Beside(Driven):
+    """With a poll under way, and a plain read that was sent after it."""
+
+    def __init__(self, spec: WatchSpec[Things, Thing] | None = None, first: Response | None = None) -> None:
+        super().__init__(spec)
+        self.turn(first or good(10, a="1"))
+        self.asked = self.next()
+        assert self.asked.kind is Kind.POLL
+        self.poll_sent = self.query.start(self.asked, self.now)
+        self.read_sent = self.query.start_beside(self.now)
+
+    def poll_answers(self, answer: Response) -> None:
+        self.query.receive(self.asked, self.poll_sent, self.now, understood(answer))
+
+    def read_answers(self, answer: Response) -> bool:
+        """Whether it must be made again."""
+        error, again = self.query.receive_beside(self.read_sent, self.now, understood(answer))
+        assert error is None
+        return again
+
+
+def test_w22_a_read_that_was_overtaken_is_made_again() -> None:
+    driven = Beside()
+    driven.poll_answers(good(11, a="1", b="2"))
+    assert driven.read_answers(good(10, a="1"))
+    assert driven.shown == {"a": "1", "b": "2"}
+
+
+def test_w22_a_read_that_says_the_same_as_what_overtook_it_is_proof() -> None:
+    driven = Beside()
+    driven.poll_answers(good(11, a="2"))
+    assert not driven.read_answers(good(11, a="2"))
+
+
+def test_w22_a_read_that_was_overtaken_counts_where_it_stands_higher() -> None:
+    driven = Beside()
+    driven.poll_answers(good(11, a="2"))
+    assert not driven.read_answers(good(12, a="3"))
+    assert driven.shown == {"a": "3"}
+
+
+def test_w22_indexes_of_two_backends_tell_no_order() -> None:
+    driven = Beside()
+    driven.poll_answers(good(11, backend="streaming", a="2"))
+    assert driven.read_answers(good(12, a="1"))
+    assert driven.shown == {"a": "2"}
+
+
+def test_w22_a_read_that_another_answered_that_was_asked_later_is_not_made_again() -> None:
+    driven = Beside()
+    driven.poll_answers(good(11, a="2"))
+    driven.turn(good(12, a="3"))
+    assert not driven.read_answers(good(10, a="1"))
+    assert driven.shown == {"a": "3"}
+
+
+def test_w22_a_poll_that_a_read_overtook_counts_where_it_stands_higher() -> None:
+    driven = Beside()
+    driven.read_answers(good(11, a="2"))
+    driven.poll_answers(good(12, a="3"))
+    assert driven.shown == {"a": "3"}
+
+
+@pytest.mark.parametrize(
+    "late", [good(10, a="1"), good(11, a="1"), good(12, backend="streaming", a="1")], ids=["lower", "same", "backend"]
+)
+def test_w22_a_poll_that_a_read_overtook_is_asked_again(late: Response) -> None:
+    driven = Beside()
+    driven.read_answers(good(11, a="2"))
+    driven.poll_answers(late)
+    assert driven.shown == {"a": "2"}
+    assert driven.next().kind is Kind.READ
+    assert driven.pause == 0
+
+
+def test_w22_a_poll_for_what_is_not_reached_any_more_is_left_to_its_end() -> None:
+    driven = Beside()
+    driven.read_answers(good(9, a="0"))  # restored
+    assert driven.query.abandoned
+    driven.query.abandon(driven.now)
+    assert (driven.next().kind, driven.next().at) == (Kind.READ, driven.now)
+
+
+def test_w22_a_poll_that_a_read_has_overtaken_goes_on() -> None:
+    driven = Beside()
+    driven.read_answers(good(11, a="2"))
+    assert not driven.query.abandoned
+
+
+def test_w22_a_poll_of_an_agent_in_doubt_is_left_to_its_end() -> None:
+    driven = Beside()
+    driven.query.doubt(None, driven.now, retry_at=driven.now + 1)
+    assert driven.query.abandoned
+
+
+def test_w22_a_read_beside_a_loop_that_waits_has_it_read_again() -> None:
+    driven = Driven()
+    driven.turn(good(10, a="1"))
+    for _ in range(6):
+        driven.turn(lost())
+    assert driven.pause > 5
+    driven.beside(good(11, a="2"))
+    assert driven.query.state == "synced"
+    assert driven.query.last_index == 11
+    assert driven.pause == 0
+
+
+def test_w22_a_stream_that_could_not_be_verified_stays_stale_whatever_it_says() -> None:
+    driven = Driven(STREAMING)
+    driven.turn(good(10, backend="streaming", a="1"))
+    driven.beside(error(500, "No known Consul servers"))
+    driven.turn(good(11, backend="streaming", a="2"))
+    assert driven.query.state == "stale"
+    driven.beside(good(11, a="2"))
+    assert driven.query.state == "synced"
+
+
+def test_w22_a_read_of_something_else_proves_that_the_servers_are_there() -> None:
+    driven = Driven(STREAMING)
+    driven.turn(good(10, backend="streaming", a="1"))
+    driven.beside(error(500, "No known Consul servers"))
+    driven.now += 100
+    sent = driven.query.start_beside(driven.now)
+    driven.query.receive_beside(sent, driven.now, understood(good(5)), same=False)
+    assert driven.query.state == "synced"
+    assert driven.query.status(driven.now).age == pytest.approx(0)
+    assert driven.shown == {"a": "1"}
+
+
+@pytest.mark.parametrize("max_age", [None, 15.0])
+def test_w22_what_proves_nothing_is_verified_as_often_as_its_consumer_wants(max_age: float | None) -> None:
+    driven = Driven(STREAMING)
+    driven.query.max_age = max_age
+    driven.turn(good(10, backend="streaming", a="1"))
+    driven.beside(good(10, a="1"))
+    assert driven.query.verify_by is not None
+    assert driven.query.verify_by - driven.now == pytest.approx(60 if max_age is None else 9)
+
+
+def test_w22_a_borrowed_index_is_reached_by_the_read_that_follows_the_list() -> None:
+    driven = Driven(BORROWING)
+    driven.turn(good(None, a="1"))
+    driven.turn(good(50))
+    assert driven.query.last_index == 0
+    driven.turn(good(None, a="1"))
+    assert driven.query.last_index == 50
+    driven.turn(good(None, a="2"), after=1)  # the poll says nothing of where it stands
+    driven.turn(good(52))
+    assert driven.query.last_index == 50
+    driven.turn(good(None, a="2"))
+    assert driven.query.last_index == 52
+
+
+def test_w22_an_age_header_never_makes_it_younger() -> None:
+    driven = Driven()
+    answer = good(10, a="1")
+    driven.turn(Response(200, {**answer.headers, "age": "3", "x-cache": "HIT"}, answer.body))
+    assert driven.query.status(driven.now).age == pytest.approx(3)
+    assert driven.query.status(driven.now + 10).age == pytest.approx(10)
