@@ -498,3 +498,42 @@ def test_w22_an_age_header_never_makes_it_younger() -> None:
     driven.turn(Response(200, {**answer.headers, "age": "3", "x-cache": "HIT"}, answer.body))
     assert driven.query.status(driven.now).age == pytest.approx(3)
     assert driven.query.status(driven.now + 10).age == pytest.approx(10)
+
+
+def test_w26_after_a_wait_the_next_poll_follows_at_once() -> None:
+    driven = Driven()
+    driven.turn(good(10, a="1"))
+    for _ in range(10):
+        assert driven.turn(good(10, a="1"), after=driven.next().wait).kind is Kind.POLL
+        assert driven.pause == 0
+
+
+def test_w26_beyond_a_fifth_of_the_burst_polls_are_fifty_milliseconds_apart() -> None:
+    driven = Driven()
+    driven.turn(good(10, n="0"))
+    pauses = []
+    for number in range(1, 40):
+        driven.turn(good(10 + number, n=str(number)), after=0.001)
+        pauses.append(driven.pause)
+    assert pauses[:18] == [0] * 18
+    assert pauses[22:] == pytest.approx([0.049] * 17)
+
+
+def test_w26_a_pace_that_is_used_up_delays_no_read_that_decides() -> None:
+    driven = Driven()
+    driven.turn(good(10, n="0"))
+    for number in range(1, 300):
+        driven.turn(good(10 + number, n=str(number)), after=0.001)
+    assert driven.pause > 0.3
+    assert driven.turn(good(309), after=0.001).kind is Kind.CONFIRM
+    assert driven.pause == 0
+
+
+def test_w26_a_pace_that_is_used_up_delays_no_read_after_an_early_answer() -> None:
+    driven = Driven()
+    driven.turn(good(10, a="1"))
+    for number in range(1, 15):
+        driven.turn(good(10 + number, a="1"), after=0.001)
+    assert driven.pause > 0.9
+    assert driven.turn(good(24, a="1"), after=0.001).kind is Kind.READ
+    assert driven.pause == 0

@@ -296,3 +296,13 @@ async def test_w33_consumers_cannot_disturb_each_other() -> None:
         bad[0].cancel()
         results = await asyncio.gather(*bad, return_exceptions=True)
         assert [type(result) for result in results] == [asyncio.CancelledError, ValueError, AttributeError]
+
+
+async def test_w29_the_order_of_a_list_is_no_change_of_the_value() -> None:
+    async with World(a="1", b="1") as world, world.query().watch() as watch:
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(3)
+        world.consul.put(b'[{"name":"b","value":"1"},{"name":"a","value":"1"}]')
+        await world.clock.advance(3)
+        assert len(told.got) == 1
+        assert watch.status.counters.changed == 1

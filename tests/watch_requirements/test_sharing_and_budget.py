@@ -363,3 +363,18 @@ async def test_w24_the_question_comes_more_often_where_all_connections_are_taken
 def test_w24_all_that_have_no_connection_share_fifty_reads_a_second() -> None:
     assert over_budget_interval(10, PollSettings()) == 5
     assert over_budget_interval(1000, PollSettings()) == 20
+
+
+async def test_w24_a_refusal_is_heeded_where_it_is_met() -> None:
+    async with World(PollSettings(probe_interval=0), a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(5)
+        before = world.polls.resources.budget.limit
+        refusals = iter([error(429, TOO_MANY)])
+
+        async def fault(call: Call) -> Answer | None:
+            return next(refusals, None)
+
+        world.consul.fault = fault
+        with pytest.raises(Throttled):
+            await watch.refresh()
+        assert world.polls.resources.budget.limit < before / 2
