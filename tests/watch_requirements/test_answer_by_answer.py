@@ -1,4 +1,4 @@
-"""W2 to W22, where a rule shows best in the protocol alone: an answer is handed in, and what is asked next looked at."""
+"""W5 to W26, where a rule shows best in the protocol alone: an answer is handed in, and the next request looked at."""
 
 from __future__ import annotations
 
