@@ -28,6 +28,7 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+@cache
 def certificate(subject: str, issuer: str, after: dt.datetime, serial: int) -> str:
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (subject, issuer)]
     built = (
