@@ -446,3 +446,18 @@ async def test_w15_an_agent_without_a_leader_serves_who_needs_none() -> None:
         world.consul.set(a="2")
         await world.clock.advance(1)
         assert watch.current == (Thing("a", "2"),)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("down", [8.0, 12.0, 20.0])
+async def test_w15_a_new_leader_is_found_soon_however_long_there_was_none(down: float, seed: int) -> None:
+    async with World(seed=seed, a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(3)
+        world.consul.leader = ""
+        world.consul.fault = always(error(500, "No cluster leader"))
+        world.consul.end_polls(error(500, "No cluster leader"))
+        await world.clock.advance(down)
+        assert state(watch) == "stale"
+        world.consul.leader, world.consul.fault = "10.0.0.2:8300", None
+        await world.clock.advance(1.5)
+        assert state(watch) == "synced"
