@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections import Counter
@@ -24,6 +25,7 @@ from support.fakes import (
 )
 
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason
+from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 HTML = {"content-type": "text/html"}
@@ -326,4 +328,136 @@ async def test_w15_what_waits_after_failures_wakes_for_close_refresh_and_a_new_t
         world.consul.set(a="2")
         world.polls.token_changed()
         await world.clock.advance(0.05)
+        assert state(watch) == "synced"
+
+
+async def test_w12_a_plain_read_that_was_given_up_keeps_its_place_for_a_while() -> None:
+    """A frozen server holds it for up to 40 s."""
+    async with World(PollSettings(probe_interval=0), a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(1)
+        world.consul.end_polls(lost())
+        await idle()
+        world.consul.frozen = True
+        await world.clock.advance(10)
+        assert watch.status.zombies == 0
+        await world.clock.advance(1)
+        assert watch.status.zombies >= 1
+        world.consul.frozen = False
+        await world.clock.advance(42)
+        assert watch.status.zombies == 0
+
+
+async def test_w15_what_a_poll_learns_of_an_address_holds_for_all_calls_at_once() -> None:
+    async with World(a="1") as world, world.query().watch():
+        await world.clock.advance(1)
+        world.consul.addresses = ("http://one", "http://two")
+
+        async def fault(call: Call) -> Answer | None:
+            return refused() if call.address == "http://one" else None
+
+        world.consul.fault = world.consul.question_fault = fault
+        world.consul.end_polls(refused())
+        await idle()
+        assert world.consul.addresses[0] == "http://two"
+        assert await world.query("/v1/other") == (Thing("a", "1"),)
+
+
+async def test_w15_a_poll_that_nobody_took_tells_all_others_at_once() -> None:
+    async with World(a="1") as world, world.query("/v1/one").watch() as watch, world.query("/v1/two").watch() as other:
+        broken = asyncio.Event()
+
+        async def fault(call: Call) -> Answer | None:
+            if call.path == "/v1/one" and call.polled:
+                await broken.wait()
+                world.consul.down = refused()
+                return refused()
+            return None
+
+        world.consul.fault = fault
+        await world.clock.advance(10)
+        assert (state(watch), state(other)) == ("synced", "synced")
+        broken.set()
+        await idle()
+        assert (state(watch), state(other)) == ("stale", "stale")
+
+
+async def test_w15_one_asks_for_all_while_an_agent_is_silent() -> None:
+    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+        for number in range(20):
+            await stack.enter_async_context(world.query(f"/v1/{number}").watch())
+        await world.clock.advance(10)
+
+        async def silent(call: Call) -> Answer | None:
+            await world.clock.sleep(1e6)
+            return None
+
+        world.consul.question_fault = silent
+        before = len(world.consul.questions)
+        world.consul.fault = always(lost())
+        world.consul.end_polls(lost())
+        await world.clock.advance(4)
+        assert len(world.consul.questions) - before == 1
+
+
+async def test_w15_of_two_agents_that_were_down_the_one_that_is_back_is_used() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        world.consul.addresses = ("http://one", "http://two")
+        await world.clock.advance(3)
+        world.consul.fail(refused())
+        await world.clock.advance(10)
+        assert state(watch) == "stale"
+
+        async def only(call: Call) -> Answer | None:
+            return None if call.address == "http://two" else refused()
+
+        world.consul.down, world.consul.fault, world.consul.question_fault = None, only, only
+        world.consul.index, world.consul.body = 20, things(a="2")
+        await world.clock.advance(6)
+        assert (state(watch), watch.status.address) == ("synced", "http://two")
+        assert watch.current == (Thing("a", "2"),)
+
+
+async def test_w15_what_becomes_of_another_agent_disturbs_no_poll() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        world.consul.addresses = ("http://one", "http://two")
+        await world.clock.advance(3)
+        down = [True]
+
+        async def one_is_down(call: Call) -> Answer | None:
+            return refused() if down[0] and call.address == "http://one" else None
+
+        world.consul.fault = world.consul.question_fault = one_is_down
+        world.consul.end_polls(refused())
+        await world.clock.advance(5)
+        assert (state(watch), watch.status.address) == ("synced", "http://two")
+        before = len(world.consul.calls)
+        down[0] = False
+        await world.clock.advance(10)
+        assert len(world.consul.calls) == before
+
+
+async def test_w15_an_agent_without_a_leader_serves_who_needs_none() -> None:
+    stale = Options(consistency="stale")
+    async with World(a="1") as world, world.query(options=stale).watch() as watch, world.query().watch() as other:
+        await world.clock.advance(3)
+        world.consul.leader = ""
+        await world.clock.advance(60)
+        assert (state(watch), state(other)) == ("synced", "stale")
+        world.consul.set(a="2")
+        await world.clock.advance(1)
+        assert watch.current == (Thing("a", "2"),)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("down", [8.0, 12.0, 20.0])
+async def test_w15_a_new_leader_is_found_soon_however_long_there_was_none(down: float, seed: int) -> None:
+    async with World(seed=seed, a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(3)
+        world.consul.leader = ""
+        world.consul.fault = always(error(500, "No cluster leader"))
+        world.consul.end_polls(error(500, "No cluster leader"))
+        await world.clock.advance(down)
+        assert state(watch) == "stale"
+        world.consul.leader, world.consul.fault = "10.0.0.2:8300", None
+        await world.clock.advance(1.5)
         assert state(watch) == "synced"

@@ -296,3 +296,36 @@ async def test_w33_consumers_cannot_disturb_each_other() -> None:
         bad[0].cancel()
         results = await asyncio.gather(*bad, return_exceptions=True)
         assert [type(result) for result in results] == [asyncio.CancelledError, ValueError, AttributeError]
+
+
+async def test_w29_the_order_of_a_list_is_no_change_of_the_value() -> None:
+    async with World(a="1", b="1") as world, world.query().watch() as watch:
+        told = Told(watch.snapshots(), world.clock)
+        await world.clock.advance(3)
+        world.consul.put(b'[{"name":"b","value":"1"},{"name":"a","value":"1"}]')
+        await world.clock.advance(3)
+        assert len(told.got) == 1
+        assert watch.status.counters.changed == 1
+
+
+async def test_w31_nothing_is_kept_for_a_consumer_that_has_left() -> None:
+    async with World(n="0") as world, world.query().watch() as other:
+        tracemalloc.start()
+        try:
+            async with world.query().watch(delivery="all") as watch:
+                changes = watch.changes()
+                await anext(changes)
+                world.consul.set(n="begin", big="x" * BIG)
+                await world.clock.advance(1)
+                before, _ = tracemalloc.get_traced_memory()
+                for number in range(20):
+                    world.consul.set(n=str(number), big="x" * BIG)
+                    await world.clock.advance(1)
+            with pytest.raises(StopAsyncIteration):
+                await anext(changes)
+            gc.collect()
+            left, _ = tracemalloc.get_traced_memory()
+            assert left - before < 6 * BIG
+            assert other.current[0] == Thing("n", "19")
+        finally:
+            tracemalloc.stop()

@@ -352,3 +352,18 @@ async def test_w21_a_token_source_that_gives_none_is_a_denial() -> None:
         world.consul.set(a="1")
         await world.clock.advance(61)
         assert (removed(told), state(watch)) == (1, "synced")
+
+
+async def test_w18_a_token_file_that_changed_ends_a_denial_within_seconds() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(1)
+        world.consul.fault = always(error(403, "Permission denied"))
+        world.consul.wake()
+        await world.clock.advance(100)
+        retry = watch.status.retry_in
+        assert state(watch) == "denied"
+        assert retry is not None
+        assert retry > 10
+        world.consul.fault, world.consul.token = None, "another"
+        await world.clock.advance(2.1)
+        assert state(watch) == "synced"

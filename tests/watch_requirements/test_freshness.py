@@ -18,6 +18,7 @@ from support.fakes import (
     decode,
     error,
     idle,
+    refused,
     state,
     things,
     values,
@@ -264,3 +265,66 @@ async def test_w22_no_poll_no_question() -> None:
         before = len(world.consul.questions)
         await world.clock.advance(300)
         assert len(world.consul.questions) == before
+
+
+LONG = PollSettings(wait=600, probe_interval=30.0)
+TROUBLES: dict[str, Callable[[World], None]] = {
+    "silent": lambda world: setattr(world.consul, "frozen", True),
+    "refused": lambda world: setattr(world.consul, "question_fault", always(refused())),
+    "nobody leads": lambda world: setattr(world.consul, "leader", ""),
+    "no leader": lambda world: setattr(world.consul, "question_fault", always(error(500, "No cluster leader"))),
+    "no servers": lambda world: setattr(world.consul, "question_fault", always(error(500, "No known Consul servers"))),
+}
+
+
+@pytest.mark.parametrize("trouble", list(TROUBLES))
+async def test_w22_the_question_alone_finds_what_is_wrong_for_all_watches(trouble: str) -> None:
+    async with World(LONG, a="1") as world, contextlib.AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(5)]
+        await world.clock.advance(100)
+        assert {state(watch) for watch in watches} == {"synced"}
+        TROUBLES[trouble](world)
+        await world.clock.advance(43)
+        assert {state(watch) for watch in watches} == {"stale"}
+
+
+async def test_w22_another_leader_is_told_once_and_the_reads_are_jittered_over_a_second() -> None:
+    settings = PollSettings(wait=600, probe_interval=30.0, max_polls=100)
+    async with World(settings, a="1") as world, contextlib.AsyncExitStack() as stack:
+        for number in range(25):
+            await stack.enter_async_context(world.query(f"/v1/{number}").watch())
+        await world.clock.advance(100)
+        before = len(world.consul.calls)
+        world.consul.leader = "10.0.0.2:8300"
+        await world.clock.advance(100)
+        reads = [call.time for call in world.consul.calls[before:] if not call.polled]
+        assert len(reads) == 25
+        assert 0.5 < max(reads) - min(reads) <= 1.5
+
+
+async def test_w22_where_something_else_answers_the_question_one_watchs_read_serves() -> None:
+    async with World(LONG, a="1") as world, contextlib.AsyncExitStack() as stack:
+        for number in range(5):
+            await stack.enter_async_context(world.query(f"/v1/{number}").watch())
+        world.consul.question_fault = always(error(403, "<html>Forbidden</html>"))
+        await world.clock.advance(50)
+        before = len(world.consul.reads)
+        await world.clock.advance(300)
+        assert 7 <= len(world.consul.reads) - before <= 14
+
+
+async def test_w22_each_datacenter_that_is_polled_is_asked_about() -> None:
+    far = Options(datacenter="far")
+    async with World(QUESTIONED, a="1") as world, world.query().watch(), world.query(options=far).watch():
+        await world.clock.advance(100)
+        assert {call.parameters.get("dc") for call in world.consul.questions} == {None, "far"}
+
+
+async def test_w22_a_maximum_age_holds_from_the_moment_in_which_it_is_asked_for() -> None:
+    async with World(a="1") as world, world.query().watch() as first:
+        await world.clock.advance(3)
+        assert state(first) == "synced"
+        async with world.query().watch(max_age=15) as watch:
+            for _ in range(60):
+                await world.clock.advance(1)
+                assert (watch.status.age or 0.0) <= 15

@@ -1,4 +1,4 @@
-"""W39, its first half: which of two leaves is the newer one; and nothing is told where nothing happened."""
+"""W39 and W40: which of two leaves is the newer one, and nothing is told where nothing happened; all roots at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.fakes import Answer, Call, Told, World
+from support.fakes import Answer, Call, Told, World, idle
 
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.transport.options import Options
@@ -28,6 +28,7 @@ def key(name: str) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+@cache
 def certificate(subject: str, issuer: str, after: dt.datetime, serial: int) -> str:
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (subject, issuer)]
     built = (
@@ -144,3 +145,19 @@ async def test_w39_a_leaf_that_was_issued_later_is_told() -> None:
                 world.consul.put(leaf(number, 4 + number))
                 await world.clock.advance(3)
             assert [found.serial_number for found in told.got] == ["01", "02", "03", "04"]
+
+
+async def test_w40_new_roots_are_told_at_once_with_all_that_are_still_trusted() -> None:
+    async with World() as world:
+        world.consul.put(roots("one"))
+        async with Agent(world.consul, world.polls, Options()).roots().watch() as watch:
+            told: Told = Told(watch.snapshots(), world.clock)
+            await world.clock.advance(10)
+            world.consul.put(roots("one", "two"))  # the next one is trusted before it signs
+            await idle()
+            world.consul.put(roots("two", "one"))
+            await idle()
+            world.consul.put(roots("two"))
+            await idle()
+            listed = [({root.id for root in found.roots}, found.active and found.active.id) for found in told.got]
+            assert listed == [({"one"}, "one"), ({"one", "two"}, "one"), ({"one", "two"}, "two"), ({"two"}, "two")]

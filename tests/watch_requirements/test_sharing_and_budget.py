@@ -10,6 +10,7 @@ from support.fakes import (
     SPEC,
     Answer,
     Call,
+    FakeClock,
     Thing,
     Things,
     Told,
@@ -27,6 +28,8 @@ from aioconsulconnect.errors import Throttled
 from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.watch.connection_budget import ConnectionBudget
+from aioconsulconnect.watch.protocol.pacing import over_budget_interval
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.query import Query
 
@@ -312,3 +315,66 @@ async def test_w26_confirming_reads_are_exempt() -> None:
         await world.clock.advance(0.01)
         assert removed(told) == 1
         assert told.times[-1] - at <= 0.001
+
+
+async def test_w24_a_budget_that_was_halved_comes_back_slowly_and_not_to_the_brim() -> None:
+    clock = FakeClock()
+    budget = ConnectionBudget(32, clock, lambda: 0.5)
+    while budget.take():
+        pass
+    assert (budget.open, budget.limit) == (28, 28)
+    budget.heed(1)
+    lowered = budget.limit
+    assert lowered == 12
+    limits = []
+    for _ in range(30):
+        await clock.advance(59)
+        limits.append(budget.limit)
+        budget.heed(1)  # nothing new
+    assert limits == sorted(limits)
+    assert limits[0] <= lowered + 2
+    assert limits[-1] == 20  # three quarters of what was too much, without what is kept for reads
+    await clock.advance(60)
+    assert budget.limit == 28  # after half an hour all of it is tried again
+
+
+async def test_w24_where_connections_are_short_polls_wait_shorter() -> None:
+    async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
+        for number in range(28):
+            await stack.enter_async_context(world.query(f"/v1/{number}").watch())
+            await world.clock.advance(0.1)
+        waits = [call.wait for call in world.consul.polls]
+        assert len(waits) == 28
+        assert min(waits[:14]) >= 44
+        assert max(waits[15:]) <= 55 / 4
+
+
+@pytest.mark.parametrize(("watches", "least", "most"), [(5, 2, 5), (60, 8, 18)])
+async def test_w24_the_question_comes_more_often_where_all_connections_are_taken(
+    watches: int, least: int, most: int
+) -> None:
+    async with World(PollSettings(probe_interval=30.0), a="1") as world, contextlib.AsyncExitStack() as stack:
+        for number in range(watches):
+            await stack.enter_async_context(world.query(f"/v1/{number}").watch())
+        await world.clock.advance(100)
+        assert least <= len(world.consul.questions) <= most
+
+
+def test_w24_all_that_have_no_connection_share_fifty_reads_a_second() -> None:
+    assert over_budget_interval(10, PollSettings()) == 5
+    assert over_budget_interval(1000, PollSettings()) == 20
+
+
+async def test_w24_a_refusal_is_heeded_where_it_is_met() -> None:
+    async with World(PollSettings(probe_interval=0), a="1") as world, world.query().watch() as watch:
+        await world.clock.advance(5)
+        before = world.polls.resources.budget.limit
+        refusals = iter([error(429, TOO_MANY)])
+
+        async def fault(call: Call) -> Answer | None:
+            return next(refusals, None)
+
+        world.consul.fault = fault
+        with pytest.raises(Throttled):
+            await watch.refresh()
+        assert world.polls.resources.budget.limit < before / 2
