@@ -75,7 +75,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "(_ALL, Outcome.FAILED, Kind.POLL, Pause.BACKOFF)",
     ),
     Mutation("w05", "BlockingQuery._step", "course.position = None", "pass"),
-    Mutation("w05", "Poller._attempt", "sender.avoid(address)", "pass"),
+    Mutation("w05", "Requester.read", "sender.avoid(address)", "pass"),
     Mutation("w15", "AddressHealth._accuse", "self._resources.sender.avoid(address)", "pass"),
     Mutation(
         "w06", "SnapshotStore._is_known", "response.body != last.response.body", "response.meta.index != last.index"
@@ -118,8 +118,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("w10", "BlockingQuery._failure", "asked.kind is Kind.INDEX", "False"),
     Mutation("w10", "BlockingQuery._index", "meta.index == self._course.position", "False"),
     Mutation("w10", "BlockingQuery._index", "meta.index == self._course.position", "True"),
-    Mutation("w10", "BlockingQuery.token_changed", "self._course.borrows = self._may_borrow", "pass"),
-    Mutation("w10", "Poller._ask", "self._alike(index_from)", "index_from"),
+    Mutation("w10", "BlockingQuery.token_changed", "course.borrow_at = now", "pass"),
+    Mutation("w10", "Requester.__init__", "_alike(spec.index_from, request)", "spec.index_from"),
     Mutation(
         "w10",
         "_ROWS",
@@ -198,15 +198,19 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation("w15", "BlockingQuery._move", "self._failures.backoff.worked(now)", "pass"),
     Mutation("w15", "BlockingQuery.doubt", "self._trouble(error, now, counts=False)", "pass"),
-    Mutation("w15", "BlockingQuery.doubt", "course.under_way is None and self._report.error", "False"),
+    Mutation(
+        "w15", "BlockingQuery.try_again", "self._course.under_way is None and self._report.state == 'stale'", "False"
+    ),
     Mutation("w15", "AddressHealth.learn", "error.reason is ErrorReason.UNREACHABLE", "False"),
     Mutation("w15", "AddressHealth.learn", "isinstance(error, ConnectionFailed | RequestTimeout | NoLeader)", "False"),
-    Mutation("w15", "AddressHealth._accuse", "self._tell(address, trouble)", "pass"),
-    Mutation("w15", "AddressHealth._acquit", "self._tell(address, None)", "pass"),
-    Mutation(
-        "w15", "AddressHealth._ask_until_well", "address not in self._asking and self._listeners", "self._listeners"
-    ),
-    Mutation("w15", "AddressHealth._recover", "self._asking.discard(address)", "pass"),
+    Mutation("w15", "AddressHealth._accuse", "self._tell(address, datacenter, trouble)", "pass"),
+    Mutation("w15", "AddressHealth._acquit", "self._tell(address, datacenter, None)", "pass"),
+    Mutation("w15", "AddressHealth._ask_until_well", "(address, datacenter) not in self._asking", "True"),
+    Mutation("w15", "AddressHealth.learn", "not self._listeners", "False"),
+    Mutation("w15", "AddressHealth._tell", "datacenter in {_AGENT, wanted}", "True"),
+    Mutation("w15", "AddressHealth._heed", "_AGENT if silent else datacenter", "_AGENT"),
+    Mutation("w15", "Poller.hear", "self._query.try_again(self._spread(now))", "pass"),
+    Mutation("w15", "AddressHealth._recover", "self._asking.discard((address, datacenter))", "pass"),
     Mutation("w15", "AddressHealth._recover", "reply.trouble.reason is ErrorReason.UNREACHABLE", "False"),
     Mutation("w15", "AddressHealth._recover", "isinstance(reply.trouble, NoLeader)", "False"),
     Mutation(
@@ -219,25 +223,20 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "w15",
         "Poller._step",
-        "self._health.trouble(self.address, needs_leader=self._needs_leader) is not None",
+        "self._requester.is_in_trouble(self._requester.address)",
         "False",
     ),
-    Mutation("w15", "Poller.address", "next(well, addresses[0])", "addresses[0]"),
+    Mutation("w15", "Requester.address", "next(well, addresses[0])", "addresses[0]"),
     Mutation("w15", "Poller._receive_beside", "self._wake.wake_all()", "pass"),
-    Mutation("w15", "Poller.hear", "self._wake.wake_all()", "pass"),
-    Mutation("w15", "Poller.hear", "address != self._asked", "False"),
+    Mutation("w15", "Poller.hear", "self._wake.wake_all()", "pass", 2),
+    Mutation("w15", "Poller.hear", "address != requester.asked", "False"),
     Mutation("w16", "BlockingQuery.receive", "now - sent.time > _FROZEN * asked.deadline", "False"),
     Mutation("w17", "ends_watch", "error.final or isinstance(error, InvalidRequest)", "False"),
     Mutation("w17", "ends_watch", "worked", "False"),
     Mutation("w17", "ends_watch", "denied_for >= REPEATED_DENIAL", "True"),
     Mutation("w17", "ends_watch", "error.reason in DENIALS", "True"),
     Mutation("w17", "ends_watch", "isinstance(error, PermissionDenied)", "False"),
-    Mutation(
-        "w17",
-        "BlockingQuery._failure",
-        "isinstance(error, PermissionDenied) and failures.denied_since is None",
-        "isinstance(error, PermissionDenied)",
-    ),
+    Mutation("w17", "BlockingQuery._failure", "failures.denied_since is None", "True", 1),
     Mutation("w17", "BlockingQuery._failure", "failures.denials += 1", "failures.denials = 1"),
     Mutation(
         "w17",
@@ -247,7 +246,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation("w17", "BlockingQuery._failure", "isinstance(error, Throttled)", "False"),
     Mutation("w17", "BlockingQuery._failure", "self._trouble(error, now)", "pass"),
-    Mutation("w17", "BlockingQuery._outcome", "self._failures.denials, self._failures.denied_since = 0, None", "pass"),
+    Mutation("w17", "BlockingQuery._outcome", "self._forget_denials()", "pass"),
     Mutation("w17", "BlockingQuery._error_of", "absent and self._spec.value_when_absent is not None", "False"),
     Mutation(
         "w17",
@@ -274,16 +273,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("w17", "WRONG", '"Failed to create boolean expression evaluator"', '"no words"'),
     Mutation("w17", "WRONG", '"Missing service name"', '"no words"'),
     Mutation("w17", "_by_words", "response.meta.index is not None", "True"),
-    Mutation("w18", "BlockingQuery.token_changed", "self._look_again(now)", "False"),
-    Mutation(
-        "w18", "BlockingQuery.token_changed", "self._failures.denials, self._failures.denied_since = 0, None", "pass"
-    ),
-    Mutation(
-        "w18",
-        "BlockingQuery._look_again",
-        "course.superseded = course.under_way is not None",
-        "course.superseded = False",
-    ),
+    Mutation("w18", "BlockingQuery.token_changed", "self._read_again(now)", "pass"),
+    Mutation("w18", "BlockingQuery.token_changed", "self._forget_denials()", "pass"),
+    Mutation("w18", "BlockingQuery.token_changed", "course.under_way is not None", "False"),
+    Mutation("w18", "BlockingQuery._still_counts", "self._course.old_token", "False"),
     Mutation("w18", "BlockingQuery._outcome", "self._course.superseded", "False"),
     Mutation(
         "w18",
@@ -292,10 +285,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "(_ALL, Outcome.SUPERSEDED, Kind.READ, Pause.BACKOFF)",
     ),
     Mutation("w18", "Poller.renew", "self.refresh()", "pass"),
-    Mutation("w18", "Poller.renew", "self._request.options.token is None", "True"),
-    Mutation(
-        "w18", "Poller._pause", "denied and await self._resources.sender.token_changed_since(self._token)", "False"
-    ),
+    Mutation("w18", "Poller.renew", "not self._requester.own_token", "True"),
+    Mutation("w18", "Poller._pause", "denied and await self._requester.token_changed()", "False"),
     Mutation("w18", "Poller._pause", "min(seconds, TOKEN_INTERVAL) if denied else seconds", "seconds"),
     Mutation(
         "w18", "sharing_key", "options.token and hashlib.sha256(options.token.encode()).hexdigest()", "options.token"
@@ -344,7 +335,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "kind is Kind.CONFIRM or now < course.plain_until",
         "now < course.plain_until",
     ),
-    Mutation("w20", "Poller._ask", "self._verification if following.plain else self._request", "self._request"),
+    Mutation("w20", "Requester.ask", "self.verification if following.plain else self._request", "self._request"),
     Mutation(
         "w20",
         "_ROWS",
@@ -449,27 +440,27 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("w22", "BlockingQuery._settle", "self._store.unproved", "False"),
     Mutation("w22", "Poller._poll", "self._query.abandoned", "False"),
     Mutation("w22", "Poller._spread", "resources.random()", "0.0"),
-    Mutation("w22", "Poller.allow_age", "self.hear(self.address, None)", "pass"),
-    Mutation("w22", "Poller._verification", "other is None or self._other_verification", "True"),
-    Mutation("w22", "Poller._other_verification", "other is None or other.decode == self._request.decode", "True"),
+    Mutation("w22", "Poller.allow_age", "self.hear(self._requester.address, None)", "pass"),
+    Mutation("w22", "Requester.__init__", "other is None or not same", "True"),
+    Mutation("w22", "Requester.__init__", "other is None or other.decode == request.decode", "True"),
     Mutation("w22", "Poller.hear", "self._query.doubt(trouble, now, retry_at=self._spread(now))", "pass"),
     Mutation("w22", "longest_wait", "wait if max_age is None else min(wait, _MAX_AGE_SHARE * max_age)", "wait"),
     Mutation(
         "w22",
-        "AddressHealth._judge",
+        "AddressHealth._question",
         "self._leaders.setdefault((address, datacenter), reply.leader) != reply.leader",
         "False",
     ),
-    Mutation("w22", "AddressHealth._judge", "self._leaders[address, datacenter] = reply.leader", "pass"),
-    Mutation("w22", "AddressHealth._judge", "self._tell(address, None)", "pass"),
-    Mutation("w22", "AddressHealth._judge", "self._accuse(address, reply.trouble)", "pass"),
-    Mutation("w22", "AddressHealth._judge", "next(iter(self._listeners)).refresh()", "pass"),
+    Mutation("w22", "AddressHealth._question", "self._leaders[address, datacenter] = reply.leader", "pass"),
+    Mutation("w22", "AddressHealth._question", "self._tell(address, datacenter, None)", "pass"),
+    Mutation("w22", "AddressHealth._question", "self._heed(address, datacenter, reply.trouble)", "pass"),
+    Mutation("w22", "AddressHealth._question", "listener.refresh()", "pass"),
     Mutation("w22", "AddressHealth._ask", "error if silent else None", "None"),
     Mutation("w22", "AddressHealth._ask", "answer.error if failed else None", "answer.error"),
     Mutation("w22", "AddressHealth._ask", "answer.error if failed else None", "None"),
     Mutation("w22", "AddressHealth._ask", "answer.error is None and (not leader)", "False"),
-    Mutation("w22", "AddressHealth._ask_in_rounds", "self._datacenters()", "self._datacenters()[:1]"),
-    Mutation("w22", "AddressHealth._ask_in_rounds", "address not in self._trouble and self._listeners", "False"),
+    Mutation("w22", "AddressHealth._ask_in_rounds", "(listener.asked, datacenter)", "(listener.asked, '')"),
+    Mutation("w22", "AddressHealth._question", "not address", "True"),
     Mutation(
         "w22",
         "AddressHealth.join",
@@ -509,7 +500,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "max(settings.over_budget_interval, watches / _OVER_BUDGET_RATE)",
         "settings.over_budget_interval",
     ),
-    Mutation("w24", "Poller._attempt", "self._resources.budget.heed(sender.crowding.seen)", "pass"),
+    Mutation("w24", "Requester.read", "self._resources.budget.heed(sender.crowding.seen)", "pass"),
     Mutation(
         "w25", "Subscription.leave", "self.publisher.leave(self.wakeup, self.clock.now())", "self.publisher.over = True"
     ),
@@ -609,7 +600,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("w37", "Watch.cursor", "subscription.delivered is None and self._options.since is not None", "False"),
     Mutation("w38", "Poller._changed_state", "{old, state} & _TROUBLE", "{state} & _TROUBLE"),
     Mutation("w38", "PollerResources.report", "Exception", "ZeroDivisionError"),
-    Mutation("w38", "Poller.name", "self._request.path + query_string(self._request.parameters)", "self._request.path"),
+    Mutation("w38", "Requester.__init__", "request.path + query_string(request.parameters)", "request.path"),
     Mutation("w38", "Watch._within", 'f": {status.error}" if status.error else ""', '""'),
     Mutation("w39", "SnapshotStore.take", "replaces is not None", "False"),
     Mutation(
