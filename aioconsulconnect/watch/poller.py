@@ -61,7 +61,6 @@ class Poller(Generic[T, Item]):
         self._resources = resources
         self._requester: Requester[T, Item] = Requester(resources, health, request, spec)
         self.name: str = self._requester.name
-        self._held_by_servers = spec.source == "servers"
         self._query = BlockingQuery(request, spec, resources.settings, resources.random, resources.clock.now())
         self._wake = Wakeup()
         self._refreshing: asyncio.Task[ConsulError | None] | None = None
@@ -125,12 +124,16 @@ class Poller(Generic[T, Item]):
         requester, now = self._requester, self._resources.clock.now()
         if address != requester.asked:
             if trouble is None:
-                self._query.try_again(self._spread(now))  # it may serve instead
-                self._wake.wake_all()
+                self.try_again()  # it may serve instead
         elif trouble is None or requester.is_in_trouble(address):  # else it is nothing that matters to this query
             self._query.doubt(trouble, now, retry_at=self._spread(now))
             self._publish()
             self._wake.wake_all()
+
+    def try_again(self) -> None:
+        """End the pause after a failure, soon."""
+        self._query.try_again(self._spread(self._resources.clock.now()))
+        self._wake.wake_all()
 
     # The loop
 
@@ -184,7 +187,7 @@ class Poller(Generic[T, Item]):
             await self._pause(following.at - now)
         elif following.kind is not Kind.POLL:
             async with budget.reads:
-                budget.given_up(await self._send(following))
+                await self._send(following)
         elif budget.take():
             await self._poll(following)
         else:
@@ -208,7 +211,7 @@ class Poller(Generic[T, Item]):
             held_until = None
             try:
                 answer = await self._requester.ask(following)
-                if isinstance(answer, RequestTimeout) and self._held_by_servers:
+                if isinstance(answer, RequestTimeout) and self._requester.held_by_servers:
                     held_until = sent.time + held_for(following.wait)
                 return answer
             finally:
@@ -231,12 +234,9 @@ class Poller(Generic[T, Item]):
         resources = self._resources
         return now + _SOON + JITTERED_READ * resources.random() * min(1.0, resources.budget.pollers / HERD)
 
-    async def _send(self, following: NextRequest) -> float | None:
-        """Carry a short request; where it was given up, until when the servers should have held it."""
+    async def _send(self, following: NextRequest) -> None:
         sent = self._query.start(following, self._resources.clock.now())
-        answer = await self._requester.ask(following)
-        await self._receive(following, sent, answer)
-        return sent.time if isinstance(answer, RequestTimeout) and self._held_by_servers else None
+        await self._receive(following, sent, await self._requester.ask(following))
 
     async def _receive(self, following: NextRequest, sent: Sent, answer: Response | ConsulError) -> None:
         clock = self._resources.clock

@@ -103,7 +103,7 @@ class Publisher(Generic[T, Item]):
         self.snapshot = snapshot
         if self._readers:
             self._history.append(snapshot)
-            self._trim()
+        self._trim()
         self._wake_consumers()
 
     def publish_state(self, status: Status) -> None:

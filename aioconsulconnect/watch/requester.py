@@ -35,7 +35,7 @@ class Requester(Generic[T, Item]):
     Asks for one query, and for what proves it. `name` is the query's path and query string, for logs and events.
 
     `verification` is the read of the leader that says what is so; `other_verification` one of something else, which
-    proves that the servers are there. `own_token` says whether the query brings a token of its own.
+    proves that the servers are there.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Requester(Generic[T, Item]):
     ) -> None:
         options, other = request.options, spec.verify_with
         self.name: str = request.path + query_string(request.parameters)
-        self.own_token: bool = options.token is not None
         self.asked: str = ""  # the agent that was asked last
         self._resources = resources
         self._health = health
         self._request = request
         self._datacenter = options.datacenter or ""
-        self._needs_leader = spec.source == "servers" and options.consistency != "stale"
+        self.held_by_servers: bool = spec.source == "servers"
+        self._needs_leader = self.held_by_servers and options.consistency != "stale"
         self._index_from = None if spec.index_from is None else _alike(spec.index_from, request)
         same = other is None or other.decode == request.decode
         self.verification: Request[T] | Request[object] = (
@@ -57,6 +57,11 @@ class Requester(Generic[T, Item]):
         )
         self.other_verification: Request[object] | None = None if other is None or same else _alike(other, request)
         self._token: object = None
+
+    @property
+    def own_token(self) -> bool:
+        """Whether the query brings a token of its own."""
+        return self._request.options.token is not None
 
     @property
     def address(self) -> str:
@@ -87,7 +92,7 @@ class Requester(Generic[T, Item]):
     ) -> Response | ConsulError:
         """Send one request; the answer, or the error that came instead."""
         sender, address = self._resources.sender, self.address
-        self.asked, self._token = address, sender.token_mark()
+        self.asked, self._token, sent = address, sender.token_mark(), self._resources.clock.now()
         answer: Response | ConsulError
         try:
             answer = await sender.attempt(request, extra=extra, deadline=deadline, address=address)
@@ -99,6 +104,8 @@ class Requester(Generic[T, Item]):
         self._health.learn(address, answer, self._datacenter, polled=polled)
         failed = answer.error if isinstance(answer, Response) else answer
         self._resources.budget.heed(sender.crowding.seen)
+        if not polled and self.held_by_servers and isinstance(answer, RequestTimeout):
+            self._resources.budget.given_up(sent)
         if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
             sender.avoid(address)
         return answer

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from support.mutations import Mutation
+from support.mutation import Mutation
 
 LEFT_ALONE = {"testing", "cli"}
 """Folders in which no symbol is looked for: nothing of a watch is there."""

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.mutations import MUTATIONS, Mutation
+from support.mutation import Mutation
+from support.mutations import MUTATIONS
 from support.mutator import mutated_copy, places
 from support.paths import ROOT
 

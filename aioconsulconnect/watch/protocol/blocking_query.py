@@ -318,7 +318,7 @@ class BlockingQuery(Generic[T, Item]):
             self._read_again(now)
         elif self.snapshot is not before:
             course.superseded = True  # what is under way may have been answered before this
-            course.abandoned = self._waits_in_vain(answer)
+            course.abandoned = course.abandoned or self._waits_in_vain(answer)
         if self.snapshot is not before and course.cached:
             course.plain_until = now + _CACHE_IS_WRONG
         return None, verdict.value
@@ -454,9 +454,7 @@ class BlockingQuery(Generic[T, Item]):
         failures = self._failures
         if asked.kind is Kind.INDEX and isinstance(error, PermissionDenied) and error.reason in DENIALS:
             return self._no_index(now)
-        if not isinstance(error, PermissionDenied):
-            self._forget_denials()
-        elif failures.denied_since is None:
+        if isinstance(error, PermissionDenied) and error.reason in DENIALS and failures.denied_since is None:
             failures.denied_since = now
         denied_for = None if failures.denied_since is None else now - failures.denied_since
         if ends_watch(error, worked=self.snapshot is not None, denied_for=denied_for):
