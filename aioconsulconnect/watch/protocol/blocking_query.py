@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import ConsulError, NoLeader, NotFound, PermissionDenied, Throttled
+from aioconsulconnect.errors import ConsulError, NotFound, PermissionDenied, Throttled
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
@@ -40,7 +40,6 @@ from aioconsulconnect.watch.protocol.pacing import (
     absent_interval,
     after_cost,
     denied_pause,
-    election_pause,
     longest_wait,
     poll_deadline,
     slower_interval,
@@ -66,16 +65,7 @@ _CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outliv
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
 _QUIET = frozenset(
-    {
-        Outcome.PLACED,
-        Outcome.MOVED,
-        Outcome.DOUBTFUL,
-        Outcome.BLIND,
-        Outcome.FAILED,
-        Outcome.DENIED,
-        Outcome.THROTTLED,
-        Outcome.LEADERLESS,
-    }
+    {Outcome.PLACED, Outcome.MOVED, Outcome.DOUBTFUL, Outcome.BLIND, Outcome.FAILED, Outcome.DENIED, Outcome.THROTTLED}
 )  # not worth a word in the log of requests
 
 
@@ -480,8 +470,6 @@ class BlockingQuery(Generic[T, Item]):
             return Outcome.DENIED
         if isinstance(error, Throttled):
             return Outcome.THROTTLED
-        if isinstance(error, NoLeader):
-            return Outcome.LEADERLESS
         return Outcome.UNREACHABLE if is_unreachable(error) else Outcome.FAILED
 
     def _forget_denials(self) -> None:
@@ -511,8 +499,6 @@ class BlockingQuery(Generic[T, Item]):
                 return at if pause is Pause.RATE else now
             case Pause.BACKOFF | Pause.REFUSED:
                 return now + backoff.failed(now, refused=pause is Pause.REFUSED)
-            case Pause.ELECTION:
-                return now + election_pause(backoff.failed(now, refused=True))
             case Pause.SHORT:
                 return now + Backoff(self._random).failed(now)
             case Pause.INTERVAL:

@@ -32,7 +32,6 @@ _MAX_AGE_SHARE = 0.6  # of the age that a consumer allows: the wait of its polls
 _SHORT_WAIT = 0.25  # of the wait, for polls beyond half of the budget; of the probes' interval beyond all of it
 _EARLIER = 0.25  # of the probes' interval: not all clients ask at once
 _UNKNOWN_FOR = 45  # denials: an agent may not know a new token for half a minute
-_ELECTION = 4.0  # times what a try waits that nobody took
 _LOOKS = 12  # for what is absent, in the time that it has been absent
 
 
@@ -208,11 +207,6 @@ def throttled_pause(settings: PollSettings, random: Random, *, has_data: bool) -
         return spread(settings.over_budget_interval, random)
     low, high = settings.throttled
     return low + (high - low) * random()
-
-
-def election_pause(refused: float) -> float:
-    """Seconds to wait where there is no leader, for a try that would wait `refused`; one asks for all meanwhile."""
-    return _ELECTION * refused
 
 
 def absent_interval(absent_for: float, settings: PollSettings) -> float:

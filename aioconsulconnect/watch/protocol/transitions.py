@@ -49,7 +49,6 @@ class Outcome(Enum):
     DENIED = "denied"
     THROTTLED = "throttled"
     UNREACHABLE = "nobody listens at the address"
-    LEADERLESS = "the servers have no leader"
     FAILED = "failed in any other way"
     FINAL = "this can never work"
 
@@ -64,7 +63,6 @@ class Pause(Enum):
     INTERVAL = "5 s, growing to 60 s"
     ABSENT = "2 s, growing to 15 s"
     REFUSED = "half a second; after half a minute 5 s"
-    ELECTION = "2 s, or until there is a leader; after half a minute 20 s"
     SHORT = "the first step of the backoff"
     DENIED = "1 s, growing to 60 s, or another token"
     THROTTLED = "60 to 180 s"
@@ -103,7 +101,6 @@ _ROWS: tuple[tuple[tuple[Kind, ...], Outcome, Kind | None, Pause], ...] = (
     (_ALL, Outcome.DENIED, Kind.READ, Pause.DENIED),
     (_ALL, Outcome.THROTTLED, Kind.READ, Pause.THROTTLED),
     (_ALL, Outcome.UNREACHABLE, Kind.READ, Pause.REFUSED),
-    (_ALL, Outcome.LEADERLESS, Kind.READ, Pause.ELECTION),
     (_ALL, Outcome.FAILED, Kind.READ, Pause.BACKOFF),
     (_ALL, Outcome.FINAL, None, Pause.NONE),
 )
