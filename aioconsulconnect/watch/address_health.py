@@ -24,7 +24,6 @@ from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause
 
 _DEADLINE = 5.0
 _JUST_WELL = 5.0  # seconds for which an agent that was found well is not accused unasked
-_ELECTION_OVER = 60.0  # seconds after which the next refusal is of another election
 _AGENT = None  # in the place of a datacenter: what concerns the agent as a whole
 _read_leader = reader(str)
 _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED})
@@ -40,10 +39,6 @@ class Listener(Protocol):
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
         """Take note that the agent is in `trouble`, or that it is well again or follows another leader (None)."""
-        ...
-
-    def try_again(self) -> None:
-        """End the pause after a failure."""
         ...
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
@@ -66,7 +61,6 @@ class AddressHealth:
         self._listeners: dict[Listener, str] = {}  # with the datacenter that each asks for
         self._trouble: dict[tuple[str, str | None], ConsulError] = {}
         self._acquitted: dict[str, float] = {}
-        self._elections: dict[tuple[str, str], tuple[Backoff, float]] = {}
         self._leaders: dict[tuple[str, str], str] = {}
         self._asking: set[tuple[str, str]] = set()
         self._rounds: asyncio.Task[None] | None = None
@@ -98,9 +92,7 @@ class AddressHealth:
             if self._resources.clock.now() - self._acquitted.get(address, float("-inf")) > _JUST_WELL:
                 self._accuse(address, _AGENT, error)
             self._ask_until_well(address, datacenter)
-        elif isinstance(error, NoLeader) and not polled:
-            self._ask_until_well(address, datacenter, leaderless=True)
-        elif isinstance(error, ConnectionFailed | RequestTimeout) and not polled:
+        elif not polled and isinstance(error, ConnectionFailed | RequestTimeout | NoLeader):
             self._ask_until_well(address, datacenter)  # it may be that one request alone: ask before others are told
 
     def _heed(self, address: str, datacenter: str, trouble: ConsulError | None) -> None:
@@ -126,41 +118,22 @@ class AddressHealth:
             self._tell(address, datacenter, None)
 
     def _tell(self, address: str, datacenter: str | None, trouble: ConsulError | None) -> None:
-        for listener in self._listeners_of(datacenter):
-            listener.hear(address, trouble)
+        for listener, wanted in tuple(self._listeners.items()):
+            if datacenter in {_AGENT, wanted}:
+                listener.hear(address, trouble)
 
-    def _listeners_of(self, datacenter: str | None) -> tuple[Listener, ...]:
-        return tuple(listener for listener, wanted in self._listeners.items() if datacenter in {_AGENT, wanted})
-
-    def _election(self, address: str, datacenter: str) -> float:
-        """Seconds until an agent that names a leader is believed to follow it: less often after half a minute."""
-        now = self._resources.clock.now()
-        backoff, last = self._elections.get((address, datacenter), (None, now))
-        if backoff is None or now - last > _ELECTION_OVER:
-            backoff = Backoff(self._resources.random)
-        self._elections[address, datacenter] = backoff, now
-        return backoff.failed(now, refused=True)
-
-    def _ask_until_well(self, address: str, datacenter: str, *, leaderless: bool = False) -> None:
+    def _ask_until_well(self, address: str, datacenter: str) -> None:
         if (address, datacenter) not in self._asking:
             self._asking.add((address, datacenter))
-            self._resources.spawn(self._recover(address, datacenter, leaderless=leaderless), "recovery")
+            self._resources.spawn(self._recover(address, datacenter), "recovery")
 
-    async def _recover(self, address: str, datacenter: str, *, leaderless: bool) -> None:
-        """
-        Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it.
-
-        For some seconds of an election an agent names a leader and refuses reads (`leaderless`) all the same.
-        """
+    async def _recover(self, address: str, datacenter: str) -> None:
+        """Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it."""
         clock = self._resources.clock
         backoff = Backoff(self._resources.random, cap=_DEADLINE)
         try:
             while self._listeners:
                 reply = await self._ask(address, datacenter)
-                if leaderless and reply.trouble is None and (address, datacenter) not in self._trouble:
-                    await clock.sleep(self._election(address, datacenter))
-                    for listener in self._listeners_of(datacenter):
-                        listener.try_again()
                 self._heed(address, datacenter, reply.trouble)
                 silent = (address, _AGENT) in self._trouble
                 if reply.trouble is None or not (silent or datacenter in self._listeners.values()):

@@ -124,16 +124,12 @@ class Poller(Generic[T, Item]):
         requester, now = self._requester, self._resources.clock.now()
         if address != requester.asked:
             if trouble is None:
-                self.try_again()  # it may serve instead
+                self._query.try_again(self._spread(now))  # it may serve instead
+                self._wake.wake_all()
         elif trouble is None or requester.is_in_trouble(address):  # else it is nothing that matters to this query
             self._query.doubt(trouble, now, retry_at=self._spread(now))
             self._publish()
             self._wake.wake_all()
-
-    def try_again(self) -> None:
-        """End the pause after a failure, soon."""
-        self._query.try_again(self._spread(self._resources.clock.now()))
-        self._wake.wake_all()
 
     # The loop
 

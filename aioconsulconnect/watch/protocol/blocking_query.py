@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import ConsulError, NotFound, PermissionDenied, Throttled
+from aioconsulconnect.errors import ConsulError, NoLeader, NotFound, PermissionDenied, Throttled
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
@@ -65,7 +65,16 @@ _CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outliv
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
 _QUIET = frozenset(
-    {Outcome.PLACED, Outcome.MOVED, Outcome.DOUBTFUL, Outcome.BLIND, Outcome.FAILED, Outcome.DENIED, Outcome.THROTTLED}
+    {
+        Outcome.PLACED,
+        Outcome.MOVED,
+        Outcome.DOUBTFUL,
+        Outcome.BLIND,
+        Outcome.LEADERLESS,
+        Outcome.FAILED,
+        Outcome.DENIED,
+        Outcome.THROTTLED,
+    }
 )  # not worth a word in the log of requests
 
 
@@ -470,6 +479,8 @@ class BlockingQuery(Generic[T, Item]):
             return Outcome.DENIED
         if isinstance(error, Throttled):
             return Outcome.THROTTLED
+        if isinstance(error, NoLeader):
+            return Outcome.LEADERLESS
         return Outcome.UNREACHABLE if is_unreachable(error) else Outcome.FAILED
 
     def _forget_denials(self) -> None:

@@ -49,6 +49,7 @@ class Outcome(Enum):
     DENIED = "denied"
     THROTTLED = "throttled"
     UNREACHABLE = "nobody listens at the address"
+    LEADERLESS = "the servers have no leader"
     FAILED = "failed in any other way"
     FINAL = "this can never work"
 
@@ -101,6 +102,7 @@ _ROWS: tuple[tuple[tuple[Kind, ...], Outcome, Kind | None, Pause], ...] = (
     (_ALL, Outcome.DENIED, Kind.READ, Pause.DENIED),
     (_ALL, Outcome.THROTTLED, Kind.READ, Pause.THROTTLED),
     (_ALL, Outcome.UNREACHABLE, Kind.READ, Pause.REFUSED),
+    (_ALL, Outcome.LEADERLESS, Kind.READ, Pause.REFUSED),
     (_ALL, Outcome.FAILED, Kind.READ, Pause.BACKOFF),
     (_ALL, Outcome.FINAL, None, Pause.NONE),
 )

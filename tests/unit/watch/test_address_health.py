@@ -24,14 +24,10 @@ class Ear:
         self.asked = ONE
         self.heard: list[tuple[str, ConsulError | None]] = []
         self.refreshed = 0
-        self.tried_again = 0
         self._resources = resources
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
         self.heard.append((address, trouble))
-
-    def try_again(self) -> None:
-        self.tried_again += 1
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
         self.refreshed += 1
@@ -152,19 +148,6 @@ async def test_a_lost_leader_troubles_only_who_needs_one(agents: Agents) -> None
     agents.consul.leader = "10.0.0.2:8300"
     await agents.clock.advance(1)
     assert ear.kinds == ["NoLeader", "NoneType"]
-
-
-async def test_reads_that_are_refused_during_an_election_are_tried_again(agents: Agents) -> None:
-    """The agent names a leader already, or still: the polls try again every half second, later every five."""
-    ear, other = agents.ears("", "east")
-    tries = []
-    for _ in range(200):
-        agents.health.learn(ONE, NoLeader("none"), polled=False)
-        await agents.clock.advance(0.5)
-        tries.append(ear.tried_again)
-    assert 20 <= tries[59] <= 80
-    assert tries[-1] - tries[80] <= 20
-    assert (other.tried_again, ear.heard) == (0, [])
 
 
 async def test_another_leader_is_told_and_the_first_is_not(agents: Agents) -> None:
