@@ -167,7 +167,7 @@ TRUTH: tuple[Mutation, ...] = (
     ),
     Mutation("w22", "AddressHealth._question", "self._leaders[address, datacenter] = reply.leader", "pass"),
     Mutation("w22", "AddressHealth._question", "self._tell(address, datacenter, None)", "pass"),
-    Mutation("w22", "AddressHealth._question", "self._heed(address, datacenter, reply.trouble)", "pass"),
+    Mutation("w15", "AddressHealth._question", "self._heed(address, datacenter, reply.trouble)", "pass"),
     Mutation("w22", "AddressHealth._question", "listener.refresh()", "pass"),
     Mutation("w22", "AddressHealth._ask", "error if silent else None", "None"),
     Mutation("w22", "AddressHealth._ask", "answer.error if failed else None", "answer.error"),

@@ -126,11 +126,23 @@ def test_w15_a_poll_that_nobody_took_is_tried_again_within_half_a_second() -> No
         assert driven.pause <= 0.5
 
 
+def test_w15_elections_leave_no_long_pauses_behind() -> None:
+    """A dozen reads that an election refused, an answer, and one more failure: right again within half a second."""
+    driven = Driven()
+    driven.turn(good(a="1"))
+    for _ in range(12):
+        driven.turn(error(500, "No cluster leader"))
+        assert driven.pause <= 0.5
+    driven.turn(good(a="1"))
+    driven.turn(error(500, "rpc error making call: EOF"))
+    assert driven.pause <= 0.5
+
+
 def test_w15_who_waits_after_failures_tries_when_the_agent_is_well() -> None:
     driven = Driven()
     driven.turn(good(a="1"))
     for _ in range(8):
-        driven.turn(error(500, "No cluster leader"))
+        driven.turn(error(500, "rpc error making call: EOF"))
     assert driven.pause > 10
     driven.query.doubt(None, driven.now, retry_at=driven.now + 0.3)
     assert driven.pause == pytest.approx(0.3)
@@ -154,6 +166,21 @@ def test_w17_two_denials_end_a_watch_without_data_whatever_was_between() -> None
     assert driven.query.end is None
     driven.turn(DENIED, after=2)
     assert isinstance(driven.query.end, PermissionDenied)
+
+
+def test_w17_an_unknown_token_after_a_denial_ends_nothing() -> None:
+    driven = Driven()
+    driven.turn(DENIED)
+    driven.turn(error(403, "ACL not found"), after=2)
+    assert driven.query.end is None
+
+
+def test_w18_a_poll_of_the_old_token_is_not_believed_however_high_it_stands() -> None:
+    beside = Beside()
+    assert beside.query.token_changed(beside.now)
+    beside.read_answers(good(10, a="1", b="2"))
+    beside.poll_answers(good(11, a="1"))
+    assert beside.shown == {"a": "1", "b": "2"}
 
 
 def test_w18_a_denial_of_the_old_token_says_nothing_of_the_new_one() -> None:

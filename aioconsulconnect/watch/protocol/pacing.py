@@ -134,9 +134,9 @@ class Backoff:
 
     A poll that works again halves the count, and two minutes without a failure clear it. A plain read that works does
     neither: it does not show that polls work, and a server that takes reads and breaks polls would be asked for ever.
-    Where nobody listens, or there is no leader, a try costs nobody anything, and a restart or an election is over within
-    seconds: there the wait stays at 0.5 s for half a minute, and then at 5 s; such tries are counted apart, and to come
-    back from them clears the count.
+    Where nobody listens, or there is no leader, a try costs nobody anything, and a restart or an election is over
+    within seconds: there the wait stays at 0.5 s for half a minute, and then at 5 s; such tries are counted apart, and
+    to come back from them clears the count.
     """
 
     def __init__(self, random: Random, *, cap: float = 30.0) -> None:

@@ -173,7 +173,8 @@ def test_index_zero_is_never_sent() -> None:
         ([good(10), good(9)], 0),
         ([good(10), refused()], 0.35),
         ([good(10), LEADERLESS], 0.35),
-        ([good(10), LEADERLESS, LEADERLESS], 0.7),
+        ([good(10), LEADERLESS, LEADERLESS], 0.35),
+        ([good(10), failed(500, "rpc error making call: EOF"), failed(500, "rpc error making call: EOF")], 0.7),
         ([good(10), DENIED], 1),
         ([good(10), DENIED, DENIED], 2),
         ([good(10), UNKNOWN, UNKNOWN], 1),
@@ -262,7 +263,7 @@ def test_a_read_under_way_is_waited_for(trouble: ConsulError | None) -> None:
 
 
 def test_who_waits_after_a_failure_tries_again_when_the_agent_is_well() -> None:
-    life = Life(SPEC, good(10), *[LEADERLESS] * 8)
+    life = Life(SPEC, good(10), *[failed(500, "rpc error making call: EOF")] * 8)
     assert life.pause > 10
     life.query.doubt(None, life.now, retry_at=life.now + 0.5)
     assert (life.following.kind, life.pause) == (READ, 0.5)

@@ -1,4 +1,4 @@
-"""What is known of the agents: one asks, all hear."""
+"""W15 of the agents: one asks, all hear."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from support.fakes import Answer, Call, FakeClock, FakeConsul, error, idle, lost, refused, understood
+from support.fakes import Answer, Call, FakeClock, FakeConsul, World, error, idle, lost, refused, understood
 
 from aioconsulconnect.errors import ConsulError, NoLeader, RequestTimeout
 from aioconsulconnect.watch.address_health import AddressHealth
@@ -78,7 +78,7 @@ async def agents() -> AsyncIterator[Agents]:
     await agents.resources.cancel_all()
 
 
-async def test_trouble_that_one_poll_meets_is_told_to_all(agents: Agents) -> None:
+async def test_w15_trouble_that_one_poll_meets_is_told_to_all(agents: Agents) -> None:
     ears = agents.ears("", "", "")
     agents.consul.down = trouble = refused()
     agents.consul.addresses = (ONE, "http://two")
@@ -89,7 +89,7 @@ async def test_trouble_that_one_poll_meets_is_told_to_all(agents: Agents) -> Non
     assert agents.consul.addresses == ("http://two", ONE)
 
 
-async def test_an_agent_in_trouble_is_asked_by_one_until_it_is_well(agents: Agents) -> None:
+async def test_w15_an_agent_in_trouble_is_asked_by_one_until_it_is_well(agents: Agents) -> None:
     ears = agents.ears("", "")
     agents.consul.down = trouble = refused()
     for _ in range(100):
@@ -108,7 +108,7 @@ async def test_an_agent_in_trouble_is_asked_by_one_until_it_is_well(agents: Agen
 
 
 @pytest.mark.parametrize("error", [lost(), RequestTimeout("late"), NoLeader("none")])
-async def test_what_one_request_met_is_asked_about_before_others_are_told(agents: Agents, error: ConsulError) -> None:
+async def test_w15_what_one_request_met_is_asked_about_before_it_is_told(agents: Agents, error: ConsulError) -> None:
     (ear,) = agents.ears("")
     for _ in range(100):
         agents.health.learn(ONE, error, polled=False)
@@ -124,7 +124,7 @@ async def test_what_one_request_met_is_asked_about_before_others_are_told(agents
 
 
 @pytest.mark.parametrize("error", [lost(), RequestTimeout("late"), NoLeader("none")])
-async def test_a_poll_that_breaks_says_nothing_of_its_agent(agents: Agents, error: ConsulError) -> None:
+async def test_w15_a_poll_that_breaks_says_nothing_of_its_agent(agents: Agents, error: ConsulError) -> None:
     agents.ears("")
     agents.health.learn(ONE, error, polled=True)
     await idle()
@@ -132,14 +132,14 @@ async def test_a_poll_that_breaks_says_nothing_of_its_agent(agents: Agents, erro
 
 
 @pytest.mark.parametrize("answer", [(200, "[]"), (403, "Permission denied"), (500, "invalid in some way")])
-async def test_an_agent_that_answers_is_not_suspected(agents: Agents, answer: tuple[int, str]) -> None:
+async def test_w15_an_agent_that_answers_is_not_suspected(agents: Agents, answer: tuple[int, str]) -> None:
     (ear,) = agents.ears("")
     agents.health.learn(ONE, understood(error(*answer)), polled=False)
     await idle()
     assert (agents.consul.questions, ear.heard) == ([], [])
 
 
-async def test_a_lost_leader_troubles_only_who_needs_one(agents: Agents) -> None:
+async def test_w15_a_lost_leader_troubles_only_who_needs_one(agents: Agents) -> None:
     (ear,) = agents.ears("")
     agents.consul.leader = ""
     await agents.clock.advance(ROUND)
@@ -150,7 +150,7 @@ async def test_a_lost_leader_troubles_only_who_needs_one(agents: Agents) -> None
     assert ear.kinds == ["NoLeader", "NoneType"]
 
 
-async def test_another_leader_is_told_and_the_first_is_not(agents: Agents) -> None:
+async def test_w15_another_leader_is_told_and_the_first_is_not(agents: Agents) -> None:
     ears = agents.ears("", "")
     await agents.clock.advance(3 * ROUND)
     assert [ear.heard for ear in ears] == [[], []]
@@ -159,7 +159,7 @@ async def test_another_leader_is_told_and_the_first_is_not(agents: Agents) -> No
     assert [ear.heard for ear in ears] == [[(ONE, None)]] * 2
 
 
-async def test_a_round_finds_a_frozen_agent(agents: Agents) -> None:
+async def test_w15_a_round_finds_a_frozen_agent(agents: Agents) -> None:
     (ear,) = agents.ears("")
     agents.consul.frozen = True
     await agents.clock.advance(ROUND + 6)
@@ -169,7 +169,7 @@ async def test_a_round_finds_a_frozen_agent(agents: Agents) -> None:
     assert ear.kinds == ["RequestTimeout", "NoneType"]
 
 
-async def test_where_something_else_answers_one_watch_reads_instead(agents: Agents) -> None:
+async def test_w15_where_something_else_answers_one_watch_reads_instead(agents: Agents) -> None:
     first, second = agents.ears("", "")
     agents.say(error(404, "no such page"))
     await agents.clock.advance(ROUND)
@@ -177,13 +177,13 @@ async def test_where_something_else_answers_one_watch_reads_instead(agents: Agen
     assert (first.heard, agents.fails()) == ([], False)
 
 
-async def test_each_datacenter_is_asked_once_in_a_round(agents: Agents) -> None:
+async def test_w15_each_datacenter_is_asked_once_in_a_round(agents: Agents) -> None:
     agents.ears("", "east", "east", "")
     await agents.clock.advance(ROUND)
     assert [call.parameters.get("dc") for call in agents.consul.questions] == [None, "east"]
 
 
-async def test_each_agent_in_use_is_asked(agents: Agents) -> None:
+async def test_w15_each_agent_in_use_is_asked(agents: Agents) -> None:
     """Not only the first of the list: a poll under way may be at another."""
     agents.consul.addresses = (ONE, "http://two")
     agents.ears("", "")[1].asked = "http://two"
@@ -191,7 +191,7 @@ async def test_each_agent_in_use_is_asked(agents: Agents) -> None:
     assert {call.address for call in agents.consul.questions} == {ONE, "http://two"}
 
 
-async def test_agents_are_asked_while_there_is_a_poll(agents: Agents) -> None:
+async def test_w15_agents_are_asked_while_there_is_a_poll(agents: Agents) -> None:
     (ear,) = agents.ears("")
     agents.health.leave(ear)
     await agents.clock.advance(5 * ROUND)
@@ -201,7 +201,7 @@ async def test_agents_are_asked_while_there_is_a_poll(agents: Agents) -> None:
     assert len(agents.consul.questions) == 1
 
 
-async def test_rounds_can_be_switched_off() -> None:
+async def test_w15_rounds_can_be_switched_off() -> None:
     agents = Agents(PollSettings(probe_interval=0))
     agents.ears("")
     await agents.clock.advance(1000)
@@ -209,7 +209,7 @@ async def test_rounds_can_be_switched_off() -> None:
     await agents.resources.cancel_all()
 
 
-async def test_trouble_is_forgotten_where_nobody_asks_any_more(agents: Agents) -> None:
+async def test_w15_trouble_is_forgotten_where_nobody_asks_any_more(agents: Agents) -> None:
     (ear,) = agents.ears("")
     agents.consul.down = refused()
     agents.health.learn(ONE, agents.consul.down, polled=True)
@@ -218,14 +218,14 @@ async def test_trouble_is_forgotten_where_nobody_asks_any_more(agents: Agents) -
     assert not agents.fails()
 
 
-async def test_trouble_that_is_met_without_a_poll_does_not_stop_the_next_one(agents: Agents) -> None:
+async def test_w15_trouble_that_is_met_without_a_poll_does_not_stop_the_next_one(agents: Agents) -> None:
     agents.health.learn(ONE, refused(), polled=False)  # it came after the last poll had left
     agents.ears("")
     await agents.clock.advance(10)
     assert not agents.fails()
 
 
-async def test_rounds_survive_a_poll_that_leaves_during_a_question(agents: Agents) -> None:
+async def test_w15_rounds_survive_a_poll_that_leaves_during_a_question(agents: Agents) -> None:
     (ear,) = agents.ears("")
 
     async def leave(call: Call) -> Answer | None:
@@ -241,7 +241,7 @@ async def test_rounds_survive_a_poll_that_leaves_during_a_question(agents: Agent
 
 
 @pytest.mark.parametrize("datacenters", [("", "far"), ("far", "")], ids=["after", "before"])
-async def test_a_datacenter_that_cannot_be_reached_is_no_trouble_for_another(
+async def test_w15_a_datacenter_that_cannot_be_reached_is_no_trouble_for_another(
     agents: Agents, datacenters: tuple[str, str]
 ) -> None:
     near = agents.ears(*datacenters)[datacenters.index("")]
@@ -249,3 +249,24 @@ async def test_a_datacenter_that_cannot_be_reached_is_no_trouble_for_another(
     await agents.clock.advance(ROUND)
     assert len(agents.consul.questions) >= 2
     assert near.heard == []
+
+
+@pytest.mark.parametrize("back", [ONE, "http://two"])
+async def test_w15_the_first_agent_that_is_back_serves(back: str) -> None:
+    """Whichever was asked last: all are down, and one of them comes back."""
+    async with World(a="1") as world, world.query().watch() as watch:
+        world.consul.addresses = (ONE, "http://two")
+        await watch.ready(1)
+        down = {ONE, "http://two"}
+
+        async def fault(call: Call) -> Answer | None:
+            return refused() if call.address in down else None
+
+        world.consul.fault = world.consul.question_fault = fault
+        world.consul.wake()
+        await world.clock.advance(20)
+        assert watch.status.state == "stale"
+        down.discard(back)
+        world.consul.set(a="2")
+        await world.clock.advance(2)
+        assert (watch.status.state, watch.current[0].value) == ("synced", "2")
