@@ -86,7 +86,7 @@ class AddressHealth:
     def learn(self, address: str, answer: Response | ConsulError, datacenter: str = "", *, polled: bool) -> None:
         """Take note of what came of a request: an agent in trouble is looked after until it is well."""
         error = answer.error if isinstance(answer, Response) else answer
-        if error is None or not self._listeners or self.trouble(address, datacenter, needs_leader=True) is not None:
+        if error is None or self.trouble(address, datacenter, needs_leader=True) is not None:
             return
         if error.reason is ErrorReason.UNREACHABLE:
             if self._resources.clock.now() - self._acquitted.get(address, float("-inf")) > _JUST_WELL:
