@@ -135,6 +135,8 @@ class AddressHealth:
             while self._listeners:
                 reply = await self._ask(address, datacenter)
                 self._heed(address, datacenter, reply.trouble)
+                if reply.leader:
+                    self._follow(address, datacenter, reply.leader)
                 silent = (address, _AGENT) in self._trouble
                 if reply.trouble is None or not (silent or datacenter in self._listeners.values()):
                     return
@@ -167,8 +169,13 @@ class AddressHealth:
         elif not reply.leader:  # something else has answered: a read of one watch serves instead
             for listener in tuple(self._listeners)[:1]:
                 listener.refresh()
-        elif self._leaders.setdefault((address, datacenter), reply.leader) != reply.leader:
-            self._leaders[address, datacenter] = reply.leader
+        else:
+            self._follow(address, datacenter, reply.leader)
+
+    def _follow(self, address: str, datacenter: str, leader: str) -> None:
+        """Take note of whom the servers follow: polls that another one holds are of no more use."""
+        if self._leaders.setdefault((address, datacenter), leader) != leader:
+            self._leaders[address, datacenter] = leader
             self._tell(address, datacenter, None)
 
     async def _ask(self, address: str, datacenter: str) -> _Reply:

@@ -22,6 +22,7 @@ ANOTHER_PACKAGE = 99
 
 # The folder of the copy is the first in which Python looks. Whether it is the copy that was tested is looked at last: a
 # package that is imported before pytest can have none of its asserts rewritten.
+HANGS = 120.0  # seconds
 RUNNER = f"""
 import sys, pytest
 status = pytest.main(sys.argv[2:])
@@ -31,13 +32,15 @@ sys.exit(status if aioconsulconnect.__file__ == sys.argv[1] else {ANOTHER_PACKAG
 
 
 def run(copy: Path, *which: str) -> subprocess.CompletedProcess[str]:
-    """The requirements' tests, on this copy of the package instead of ours."""
+    """The requirements' tests, on this copy of the package instead of ours; one that hangs has failed."""
     command = [sys.executable, "-c", RUNNER, str(copy / "__init__.py")]
     options = ["-q", "-x", "--timeout=10", "-p", "no:cacheprovider"]
     where = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), *map(str, FILES)]
-    return subprocess.run(
-        [*command, *options, *where, *which], cwd=copy.parent, capture_output=True, text=True, check=False
-    )
+    whole = [*command, *options, *where, *which]
+    try:
+        return subprocess.run(whole, cwd=copy.parent, capture_output=True, text=True, check=False, timeout=HANGS)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(whole, FAILED, "", "it hangs")
 
 
 def requirements() -> set[str]:
