@@ -156,13 +156,13 @@ class BlockingQuery(Generic[T, Item]):
         self._not_before += seconds
 
     def on_over_budget(self, now: float, interval: float) -> None:
-        """There is no connection for a poll: read in `interval` seconds instead."""
+        """Read in `interval` seconds instead: there is no connection for a poll."""
         self._next, self._position, self._over_budget, self._interval = "read", None, True, interval
         self._not_before = now + spread(interval, self._random)
         self._settle(now)
 
     def start(self, asked: NextRequest, now: float) -> None:
-        """The request is about to be sent."""
+        """Note that the request is about to be sent."""
         self._in_flight = asked
         if not self._is_free(asked.kind):
             self._rate_limiter.spend(now)
@@ -171,7 +171,7 @@ class BlockingQuery(Generic[T, Item]):
             self._settle(now)
 
     def invalidate(self, now: float) -> bool:
-        """The token is another one: what is under way does not count. Whether something is."""
+        """Believe nothing that was asked with the old token, and read at once; whether something is under way."""
         self._denials = 0
         self._store.invalidate()
         self._index_borrowed = self._may_borrow
@@ -385,7 +385,7 @@ class BlockingQuery(Generic[T, Item]):
         return name
 
     def _settle(self, now: float) -> None:
-        """The state where the last answer was no failure."""
+        """Enter the state of a query whose last answer was no failure."""
         if self.snapshot is None or self._store.freshness.blind or self._store.freshness.failed:
             return
         if self._store.hidden:
