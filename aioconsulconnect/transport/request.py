@@ -22,9 +22,9 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """
     One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
 
-    `read` says that it changes nothing and may be sent again (a POST can be a read). `takes` names the options that
-    Consul honours here; `needs` the first Consul version that serves it. `slices` decodes
-    as `decode` does, and yields from time to time: for big answers, between which others may run.
+    `read` says that it changes nothing and may be sent again (a POST can be a read). `accepted_options` names the
+    options that Consul honours here, `min_version` the first Consul that serves it. `slices` decodes as `decode` does,
+    and yields from time to time, so that others may run during a big answer.
     """
 
     method: str
