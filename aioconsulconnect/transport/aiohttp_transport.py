@@ -209,7 +209,8 @@ class Transport:
                 error = failure(request, response)
                 if error is None:
                     return response
-                self.crowding.seen += error.reason is ErrorReason.TOO_MANY_CONNECTIONS
+                if error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
+                    self.crowding.refused()
                 return replace(response, error=error)
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, str(address))
@@ -225,8 +226,10 @@ class Transport:
         # aiohttp's errors about an answer carry the request's headers, the token among them: only its parser's goes on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
         at_once = connection.age <= _AT_ONCE and _without_a_word(broken)
-        self.crowding.seen += at_once
-        self.crowding.resets += at_once
+        if at_once:
+            self.crowding.reset(str(address), self._clock.now())
+        elif _nobody_there(broken):
+            self.crowding.gone(str(address))
         raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
 
     async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:

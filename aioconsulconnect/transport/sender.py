@@ -1,10 +1,8 @@
-"""The interface of what carries requests."""
+"""The interface of what carries requests, and what it notices of the limit of connections."""
 
 from __future__ import annotations
 
 from typing import Literal, Protocol, TypeVar
-
-import msgspec
 
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
@@ -13,17 +11,37 @@ T = TypeVar("T")
 
 Purpose = Literal["calls", "polls", "probe"]
 
+_APART = 0.1  # seconds between two resets that are not of one moment
+_TOGETHER = 30.0  # seconds after which a reset is forgotten
 
-class CrowdingNotice(msgspec.Struct):
+
+class CrowdingNotice:
     """
-    How often any request of a client was told that its host has too many connections: it only grows.
+    How often any request of a client was told that its host has too many connections: `seen` only grows.
 
-    `seen` counts the 429 that say so, and new connections that were closed at once, as Consul 1.8 does; `resets` those
-    of the second kind, which a server that goes away makes too.
+    A 429 says so. Consul 1.8 closes a new connection at once instead, but so does an agent that goes away: there it
+    counts from the second time on, unless nobody listened at the address in between.
     """
 
-    seen: int = 0
-    resets: int = 0
+    def __init__(self) -> None:
+        self.seen: int = 0
+        self._resets: dict[str, float] = {}
+
+    def refused(self) -> None:
+        """Note a 429 for too many connections."""
+        self.seen += 1
+
+    def reset(self, address: str, now: float) -> None:
+        """Note that a new connection was closed before a word was said."""
+        first = self._resets.setdefault(address, now)
+        if now - first > _TOGETHER:
+            self._resets[address] = now
+        elif now - first >= _APART:
+            self.seen += 1
+
+    def gone(self, address: str) -> None:
+        """Note that nobody listens there: what was reset before was reset by an agent that went away."""
+        self._resets.pop(address, None)
 
 
 class Sender(Protocol):

@@ -20,11 +20,13 @@ from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.poller_resources import PollerResources
-from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause
+from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause, spread
 
 _DEADLINE = 5.0
 _JUST_WELL = 5.0  # seconds for which an agent that was found well is not accused unasked
+_SETTLED = 5.0  # seconds until an agent is asked who leads, after the first answer, and where it may be another
 _AGENT = None  # in the place of a datacenter: what concerns the agent as a whole
+_NOTICES_BY = 10.0  # seconds that a server may take to notice that its leader is gone
 _read_leader = reader(str)
 _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED})
 
@@ -63,6 +65,7 @@ class AddressHealth:
         self._acquitted: dict[str, float] = {}
         self._leaders: dict[tuple[str, str], str] = {}
         self._asking: set[tuple[str, str]] = set()
+        self._asking_soon: set[tuple[str, str]] = set()
         self._rounds: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener, datacenter: str) -> None:
@@ -86,6 +89,8 @@ class AddressHealth:
     def learn(self, address: str, answer: Response | ConsulError, datacenter: str = "", *, polled: bool) -> None:
         """Take note of what came of a request: an agent in trouble is looked after until it is well."""
         error = answer.error if isinstance(answer, Response) else answer
+        if (address, datacenter) not in self._leaders:
+            self.ask_for_leader(address, datacenter)
         if error is None or self.trouble(address, datacenter, needs_leader=True) is not None:
             return
         if error.reason is ErrorReason.UNREACHABLE:
@@ -93,7 +98,16 @@ class AddressHealth:
                 self._accuse(address, _AGENT, error)
             self._ask_until_well(address, datacenter)
         elif not polled and isinstance(error, ConnectionFailed | RequestTimeout | NoLeader):
-            self._ask_until_well(address, datacenter)  # it may be that one request alone: ask before others are told
+            # It may be that one request alone: ask before others are told.
+            self._ask_until_well(address, datacenter, leaderless=isinstance(error, NoLeader))
+
+    def ask_for_leader(self, address: str, datacenter: str) -> None:
+        """Ask before long who leads: it is not known, or may be another one; only so is the next one noticed."""
+        known = (address, datacenter)
+        if known not in self._asking_soon and self._rounds is not None:
+            self._leaders.setdefault(known, "")  # once is enough where nobody answers that
+            self._asking_soon.add(known)
+            self._resources.spawn(self._ask_soon(address, datacenter), "leader")
 
     def _heed(self, address: str, datacenter: str, trouble: ConsulError | None) -> None:
         """Accuse or acquit the agent, or that datacenter behind it."""
@@ -108,7 +122,7 @@ class AddressHealth:
     def _accuse(self, address: str, datacenter: str | None, trouble: ConsulError) -> None:
         if (address, datacenter) not in self._trouble:
             self._trouble[address, datacenter] = trouble
-            if not datacenter:
+            if datacenter is _AGENT:
                 self._resources.sender.avoid(address)
             self._tell(address, datacenter, trouble)
 
@@ -122,25 +136,35 @@ class AddressHealth:
             if datacenter in {_AGENT, wanted}:
                 listener.hear(address, trouble)
 
-    def _ask_until_well(self, address: str, datacenter: str) -> None:
+    def _ask_until_well(self, address: str, datacenter: str, *, leaderless: bool = False) -> None:
         if (address, datacenter) not in self._asking:
             self._asking.add((address, datacenter))
-            self._resources.spawn(self._recover(address, datacenter), "recovery")
+            self._resources.spawn(self._recover(address, datacenter, leaderless=leaderless), "recovery")
 
-    async def _recover(self, address: str, datacenter: str) -> None:
-        """Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it."""
+    async def _recover(self, address: str, datacenter: str, *, leaderless: bool) -> None:
+        """
+        Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it.
+
+        Where a request was told that there is none (`leaderless`), the leader of before may be the one that is gone:
+        for as long as a server takes to notice, only another one ends the questions.
+        """
         clock = self._resources.clock
         backoff = Backoff(self._resources.random, cap=_DEADLINE)
+        lost = self._leaders.get((address, datacenter)) if leaderless else None
+        noticed_by = clock.now() + _NOTICES_BY
         try:
             while self._listeners:
                 reply = await self._ask(address, datacenter)
                 self._heed(address, datacenter, reply.trouble)
                 if reply.leader:
                     self._follow(address, datacenter, reply.leader)
+                unsure = lost is not None and reply.leader == lost and clock.now() < noticed_by
                 silent = (address, _AGENT) in self._trouble
-                if reply.trouble is None or not (silent or datacenter in self._listeners.values()):
+                if not (unsure or reply.trouble) or not (silent or datacenter in self._listeners.values()):
                     return
-                refused = reply.trouble.reason is ErrorReason.UNREACHABLE or isinstance(reply.trouble, NoLeader)
+                refused = isinstance(reply.trouble, NoLeader) or (
+                    reply.trouble is None or reply.trouble.reason is ErrorReason.UNREACHABLE
+                )
                 await clock.sleep(backoff.failed(clock.now(), refused=refused))
         finally:
             self._asking.discard((address, datacenter))
@@ -148,6 +172,12 @@ class AddressHealth:
                 self._trouble.pop((address, datacenter), None)
             if not self._listeners:
                 self._trouble.pop((address, _AGENT), None)
+
+    async def _ask_soon(self, address: str, datacenter: str) -> None:
+        await self._resources.clock.sleep(spread(_SETTLED, self._resources.random))
+        self._asking_soon.discard((address, datacenter))
+        if datacenter in self._listeners.values():
+            await self._question(address, datacenter)
 
     async def _ask_in_rounds(self) -> None:
         """Ask the agents in use from time to time."""
@@ -174,8 +204,8 @@ class AddressHealth:
 
     def _follow(self, address: str, datacenter: str, leader: str) -> None:
         """Take note of whom the servers follow: polls that another one holds are of no more use."""
-        if self._leaders.setdefault((address, datacenter), leader) != leader:
-            self._leaders[address, datacenter] = leader
+        known, self._leaders[address, datacenter] = self._leaders.get((address, datacenter)), leader
+        if known and known != leader:
             self._tell(address, datacenter, None)
 
     async def _ask(self, address: str, datacenter: str) -> _Reply:

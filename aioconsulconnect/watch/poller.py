@@ -3,8 +3,8 @@ One query that is polled, for all who watch it.
 
 `protocol.blocking_query` decides, a `Poller` carries out: one plain asyncio task that asks what to send next, waits,
 sends, and hands the answer back; beside it, only while they run, plain reads (a refresh, a verification, a new token).
-No consumer ever cancels any of them. A poll under way is never broken off: where it is of no more use it is left to its
-end, and the next request does not wait for it.
+No consumer ever cancels any of them. A request under way is never broken off: where it is of no more use it is left to
+its end, and the next request does not wait for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from aioconsulconnect.watch.protocol.pacing import HERD, JITTERED_READ, TOKEN_IN
 from aioconsulconnect.watch.protocol.snapshot import Sent
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Event, PollRecord, State, Status
-from aioconsulconnect.watch.protocol.transitions import Kind
+from aioconsulconnect.watch.protocol.transitions import Kind, Outcome
 from aioconsulconnect.watch.publisher import Publisher
 from aioconsulconnect.watch.requester import Requester, value_of
 from aioconsulconnect.watch.wakeup import Wakeup
@@ -41,6 +41,9 @@ Other = TypeVar("Other")
 
 _log = logging.getLogger("aioconsulconnect.watch")
 _TROUBLE = frozenset({"stale", "denied", "throttled"})
+_LEADER_MAY_HAVE_CHANGED = frozenset(
+    {Outcome.EARLY, Outcome.EARLY_AGAIN, Outcome.CUT, Outcome.UNREACHABLE, Outcome.LEADERLESS, Outcome.FAILED}
+)
 _SOON = 0.1  # seconds until an agent is asked that is well again
 _CHEAP = 0.005  # seconds: an answer that cost less slows nothing down
 _BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one step of the loop
@@ -183,9 +186,9 @@ class Poller(Generic[T, Item]):
             await self._pause(following.at - now)
         elif following.kind is not Kind.POLL:
             async with budget.reads:
-                await self._send(following)
+                await self._exchange(following)
         elif budget.take():
-            await self._poll(following)
+            await self._exchange(following)
         else:
             self._query.on_over_budget(now, over_budget_interval(budget.without_connection, settings))
             self._publish()
@@ -199,8 +202,8 @@ class Poller(Generic[T, Item]):
         if denied and await self._requester.token_changed():
             self._query.token_changed(self._resources.clock.now())
 
-    async def _poll(self, following: NextRequest) -> None:
-        """Carry a poll in a task of its own, and wait for it as long as it is of use."""
+    async def _exchange(self, following: NextRequest) -> None:
+        """Send a request in a task of its own, and wait for its answer as long as it is of use."""
         clock, budget = self._resources.clock, self._resources.budget
 
         async def carry() -> Response | ConsulError:
@@ -211,7 +214,8 @@ class Poller(Generic[T, Item]):
                     held_until = sent.time + held_for(following.wait)
                 return answer
             finally:
-                budget.give(held_until)
+                if following.kind is Kind.POLL:
+                    budget.give(held_until)
 
         sent = self._query.start(following, clock.now())
         carried = self._resources.spawn(carry(), self.name)
@@ -230,10 +234,6 @@ class Poller(Generic[T, Item]):
         resources = self._resources
         return now + _SOON + JITTERED_READ * resources.random() * min(1.0, resources.budget.pollers / HERD)
 
-    async def _send(self, following: NextRequest) -> None:
-        sent = self._query.start(following, self._resources.clock.now())
-        await self._receive(following, sent, await self._requester.ask(following))
-
     async def _receive(self, following: NextRequest, sent: Sent, answer: Response | ConsulError) -> None:
         clock = self._resources.clock
         now = began = clock.now()
@@ -241,9 +241,12 @@ class Poller(Generic[T, Item]):
             for _ in self._query.prepare(following, answer):
                 await breathe()
             now = clock.now()
-        self._query.receive(following, sent, now, answer)
+        if self._query.receive(following, sent, now, answer) in _LEADER_MAY_HAVE_CHANGED:
+            self._requester.ask_for_leader()
         if (cost := clock.now() - began) > _CHEAP:
             self._query.spent(cost, clock.now())
+        if self._requester.has_another:
+            self._query.try_again(self._spread(now))
         self._publish(asked=True)
 
     # Beside the loop

@@ -10,6 +10,7 @@ import msgspec
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
+    NoLeader,
     PermissionDenied,
     RequestTimeout,
     ServerError,
@@ -26,8 +27,6 @@ from aioconsulconnect.watch.protocol.transitions import Kind
 T = TypeVar("T")
 Item = TypeVar("Item")
 Other = TypeVar("Other")
-
-_ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
 
 
 class Requester(Generic[T, Item]):
@@ -72,9 +71,18 @@ class Requester(Generic[T, Item]):
         well = (known for known in addresses if not self.is_in_trouble(known))
         return next(well, addresses[0])
 
+    @property
+    def has_another(self) -> bool:
+        """Whether the agent that was asked last is in trouble, and another one may serve instead."""
+        return self.is_in_trouble(self.asked) and not self.is_in_trouble(self.address)
+
     def is_in_trouble(self, address: str) -> bool:
         """Whether it is of no use to ask that agent now."""
         return self._health.trouble(address, self._datacenter, needs_leader=self._needs_leader) is not None
+
+    def ask_for_leader(self) -> None:
+        """Have the agent that was asked last asked who leads, before long."""
+        self._health.ask_for_leader(self.asked, self._datacenter)
 
     async def token_changed(self) -> bool:
         """Whether the client's token is another one than that of the last request."""
@@ -106,9 +114,14 @@ class Requester(Generic[T, Item]):
         self._resources.budget.heed(sender.crowding.seen)
         if not polled and self.held_by_servers and isinstance(answer, RequestTimeout):
             self._resources.budget.given_up(sent)
-        if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
+        if isinstance(failed, PermissionDenied) or (not polled and _another_may_serve(failed)):
             sender.avoid(address)
         return answer
+
+
+def _another_may_serve(failed: ConsulError | None) -> bool:
+    """Whether another agent can do better; without a leader it cannot, and may be the one that is gone."""
+    return isinstance(failed, ConnectionFailed | RequestTimeout | ServerError) and not isinstance(failed, NoLeader)
 
 
 def plain(request: Request[T]) -> Request[T]:

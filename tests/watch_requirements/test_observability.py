@@ -20,11 +20,12 @@ from support.fakes import (
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import NotReady
 from aioconsulconnect.transport.options import Options
+from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 
 async def test_w38_an_outage_is_exactly_four_states_and_two_warnings(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aioconsulconnect")
-    async with World(a="1") as world, world.query().watch() as watch:
+    async with World(PollSettings(probe_interval=0), a="1") as world, world.query().watch() as watch:
         told = Told(watch.states(), world.clock)
         await world.clock.advance(70)
         failures: list[float] = []

@@ -16,7 +16,7 @@ lack items because somebody lost a leader or replays a log. So:
 The states, events and transitions are data: `transitions`. Here an event is named for each answer, and the table
 walked. `next_request` says what to send next and not before when, `start` and `receive` frame the request,
 `start_beside` and `receive_beside` a plain read that is made beside the loop (a refresh, a verification, a new token).
-In `snapshot` is the last good state, in `end` the error that no waiting will heal. `abandoned` says that the poll under
+In `snapshot` is the last good state, in `end` the error that no waiting will heal. `abandoned` says that what is under
 way cannot tell what is asked now: the caller leaves it to its end, and sends the next request.
 """
 
@@ -228,14 +228,14 @@ class BlockingQuery(Generic[T, Item]):
         """
         Hear that the agent is silent or has lost its leader (`error`), or is well again or follows another leader.
 
-        A poll under way is of no more use then; for `retry_at` see `try_again`.
+        A request under way is of no more use then: the servers may hold it longer than the trouble lasts. `retry_at`:
+        see `try_again`.
         """
         course = self._course
         if error is not None:
             self._store.failed = True
             self._trouble(error, now, counts=False)
-        if course.under_way is not None and course.under_way.kind is Kind.POLL:
-            course.abandoned = True
+        course.abandoned = course.under_way is not None
         self.try_again(retry_at)
 
     def try_again(self, at: float) -> None:
@@ -245,11 +245,11 @@ class BlockingQuery(Generic[T, Item]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the poll under way is of no more use: the next request need not wait for it."""
+        """Whether the request under way is of no more use: the next one need not wait for it."""
         return self._course.abandoned
 
     def abandon(self, now: float) -> None:
-        """Let go of the poll under way: what comes of it does not count; the next request is a read, at `now`."""
+        """Let go of the request under way: what comes of it does not count; the next one is a read, at `now`."""
         self._course.under_way, self._course.abandoned = None, False
         self._read_again(now)
 
@@ -265,8 +265,8 @@ class BlockingQuery(Generic[T, Item]):
         """Do the heavy part of `receive` for a big answer; where it yields, the caller lets others run."""
         return self._store.prepare(answer) if asked.kind is not Kind.INDEX else iter(())
 
-    def receive(self, asked: NextRequest, sent: Sent, now: float, answer: Response | ConsulError) -> None:
-        """Take the answer to a request, or the error that came instead."""
+    def receive(self, asked: NextRequest, sent: Sent, now: float, answer: Response | ConsulError) -> Outcome:
+        """Take the answer to a request, or the error that came instead; what it was."""
         course, before = self._course, self.snapshot
         course.under_way = None
         verdict, outcome = self._outcome(asked, sent, now, answer)
@@ -279,6 +279,7 @@ class BlockingQuery(Generic[T, Item]):
         odd = "" if outcome in _QUIET else outcome.name.lower().replace("_", " ")
         words = ", ".join(word for word in (verdict, odd) if word)
         self._record(asked.kind.value, asked.position, sent, now, answer=answer, verdict=words)
+        return outcome
 
     def spent(self, seconds: float, now: float) -> None:
         """Note what it cost to take an answer: the next poll does not begin before ten times that."""

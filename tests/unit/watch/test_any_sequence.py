@@ -85,7 +85,6 @@ class Drive:
         if during:
             self.happen(during)
         if self.query.abandoned:
-            assert following.kind is Kind.POLL
             self.query.abandon(self.now + 0.1)
             assert self.query.next_request(self.now).kind is Kind.READ
             return True

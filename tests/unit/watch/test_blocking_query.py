@@ -255,11 +255,14 @@ def test_a_change_of_leader_is_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("trouble", [None, NO_LEADER])
-def test_a_read_under_way_is_waited_for(trouble: ConsulError | None) -> None:
+def test_a_read_under_way_is_let_go(trouble: ConsulError | None) -> None:
+    """Servers hold a read that was sent without a leader for longer than there is none."""
     life = Life()
     life.begin()
     life.query.doubt(trouble, life.now, retry_at=life.now + 9)
-    assert not life.query.abandoned
+    assert life.query.abandoned
+    life.query.abandon(life.now + 0.1)
+    assert (life.following.kind, life.pause) == (READ, 0.1)
 
 
 def test_who_waits_after_a_failure_tries_again_when_the_agent_is_well() -> None:
