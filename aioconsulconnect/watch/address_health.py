@@ -150,7 +150,7 @@ class AddressHealth:
         """
         clock = self._resources.clock
         backoff = Backoff(self._resources.random, cap=_DEADLINE)
-        lost = self._leaders.get((address, datacenter)) if leaderless else None
+        lost = self._leaders.get((address, datacenter), "") if leaderless else ""
         noticed_by = clock.now() + _NOTICES_BY
         try:
             while self._listeners:
@@ -158,14 +158,12 @@ class AddressHealth:
                 self._heed(address, datacenter, reply.trouble)
                 if reply.leader:
                     self._follow(address, datacenter, reply.leader)
-                unsure = lost is not None and reply.leader == lost and clock.now() < noticed_by
+                unsure = lost != "" and reply.leader == lost and clock.now() < noticed_by
                 silent = (address, _AGENT) in self._trouble
                 if not (unsure or reply.trouble) or not (silent or datacenter in self._listeners.values()):
                     return
-                refused = isinstance(reply.trouble, NoLeader) or (
-                    reply.trouble is None or reply.trouble.reason is ErrorReason.UNREACHABLE
-                )
-                await clock.sleep(backoff.failed(clock.now(), refused=refused))
+                cheap = unsure or isinstance(reply.trouble, NoLeader) or _is_refused(reply.trouble)
+                await clock.sleep(backoff.failed(clock.now(), refused=cheap))
         finally:
             self._asking.discard((address, datacenter))
             if datacenter not in self._listeners.values():
@@ -229,3 +227,7 @@ class AddressHealth:
             return _Reply(trouble=NoLeader("the servers have no leader", address=address))
         failed = isinstance(answer.error, NoLeader | ServerError) and answer.error.reason not in _NOT_CONSULS_WORDS
         return _Reply(leader, answer.error if failed else None)
+
+
+def _is_refused(trouble: ConsulError | None) -> bool:
+    return trouble is not None and trouble.reason is ErrorReason.UNREACHABLE
