@@ -203,31 +203,34 @@ class Poller(Generic[T, Item]):
             self._query.token_changed(self._resources.clock.now())
 
     async def _exchange(self, following: NextRequest) -> None:
-        """Send a request in a task of its own, and wait for its answer as long as it is of use."""
-        clock, budget = self._resources.clock, self._resources.budget
+        """Send a request and take its answer in a task of its own, and wait for that as long as it is of use."""
+        clock, budget, query = self._resources.clock, self._resources.budget, self._query
+        waiting = True
 
-        async def carry() -> Response | ConsulError:
+        async def carry() -> ConsulError | None:
+            nonlocal waiting
             held_until = None
             try:
                 answer = await self._requester.ask(following)
                 if isinstance(answer, RequestTimeout) and self._requester.held_by_servers:
                     held_until = sent.time + held_for(following.wait)
-                return answer
             finally:
                 if following.kind is Kind.POLL:
                     budget.give(held_until)
+            if waiting:
+                waiting = False
+                await self._receive(following, sent, answer)
+            return None
 
-        sent = self._query.start(following, clock.now())
-        carried = self._resources.spawn(carry(), self.name)
+        sent = query.start(following, clock.now())
+        carried = self._resources.spawn(self._guarded(carry), self.name)
         carried.add_done_callback(lambda _: self._wake.wake_all())
-        while True:
+        while not carried.done() and not self.publisher.over:
             await self._wake.wait()
-            if carried.done() or self._query.abandoned or self.publisher.over:
+            if waiting and query.abandoned:
+                waiting = False
+                query.abandon(self._spread(clock.now()))
                 break
-        if carried.done():
-            await self._receive(following, sent, carried.result())
-        elif not self.publisher.over:
-            self._query.abandon(self._spread(clock.now()))
 
     def _spread(self, now: float) -> float:
         """A time soon from now, so that many that hear the same do not ask at once."""

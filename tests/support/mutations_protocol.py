@@ -185,7 +185,8 @@ PROTOCOL: tuple[Mutation, ...] = (
     Mutation("w15", "BlockingQuery._failure", "isinstance(error, NoLeader)", "False"),
     Mutation("w15", "AddressHealth._heed", "_AGENT if silent else datacenter", "_AGENT"),
     Mutation("w15", "AddressHealth._recover", "self._asking.discard((address, datacenter))", "pass"),
-    Mutation("w15", "AddressHealth._recover", "reply.trouble.reason is ErrorReason.UNREACHABLE", "False"),
+    Mutation("w15", "_is_refused", "trouble.reason is ErrorReason.UNREACHABLE", "False"),
+    Mutation("w15", "AddressHealth._recover", "lost != ''", "False"),
     Mutation("w15", "AddressHealth._recover", "isinstance(reply.trouble, NoLeader)", "False"),
     Mutation(
         "w15",

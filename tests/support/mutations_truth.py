@@ -152,7 +152,7 @@ TRUTH: tuple[Mutation, ...] = (
     Mutation("w22", "BlockingQuery.doubt", "course.abandoned = course.under_way is not None", "pass"),
     Mutation("w22", "BlockingQuery.abandon", "self._read_again(now)", "pass"),
     Mutation("w22", "BlockingQuery._settle", "self._store.unproved", "False"),
-    Mutation("w22", "Poller._exchange", "self._query.abandoned", "False"),
+    Mutation("w22", "Poller._exchange", "query.abandoned", "False"),
     Mutation("w22", "Poller._spread", "resources.random()", "0.0"),
     Mutation("w22", "Poller.allow_age", "self.hear(self._requester.address, None)", "pass"),
     Mutation("w22", "Requester.__init__", "other is None or not same", "True"),

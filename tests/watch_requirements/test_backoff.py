@@ -25,7 +25,6 @@ from support.fakes import (
 )
 
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 HTML = {"content-type": "text/html"}
@@ -436,47 +435,6 @@ async def test_w15_what_becomes_of_another_agent_disturbs_no_poll() -> None:
         assert len(world.consul.calls) == before
 
 
-async def test_w15_a_leader_that_is_lost_sends_nobody_away_who_needs_none() -> None:
-    """The next agent may be the leader that is gone: what answers is worth more than what might."""
-    async with World(a="1") as world, world.query(options=Options(consistency="stale")).watch() as watch:
-        world.consul.addresses = ("http://one", "http://two")
-
-        async def two_is_down(call: Call) -> Answer | None:
-            return refused() if call.address == "http://two" else None
-
-        world.consul.fault = world.consul.question_fault = two_is_down
-        await world.clock.advance(6)
-        for leader in ("", "10.0.0.2:8300"):
-            world.consul.leader = leader
-            await world.clock.advance(60)
-        assert state(watch) == "synced"
-        assert {call.address for call in world.consul.calls} == {"http://one"}
-
-
-async def test_w15_a_read_that_is_held_without_a_leader_is_not_waited_for() -> None:
-    """An agent says that there is no path to its leader, still names it, and holds the next read for seconds."""
-    async with World(a="1") as world, world.query().watch() as watch:
-        await world.clock.advance(10)
-        held: list[Call] = []
-
-        async def leaderless(call: Call) -> Answer | None:
-            if call.polled or not held:
-                held.append(call)
-                return error(500, "rpc error getting client: failed to get conn: connection refused")
-            if call.time < lost_at + 3:
-                await world.clock.sleep(7)
-            return None
-
-        world.consul.fault, lost_at = leaderless, world.clock.now()
-        world.consul.end_polls(error(500, "rpc error making call: EOF"))
-        await world.clock.advance(3)
-        assert state(watch) == "stale"
-        world.consul.leader, world.consul.fault = "10.0.0.2:8300", None
-        world.consul.set(a="2")
-        await world.clock.advance(1)
-        assert watch.current == (Thing("a", "2"),)
-
-
 async def test_w15_where_nobody_listens_the_next_agent_is_asked_at_once() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         world.consul.addresses = ("http://one", "http://two")
@@ -493,30 +451,3 @@ async def test_w15_where_nobody_listens_the_next_agent_is_asked_at_once() -> Non
         first, second = world.consul.calls[before : before + 2]
         assert (first.address, second.address) == ("http://one", "http://two")
         assert second.time - first.time <= 0.16
-
-
-async def test_w15_an_agent_without_a_leader_serves_who_needs_none() -> None:
-    stale = Options(consistency="stale")
-    async with World(a="1") as world, world.query(options=stale).watch() as watch, world.query().watch() as other:
-        await world.clock.advance(3)
-        world.consul.leader = ""
-        await world.clock.advance(60)
-        assert (state(watch), state(other)) == ("synced", "stale")
-        world.consul.set(a="2")
-        await world.clock.advance(1)
-        assert watch.current == (Thing("a", "2"),)
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("down", [8.0, 12.0, 20.0])
-async def test_w15_a_new_leader_is_found_soon_however_long_there_was_none(down: float, seed: int) -> None:
-    async with World(seed=seed, a="1") as world, world.query().watch() as watch:
-        await world.clock.advance(3)
-        world.consul.leader = ""
-        world.consul.fault = always(error(500, "No cluster leader"))
-        world.consul.end_polls(error(500, "No cluster leader"))
-        await world.clock.advance(down)
-        assert state(watch) == "stale"
-        world.consul.leader, world.consul.fault = "10.0.0.2:8300", None
-        await world.clock.advance(1.5)
-        assert state(watch) == "synced"

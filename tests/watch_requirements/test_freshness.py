@@ -241,40 +241,6 @@ async def test_w22_another_leader_has_every_poll_read_anew() -> None:
         assert {state(watch) for watch in watches} == {"synced"}
 
 
-async def test_w22_a_leader_that_is_lost_soon_after_the_start_is_noticed_by_the_next_question() -> None:
-    async with World(PollSettings(wait=600, probe_interval=30.0), a="1") as world, world.query().watch() as watch:
-        await world.clock.advance(8)
-        world.consul.leader = "10.0.0.2:8300"
-        world.consul.body, world.consul.index = things(a="2"), 11
-        await world.clock.advance(32)
-        assert watch.current == (Thing("a", "2"),)
-
-
-@pytest.mark.parametrize("how", ["killed", "terminated"])
-async def test_w22_a_leader_that_comes_back_between_two_rounds_is_noticed(how: str) -> None:
-    """The second leader was there between two rounds: polls ended with the first, so it is known in time."""
-    async with World(PollSettings(wait=600, probe_interval=30.0), a="1") as world, world.query().watch() as watch:
-        await world.clock.advance(61)
-        world.consul.leader = "10.0.0.2:8300"
-        if how == "killed":
-            world.consul.end_polls(error(500, "rpc error making call: EOF"))
-        else:
-            world.consul.wake()
-        await world.clock.advance(9)
-        assert state(watch) == "synced"
-        world.consul.leader = "10.0.0.1:8300"
-        world.consul.body, world.consul.index = things(a="2"), 11
-        await world.clock.advance(40)
-        assert watch.current == (Thing("a", "2"),)
-
-
-async def test_w22_who_leads_is_asked_once_at_the_start_where_nobody_says_it() -> None:
-    async with World(PollSettings(wait=10, probe_interval=300.0), a="1") as world, world.query().watch():
-        world.consul.question_fault = always(error(403, "<html>Forbidden</html>"))
-        await world.clock.advance(200)
-        assert len(world.consul.questions) == 1
-
-
 @pytest.mark.parametrize("answer", [error(403, "<html>Forbidden</html>"), error(404, "default backend - 404")])
 async def test_w22_what_a_gateway_says_to_the_question_accuses_nobody(answer: Response) -> None:
     async with World(QUESTIONED, a="1") as world, world.query().watch() as watch:
