@@ -228,9 +228,9 @@ class Poller(Generic[T, Item]):
         while not carried.done() and not self.publisher.over:
             await self._wake.wait()
             if waiting and query.abandoned:
-                waiting = False
                 query.abandon(self._spread(clock.now()))
                 break
+        waiting = False
 
     def _spread(self, now: float) -> float:
         """A time soon from now, so that many that hear the same do not ask at once."""
