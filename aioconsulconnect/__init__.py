@@ -1,8 +1,13 @@
 """
-Async client for Consul's service mesh (Connect): intentions you can watch, a certificate authority you can follow.
+Async client for the service mesh of HashiCorp Consul (Connect).
 
-`Consul` is the only entry point; README.md shows what a program looks like. The structs of everything beside intentions
-and roots (config entries, registrations, instances, leaves, chains) are in `aioconsulconnect.structs`.
+It reads, writes and watches intentions, follows the roots of the certificate authority, and covers services, leaf
+certificates, instances, config entries and discovery chains. README.md shows whole programs.
+
+- `Consul`: the client, and the only entry point.
+- `aioconsulconnect.structs`: the structs of every resource (config entries, registrations, instances, leaf
+  certificates, chains); those of intentions and roots have their names here too.
+- `aioconsulconnect.testing`: an in-process Consul agent for tests (extra `aioconsulconnect[testing]`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""`python -m aioconsulconnect`."""
+"""Entry point of `python -m aioconsulconnect`."""
 
 import sys
 

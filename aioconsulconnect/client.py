@@ -1,4 +1,8 @@
-"""`Consul`: the only entry point. It owns the transport and the polls, and shows the groups of endpoints."""
+"""
+`Consul`, the client and the only entry point of the library.
+
+It owns the transport and the pollers, and has one attribute for each group of endpoints.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +34,48 @@ if TYPE_CHECKING:
 
 class Consul:
     """
-    A client of one Consul agent (or of several that stand in for each other).
+    Client of one Consul agent, or of several agents that stand in for each other.
 
-    `address`: `host:port`, `http://…`, `https://…` (either with a path prefix) or `unix://PATH`; several are tried in
-    order. Default: CONSUL_HTTP_ADDR, else 127.0.0.1:8500.
-    `settings`: the keywords of `ConnectionSettings`: token, TLS, options of every call. What is left out comes from the
-    variables of the `consul` command; an argument always wins.
-    `session`: an aiohttp session for plain calls: never closed here, and polls get one of their own with its trace
-    configs.
-    `trace_configs`: aiohttp's hooks for our own sessions.
-    `polls`: how watches poll.
-    `on_event`: told of each request of a poll, change of state and delivery, for metrics.
-    `clock`: what every wait goes through, for tests.
+    Creating a client does no I/O and needs no event loop. The client belongs to the event loop of its first call;
+    calls from any other loop raise Closed. `async with` does nothing on entry and calls `aclose()` at the end.
 
-    Building it does no I/O and needs no event loop; it belongs to the loop of its first call. `async with` only adds
-    `aclose()` at the end. Raises SettingsError for anything malformed, with the name of the argument or variable.
+    A keyword that is left out (or None, where its type allows that) takes the value of the environment variable in
+    parentheses, as the `consul` command does, else the default. An empty variable counts as unset. An argument always
+    wins over a variable.
+
+    - `address`: agent to talk to, as `host:port`, `http://…`, `https://…` (either with a path prefix) or `unix://PATH`.
+      A sequence of addresses is tried in order. Default `127.0.0.1:8500` (CONSUL_HTTP_ADDR).
+    - `session`: aiohttp session for plain calls. It is never closed here, and cannot be combined with a `unix://`
+      address. Polls use a session of the client's own, with the trace configs of this one. Default: the client opens
+      its own.
+    - `trace_configs`: aiohttp trace configs for the sessions that the client opens. Default none.
+    - `polls`: `PollSettings`, which say how watches poll. Default `PollSettings()`.
+    - `on_event`: function that is called with an `Event` for each request of a poll, each change of state and each
+      delivery, for metrics. Default none.
+    - `clock`: `Clock` that every wait goes through, for tests. Default: the system's monotonic clock.
+    - `token`: ACL token (SecretID), or a sync or async function without parameters that returns one and is called for
+      each request (CONSUL_HTTP_TOKEN). Default, and with an empty text, none: requests are anonymous.
+    - `token_file`: path of a file with the token, read again when it changes; not together with `token`
+      (CONSUL_HTTP_TOKEN_FILE).
+    - `auth`: `user:password` for HTTP basic authentication (CONSUL_HTTP_AUTH). Default none.
+    - `https`: True for TLS to an address without a scheme (CONSUL_HTTP_SSL). Default False.
+    - `verify`: False to leave the agent's certificate unchecked (CONSUL_HTTP_SSL_VERIFY). Default True.
+    - `ca_cert`: path of a PEM file with the only certificate authorities to trust (CONSUL_CACERT). Default: those of
+      the system.
+    - `ca_path`: path of a folder with such files, searched with its sub-folders where there is no `ca_cert`
+      (CONSUL_CAPATH). As an argument it rules out CONSUL_CACERT.
+    - `client_cert`: path of a PEM file with a client certificate; needs `client_key` (CONSUL_CLIENT_CERT). Default
+      none.
+    - `client_key`: path of a PEM file with its private key, without a passphrase (CONSUL_CLIENT_KEY).
+    - `tls_server_name`: host name that the agent's certificate must have (CONSUL_TLS_SERVER_NAME). Default: that of the
+      address.
+    - `options`: default `Options` of every call; `namespace` and `partition` default to CONSUL_NAMESPACE and
+      CONSUL_PARTITION, `timeout` to 10 seconds.
+    - `max_body`: size of the largest answer that is read, in bytes after decompression. Default 64 MiB.
+    - `tries`: number of times that a call is sent at most, where another try can help and does no harm; each address
+      after the first adds one. Default 3.
+
+    Raises SettingsError for a malformed argument or variable; the message names it.
     """
 
     def __init__(
@@ -71,60 +102,72 @@ class Consul:
         self.intentions: Intentions = Intentions(transport, pool, options)
         self.ca: CA = CA(transport, pool, options)
 
-    # A group with many structs of its own is imported when a program first uses it.
+    # A group of endpoints with many structs is imported at its first use, so that others do not pay for it.
 
     @cached_property
     def agent(self) -> Agent:
-        """The local agent: cached roots, leaf certificates, authorize, services and checks."""
+        """The local agent: cached roots, leaf certificates, authorization, services and checks (`/v1/agent`)."""
         from aioconsulconnect.endpoints.agent import Agent  # noqa: PLC0415 - see above
 
         return Agent(self._transport, self._pool, self._options)
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The catalog: where the proxies and native instances of a service are."""
+        """The catalog: the proxies and native instances of a service, without their health (`/v1/catalog`)."""
         from aioconsulconnect.endpoints.catalog import Catalog  # noqa: PLC0415 - see above
 
         return Catalog(self._transport, self._pool, self._options)
 
     @cached_property
     def health(self) -> Health:
-        """Health: where the instances of a service are, with the status of their checks."""
+        """The instances of a service with the status of their checks (`/v1/health`)."""
         from aioconsulconnect.endpoints.health import Health  # noqa: PLC0415 - see above
 
         return Health(self._transport, self._pool, self._options)
 
     @cached_property
     def config(self) -> Config:
-        """Config entries of every kind."""
+        """Config entries of every kind (`/v1/config`)."""
         from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
 
         return Config(self._transport, self._pool, self._options)
 
     @cached_property
     def discovery_chain(self) -> DiscoveryChains:
-        """Call it with a service for its compiled discovery chain."""
+        """Compiled discovery chains: `consul.discovery_chain("web")` (`/v1/discovery-chain`)."""
         from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains  # noqa: PLC0415 - see above
 
         return DiscoveryChains(self._transport, self._pool, self._options)
 
     @cached_property
     def capabilities(self) -> Prober:
-        """`await consul.capabilities()`: what the agent is able to, remembered."""
+        """Version and features of the agent, remembered: `await consul.capabilities()`."""
         from aioconsulconnect.endpoints.capabilities import Prober  # noqa: PLC0415 - see above
 
         return Prober(self._transport, self._pool, self._options)
 
     def with_options(self, options: Options) -> Consul:
-        """A view of this client with other default options; it shares connections and polls, and is closed with it."""
+        """
+        Return a client with other default options that shares connections and polls with this one.
+
+        What `options` leaves unset stays as it is here. Closing either client closes both.
+        """
         return _View(self._transport, self._pool, self._end, options.over(self._options))
 
     def token_changed(self) -> None:
-        """Say that the token is another one now: watches that were denied, and all that use it, read again at once."""
+        """
+        Announce that the client's token has changed, so that all watches that use it read again at once.
+
+        Watches that were denied read again too. Watches with a token of their own in their options are not concerned.
+        """
         self._pool.token_changed()
 
     async def aclose(self) -> None:
-        """End all watches and close the connections. From any task, and twice, if need be."""
+        """
+        End all watches and close the connections.
+
+        It may be called from any task, and more than once.
+        """
         await self._end.wait()
 
     async def __aenter__(self) -> Self:
@@ -143,14 +186,18 @@ class Consul:
 
 
 class _View(Consul):
-    """A client with other default options, on the transport and the polls of another."""
+    """Client with other default options, on the transport and the pollers of another client."""
 
     def __init__(self, transport: Transport, pool: PollerPool, end: _End, options: Options) -> None:
         self._share(transport, pool, end, options)
 
 
 class _End:
-    """The end of a client: made once, in a task of its own, because it may cancel whoever asks for it."""
+    """
+    Closing of a client, done once, in a task of its own.
+
+    It needs a task of its own because it may cancel the task that asks for it.
+    """
 
     def __init__(self, pool: PollerPool, transport: Transport) -> None:
         self._pool = pool
@@ -158,7 +205,7 @@ class _End:
         self._task: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
-        """Wait until everything is closed."""
+        """Close the pollers and the transport, or wait until they are closed."""
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")
         await asyncio.shield(self._task)

@@ -1,4 +1,4 @@
-"""The one clock that every wait goes through, so that tests can hold it still."""
+"""The clock behind every wait, which tests can replace."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import time
 
 
 class Clock:
-    """Monotonic time and sleep. Wall-clock jumps never matter; a test hands in a subclass of its own."""
+    """
+    Monotonic time and sleep.
+
+    Jumps of the wall clock have no effect. A test can pass a subclass as `Consul(clock=…)` to control time.
+    """
 
     def now(self) -> float:
-        """Seconds on a monotonic clock."""
+        """The current time in seconds on a monotonic clock."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds`, or when cancelled."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)
 
 
 async def breathe() -> None:
-    """Let whatever else is ready run; takes no time of any clock."""
+    """
+    Let other tasks that are ready run once.
+
+    It goes through no `Clock`, so a test that holds its clock still does not block it.
+    """
     await asyncio.sleep(0)

@@ -1,4 +1,8 @@
-"""Which Consul serves what: one table of operations, one of kinds, one of fields; and what is known of an agent."""
+"""
+Consul versions that serve each operation, each kind of config entry and each field.
+
+`Capabilities` holds what is known of one agent.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ Version = tuple[int, ...]
 
 OLDEST = "1.8"
 
-# Operation: the request that it makes, and the first Consul that serves it ("" for all that this library works with).
+# For each operation its request, and the oldest Consul version that serves it ("" where that is `OLDEST`).
 OPERATIONS: dict[str, tuple[str, str]] = {
     "intentions.list": ("GET /v1/connect/intentions", ""),
     "intentions.match": ("GET /v1/connect/intentions/match", ""),
@@ -57,6 +61,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "discovery_chain": ("GET, POST /v1/discovery-chain/:service", ""),
 }
 
+# For each kind of config entry the oldest Consul version that knows it; the kinds left out are known to `OLDEST`.
 KIND_SINCE = {
     "service-intentions": "1.9",
     "mesh": "1.10",
@@ -70,7 +75,8 @@ KIND_SINCE = {
     "file-system-certificate": "1.20",
 }
 
-# The first version known to take a key which this library sends when it is set; an older one calls it unknown.
+# For each JSON key that is sent only when it is set, the oldest Consul version known to accept it. An older one refuses
+# it as unknown.
 FIELD_SINCE = {
     "LoadBalancer": "1.9",
     "Permissions": "1.9",
@@ -136,7 +142,11 @@ FIELD_SINCE = {
 
 
 def version_of(text: str) -> Version:
-    """The numbers at the start of a version: `(1, 16, 6)` for "1.16.6+ent"."""
+    """
+    Return the leading numbers of a version: `(1, 16, 6)` for "1.16.6+ent".
+
+    Raises InvalidRequest for a text that does not start with a number.
+    """
     match = re.match(r"\d+(?:\.\d+)*", text)
     if match is None:
         raise InvalidRequest(f"{text!r} is not a version of Consul")
@@ -145,10 +155,14 @@ def version_of(text: str) -> Version:
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What is known of one agent, at the time it was asked.
+    Version of one agent and the operations it serves, as of the moment it was asked.
 
-    `version` is what it says of itself, None where the token may not ask for it. `at_least` is then what its answers
-    prove: it can be newer, but not older. It is the agent's; servers behind a client agent can be others.
+    - `address`: URL of the agent.
+    - `version`: version that the agent reports; None where the token may not read it.
+    - `at_least`: oldest version that the agent can have. It equals `version` where that is known; otherwise it follows
+      from the agent's answers, and the agent may be newer, but not older.
+
+    All of it is about the agent; the servers behind a client agent can have other versions.
     """
 
     address: str
@@ -156,17 +170,30 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     at_least: str
 
     def knows(self, version: str) -> bool:
-        """Whether it is certain that the agent is of this version or newer."""
+        """
+        True if the agent is certain to have this version or a newer one.
+
+        `version` is a text such as "1.9"; InvalidRequest for any that is no version.
+        """
         return version_of(self.at_least) >= version_of(version)
 
     def serves(self, operation: str) -> bool:
-        """Whether it is certain that it serves an operation, such as "intentions.upsert" (the keys of `OPERATIONS`)."""
+        """
+        True if the agent is certain to serve an operation.
+
+        `operation` is a key of `OPERATIONS`, such as "intentions.upsert"; InvalidRequest for any other.
+        """
         if operation not in OPERATIONS:
             raise InvalidRequest(f"{operation!r} is no operation of this library")
         return self.knows(OPERATIONS[operation][1] or OLDEST)
 
     def require(self, operation: str) -> None:
-        """Raise Unsupported, with the version needed, unless it is certain that the agent serves it."""
+        """
+        Raise Unsupported unless the agent is certain to serve an operation.
+
+        `operation` is a key of `OPERATIONS`; InvalidRequest for any other. The error's `min_version` is the version
+        needed.
+        """
         if not self.serves(operation):
             min_version = OPERATIONS[operation][1]
             known = self.version or f"of an unknown version, at least {self.at_least}"
@@ -178,6 +205,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table() -> str:
-    """The operations in Markdown, with the request and the first Consul that serves each."""
+    """Return the operations as a Markdown table: name, request and oldest Consul version."""
     rows = (f"| `{name}` | `{request}` | {since or OLDEST} |" for name, (request, since) in OPERATIONS.items())
     return "\n".join(("| operation | request | Consul |", "| --- | --- | --- |", *rows)) + "\n"

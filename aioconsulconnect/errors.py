@@ -1,7 +1,10 @@
-"""Everything this library raises: one tree, named by who must act.
+"""
+Exceptions of this library, all derived from `ConsulError`.
 
-Each error says what was asked (`method`, `path`), what Consul answered (`status`, `text`) and what to do. None of them
-ever holds a token or a private key. All of them can be pickled.
+They are grouped by who must act: the caller (the request can never work), the operator (permissions, load, the state of
+the cluster) or the program (an object is not ready or was closed). Each carries the request (`method`, `path`),
+Consul's answer (`status`, `text`) and a message that says what to do. None ever holds a token or a private key. All can
+be pickled.
 """
 
 from __future__ import annotations
@@ -16,33 +19,34 @@ _TEXT_LIMIT = 2000
 
 class ErrorReason(Enum):
     """
-    Why a call failed, as precisely as the answer tells: to decide on, where the class of the error says too little.
+    Cause of a failed call, more precise than the class of the error.
 
-    It is read from Consul's words first, and from the status where they say nothing.
+    Decide by it where the class of the error says too little. It follows from Consul's text first, and from the HTTP
+    status where the text says nothing.
     """
 
     UNSPECIFIED = "unspecified"
     """Nothing more is known than the class of the error and the status."""
 
-    # Rights.
+    # Permissions.
     TOKEN_UNKNOWN = "token unknown"  # noqa: S105 - no token
-    """Consul does not know the token (yet: a new one needs a moment to reach every server)."""
+    """Consul does not know the token. A new token needs a moment to reach every server."""
     TOKEN_MISSING = "token missing"  # noqa: S105 - no token
-    """The source of the token gives none any more; nothing was sent, as it would have been sent anonymously."""
+    """The token source gave a token before and gives none now; nothing was sent, since it would be anonymous."""
     ACL_NOT_BOOTSTRAPPED = "acl not bootstrapped"
     """The servers have not loaded their ACLs yet, as for a moment after a restart."""
     PERMISSION_DENIED = "permission denied"
-    """The token in use lacks a right; which one is not said (Consul up to 1.11)."""
+    """The token in use lacks a permission; Consul up to 1.11 does not say which."""
     TOKEN_LACKS_PERMISSION = "token lacks permission"  # noqa: S105 - no token
-    """The token in use lacks a right; the text names both (Consul 1.12)."""
+    """The token in use lacks a permission; the text names the token's accessor and the permission (Consul 1.12)."""
     ANONYMOUS_LACKS_PERMISSION = "anonymous lacks permission"
-    """No token was sent, and without one the right is missing (Consul 1.16)."""
+    """No token was sent, and anonymous requests lack the permission (Consul 1.16)."""
     FORBIDDEN = "forbidden"
-    """Refused by status (401 or 403), in words that are not Consul's."""
+    """The status is 401 or 403, and the text is not one of Consul's."""
 
     # What this agent cannot serve.
     ENTERPRISE_ONLY = "enterprise only"
-    """Namespaces, partitions and their kin need Consul Enterprise."""
+    """Namespaces, partitions and other features that need Consul Enterprise."""
     CONNECT_DISABLED = "connect disabled"
     """The agent runs with `connect.enabled = false`."""
     ACL_DISABLED = "acl disabled"
@@ -50,11 +54,11 @@ class ErrorReason(Enum):
     UNKNOWN_KIND = "unknown kind"
     """The server does not know this kind of config entry."""
     UNKNOWN_FIELD = "unknown field"
-    """The server is too old for a field or a way of asking."""
+    """The server is too old for a field, or for this form of the request."""
     UNKNOWN_PATH = "unknown path"
-    """The agent says that it does not know the path (Consul 1.11)."""
+    """The agent says that it does not know the path (Consul 1.11 and newer)."""
     UNSERVED = "unserved"
-    """A 404 without a word, which is how Consul up to 1.10 answers an unknown path."""
+    """A 404 with an empty body, which is how Consul up to 1.10 answers an unknown path."""
     NOT_IMPLEMENTED = "not implemented"
     """The agent answers 501."""
 
@@ -66,7 +70,7 @@ class ErrorReason(Enum):
     NO_LEADER = "no leader"
     """The servers have no leader at this moment."""
     NO_SERVERS = "no servers"
-    """The agent knows of no server: another agent may do better."""
+    """The agent knows of no server; another agent may."""
     UPGRADING = "upgrading"
     """Intentions are read-only while the servers are upgraded; nothing was applied."""
     CA_UNINITIALIZED = "certificate authority uninitialized"
@@ -78,39 +82,43 @@ class ErrorReason(Enum):
     DATACENTER_UNREACHABLE = "datacenter unreachable"
     """The servers of that datacenter cannot be reached."""
     INTERRUPTED = "interrupted"
-    """The servers broke off; a write may or may not have been applied."""
+    """The servers broke the request off; a write may or may not have been applied."""
     DEADLINE_REACHED = "deadline reached"
     """The server gave up at its own deadline; a write may or may not have been applied."""
 
     # The request.
     NOT_FOUND = "not found"
-    """What was named does not exist."""
+    """The named object does not exist."""
     ALREADY_EXISTS = "already exists"
-    """What was to be created is there."""
+    """The object to create exists already."""
     CHANGED_MEANWHILE = "changed meanwhile"
-    """It is not any more what the caller has read."""
+    """The object was changed after the caller read it."""
     HAS_LEGACY_META = "has legacy meta"
-    """An intention of the destination was created by id and has meta, which blocks a write by name."""
+    """An intention of the destination was created by id and has metadata, which blocks a write by name."""
     INVALID = "invalid"
-    """Consul finds the input wrong."""
+    """Consul refuses the input as wrong."""
 
-    # Answers that are not Consul's, and none at all.
+    # No answer, or one that is not Consul's.
     NOT_CONSUL = "not Consul"
-    """A redirect, a page of HTML, or a refusal in words that are not Consul's: something in between answers."""
+    """A redirect, an HTML page or a refusal in words that are not Consul's: something in between answered."""
     UNREACHABLE = "unreachable"
-    """Nobody listens at the address."""
+    """Nothing listens at the address."""
     RESET_AT_ONCE = "reset at once"
-    """A new connection was closed before any answer: Consul 1.8 does so to a host with too many connections."""
+    """A new connection was closed before any answer, as Consul 1.8 does to a host with too many connections."""
 
 
 class ConsulError(Exception):
     """
-    The root of all errors of this library.
+    Base class of all errors of this library.
 
-    `message` is what to do about it, `reason` why it failed, `final` whether Consul's own words (or ours, of what this
-    Consul cannot serve) say that this request can never work, however long one waits, `status` the HTTP status if there
-    was an answer, `text` what Consul said (trimmed, and cut at 2,000 characters), `method` and `path` what was
-    asked (the path without its query), `address` the agent.
+    - `message`: cause of the failure, and what to do about it.
+    - `reason`: cause of the failure as an `ErrorReason`. Default `UNSPECIFIED`.
+    - `final`: True if this request can never work, however long one waits: either Consul's text says so, or this
+      library does, of a request that this Consul cannot serve. Default False.
+    - `status`: HTTP status of the answer; None if there was none.
+    - `text`: Consul's text, trimmed, without private keys, and cut at 2,000 characters.
+    - `method`, `path`: the request; `path` is without the query.
+    - `address`: URL of the agent.
     """
 
     def __init__(
@@ -142,7 +150,12 @@ class ConsulError(Exception):
         return f"{asked}{status}{said}{self.message}" if not said else f"{asked}{status}{said}({self.message})"
 
     def about(self, method: str, path: str, address: str = "", status: int | None = None) -> Self:
-        """Say what was asked, on an error raised by code that does not know; return the error itself."""
+        """
+        Add the request to an error raised by code that does not know it, and return the error.
+
+        - `method`, `path`, `address`: the request and the agent; they replace what the error holds.
+        - `status`: HTTP status of the answer; None leaves the error's own.
+        """
         self.method, self.path, self.address = method, path, address
         self.status = self.status if status is None else status
         return self
@@ -159,7 +172,7 @@ def _rebuild(kind: type[ConsulError], message: str, state: dict[str, object]) ->
 
 
 def redact(text: str) -> str:
-    """`text` without any PEM private key in it."""
+    """Return `text` with every PEM private key replaced by `<private key>`."""
     return _PRIVATE_KEY.sub("<private key>", text) if "PRIVATE KEY" in text else text
 
 
@@ -167,27 +180,51 @@ def redact(text: str) -> str:
 
 
 class InvalidRequest(ConsulError, ValueError):
-    """Refused here, before anything was sent: Consul would refuse it, or would quietly do something else."""
+    """
+    Request that this library refuses before anything is sent.
+
+    Consul would refuse it, or would silently do something else.
+    """
 
 
 class SettingsError(InvalidRequest):
-    """An argument of `Consul()` or an environment variable is malformed; the message names it."""
+    """Malformed argument of `Consul()` or environment variable; the message names it."""
 
 
 class BadRequest(ConsulError):
-    """Consul says in its own words that the request is wrong, whatever the status; or a write was refused (4xx)."""
+    """
+    Request that Consul refuses as wrong.
+
+    Consul's text says so, whatever the status; or a write was refused with a 4xx status.
+    """
 
 
 class NotFound(ConsulError):
-    """What was named does not exist, in Consul's own words; any other 404 is UnreadableResponse."""
+    """
+    The named object does not exist, as Consul itself says.
+
+    A 404 that is not Consul's is UnreadableResponse; one for an endpoint that this agent does not serve is Unsupported.
+    """
 
 
 class Conflict(ConsulError):
-    """It exists already, or somebody else changed it first: read it again and decide anew."""
+    """
+    The object exists already, or was changed by somebody else first.
+
+    Read it again and decide anew.
+    """
 
 
 class Unsupported(ConsulError):
-    """This agent cannot serve the call; `min_version` is the Consul version (or edition, or setting) that can."""
+    """
+    The agent cannot serve the call.
+
+    - `min_version`: Consul version, edition or setting that can serve it, such as "1.9", "Consul Enterprise" or
+      "connect.enabled = true"; empty where that is not known.
+    - `final`: True by default, unlike in other errors.
+
+    All other parameters are those of `ConsulError`.
+    """
 
     def __init__(
         self,
@@ -219,15 +256,27 @@ class Unsupported(ConsulError):
 
 
 class PermissionDenied(ConsulError):
-    """The token is unknown or lacks rights (401, 403)."""
+    """
+    The token is unknown, missing or lacks a permission.
+
+    The status is 401, 403 or (with Consul's text) 500; None where nothing was sent, because the token is missing.
+    """
 
 
 class Throttled(ConsulError):
-    """Too many connections or requests (429, and 503 of the rate limits). Nothing was applied."""
+    """
+    Too many connections or requests; nothing was applied.
+
+    The status is 429, or 503 for Consul's rate limits.
+    """
 
 
 class NoLeader(ConsulError):
-    """The servers have no leader, or the agent reaches no server. Reads are worth another try; nothing was applied."""
+    """
+    The servers have no leader, or the agent reaches no server.
+
+    Nothing was applied. Reads are worth another try.
+    """
 
 
 class ServerError(ConsulError):
@@ -235,31 +284,51 @@ class ServerError(ConsulError):
 
 
 class ConnectionFailed(ConsulError, ConnectionError):
-    """No answer: the agent is not there, or the connection broke."""
+    """
+    No answer: the agent cannot be reached, or the connection broke.
+
+    A write whose connection broke after it was sent raises OutcomeUnknown instead.
+    """
 
 
 class RequestTimeout(ConsulError, TimeoutError):
-    """No answer within the deadline."""
+    """
+    No answer within the timeout of the call (`Options.timeout`).
+
+    A write raises OutcomeUnknown instead.
+    """
 
 
 class OutcomeUnknown(ConsulError):
-    """A write was sent and its answer lost: it may or may not have been applied. Read before you write again."""
+    """
+    A write was sent and its answer was lost: it may or may not have been applied.
+
+    Read before you write again.
+    """
 
 
 class UnreadableResponse(ConsulError):
-    """The answer is not what Consul sends: truncated, not JSON, of the wrong shape, or not from Consul at all."""
+    """
+    Answer that is not what Consul sends: truncated, not JSON, or of the wrong shape.
+
+    It may also come from something between client and Consul, such as a gateway.
+    """
 
 
 class ResponseTooLarge(UnreadableResponse):
-    """The answer is larger than `max_body` after decompression."""
+    """Answer larger than `max_body` bytes after decompression."""
 
 
 # The program must act: the object is not in a state to serve.
 
 
 class NotReady(ConsulError, TimeoutError):
-    """There is no data yet, or not what was waited for within the time given; the message says why."""
+    """
+    No data yet, or the awaited state did not come within the time given; the message says why.
+
+    Raised too where a token function fails, or gives no token in time.
+    """
 
 
 class Closed(ConsulError, RuntimeError):
-    """The client or watch was closed, or is used from another event loop than its own."""
+    """The client or watch is closed, or is used from another event loop than its own."""

@@ -1,4 +1,8 @@
-"""Public names that are imported at first use, so that a program pays for what it uses."""
+"""
+Public names of a package that are imported at first use.
+
+A program imports only the modules that it uses.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,20 @@ from importlib import import_module
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """
-    The functions `__getattr__` and `__dir__` of a package.
+    Return the functions `__getattr__` and `__dir__` for a package with lazily imported names.
 
-    `homes` gives for each module the public names that live there, separated by spaces; under "" the sub-packages.
+    - `package`: full name of the package.
+    - `homes`: for each module of the package, the public names that it defines, separated by spaces; under the key ""
+      the names of sub-packages.
     """
     home = {name: module for module, names in homes.items() for name in names.split()}
 
     def get(name: str) -> object:
-        """The public name, from the module where it lives."""
+        """
+        Return a public name, imported from its module and then stored in the package.
+
+        Raises AttributeError for any other name.
+        """
         if name == "__all__":
             return public()
         if name not in home:
@@ -29,7 +39,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
         return value
 
     def public() -> list[str]:
-        """The public names."""
+        """Return the public names in alphabetical order."""
         return sorted([*home, *(["__version__"] if "__version__" in vars(sys.modules[package]) else [])])
 
     return get, public

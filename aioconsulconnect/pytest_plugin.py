@@ -1,17 +1,19 @@
 """
-pytest fixtures for tests of what uses Consul; they are there wherever aioconsulconnect[testing] is installed.
+pytest fixtures that give a test a Consul agent and a client of it.
 
-- `consul_agent`: an agent inside the process (`aioconsulconnect.testing.Agent`) of the newest version; a marker asks
-  for another: `@pytest.mark.consul_agent(version="1.10", acl=True)`, or `tls=True`, `default_policy="deny"`, ….
+pytest finds them by itself; the in-process agent needs the extra `aioconsulconnect[testing]`.
+
+- `consul_agent`: an in-process agent (`aioconsulconnect.testing.Agent`) of the newest version. A marker passes it other
+  arguments: `@pytest.mark.consul_agent(version="1.10", acl=True)`, or `tls=True`, `default_policy="deny"`, ….
 - `consul`: an open `Consul` client of that agent, with its management token where it has one.
-- `consul_faults`: what may go wrong there, by name: `consul_faults.no_leader()`, `consul_faults.cut_at(0.1)`, ….
-- `real_consul`: the address of a real agent for this test alone, in development mode, of the binary that
-  CONSUL_BINARIES, the PATH or `.consul/consul` hold; the test is skipped where there is none.
+- `consul_faults`: the faults that the agent can simulate: `consul_faults.no_leader()`, `consul_faults.cut_at(0.1)`, ….
+- `real_consul`: the URL of a real agent in development mode, started for this test alone. The binary is looked for in
+  CONSUL_BINARIES, on the PATH and at `.consul/consul`; where there is none, the test is skipped.
 
-While a test has one of them, the CONSUL_* variables lead to that agent (the one that was started last): a service that
-calls `Consul()` finds it, and no test writes to an agent that somebody needs.
+While a test has one of them, the CONSUL_* variables lead to that agent (to the one that was started last), and no other
+is set. So a tested program that calls `Consul()` reaches it, and no test writes to an agent in use.
 
-The fixtures are asynchronous: they work with pytest-asyncio in either mode, and with anyio's plugin on asyncio.
+The fixtures are asynchronous. They work with pytest-asyncio in either mode, and with anyio's plugin on asyncio.
 """
 
 # pytest imports this at each start, wherever the package is installed: nothing heavy before a fixture is used.
@@ -52,7 +54,7 @@ _VARIABLES = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker `consul_agent`."""
     config.addinivalue_line(
         "markers",
         "consul_agent(version, acl, tls, ...): what the fixture `consul_agent` gives to aioconsulconnect.testing.Agent",
@@ -61,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @async_fixture
 async def consul_agent(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
-    """A Consul agent inside the process, for one test; the marker `consul_agent` says of which kind."""
+    """An in-process Consul agent for one test; the marker `consul_agent` sets its arguments."""
     try:
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - only when a test asks for it
     except ImportError as error:
@@ -74,7 +76,7 @@ async def consul_agent(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
 
 @async_fixture
 async def consul(consul_agent: Agent) -> AsyncIterator[Consul]:  # noqa: ARG001 - the variables lead to it
-    """A client of `consul_agent`."""
+    """An open client of `consul_agent`."""
     from aioconsulconnect import Consul  # noqa: PLC0415 - only when a test asks for it
 
     async with Consul() as client:
@@ -83,13 +85,13 @@ async def consul(consul_agent: Agent) -> AsyncIterator[Consul]:  # noqa: ARG001 
 
 @pytest.fixture
 def consul_faults(consul_agent: Agent) -> Faults:
-    """The faults of `consul_agent`."""
+    """The faults that `consul_agent` can simulate."""
     return consul_agent.faults
 
 
 @async_fixture
 async def real_consul() -> AsyncIterator[str]:
-    """The address of a real Consul agent, for one test."""
+    """The URL of a real Consul agent for one test; skips the test where there is no binary."""
     from aioconsulconnect.testing.real_agent import RealAgent, find_binary  # noqa: PLC0415 - only when a test needs it
 
     try:
@@ -104,7 +106,7 @@ async def real_consul() -> AsyncIterator[str]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Generator[None]:
-    """Have these CONSUL_* variables and no others."""
+    """Set these CONSUL_* variables and no others, until the end of the context."""
     with pytest.MonkeyPatch.context() as environment:
         for name in _VARIABLES:
             environment.delenv(name, raising=False)

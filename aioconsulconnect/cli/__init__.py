@@ -1,4 +1,8 @@
-"""The command line: thin. Arguments in, text out. Exit status 0 or 1, 2 for wrong arguments, 128 + n for signal n."""
+"""
+Command line of the library: `aioconsulconnect` and `python -m aioconsulconnect`.
+
+Exit status: 0 for success, 1 for a failure, 2 for wrong arguments, 128 + n after signal n.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,14 @@ from aioconsulconnect.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
+    """
+    Run a command and return its exit status.
+
+    `arguments` default to those of the process. Wrong arguments raise SystemExit with status 2.
+    """
     asked = _parser().parse_args(arguments)
     if callable(reconfigure := getattr(sys.stdout, "reconfigure", None)):
-        reconfigure(errors="backslashreplace")  # as stderr does: no path is worth a traceback
+        reconfigure(errors="backslashreplace")  # as stderr does: a path may hold what the terminal cannot show
     try:
         try:
             return asyncio.run(_until_terminated(demo(address=asked.address, consul=asked.consul, rotate=asked.rotate)))
@@ -31,12 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is in the buffer still
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return 1
 
 
 async def _until_terminated(command: Coroutine[None, None, None]) -> int:
-    """Run a command; SIGTERM cancels it, so that it cleans up as it does on Ctrl-C."""
+    """
+    Run a command and return 0, or the exit status of SIGTERM.
+
+    SIGTERM cancels the command, so that it cleans up as it does on Ctrl-C.
+    """
     task = asyncio.ensure_future(command)
     with suppress(NotImplementedError, RuntimeError):  # not on Windows, and not outside the main thread
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -89,5 +101,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _named(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("it is empty")  # and would quietly lead elsewhere
+        raise argparse.ArgumentTypeError("it is empty")  # an empty text would silently select another agent
     return text

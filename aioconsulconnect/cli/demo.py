@@ -1,4 +1,4 @@
-"""`aioconsulconnect demo`: the main job, line by line, with the times that were measured."""
+"""`aioconsulconnect demo`: watched intentions and a rotated root, with the times that were measured."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
 from aioconsulconnect.watch.iterators import Changes
 from aioconsulconnect.watch.watch import Watch
 
-_PATIENCE = 10.0
+_PATIENCE = 10.0  # seconds
 
 
 async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) -> None:
     """
-    Run the demonstration: at the address, on a real Consul (the binary, or True for any), else inside this process.
+    Run the demonstration and print each step.
 
-    A ConsulError says why it could not be finished. No intention is left behind; a root that was rotated stays.
+    - `address`: URL of a running agent to use; None for an agent of the demonstration's own.
+    - `consul`: path of the Consul binary for an agent of its own, or True for any that is found; otherwise the agent is
+      in this process. It has no effect with `address`.
+    - `rotate`: True to rotate the root at `address` too; an agent of its own always does.
+
+    No intention is left behind; a rotated root stays. A ConsulError says why the demonstration could not be finished.
     """
     where: AbstractAsyncContextManager[tuple[str, str]]
     if address is not None:
@@ -47,7 +52,7 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
 
 
 async def _intentions(client: Consul, web: str, db: str) -> None:
-    """Write, watch and ask; then take back what was written."""
+    """Write an intention, watch it change, ask for the decision, and delete it again."""
     async with _writer(client, web, db) as write, client.intentions.match(destination=db).watch() as watch:
         changes = watch.changes()
         first = await _next(changes, watch)
@@ -69,7 +74,12 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
 async def _writer(
     client: Consul, web: str, db: str
 ) -> AsyncGenerator[Callable[[Action], Coroutine[None, None, None]], None]:
-    """A function that writes the intention: by name, or by id where the agent is too old for that."""
+    """
+    Yield a function that writes the intention, and delete the intention at the end.
+
+    The function writes by name, or by id where the agent is too old for that. If the block fails and so does the
+    deletion, a note on the error says that the intention may be left behind.
+    """
     intention_id, may_be_there = "", False
 
     async def write(action: Action) -> None:
@@ -94,7 +104,7 @@ async def _writer(
 
 
 async def _write(client: Consul, web: str, db: str, action: Action, intention_id: str) -> str:
-    """Write the intention, and return its id if it had to be written by that."""
+    """Write the intention; return its id where it had to be written by id, else an empty text."""
     if intention_id:
         await client.intentions.update_by_id(intention_id, web, db, action=action)
         return intention_id
@@ -107,7 +117,11 @@ async def _write(client: Consul, web: str, db: str, action: Action, intention_id
 
 
 async def _forget(client: Consul, web: str, db: str) -> None:
-    """Delete the intention by name, or where the agent is too old for that, by the id that it is found to have."""
+    """
+    Delete the intention by name, or by its id where the agent is too old for that.
+
+    Raises OutcomeUnknown after `_PATIENCE` seconds.
+    """
     with anyio.move_on_after(_PATIENCE, shield=True):
         try:
             await client.intentions.delete(web, db)
@@ -137,7 +151,7 @@ def _rule(intention: Intention) -> str:
 
 
 async def _rotation(client: Consul) -> None:
-    """Give the built-in authority another key, which makes another root, and see it arrive."""
+    """Give the built-in certificate authority another key, and watch the new root arrive."""
     configuration = await client.ca.configuration()
     if configuration.provider != "consul":
         raise InvalidRequest(f"the root is that of the provider {configuration.provider!r}: rotate it there")

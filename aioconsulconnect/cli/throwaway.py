@@ -1,4 +1,4 @@
-"""An agent for the length of a demonstration: inside this process, or a real one in development mode."""
+"""Agents that run for the length of a demonstration: in this process, or a real one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _START_SECONDS = 20.0
 
 @asynccontextmanager
 async def in_process() -> AsyncGenerator[tuple[str, str], None]:
-    """The in-process agent: its address, and what to call it."""
+    """
+    Run an in-process agent; yield its URL and a description.
+
+    Raises SettingsError where the extra `aioconsulconnect[testing]` is not installed.
+    """
     with _needs_testing("the in-process agent", "or give --address or --consul"):
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - its extra may not be there
     async with Agent() as agent:
@@ -21,7 +25,11 @@ async def in_process() -> AsyncGenerator[tuple[str, str], None]:
 
 
 def new_key() -> str:
-    """A private key for another root, as PEM."""
+    """
+    Return a new private key for a root, EC P-256, as PEM.
+
+    Raises SettingsError where the extra `aioconsulconnect[testing]` is not installed.
+    """
     with _needs_testing("the rotation of a root", "so that it can make a key"):
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - its extra may not be there
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
@@ -39,7 +47,12 @@ def _needs_testing(what: str, how: str) -> Generator[None, None, None]:
 
 @asynccontextmanager
 async def real(binary: str | None) -> AsyncGenerator[tuple[str, str], None]:
-    """A real `consul agent -dev` on free ports, stopped at the end; without a binary, the one that is found."""
+    """
+    Run a real `consul agent -dev` on free ports; yield its URL and a description.
+
+    `binary` is the path of the Consul binary; None for the first that is found. The agent is stopped at the end. Raises
+    SettingsError where there is no usable binary, and NotReady if the agent is not ready within 20 seconds.
+    """
     try:
         path = binary or find_binary()
     except FileNotFoundError as error:

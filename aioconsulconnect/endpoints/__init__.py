@@ -1,1 +1,1 @@
-"""One class per URL segment; a method builds a request and nothing else."""
+"""Endpoint groups: one class per URL segment, whose methods build requests and nothing else."""

@@ -1,4 +1,4 @@
-"""`/v1/agent`: the services, leaf certificates and verdicts of the agent itself."""
+"""Endpoints under `/v1/agent`: roots, leaf certificates, authorization, services and checks."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ _MAX_PARTS = 3  # partition/namespace/name
 
 class Agent(Group):
     """
-    The local agent: answers from its own memory, so they come fast, and without a leader too.
+    Endpoints of the local agent: cached roots, leaf certificates, authorization, services and checks.
 
-    A watch of roots and leaf waits at the agent, which renews a leaf by itself in good time.
+    The agent answers from its own memory, so its answers come fast, and without a leader too. A watch of roots or of a
+    leaf waits at the agent, which renews a leaf by itself in good time.
     """
 
     def roots(self, *, options: Options | None = None) -> Query[Roots, Root]:
         """
-        The roots as the agent has them cached (`GET /v1/agent/connect/ca/roots`). Needs no rights.
+        The CA roots that the mesh trusts, as the agent has them cached.
 
-        Needs a server when the agent has none yet.
+        `GET /v1/agent/connect/ca/roots`. Needs no rights. Needs a server when the agent has none cached yet. `options`
+        are those of this call, over the client's; it takes `datacenter`.
         """
         path = path_of("agent", "connect", "ca", "roots")
         request = Request(method="GET", path=path, decode=_roots, accepted_options=frozenset({"datacenter"}))
@@ -56,11 +58,17 @@ class Agent(Group):
 
     def leaf(self, service: str, *, options: Options | None = None) -> Query[Leaf, Leaf]:
         """
-        A certificate for `service` with its key (`GET /v1/agent/connect/ca/leaf/:service`).
+        The leaf certificate of a service with its private key.
 
-        The agent makes one at the first call, and hands out the same until it renews it; watch it to have the next in
-        time. The service need not be registered. Needs `service:write`, though newer agents give a cached leaf to any
-        token: a leaf proves no right. Throttled when the authority signs as much as it may.
+        `GET /v1/agent/connect/ca/leaf/:service`. The agent makes one at the first call, and hands out the same until it
+        renews it; watch it to have the next one in time. Needs `service:write`, though newer agents give a cached leaf
+        to any token: having a leaf proves no right.
+
+        - `service`: name of the service, which need not be registered.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for an empty name and for one with a slash, and Throttled when the certificate authority
+        signs as much as it may.
         """
         if not service or "/" in service:
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
@@ -74,12 +82,19 @@ class Agent(Group):
         self, target: str, client_cert_uri: str, client_cert_serial: str = "", *, options: Options | None = None
     ) -> Authorization:
         """
-        Whether a client with that SPIFFE id may connect to the service `target`: true or false, with a reason.
+        Ask the agent whether a client may connect to a service.
 
-        `POST /v1/agent/connect/authorize`. Verify the certificate first: Consul looks at neither trust domain nor
-        datacenter nor serial. L7 intentions count as a denial. From the agent's cache, so a moment behind. `target` is
-        a service; in Consul Enterprise `namespace/name` or `partition/namespace/name`. Needs `service:write` and
-        `intentions:read` on it.
+        `POST /v1/agent/connect/authorize`. The result is true or false, and has a reason. Verify the client's
+        certificate first: Consul looks at neither trust domain nor datacenter nor serial number. L7 intentions count as
+        a denial. The agent answers from its cache, so it can be a moment behind. Needs `service:write` and
+        `intentions:read` on the target.
+
+        - `target`: name of the service; in Consul Enterprise also `namespace/name` or `partition/namespace/name`.
+        - `client_cert_uri`: SPIFFE ID from the client's certificate.
+        - `client_cert_serial`: serial number of that certificate; default empty.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for a `target` of another form.
         """
         *tenancy, name = target.split("/")
         if not all(target.split("/")) or len(tenancy) >= _MAX_PARTS:
@@ -125,16 +140,36 @@ class Agent(Group):
         options: Options | None = None,
     ) -> None:
         """
-        Register a service with the agent, or register it anew (`PUT /v1/agent/service/register`).
+        Register a service with the agent, or replace its registration.
 
-        `id` is the name if it is not given. In the mesh it is one of: `native` (it speaks mutual TLS itself, needs a
-        port or socket), with a `sidecar` (a proxy registered along with it: `Sidecar()` for all defaults), of kind
-        "connect-proxy" with a `proxy` that names its destination, or a gateway ("mesh-gateway", "ingress-gateway",
-        "terminating-gateway", "api-gateway"). `service_token` is what the agent uses to announce it.
-        `replace_existing_checks` removes checks that are not named. `socket_path` needs Consul 1.10, `locality` 1.16.
+        `PUT /v1/agent/service/register`. A service in the mesh is one of these: `native`, with a `sidecar`, of kind
+        "connect-proxy" with a `proxy` that names its destination, or a gateway. The agent takes a registration without
+        a leader too, and announces it later. Needs `service:write` on the name, on that of the sidecar, and on the
+        destination of a proxy.
 
-        Needs `service:write` on the name, on that of the sidecar, and on the destination of a proxy. The agent takes it
-        without a leader too, and announces it later.
+        - `name`: name of the service.
+        - `id`: id of the instance at this agent; default: the name.
+        - `port`: port to dial; default 0 for none.
+        - `address`: host to dial; default: that of the node.
+        - `socket_path`: Unix socket to dial instead of address and port (Consul 1.10).
+        - `kind`: "connect-proxy", "mesh-gateway", "ingress-gateway", "terminating-gateway" or "api-gateway"; default:
+          an application.
+        - `native`: the service speaks mutual TLS itself; it needs a port or socket.
+        - `sidecar`: proxy that is registered along with the service; `Sidecar()` for all defaults.
+        - `proxy`: configuration of a proxy or gateway, for a service with a `kind`.
+        - `tags`: tags of the instance.
+        - `meta`: metadata of the instance.
+        - `checks`: health checks of the instance.
+        - `tagged_addresses`: further addresses under tags such as "lan" and "wan".
+        - `weights`: share of DNS answers and requests while passing and while warning; Consul's default is 1 and 1.
+        - `enable_tag_override`: tags that are changed in the catalog stay as changed.
+        - `locality`: region and zone (Consul 1.16).
+        - `service_token`: ACL token with which the agent announces the service.
+        - `replace_existing_checks`: remove the checks of the service that are not in `checks`.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for an empty name, for a combination that some versions of Consul refuse and others store
+        without effect, and for text in place of a sequence.
         """
         _check_shape(name, kind, native=native, sidecar=sidecar, proxy=proxy, at=bool(port or socket_path))
         for tuple_of, value in (("tags", tags), ("checks", checks)):
@@ -163,18 +198,25 @@ class Agent(Group):
 
     async def deregister(self, service_id: str, *, options: Options | None = None) -> None:
         """
-        Remove a service, and its sidecar with it (`PUT /v1/agent/service/deregister/:id`).
+        Remove a service from the agent, and its sidecar with it.
 
-        An unknown id is NotFound from Consul 1.12, and up to 1.10 where ACLs are on; else it is no error.
+        `PUT /v1/agent/service/deregister/:id`.
+
+        - `service_id`: id of the instance. Raises NotFound for an unknown one from Consul 1.12, and up to 1.10 where
+          ACLs are on; else that is no error.
+        - `options`: options of this call, over the client's.
         """
         await self._put(path_of("agent", "service", "deregister", service_id), options)
 
     def service(self, service_id: str, *, options: Options | None = None) -> Query[AgentService | None, AgentService]:
         """
-        One service as the agent has it, None where there is none (`GET /v1/agent/service/:id`).
+        A service as the agent has it registered, None where there is none.
 
-        A watch waits for another content hash, so registering the same again tells nothing. While there is none,
-        Consul does not wait, and the watch asks again from time to time. Needs `service:read`.
+        `GET /v1/agent/service/:id`. Needs `service:read`. A watch waits for another content hash, so registering the
+        same again is no change. While there is none Consul does not block, and the watch reads from time to time.
+
+        - `service_id`: id of the instance.
+        - `options`: options of this call, over the client's.
         """
         path = path_of("agent", "service", service_id)
         request = Request(method="GET", path=path, decode=_service, accepted_options=_TENANCY)
@@ -189,9 +231,12 @@ class Agent(Group):
         options: Options | None = None,
     ) -> Mapping[str, AgentService]:
         """
-        All services of the agent by id, proxies and gateways too (`GET /v1/agent/services`); it cannot be watched.
+        Read all services of the agent, by id, with proxies and gateways.
 
-        `filter` is an expression such as `Kind == "connect-proxy"`. What the token may not see is left out.
+        `GET /v1/agent/services`. It cannot be watched. What the token may not see is left out without an error.
+
+        - `filter`: filter expression, such as `Kind == "connect-proxy"`; default: all.
+        - `options`: options of this call, over the client's.
         """
         query: Parameters = (("filter", filter),) if filter else ()
         request = Request(
@@ -203,9 +248,14 @@ class Agent(Group):
         self, service_id: str, *, enable: bool, reason: str = "", options: Options | None = None
     ) -> None:
         """
-        Take a service out of service, or put it back (`PUT /v1/agent/service/maintenance/:id`).
+        Switch the maintenance mode of a service on or off.
 
-        While it is enabled the service counts as critical, with `reason` for people to read.
+        `PUT /v1/agent/service/maintenance/:id`. While it is on the service counts as critical.
+
+        - `service_id`: id of the instance.
+        - `enable`: True to switch it on, False to switch it off.
+        - `reason`: text for people to read; default empty.
+        - `options`: options of this call, over the client's.
         """
         query: Parameters = (("enable", "true" if enable else "false"),)
         path = path_of("agent", "service", "maintenance", service_id)
@@ -213,22 +263,46 @@ class Agent(Group):
 
     async def check_pass(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
         """
-        Say that a TTL check is well (`PUT /v1/agent/check/pass/:id`), for as long as its TTL.
+        Set a TTL check to passing, for as long as its TTL.
 
-        NotFound for an unknown id (BadRequest on 1.8). `note` is for people.
+        `PUT /v1/agent/check/pass/:id`.
+
+        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
+        - `note`: text for people to read; default empty.
+        - `options`: options of this call, over the client's.
         """
         await self._check("pass", check_id, note, options)
 
     async def check_warn(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
-        """Say that a TTL check is doubtful (`PUT /v1/agent/check/warn/:id`); as `check_pass`."""
+        """
+        Set a TTL check to warning, for as long as its TTL.
+
+        `PUT /v1/agent/check/warn/:id`.
+
+        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
+        - `note`: text for people to read; default empty.
+        - `options`: options of this call, over the client's.
+        """
         await self._check("warn", check_id, note, options)
 
     async def check_fail(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
-        """Say that a TTL check fails (`PUT /v1/agent/check/fail/:id`); as `check_pass`."""
+        """
+        Set a TTL check to critical.
+
+        `PUT /v1/agent/check/fail/:id`.
+
+        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
+        - `note`: text for people to read; default empty.
+        - `options`: options of this call, over the client's.
+        """
         await self._check("fail", check_id, note, options)
 
     async def info(self, *, options: Options | None = None) -> AgentInfo:
-        """Version, datacenter, node, and whether Connect is on (`GET /v1/agent/self`). Needs `agent:read`."""
+        """
+        Read the agent's version, datacenter and node, and whether Connect is on.
+
+        `GET /v1/agent/self`. Needs `agent:read`. `options` are those of this call, over the client's.
+        """
         request = Request(method="GET", path=path_of("agent", "self"), decode=_info)
         return await self._call(request, options)
 
@@ -247,7 +321,7 @@ class Agent(Group):
 def _check_shape(
     name: str, kind: ServiceKind | None, *, native: bool, sidecar: Sidecar | None, proxy: Proxy | None, at: bool
 ) -> None:
-    """Raise InvalidRequest for what some versions of Consul refuse, and others store without a use."""
+    """Raise InvalidRequest for what some versions of Consul refuse, and others store without effect."""
     if not name:
         raise InvalidRequest("name: a service needs one")
     if sum((kind is not None, native, sidecar is not None)) > 1:
@@ -279,9 +353,10 @@ def _one_leaf(leaf: Leaf) -> Mapping[Hashable, Leaf]:
 
 def _replaces(old: Leaf, new: Leaf, roots: object) -> bool:
     """
-    Whether a leaf takes the place of another: it was issued later, or it alone is signed by the active root.
+    Return True if the leaf `new` takes the place of `old`.
 
-    Behind one address there may be two agents, each with a leaf of its own.
+    So it does if it alone is signed by the active root, else if it was issued later. Behind one address there may be
+    two agents, each with a leaf of its own.
     """
     active = roots.active if isinstance(roots, Roots) else None
     if active is not None and (signed := new.signed_by(active)) != old.signed_by(active):
@@ -314,4 +389,4 @@ def _info(response: Response) -> AgentInfo:
 
 
 def _nothing(_: Response) -> None:
-    """A 200 says it all; its body is empty whatever its label."""
+    """Return nothing: a 200 is all there is, its body is empty whatever its content type."""

@@ -1,4 +1,4 @@
-"""`/v1/connect/ca`: the certificate authority of the mesh, as the servers have it."""
+"""Endpoints under `/v1/connect/ca`: the certificate authority of the mesh, as the servers have it."""
 
 from __future__ import annotations
 
@@ -31,22 +31,26 @@ _READ: frozenset[Option] = frozenset({"datacenter", "consistency"})
 
 
 class CA(Group):
-    """The certificate authority: its roots, which every service trusts, and its configuration."""
+    """Endpoints of the certificate authority: the roots that every service trusts, and the configuration."""
 
     def roots(self, *, options: Options | None = None) -> Query[Roots, Root]:
         """
-        All roots that are trusted now, and the trust domain (`GET /v1/connect/ca/roots`). Needs no rights.
+        All roots that the mesh trusts now, with the trust domain.
 
-        The index can rise without any change of the roots.
+        `GET /v1/connect/ca/roots`. Needs no rights. The index can rise without any change of the roots. `options` are
+        those of this call, over the client's; it takes `datacenter` and `consistency`.
         """
         request = Request(method="GET", path=_ROOTS, decode=_roots, accepted_options=_READ)
         return self._query(request, WatchSpec(items=roots_by_key, incomplete=without_active_root), options)
 
     async def roots_pem(self, *, options: Options | None = None) -> str:
         """
-        The roots as one PEM text, each followed by its intermediates (`?pem=true`, Consul 1.8.5).
+        Read the roots as one PEM text, each followed by its intermediates.
 
-        It cannot be watched: Consul sends no index with it; watch `roots` instead.
+        `GET /v1/connect/ca/roots?pem=true`, Consul 1.8.5. It cannot be watched, because Consul sends no index with it;
+        watch `roots` instead. `options` are those of this call, over the client's.
+
+        Raises Unsupported on an older Consul, and UnreadableResponse for anything but PEM certificates.
         """
         request = Request(
             method="GET",
@@ -60,9 +64,10 @@ class CA(Group):
 
     async def configuration(self, *, options: Options | None = None) -> CAConfiguration:
         """
-        The provider and its configuration as stored (`GET /v1/connect/ca/configuration`).
+        Read the provider of the certificate authority and its configuration, as stored.
 
-        Needs `operator:write` (1.8.6), because it can hold the private key. It cannot be watched.
+        `GET /v1/connect/ca/configuration`. Needs `operator:write` (Consul 1.8.6), because it can hold the private key.
+        It cannot be watched. `options` are those of this call, over the client's.
         """
         request = Request(method="GET", path=_CONFIGURATION, decode=_configuration, accepted_options=_READ)
         return await self._call(request, options)
@@ -76,16 +81,23 @@ class CA(Group):
         options: Options | None = None,
     ) -> None:
         """
-        Replace the provider's configuration (`PUT /v1/connect/ca/configuration`); needs `operator:write`.
+        Replace the configuration of the certificate authority's provider.
 
-        `provider` is "consul" for a `CAConfig`, and must be named for a map. All of it is replaced: a key that is left
-        out is dropped, so start from `configuration()` to change one. A new private key
-        or provider rotates the root, and so does a new key type (not on 1.8 to 1.10, which store it for the next
-        rotation): the new root is cross-signed by the old one, unless the provider cannot and
-        `force_without_cross_signing` is set, which breaks connections until every leaf is new.
+        `PUT /v1/connect/ca/configuration`. Needs `operator:write`. All of it is replaced: a key that is left out is
+        dropped, so start from `configuration()` to change one. A new private key or provider rotates the root, and so
+        does a new key type (not on Consul 1.8 to 1.10, which store it for the next rotation). The new root is
+        cross-signed by the old one, unless the provider cannot.
+
+        - `config`: configuration, a `CAConfig` for the built-in provider or a map of keys.
+        - `provider`: name of the provider; default "consul" for a `CAConfig`, and required for a map.
+        - `force_without_cross_signing`: rotate even if the new root cannot be cross-signed, which breaks connections
+          until every leaf is new; default False.
+        - `options`: options of this call, over the client's.
 
         No ModifyIndex is ever sent: when it does not match, Consul's built-in authority stops signing for good.
-        Raises InvalidRequest for keys that Consul would store and ignore (snake_case) and for bare numbers as times.
+
+        Raises InvalidRequest for a map without a `provider`, for keys that Consul would store and ignore (snake_case),
+        and for bare numbers as times.
         """
         if provider is None and not isinstance(config, CAConfig):
             raise InvalidRequest("provider must be named beside a map of keys: another one would replace the authority")
@@ -107,7 +119,7 @@ def _configuration(response: Response) -> CAConfiguration:
 
 
 def _done(response: Response) -> None:
-    """Nothing: a success has an empty body, labelled as one thing or another by version."""
+    """Return nothing: the body of a success is empty, and its content type differs by version."""
 
 
 def _pem(response: Response) -> str:

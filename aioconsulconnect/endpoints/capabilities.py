@@ -1,4 +1,4 @@
-"""What an agent is able to: from its version where it tells, from its answers where it does not."""
+"""Capabilities of an agent: from its version where it tells that, else from how it answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _DENIED_SINCE = {ErrorReason.TOKEN_LACKS_PERMISSION: "1.12", ErrorReason.ANONYMO
 
 
 class Prober(Group):
-    """Finds out, and remembers for each agent: `await consul.capabilities()`."""
+    """
+    Detection of an agent's capabilities, remembered for each agent: `await consul.capabilities()`.
+
+    - `sender`: sends the requests.
+    - `pool`: pollers of the client.
+    - `options`: default options of the client.
+    """
 
     def __init__(self, sender: Sender, pool: PollerPool, options: Options) -> None:
         super().__init__(sender, pool, options)
@@ -29,9 +35,13 @@ class Prober(Group):
 
     async def __call__(self, *, refresh: bool = False, options: Options | None = None) -> Capabilities:
         """
-        What the agent in use is able to (`GET /v1/agent/self`), remembered until `refresh`.
+        Return the capabilities of the agent in use.
 
-        Where the token lacks `agent:read`, three harmless reads tell a version that it is at least.
+        `GET /v1/agent/self`. Where the token lacks `agent:read`, three harmless reads show a version that the agent has
+        at least.
+
+        - `refresh`: ask the agent again, instead of returning what is remembered; default False.
+        - `options`: options of this call, over the client's.
         """
         known = self._found.get(self._sender.addresses[0])
         if known is None or refresh:
@@ -41,7 +51,11 @@ class Prober(Group):
 
 
 async def probe(sender: Sender, options: Options) -> Capabilities:
-    """Ask the agent now."""
+    """
+    Ask the agent now, and return its capabilities.
+
+    `sender` sends the requests; of `options` the token and the timeout count.
+    """
     try:
         response = await sender.send(_get(_SELF, options))
     except PermissionDenied as denied:
@@ -52,12 +66,20 @@ async def probe(sender: Sender, options: Options) -> Capabilities:
 
 
 def _by_denial(denied: PermissionDenied) -> str:
-    """A denial says more from version to version."""
+    """
+    Return the version that a denial proves at least.
+
+    Its text becomes more precise from version to version.
+    """
     return _DENIED_SINCE.get(denied.reason, OLDEST)
 
 
 async def _by_answers(sender: Sender, options: Options) -> list[str]:
-    """What three reads prove that need no rights: an unknown path, one that came with 1.17.3, and the CA's roots."""
+    """
+    Return the versions that three reads prove, which need no rights.
+
+    They are of an unknown path, of one that came with Consul 1.17.3, and of the CA's roots.
+    """
     proved: list[str] = []
     try:
         await sender.send(_get(_NOWHERE, options, "1.11"))
@@ -83,11 +105,11 @@ async def _by_answers(sender: Sender, options: Options) -> list[str]:
 
 
 def _get(path: str, options: Options, min_version: str = "") -> Request[Response]:
-    # Where it is sent and with which token is all that matters: an agent answers these for itself.
+    # Only token and timeout are kept of the options: an agent answers these requests for itself.
     return Request(
         method="GET",
         path=path,
         decode=lambda response: response,
         options=Options(token=options.token, timeout=options.timeout),
-        min_version=min_version,  # without it an agent's answer to an unknown path could be anybody's
+        min_version=min_version,  # without it an empty 404 would not count as the agent's own answer
     )

@@ -1,4 +1,4 @@
-"""`/v1/catalog`: the instances of a service, whatever their health."""
+"""Endpoints under `/v1/catalog`: the instances of a service, whatever their health."""
 
 from __future__ import annotations
 
@@ -25,17 +25,27 @@ from aioconsulconnect.watch.query import Query
 
 
 class Catalog(Group):
-    """What is registered, whatever its health; use `health` to find what can be dialled now."""
+    """
+    Endpoints of the catalog: what is registered, whatever its health.
+
+    Use `health` to find what can be dialled now.
+    """
 
     def connect(
         self, service: str, *, peer: str = "", **selection: Unpack[Selection]
     ) -> Query[tuple[CatalogInstance, ...], CatalogInstance]:
         """
-        The proxies and native instances of `service` (`GET /v1/catalog/connect/:service`).
+        The proxies and native instances through which a service is reached in the mesh.
 
-        With `merge_central_config` the node's address is missing. `peer` works on the newest servers alone (1.22):
-        others answer with local instances, which raises Unsupported; `health.connect` takes it from 1.13 on. Without
-        rights Consul answers with nothing.
+        `GET /v1/catalog/connect/:service`. Without rights Consul answers with nothing.
+
+        - `service`: name of the service.
+        - `peer`: name of a peer from which the service is imported. Only the newest servers heed it here (1.22); others
+          answer with local instances, which raises Unsupported. `health.connect` takes it from Consul 1.13 on.
+        - `selection`: the keywords of `Selection`: `tags`, `filter`, `near`, `node_meta`, `merge_central_config`,
+          `options`. With `merge_central_config` the node's address is missing in the instances.
+
+        Raises TypeError for another keyword, and InvalidRequest for what cannot be sent.
         """
         request = Request(
             method="GET",
@@ -49,14 +59,21 @@ class Catalog(Group):
     def gateway_services(
         self, gateway: str, *, options: Options | None = None
     ) -> Query[tuple[GatewayService, ...], GatewayService]:
-        """The services that an ingress or terminating gateway serves (`GET /v1/catalog/gateway-services/:gateway`)."""
+        """
+        The services that an ingress or terminating gateway serves.
+
+        `GET /v1/catalog/gateway-services/:gateway`.
+
+        - `gateway`: name of the gateway's service.
+        - `options`: options of this call, over the client's.
+        """
         path = path_of("catalog", "gateway-services", gateway)
         request = Request(method="GET", path=path, decode=_gateway_services, accepted_options=UNCACHED_READ)
         return self._query(request, WatchSpec(items=_by_key), options)
 
 
 class _Catalog(msgspec.Struct, frozen=True):
-    """Reads an answer. Two that are equal read alike, so their watches share a poll."""
+    """Reader of an answer; two with the same peer are equal, so that their watches share a poll."""
 
     peer: str
 

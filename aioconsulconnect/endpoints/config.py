@@ -1,4 +1,4 @@
-"""`/v1/config`: config entries of every kind."""
+"""Endpoints under `/v1/config`: config entries of every kind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _read_deleted = reader(object)
 
 class Config(Group):
     """
-    Config entries, a struct for each kind; an `UnknownEntry` for any other.
+    Endpoints of config entries: a struct for each kind, and an `UnknownEntry` for any other.
 
     What is read can be changed with `msgspec.structs.replace` and written: keys that a newer server put into it, at any
     depth, are sent back as they came. Writes go to the primary datacenter, whatever `datacenter` says.
@@ -108,11 +108,17 @@ class Config(Group):
 
     def read(self, kind: str, name: str = "", *, options: Options | None = None) -> object:
         """
-        One entry, None where there is none (`GET /v1/config/:kind/:name`).
+        The config entry of that kind and name, None where there is none.
 
-        Where there can be only one of a kind (`mesh`, `proxy-defaults`, `exported-services`) it needs no name. Consul
-        finds a name in any case. Needs the right to read it (`intentions:read` for service-intentions); `mesh` and
-        `proxy-defaults` need none. Unsupported for a kind that the server does not know.
+        `GET /v1/config/:kind/:name`. Needs the right to read it (`intentions:read` for service-intentions); `mesh` and
+        `proxy-defaults` need none.
+
+        - `kind`: kind of the entry, such as "service-defaults".
+        - `name`: name of the entry, which Consul finds in upper or lower case; it may be left out where there is only
+          one of the kind (`mesh`, `proxy-defaults`, `exported-services`).
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest where the name is missing, and Unsupported for a kind that the server does not know.
         """
         name = name or _THE_ONE.get(kind, "")
         if not name:
@@ -181,9 +187,13 @@ class Config(Group):
 
     def list(self, kind: str = "", *, options: Options | None = None) -> object:
         """
-        All entries of a kind that the token may see, or of all kinds (`GET /v1/config/:kind`, `GET /v1/config/`).
+        All config entries of a kind, or of every kind, that the token may see.
 
-        What the token may not see is left out without an error.
+        `GET /v1/config/:kind`, or `GET /v1/config/` for every kind. What the token may not see is left out without an
+        error.
+
+        - `kind`: kind of the entries; default: every kind.
+        - `options`: options of this call, over the client's.
         """
         path = path_of("config", kind) if kind else path_of("config") + "/"
         spec = WatchSpec(items=entries_by_key)
@@ -191,14 +201,18 @@ class Config(Group):
 
     async def write(self, entry: Entry, *, cas: int | None = None, options: Options | None = None) -> None:
         """
-        Create or replace an entry (`PUT /v1/config`).
+        Create or replace a config entry.
 
-        With `cas` it is written only if the stored entry still has that `modify_index`, and with 0 only if there is
-        none; Conflict otherwise. One exception, which is Consul's: where the very same content is stored already,
-        nothing is written and nothing is wrong, whatever `cas` says.
+        `PUT /v1/config`. Only what is set is sent, so that an older server meets no key that it does not know.
 
-        Only what is set is sent, so an older server meets no key that it does not know; where it does, Unsupported
-        tells the version needed. BadRequest for what Consul finds invalid.
+        - `entry`: the entry.
+        - `cas`: check-and-set: write only if the stored entry still has this `modify_index`, or with 0 if there is
+          none; default: write in any case. One exception, which is Consul's: where the very same content is stored
+          already, nothing is written and there is no error, whatever `cas` is.
+        - `options`: options of this call, over the client's.
+
+        Raises Conflict where `cas` does not match, Unsupported, with the version needed, for a key or kind that the
+        server does not know, BadRequest for what Consul finds invalid, and InvalidRequest for a negative `cas`.
         """
         query: Parameters = () if cas is None else (("cas", str(_index(cas))),)
         request = Request(
@@ -218,11 +232,21 @@ class Config(Group):
         self, kind: str, name: str = "", *, cas: int | None = None, options: Options | None = None
     ) -> None:
         """
-        Delete an entry; no error where there is none (`DELETE /v1/config/:kind/:name`).
+        Delete a config entry; it is no error where there is none.
 
-        With `cas` (Consul 1.11) only if the stored entry still has that `modify_index`; Conflict otherwise. Servers up
-        to 1.10 would ignore it and delete, so the agent's version is asked for first, and nothing is sent unless it is
-        certain to be new enough (Unsupported).
+        `DELETE /v1/config/:kind/:name`.
+
+        - `kind`: kind of the entry.
+        - `name`: name of the entry; it may be left out where there is only one of the kind (`mesh`, `proxy-defaults`,
+          `exported-services`).
+        - `cas`: check-and-set (Consul 1.11): delete only if the stored entry still has this `modify_index`; default:
+          delete in any case. Servers up to 1.10 would ignore it and delete, so the agent's version is asked for first
+          (`GET /v1/agent/self`).
+        - `options`: options of this call, over the client's.
+
+        Raises Conflict where `cas` does not match, InvalidRequest where the name is missing or `cas` is not above 0,
+        and Unsupported, with nothing sent, unless it is certain that the agent is new enough for `cas`. Unsupported is
+        raised too where the server behind it turns out to be older: then the entry is deleted.
         """
         name = name or _THE_ONE.get(kind, "")
         if not name:
@@ -252,7 +276,11 @@ class Config(Group):
             )
 
     async def require_checked_delete(self, *, options: Options | None = None) -> None:
-        """Raise Unsupported unless it is certain that the agent deletes by check-and-set (`GET /v1/agent/self`)."""
+        """
+        Raise Unsupported unless it is certain that the agent deletes by check-and-set.
+
+        `GET /v1/agent/self`; it needs Consul 1.11. `options` are those of this call, over the client's.
+        """
         capabilities = await probe(self._sender, (options or NO_OPTIONS).over(self._defaults))
         capabilities.require("config.delete with cas")
 
@@ -270,7 +298,7 @@ def _get(
 
 
 class _One(msgspec.Struct, frozen=True):
-    """Reads an entry, of the kind that the types promise. Two that are equal read alike: their watches share a poll."""
+    """Reader of one entry of a kind; two for the same kind are equal, so that their watches share a poll."""
 
     kind: str
 
@@ -279,7 +307,7 @@ class _One(msgspec.Struct, frozen=True):
 
 
 class _Sliced(msgspec.Struct, frozen=True):
-    """The same for a big list."""
+    """Reader of a large list of entries, in steps; of all kinds where `kind` is empty."""
 
     kind: str
 
@@ -289,7 +317,7 @@ class _Sliced(msgspec.Struct, frozen=True):
 
 
 class _Many(msgspec.Struct, frozen=True):
-    """The same for a list; of all kinds where `kind` is empty."""
+    """Reader of a list of entries; of all kinds where `kind` is empty."""
 
     kind: str
 
@@ -330,7 +358,7 @@ def _written(response: Response) -> bool:
 
 
 def _deleted(response: Response) -> bool | None:
-    """True or false where the server compared, None where it just deleted."""
+    """Return True or False where the server compared, None where it deleted without."""
     answer = _read_deleted(response.body)
     if isinstance(answer, bool):
         return answer

@@ -1,4 +1,4 @@
-"""`/v1/discovery-chain`: how a proxy that dials a service gets to its instances."""
+"""Endpoint `/v1/discovery-chain`: how a proxy that dials a service gets to its instances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from aioconsulconnect.watch.query import Query
 
 
 class DiscoveryChains(Group):
-    """Compiled discovery chains: called with the name of a service, `consul.discovery_chain("web")`."""
+    """
+    Endpoint of compiled discovery chains, called with the name of a service.
+
+    For example `await consul.discovery_chain("web")`.
+    """
 
     def __call__(
         self,
@@ -27,10 +31,15 @@ class DiscoveryChains(Group):
         options: Options | None = None,
     ) -> Query[DiscoveryChain, DiscoveryChain]:
         """
-        The chain of `service` as the servers compile it: always one, of a name that nobody knows too.
+        The discovery chain of a service, as the servers compile it.
 
-        `GET /v1/discovery-chain/:service`, and with `overrides` a POST that changes nothing. `compile_datacenter`
-        (`?compile-dc`) compiles it as seen from there. Needs `service:read`; PermissionDenied without.
+        `GET /v1/discovery-chain/:service`, and with `overrides` a POST that changes nothing. There is always a chain,
+        also for a name that nobody knows. Needs `service:read`; raises PermissionDenied without.
+
+        - `service`: name of the service.
+        - `compile_datacenter`: datacenter from which the chain is seen (`?compile-dc`); default: the one that is asked.
+        - `overrides`: values in place of the configured ones.
+        - `options`: options of this call, over the client's.
         """
         query: Parameters = (("compile-dc", compile_datacenter),) if compile_datacenter else ()
         request = Request(

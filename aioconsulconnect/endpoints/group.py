@@ -1,4 +1,4 @@
-"""What the groups of endpoints share: how a request is completed, and carried."""
+"""Base of the endpoint groups: completes requests with options, and sends them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ Item = TypeVar("Item")
 
 
 class Group:
-    """Endpoints that share a transport, polls, and default options."""
+    """
+    Base of the endpoint groups, which share the transport, the polls and default options.
+
+    - `sender`: sends the requests.
+    - `pool`: pollers of the client.
+    - `options`: default options of the client.
+    """
 
     def __init__(self, sender: Sender, pool: PollerPool, options: Options) -> None:
         self._sender = sender
@@ -32,11 +38,11 @@ class Group:
         return interpret(request, await self._sender.send(request))
 
     def _query(self, request: Request[T], spec: WatchSpec[T, Item], options: Options | None) -> Query[T, Item]:
-        """A read that Consul can block on."""
+        """Return the query of a read on which Consul can block."""
         return Query(self._sender, self._pool, self._complete(request, options), spec)
 
     def _complete(self, request: Request[T], options: Options | None) -> Request[T]:
-        """The request with the options of the call over those of the client."""
+        """Return the request with the options of the call over those of the client."""
         if options is None:
             options = self._defaults
         else:

@@ -1,4 +1,4 @@
-"""`/v1/health`: the instances of a service with the status of their checks."""
+"""Endpoints under `/v1/health`: the instances of a service with the status of their checks."""
 
 from __future__ import annotations
 
@@ -22,31 +22,56 @@ Instances = Query[tuple[Instance, ...], Instance]
 
 class Health(Group):
     """
-    Health endpoint: instances with the status of their checks; `Instance.address` and `.port` are where to dial.
+    Endpoints of health: the instances of a service, where to dial them, and the status of their checks.
 
-    All its reads take a `HealthSelection`. They need `service:read` and `node:read`; without, Consul answers with
-    nothing or, for `connect` from 1.16, with PermissionDenied. A watch is served from the agent's streaming view from
-    Consul 1.10 on: then `meta.known_leader` says nothing.
+    `Instance.address` and `Instance.port` are where to dial. All reads need `service:read` and `node:read`; without,
+    Consul answers with nothing or, for `connect` from 1.16, with PermissionDenied. A watch is served from the agent's
+    streaming view from Consul 1.10 on: then `meta.known_leader` says nothing.
     """
 
     def connect(self, service: str, *, peer: str = "", **selection: Unpack[HealthSelection]) -> Instances:
         """
-        Where to dial to get to `service` through the mesh: proxies, and native instances.
+        The proxies and native instances to dial to get to a service through the mesh.
 
-        `GET /v1/health/connect/:service`. `peer` (Consul 1.13) asks for a service imported from there; an older server
-        would answer with local instances, which raises Unsupported.
+        `GET /v1/health/connect/:service`.
+
+        - `service`: name of the service.
+        - `peer`: name of a peer from which the service is imported (Consul 1.13). An older server answers with local
+          instances, which raises Unsupported.
+        - `selection`: the keywords of `HealthSelection`: `tags`, `filter`, `near`, `node_meta`, `merge_central_config`,
+          `passing`, `options`.
+
+        Raises TypeError for another keyword, and InvalidRequest for what cannot be sent.
         """
         return self._instances("connect", service, selection, peer=peer)
 
     def ingress(self, service: str, **selection: Unpack[HealthSelection]) -> Instances:
-        """The ingress gateways that serve `service` (`GET /v1/health/ingress/:service`, Consul 1.8)."""
+        """
+        The ingress gateways that serve a service.
+
+        `GET /v1/health/ingress/:service`, Consul 1.8.
+
+        - `service`: name of the service.
+        - `selection`: the keywords of `HealthSelection`: `tags`, `filter`, `near`, `node_meta`, `merge_central_config`,
+          `passing`, `options`.
+
+        Raises TypeError for another keyword, and InvalidRequest for what cannot be sent.
+        """
         return self._instances("ingress", service, selection)
 
     def service(self, service: str, *, peer: str = "", **selection: Unpack[HealthSelection]) -> Instances:
         """
-        The instances of exactly that name, in the mesh or not: applications, a proxy by its own name, gateways.
+        The instances of exactly that name, in the mesh or not.
 
-        `GET /v1/health/service/:service`; `peer` as for `connect`.
+        `GET /v1/health/service/:service`. They are applications, proxies by their own name, and gateways.
+
+        - `service`: name of the service.
+        - `peer`: name of a peer from which the service is imported (Consul 1.13). An older server answers with local
+          instances, which raises Unsupported.
+        - `selection`: the keywords of `HealthSelection`: `tags`, `filter`, `near`, `node_meta`, `merge_central_config`,
+          `passing`, `options`.
+
+        Raises TypeError for another keyword, and InvalidRequest for what cannot be sent.
         """
         return self._instances("service", service, selection, peer=peer)
 
@@ -67,7 +92,7 @@ class Health(Group):
 
 
 class _Instances(msgspec.Struct, frozen=True):
-    """Reads an answer. Two that are equal read alike, so their watches share a poll."""
+    """Reader of an answer; two with the same peer are equal, so that their watches share a poll."""
 
     peer: str
 
@@ -75,14 +100,14 @@ class _Instances(msgspec.Struct, frozen=True):
         return self.checked(read_instances(response.body))
 
     def checked(self, found: tuple[Instance, ...]) -> tuple[Instance, ...]:
-        """The instances; Unsupported where they are not what was asked for."""
+        """Return the instances; Unsupported where they are not of the peer that was asked for."""
         if any(instance.service.peer_name != self.peer for instance in found if self.peer):
             raise Unsupported("this Consul ignores peer, and answered with local instances", min_version="1.13")
         return found
 
 
 class _Sliced(msgspec.Struct, frozen=True):
-    """The same for a big answer."""
+    """Reader of a large answer, in steps."""
 
     whole: _Instances
 

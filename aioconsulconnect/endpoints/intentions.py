@@ -1,4 +1,4 @@
-"""`/v1/connect/intentions`: who may connect to whom."""
+"""Endpoints under `/v1/connect/intentions`: who may connect to whom."""
 
 from __future__ import annotations
 
@@ -54,20 +54,24 @@ _log = logging.getLogger("aioconsulconnect.endpoints")
 
 class Intentions(Group):
     """
-    Intentions, by the names of source and destination (Consul 1.9) or by id (every version; deprecated by Consul).
+    Endpoints of intentions, by the names of source and destination (Consul 1.9) or by id.
 
-    A name is a service or `*`; in Consul Enterprise `namespace/name` and (1.11) `partition/namespace/name` as well.
-    Consul compares source names case-sensitively and destinations not: use lower-case names.
+    Those by id are served by every version, and deprecated by Consul. A name is a service or `*`; in Consul Enterprise
+    `namespace/name` and (1.11) `partition/namespace/name` as well. Consul compares source names case-sensitively and
+    destinations not: use lower-case names.
     """
 
     def list(self, *, filter: str = "", options: Options | None = None) -> Query[tuple[Intention, ...], Intention]:  # noqa: A002 - Consul's word
         """
-        All intentions that the token may see, in order of precedence (`GET /v1/connect/intentions`).
+        All intentions that the token may see, in order of precedence.
 
-        `filter` is an expression of Consul (1.8) such as `SourceName == "web"`; it does not narrow a watch: any write
-        of an intention wakes it. From 1.9 a write moves the `modify_index` of all intentions of its destination; a
-        watch reports them as changed too, unless it has `ignore=("modify_index",)`. What the token may not see is left
-        out without an error (from 1.11 the reply's `meta.filtered_by_acls` tells).
+        `GET /v1/connect/intentions`. What the token may not see is left out without an error (from Consul 1.11 the
+        reply's `meta.filtered_by_acls` tells). From 1.9 a write moves the `modify_index` of all intentions of its
+        destination; a watch reports them as changed too, unless it has `ignore=("modify_index",)`.
+
+        - `filter`: filter expression (Consul 1.8), such as `SourceName == "web"`; default: all. It does not narrow a
+          watch: any write of an intention wakes it.
+        - `options`: options of this call, over the client's.
         """
         query: Parameters = (("filter", filter),) if filter else ()
         return self._query(list_request(query), WatchSpec(items=by_key), options)
@@ -76,11 +80,18 @@ class Intentions(Group):
         self, *, source: str = "", destination: str = "", options: Options | None = None
     ) -> Query[tuple[Intention, ...], Intention]:
         """
-        The intentions that apply to one source or one destination, in the order in which they are evaluated.
+        The intentions that apply to one source or destination, in the order of their evaluation.
 
-        `GET /v1/connect/intentions/match`. Give exactly one of the two; `*` finds the rules for `*` alone. By source,
-        intentions of peers are left out: Consul returns some of them and not others. Needs `intentions:read` on the
-        name.
+        `GET /v1/connect/intentions/match`. Needs `intentions:read` on the name. Give exactly one of `source` and
+        `destination`.
+
+        - `source`: name of the source. Intentions of peers are then left out: Consul returns some of them and not
+          others.
+        - `destination`: name of the destination. On either side `*` finds the rules for `*` alone.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for both names or none, and for a name that Consul would refuse or take for something
+        else.
         """
         by, name = one_side(source, destination)
         request = match_request(by, (name,), OneName(by, name))
@@ -95,9 +106,18 @@ class Intentions(Group):
         options: Options | None = None,
     ) -> Query[Matches, Intention]:
         """
-        The same for several names in one call: a mapping keyed by the names as asked.
+        The intentions that apply to each of several sources or destinations, by name.
 
-        One name without rights makes Consul refuse them all. A change of any of them wakes a watch.
+        `GET /v1/connect/intentions/match`, in one call. The result maps each name, as it was given, to its intentions
+        in the order of their evaluation. Needs `intentions:read` on every name: one without makes Consul refuse them
+        all. A change of any of them wakes a watch. Give exactly one of `sources` and `destinations`.
+
+        - `sources`: names of the sources; intentions of peers are then left out, as in `match`.
+        - `destinations`: names of the destinations.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for both or none, for one text in place of a sequence, and for a name that Consul would
+        refuse or take for something else.
         """
         if isinstance(sources, str) or isinstance(destinations, str):
             raise InvalidRequest("match_many takes sequences of names; for one name use match")
@@ -113,10 +133,17 @@ class Intentions(Group):
 
     async def check(self, source: str, destination: str, *, options: Options | None = None) -> bool:
         """
-        Whether Consul's servers would let `source` connect to `destination` (`GET /v1/connect/intentions/check`).
+        Ask Consul's servers whether a source may connect to a destination.
 
-        An L7 intention counts as a denial. Needs `service:read` on the destination. The servers do not know the
-        agent's `default_intention_policy` (1.18): where that is set, `agent.authorize` is what decides.
+        `GET /v1/connect/intentions/check`. L7 intentions count as a denial. Needs `service:read` on the destination.
+        The servers do not know the agent's `default_intention_policy` (Consul 1.18): where that is set,
+        `agent.authorize` is what decides.
+
+        - `source`: name of the service that connects.
+        - `destination`: name of the service that it connects to.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for a name with `*`, and for one that Consul would refuse or take for something else.
         """
         for side, name in (("source", source), ("destination", destination)):
             check_name(side, name)
@@ -130,10 +157,17 @@ class Intentions(Group):
 
     async def read(self, source: str, destination: str, *, options: Options | None = None) -> Intention:
         """
-        One intention by its two names; NotFound where there is none (`GET /v1/connect/intentions/exact`, Consul 1.9).
+        Read the intention of a source and a destination.
 
-        `source` may be `peer:PEER/name` (1.13). To watch one, watch `match` of its destination: Consul sends no index
-        here.
+        `GET /v1/connect/intentions/exact`, Consul 1.9. Consul sends no index here: to watch one, watch `match` of its
+        destination.
+
+        - `source`: name of the source, also `peer:PEER/name` (Consul 1.13).
+        - `destination`: name of the destination.
+        - `options`: options of this call, over the client's.
+
+        Raises NotFound where there is none, and InvalidRequest for a name that Consul would refuse or take for
+        something else.
         """
         request = exact_request("GET", source, destination, read_intention, read=True, accepted_options=UNCACHED_READ)
         return await self._call(request, options)
@@ -149,15 +183,25 @@ class Intentions(Group):
         options: Options | None = None,
     ) -> None:
         """
-        Create or replace the intention of two names (`PUT /v1/connect/intentions/exact`, Consul 1.9).
+        Create or replace the intention of a source and a destination.
 
-        Give `action` or `permissions` (L7; the destination's protocol must be declared first). The write goes to the
-        primary datacenter. Needs `intentions:write` on the destination.
+        `PUT /v1/connect/intentions/exact`, Consul 1.9. The write goes to the primary datacenter. Needs
+        `intentions:write` on the destination. Give either `action` or `permissions`.
 
-        It reads the destination's intentions first, and refuses what Consul would quietly do otherwise: act on the
-        default namespace or partition where it knows no other, or replace the intention of a peer's service of the
-        same name (Conflict: write the `service-intentions` config entry instead). A side effect of Consul's that is
-        logged as a warning: intentions of the same destination that were created by id lose their ids.
+        - `source`: name of the source.
+        - `destination`: name of the destination.
+        - `action`: "allow" or "deny".
+        - `permissions`: rules of an L7 intention, for which the destination's protocol must be declared first.
+        - `description`: text for people to read; default empty.
+        - `options`: options of this call, over the client's.
+
+        It reads the destination's intentions first, and refuses what Consul would do without saying so: act on the
+        default namespace or partition where it knows no other, or replace the intention of a peer's service of the same
+        name. A side effect of Consul's is logged as a warning: intentions of the same destination that were created by
+        id lose their ids.
+
+        Raises Conflict where a peer's service of that name has an intention (write the `service-intentions` config
+        entry instead), and InvalidRequest for what Consul would refuse or take for something else.
         """
         permissions = tuple(permissions)
         check_rule(action, permissions, destination=destination)
@@ -169,9 +213,16 @@ class Intentions(Group):
 
     async def delete(self, source: str, destination: str, *, options: Options | None = None) -> None:
         """
-        Delete the intention of two names; no error where there is none (`DELETE …/exact`, Consul 1.9).
+        Delete the intention of a source and a destination; it is no error where there is none.
 
-        Reads first, and refuses, for the reasons that `upsert` gives.
+        `DELETE /v1/connect/intentions/exact`, Consul 1.9. It reads the destination's intentions first, and refuses what
+        `upsert` refuses, for the same reasons.
+
+        - `source`: name of the source.
+        - `destination`: name of the destination.
+        - `options`: options of this call, over the client's.
+
+        Raises Conflict and InvalidRequest as `upsert` does.
         """
         request = exact_request("DELETE", source, destination, read_true, accepted_options=WRITE)
         await self._before_exact_write(source, destination, options)
@@ -190,9 +241,19 @@ class Intentions(Group):
         options: Options | None = None,
     ) -> str:
         """
-        Create an intention and return its id (`POST /v1/connect/intentions`). Conflict where the pair has one.
+        Create an intention with an id, and return the id.
 
-        Deprecated by Consul since 1.9 in favour of `upsert`; needed on 1.8.
+        `POST /v1/connect/intentions`. Deprecated by Consul since 1.9 in favour of `upsert`; needed on 1.8.
+
+        - `source`: name of the source.
+        - `destination`: name of the destination.
+        - `action`: "allow" or "deny".
+        - `description`: text for people to read; default empty.
+        - `meta`: metadata of the intention; default none.
+        - `options`: options of this call, over the client's.
+
+        Raises Conflict where the two names have an intention already, and InvalidRequest for what Consul would refuse,
+        also for a name with a partition.
         """
         body = id_body(
             source,
@@ -208,7 +269,16 @@ class Intentions(Group):
         return await self._call(request, options)
 
     async def read_by_id(self, intention_id: str, *, options: Options | None = None) -> Intention:
-        """One intention by its id; NotFound where there is none (`GET /v1/connect/intentions/:uuid`)."""
+        """
+        Read the intention with that id.
+
+        `GET /v1/connect/intentions/:uuid`.
+
+        - `intention_id`: UUID of the intention.
+        - `options`: options of this call, over the client's.
+
+        Raises NotFound where there is none, and InvalidRequest for an id that is no UUID.
+        """
         request = Request(
             method="GET", path=id_path(intention_id), decode=read_intention, accepted_options=UNCACHED_READ
         )
@@ -226,9 +296,20 @@ class Intentions(Group):
         options: Options | None = None,
     ) -> None:
         """
-        Replace the intention with that id (`PUT /v1/connect/intentions/:uuid`); NotFound where there is none.
+        Replace the intention with that id.
 
-        All of it is replaced; from 1.9 the destination must stay what it is.
+        `PUT /v1/connect/intentions/:uuid`. All of it is replaced.
+
+        - `intention_id`: UUID of the intention.
+        - `source`: name of the source.
+        - `destination`: name of the destination; from Consul 1.9 it must stay what it is.
+        - `action`: "allow" or "deny".
+        - `description`: text for people to read; default empty.
+        - `meta`: metadata of the intention; default none.
+        - `options`: options of this call, over the client's.
+
+        Raises NotFound where there is none, and InvalidRequest for what Consul would refuse, for an id that is no UUID,
+        and for a name with a partition.
         """
         body = id_body(
             source,
@@ -249,7 +330,16 @@ class Intentions(Group):
         await self._call(request, options)
 
     async def delete_by_id(self, intention_id: str, *, options: Options | None = None) -> None:
-        """Delete the intention with that id (`DELETE /v1/connect/intentions/:uuid`); NotFound where there is none."""
+        """
+        Delete the intention with that id.
+
+        `DELETE /v1/connect/intentions/:uuid`.
+
+        - `intention_id`: UUID of the intention.
+        - `options`: options of this call, over the client's.
+
+        Raises NotFound where there is none, and InvalidRequest for an id that is no UUID.
+        """
         request = Request(
             method="DELETE", path=id_path(intention_id), decode=read_true, read=False, accepted_options=WRITE
         )
@@ -260,25 +350,25 @@ class Intentions(Group):
 
     async def _before_exact_write(self, source: str, destination: str, options: Options | None) -> None:
         """
-        Ask by a read, which Consul answers truthfully, whether the write would do what it says.
+        Check by a read, which Consul answers truthfully, that a write by name does what it says.
 
         Community servers act on the default namespace and partition whatever a write names, but refuse a match of a
-        foreign one; and a write by name takes the first source of that name, a peer's too.
+        foreign one; and a write by name takes the first source of that name, also a peer's.
         """
         truthful = Options(consistency="default", cached=False)
         if options is not None:
-            options.refuse_ignored(WRITE, "PUT", EXACT)  # the write would, but only after the look
+            options.refuse_ignored(WRITE, "PUT", EXACT)  # the write does so too, but only after this read
             truthful = Options(
                 namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
             ).over(truthful)
-        if "/" in source:  # asked apart, since one name without rights would hide what the other tells
+        if "/" in source:  # a match of its own, since one name without rights would hide the answer for the other
             with suppress(PermissionDenied):
                 await self._call(match_request("destination", (source,), OneName("destination", source)), truthful)
         try:
             request = match_request("destination", (destination,), OneName("destination", destination))
             matching = await self._call(request, truthful)
         except PermissionDenied:
-            return  # the write itself will say so; a server that does not know the namespace had refused earlier
+            return  # the write is denied too; a server that does not know the namespace answers with another error
         name, target = source.rpartition("/")[2], destination.rpartition("/")[2].lower()
         present = [known for known in matching if known.destination_name.lower() == target]
         if any(known.source_peer and known.source_name == name for known in present):

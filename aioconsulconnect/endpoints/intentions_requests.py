@@ -1,4 +1,4 @@
-"""How intentions are asked for: names that are checked, paths, and readers of the answers."""
+"""Requests for intentions: checked names, paths, bodies, and readers of the answers."""
 
 from __future__ import annotations
 
@@ -43,43 +43,63 @@ CHECK_OPTIONS: frozenset[Option] = frozenset({"datacenter", "namespace", "partit
 
 
 def list_request(query: Parameters) -> Request[tuple[Intention, ...]]:
-    """A list, with a filter or without."""
+    """Return the request for the list of intentions; `query` has the filter, or nothing."""
     return Request(
         method="GET", path=LIST, query=query, decode=_intentions, slices=_sliced, accepted_options=UNCACHED_READ
     )
 
 
 def match_request(by: str, names: tuple[str, ...], decode: Callable[[Response], T]) -> Request[T]:
-    """A match of some names on one side."""
+    """
+    Return the request for a match.
+
+    - `by`: side of the names, "source" or "destination".
+    - `names`: the names.
+    - `decode`: reader of the answer.
+    """
     query = (("by", by), *(("name", name) for name in names))
     return Request(method="GET", path=MATCH, query=query, decode=decode, accepted_options=ALL_READ)
 
 
 class OneName(msgspec.Struct, frozen=True):
-    """The intentions of one name in a match. Two that are equal read alike, so their watches share a poll."""
+    """
+    Reader of the intentions of one name in a match; equal readers let their watches share a poll.
+
+    - `by`: side of the name, "source" or "destination".
+    - `name`: the name.
+    """
 
     by: str
     name: str
 
     def __call__(self, response: Response) -> tuple[Intention, ...]:
-        """Read an answer."""
+        """Return the intentions of the name in `response`."""
         return _local(self.by, read_matches(response.body).get(self.name) or ())
 
 
 class EachName(msgspec.Struct, frozen=True):
-    """The intentions of each of several names in a match."""
+    """
+    Reader of the intentions of each of several names in a match.
+
+    - `by`: side of the names, "source" or "destination".
+    - `names`: the names.
+    """
 
     by: str
     names: tuple[str, ...]
 
     def __call__(self, response: Response) -> Matches:
-        """Read an answer."""
+        """Return the intentions in `response` by name."""
         found = read_matches(response.body)
         return {name: _local(self.by, found.get(name) or ()) for name in self.names}
 
 
 def _local(by: str, intentions: tuple[Intention, ...]) -> tuple[Intention, ...]:
-    """By source Consul shows a peer's intention only beside a local one of that name: better none than some."""
+    """
+    Return the intentions without those of peers, if they were matched by source.
+
+    Consul shows a peer's intention there only beside a local one of that name: none are better than some.
+    """
     if by == "destination" or not any(known.source_peer for known in intentions):
         return intentions
     return tuple(known for known in intentions if not known.source_peer)
@@ -95,7 +115,19 @@ def exact_request(
     body: bytes | None = None,
     read: bool = False,
 ) -> Request[T]:
-    """A call by two names; InvalidRequest for names that Consul would refuse, or take for something else."""
+    """
+    Return the request for a call by two names.
+
+    - `method`: HTTP method.
+    - `source`: name of the source.
+    - `destination`: name of the destination.
+    - `decode`: reader of the answer.
+    - `accepted_options`: names of the options that Consul honours here.
+    - `body`: body, None for none.
+    - `read`: the call changes nothing; only then a source may be `peer:PEER/name`.
+
+    Raises InvalidRequest for names that Consul would refuse, or take for something else.
+    """
     if not read and source.startswith("peer:"):
         raise InvalidRequest(
             "source: an intention for a peer's service cannot be written by name (up to 1.12 Consul would act on the"
@@ -117,7 +149,11 @@ def exact_request(
 
 
 def one_side(source: str, destination: str) -> tuple[str, str]:
-    """Which of the two was given, and its name; InvalidRequest unless it is one."""
+    """
+    Return the side that was given, "source" or "destination", and its name.
+
+    Raises InvalidRequest unless exactly one of `source` and `destination` is given, with a name that Consul takes.
+    """
     if bool(source) == bool(destination):
         raise InvalidRequest("give either source or destination, and a name for it")
     by, name = ("source", source) if source else ("destination", destination)
@@ -126,7 +162,13 @@ def one_side(source: str, destination: str) -> tuple[str, str]:
 
 
 def check_name(side: str, name: str, *, peer: bool = False) -> None:
-    """Raise InvalidRequest for a name of a side that Consul would refuse, or take for something else."""
+    """
+    Raise InvalidRequest for a name that Consul would refuse, or take for something else.
+
+    - `side`: "source" or "destination" or another word for the error.
+    - `name`: the name.
+    - `peer`: a service of a peer (`peer:PEER/name`) is allowed; default False.
+    """
     if name.startswith("peer:") and not peer:
         raise InvalidRequest(
             f"{side}: Consul takes no service of a peer here (an old one takes {name!r} for a namespace)"
@@ -143,7 +185,18 @@ def check_name(side: str, name: str, *, peer: bool = False) -> None:
 def id_body(
     source: str, destination: str, *, action: Action, description: str, meta: Mapping[str, str], tenant: Options
 ) -> bytes:
-    """The body of a write by id; `tenant` has the namespace of a side that names none."""
+    """
+    Return the body of a write by id.
+
+    - `source`: name of the source, without a partition.
+    - `destination`: name of the destination, without a partition.
+    - `action`: "allow" or "deny".
+    - `description`: text for people to read.
+    - `meta`: metadata of the intention.
+    - `tenant`: options with the namespace of a side that names none.
+
+    Raises InvalidRequest for what Consul would refuse.
+    """
     check_rule(action, (), destination=destination)
     check_description(description, meta)
     sides: list[tuple[str, str]] = []
@@ -167,7 +220,11 @@ def id_body(
 
 
 def id_path(intention_id: str) -> str:
-    """The path of an intention with an id; InvalidRequest for what is no UUID and so might name something else."""
+    """
+    Return the path of the intention with that id.
+
+    Raises InvalidRequest if `intention_id` is no UUID, and so might name something else.
+    """
     lowered = intention_id.lower()  # Consul knows ids in lower case alone
     if not UUID.fullmatch(lowered):
         raise InvalidRequest(f"intention_id: {intention_id!r} is not a UUID")
@@ -175,7 +232,11 @@ def id_path(intention_id: str) -> str:
 
 
 def by_name_and_key(matches: Matches) -> dict[Hashable, Intention]:
-    """The intentions of several names by what tells them apart."""
+    """
+    Return the intentions of a match of several names by `MatchKey`.
+
+    `matches` maps each name to its intentions.
+    """
     return {MatchKey(name, known.key): known for name, intentions in matches.items() for known in intentions}
 
 
@@ -188,21 +249,21 @@ def _intentions(response: Response) -> tuple[Intention, ...]:
 
 
 def read_intention(response: Response) -> Intention:
-    """One intention."""
+    """Return the intention in `response`."""
     return read_one(response.body)
 
 
 def read_allowed(response: Response) -> bool:
-    """The answer to a check."""
+    """Return the result of the check in `response`."""
     return read_check(response.body).allowed
 
 
 def read_created_id(response: Response) -> str:
-    """The id that a write answered with."""
+    """Return the id that `response`, the answer to a write, holds."""
     return read_id(response.body).id
 
 
 def read_true(response: Response) -> None:
-    """Make sure that a write answered true."""
+    """Raise UnreadableResponse unless `response`, the answer to a write, is true."""
     if response.body.strip() != b"true":
         raise UnreadableResponse("a write that succeeds answers true, and this did not")

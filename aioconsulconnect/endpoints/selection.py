@@ -1,4 +1,4 @@
-"""Which instances: the parameters that catalog and health share."""
+"""Selection of instances: the parameters that catalog and health share."""
 
 from __future__ import annotations
 
@@ -11,34 +11,43 @@ from aioconsulconnect.transport.request import Parameters
 
 
 class Selection(TypedDict, total=False):
-    """Which instances of a service: keyword arguments of the reads of catalog and health."""
+    """Keyword arguments of the reads of catalog and health: which instances of a service to return."""
 
     tags: Sequence[str]
     """Tags that an instance must have, all of them, in the same case."""
     filter: str
-    """Expression, such as `Service.Meta.version == "2"` in health, `ServiceMeta.version == "2"` in the catalog."""
+    """Expression: `Service.Meta.version == "2"` in health, `ServiceMeta.version == "2"` in the catalog."""
     near: str
-    """Node (or "_agent") whose neighbours come first."""
+    """Node, or "_agent": the instances nearest to it come first."""
     node_meta: Mapping[str, str] | None
     """Metadata that the node must have (`?node-meta`)."""
     merge_central_config: bool
-    """Whether to merge the central defaults into the proxy's configuration (Consul 1.13; an older one ignores it)."""
+    """True to merge central defaults into the proxy's configuration (Consul 1.13; older ones ignore it)."""
     options: Options | None
-    """Options of this call."""
+    """Options of this call, over the client's."""
 
 
 class HealthSelection(Selection, total=False):
-    """Which instances of a service, by their health too."""
+    """Keyword arguments of the reads of health: which instances to return, also by their health."""
 
     passing: bool
-    """Whether to leave out whatever has a check that does not pass."""
+    """True to leave out every instance with a check that does not pass."""
 
 
 def parameters(function: str, given: Selection, accepted: type, *, tags_field: str, peer: str) -> Parameters:
     """
-    The query parameters of a selection, in Consul's spelling.
+    Return the query parameters of a selection, in Consul's spelling.
 
     Tags become a part of the filter: Consul ignores `?tag` where it looks for proxies (seen on 1.8).
+
+    - `function`: name of the method, for errors.
+    - `given`: the keyword arguments.
+    - `accepted`: TypedDict with the known ones.
+    - `tags_field`: name of the field with the tags, for the filter.
+    - `peer`: name of a peer, "" for none.
+
+    Raises TypeError for an unknown keyword argument, and InvalidRequest for tags that are one text, or that cannot be
+    written in a filter.
     """
     refuse_unknown_keywords(function, given, accepted)
     tags, expression = given.get("tags", ()), given.get("filter", "")
@@ -56,7 +65,11 @@ def parameters(function: str, given: Selection, accepted: type, *, tags_field: s
 
 
 def _quoted(text: str) -> str:
-    """A string of a filter: no escapes exist between quotes, and none are needed between backticks."""
+    """
+    Return a text as a string of a filter expression.
+
+    Double quotes know no escapes, and backticks need none; InvalidRequest for a text that fits neither.
+    """
     mark = "`" if '"' in text or "\\" in text else '"'
     if mark in text:
         raise InvalidRequest(f"{text!r} cannot be written in a filter: it has both kinds of quotes")

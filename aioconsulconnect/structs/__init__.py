@@ -1,9 +1,9 @@
 """
-Every struct that goes to Consul or comes from it, under one roof: config entries with their parts, registrations,
-instances, certificates, chains, and the keys that tell items apart.
+Structs of everything that Consul sends or takes, under one import.
 
-All are frozen; `msgspec.structs.replace` makes a changed copy. `read_entries` and `dump_entries` keep config entries as
-JSON.
+They cover config entries with their parts, registrations, instances, certificates and discovery chains, and the keys
+that identify items in a watch. All are frozen; `msgspec.structs.replace` makes a changed copy. `dump_entries` and
+`read_entries` keep config entries as JSON.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the local agent holds: its services and their registration, leaf certificates, and itself."""
+"""Structs of the local agent: services, registrations, leaf certificates, and the agent itself."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ CheckStatus = Literal["passing", "warning", "critical"]
 
 
 class LeafKey(NamedTuple):
-    """What tells a leaf certificate from those of other services."""
+    """Key of a leaf certificate: the name of its service."""
 
     service: str
 
 
 class AgentServiceKey(NamedTuple):
-    """What tells a service of the agent from its others."""
+    """Key of a service of one agent: its id."""
 
     id: str
 
 
 class Leaf(ConsulStruct, frozen=True, kw_only=True):
     """
-    A certificate for a service, with its key: a secret, that never shows in a repr.
+    Leaf certificate of a service, with its private key.
 
-    `cert_pem` is the leaf, then intermediates (not always in the order of issuing); `private_key_pem` an EC key.
-    `serial_number` is hex with colons. Pickling keeps the key.
+    The private key is masked in `repr()` and for pretty printers; pickling keeps it.
+
+    - `serial_number`: hexadecimal, with colons between bytes.
+    - `cert_pem`: the leaf certificate, then its intermediates (not always in the order of issuing), as PEM.
+    - `private_key_pem`: an EC key, as PEM.
+    - `service`, `service_uri`: name of the service, and its SPIFFE id as a URI.
+    - `valid_after`, `valid_before`: the time in which the certificate is valid.
     """
 
     serial_number: str = ""
@@ -51,17 +56,21 @@ class Leaf(ConsulStruct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> LeafKey:
-        """What tells it from all others."""
+        """The key of the certificate: every certificate of one service has the same."""
         return LeafKey(self.service)
 
     def signed_by(self, root: Root) -> bool:
-        """Whether `root` (or an intermediate with its key) has issued it, by the key that the certificate names."""
+        """
+        True if `root`, or an intermediate with the same key, issued the certificate.
+
+        It looks for the root's `signing_key_id` in the certificate; it does not verify the signature.
+        """
         key = bytes.fromhex(root.signing_key_id.replace(":", ""))
         body = self.cert_pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
         return bool(key) and key in b64decode(body)
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """What may be shown."""
+        """The fields with their values, the private key masked, for pretty printers."""
         return [(name, "***" if name == "private_key_pem" else v) for name, v in msgspec.structs.asdict(self).items()]
 
     def __repr__(self) -> str:
@@ -69,7 +78,12 @@ class Leaf(ConsulStruct, frozen=True, kw_only=True):
 
 
 class Authorization(ConsulStruct, frozen=True, kw_only=True):
-    """The agent's verdict; `reason` is free text that differs by version: for people, never to be parsed."""
+    """
+    Decision of the agent on a connection; true if the connection is allowed.
+
+    - `authorized`: True if the connection is allowed.
+    - `reason`: text for people. It differs by version: do not parse it.
+    """
 
     authorized: bool
     reason: str = ""
@@ -80,10 +94,15 @@ class Authorization(ConsulStruct, frozen=True, kw_only=True):
 
 class AgentService(Part, frozen=True, kw_only=True):
     """
-    A service as the agent knows it. `content_hash` comes with a single service only, `datacenter` from Consul 1.10.
+    Service as registered with the agent.
 
-    `kind` is empty for an application; `proxy` is set for proxies and gateways; `connect.native` where the service
-    speaks mutual TLS itself.
+    - `kind`: empty for an application, else "connect-proxy" or the kind of a gateway.
+    - `id`, `service`: id, which is unique on the agent, and name.
+    - `address`, `port`, `socket_path`, `tagged_addresses`: where it listens; addresses for other callers are by tag.
+    - `proxy`: settings of a proxy or gateway; None for an application.
+    - `connect`: `connect.native` is True if the service speaks mutual TLS itself.
+    - `datacenter`: set from Consul 1.10 on.
+    - `content_hash`: set only if the service was read by itself, with `agent.service`.
     """
 
     kind: str = ""
@@ -110,17 +129,30 @@ class AgentService(Part, frozen=True, kw_only=True):
 
     @property
     def key(self) -> AgentServiceKey:
-        """What tells it from all others."""
+        """The key of the service, unique on its agent."""
         return AgentServiceKey(self.id)
 
 
 class Check(Part, frozen=True, kw_only=True):
     """
-    A health check to register: exactly one of `ttl`, `http`, `tcp`, `udp`, `grpc`, `h2_ping`, `args`, `alias_service`.
+    Health check to register with a service.
 
-    `ttl` is in seconds, within which the service must report (`agent.check_pass` and its kin); the others are run by
-    the agent every `interval` seconds, for at most `timeout`. `status` is what it starts with ("critical" if not
-    given). `deregister_critical_service_after` (seconds, a minute at least) removes the service when it stays critical.
+    Give exactly one of `ttl`, `http`, `tcp`, `udp`, `grpc`, `h2_ping`, `args`, `alias_service`.
+
+    - `ttl`: seconds within which the service must report again, with `agent.check_pass`, `check_warn` or `check_fail`.
+    - `http`, `method`, `header`, `body`: URL to request, and how; `header` gives a tuple of values for each name.
+    - `tcp`, `udp`: `host:port` to connect to, or to send a datagram to.
+    - `grpc`, `grpc_use_tls`: `host:port` or `host:port/service` of a gRPC health service; True for TLS.
+    - `h2_ping`: `host:port` to send an HTTP/2 ping to (Consul 1.10).
+    - `args`, `docker_container_id`, `shell`: command to run; container to run it in, and with which shell.
+    - `alias_service`, `alias_node`: id of a service, and its node, whose health this check copies.
+    - `tls_server_name`, `tls_skip_verify`: host name in TLS (Consul 1.10); True to leave certificates unchecked.
+    - `interval`, `timeout`: seconds between two runs by the agent, and for one run at most. All but `ttl` and
+      `alias_service` need an `interval`.
+    - `status`: status at first; "critical" if not given.
+    - `success_before_passing`, `failures_before_warning`, `failures_before_critical`: results in a row that change the
+      status.
+    - `deregister_critical_service_after`: seconds (60 at least) in "critical" after which the service is removed.
     """
 
     check_id: str = ""
@@ -154,10 +186,17 @@ class Check(Part, frozen=True, kw_only=True):
 
 class Sidecar(Part, frozen=True, kw_only=True):
     """
-    A sidecar proxy to register along with a service; what is not given Consul fills in.
+    Sidecar proxy to register along with a service; Consul fills in what is not given.
 
-    That is: the name and id of the service with `-sidecar-proxy`, a port from 21000 on, its tags and meta, and checks
-    that something listens there and that the service is well. Registering without it later does not remove it.
+    The id is that of the service with `-sidecar-proxy`. Registering the service later without a sidecar does not remove
+    it.
+
+    - `name`: default the name of the service with `-sidecar-proxy`.
+    - `port`: default a free port from 21000 on.
+    - `tags`, `meta`: default those of the service.
+    - `proxy`: settings such as upstreams; Consul fills in the destination.
+    - `checks`: default a TCP check of the port, and an alias of the health of the service.
+    - `address`, `tagged_addresses`, `weights`, `enable_tag_override`: as in a registration.
     """
 
     name: str = ""
@@ -173,14 +212,14 @@ class Sidecar(Part, frozen=True, kw_only=True):
 
 
 class ConnectBody(Part, frozen=True, kw_only=True):
-    """The `Connect` member of a registration."""
+    """`Connect` member of the body of a registration."""
 
     native: bool = False
     sidecar_service: Sidecar | None = None
 
 
 class Registration(Part, frozen=True, kw_only=True):
-    """The body of a registration."""
+    """Body of `PUT /v1/agent/service/register`."""
 
     kind: str = ""
     name: str
@@ -201,7 +240,7 @@ class Registration(Part, frozen=True, kw_only=True):
 
 
 class AuthorizeBody(Part, frozen=True, kw_only=True):
-    """The body of a question to authorize."""
+    """Body of `POST /v1/agent/connect/authorize`."""
 
     target: str
     client_cert_uri: str
@@ -212,11 +251,15 @@ class AuthorizeBody(Part, frozen=True, kw_only=True):
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The agent itself, reduced to what matters to the mesh.
+    Description of the agent itself, reduced to what matters to the mesh.
 
-    `version` is "1.16.6" without build suffixes; `connect_enabled` is None where the agent does not tell.
-    `primary_datacenter` comes from Consul 1.10. `default_intention_policy` ("allow", "deny") is the agent's own setting
-    (1.18), empty where it is not set.
+    - `version`: Consul version without build suffixes, such as "1.16.6".
+    - `datacenter`, `primary_datacenter`: names; before Consul 1.10 the agent names no primary one, and both are the
+      same.
+    - `node`, `node_id`: name and id of the agent's node.
+    - `server`: True for a server, False for a client agent.
+    - `connect_enabled`: True if Connect is on; None where the agent does not tell.
+    - `default_intention_policy`: the agent's own setting (Consul 1.18), "allow" or "deny"; empty where it is not set.
     """
 
     version: str
@@ -256,7 +299,7 @@ _read_self = reader(_Self)
 
 
 def read_info(body: bytes) -> AgentInfo:
-    """What `/v1/agent/self` says that matters here."""
+    """Read the `AgentInfo` in a body of `GET /v1/agent/self`."""
     found = _read_self(body)
     config, debug = found.config, found.debug_config or _DebugConfig()
     return AgentInfo(

@@ -1,4 +1,4 @@
-"""The certificate authority of the mesh: its roots and its configuration."""
+"""Structs of the certificate authority of the mesh: its roots and its configuration."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ _SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method",
 
 
 class RootKey(NamedTuple):
-    """What tells a root from all others."""
+    """Key of a root certificate: its id."""
 
     id: str
 
 
 class Root(Nullable, frozen=True, kw_only=True):
     """
-    A root certificate. `root_cert` is PEM, `intermediate_certs` PEM each (after a rotation: the new root, signed by
-    the old one). `external_trust_domain` is, despite its name, usually the own cluster's id without `.consul`.
+    Root certificate of the mesh.
+
+    - `id`, `name`, `serial_number`: identification of the root; `id` is unique.
+    - `signing_key_id`: id of the key that signs leaf certificates, hexadecimal with colons.
+    - `external_trust_domain`: despite its name usually the id of this cluster, without `.consul`.
+    - `not_before`, `not_after`: the time in which the certificate is valid.
+    - `root_cert`: the certificate, as PEM.
+    - `intermediate_certs`: further certificates, PEM each; after a rotation the new root, signed by the old one.
+    - `active`: True for the root that signs now.
+    - `private_key_type`, `private_key_bits`: kind ("ec" or "rsa") and size of the key.
     """
 
     id: str
@@ -45,14 +53,18 @@ class Root(Nullable, frozen=True, kw_only=True):
 
     @property
     def key(self) -> RootKey:
-        """What tells it from all others."""
+        """The key of the root, unique among all roots."""
         return RootKey(self.id)
 
 
 class Roots(Nullable, frozen=True, kw_only=True):
     """
-    All roots that are trusted now. After a rotation the old one stays for as long as its leaves may live, and the
-    active one is not necessarily the first. `trust_domain` is what the host of a SPIFFE id must be.
+    All roots that are trusted now, and the trust domain.
+
+    - `active_root_id`: id of the root that signs now.
+    - `trust_domain`: the host that a SPIFFE id must have.
+    - `roots`: the roots; the active one is not necessarily the first. After a rotation the old root stays for as long
+      as its leaf certificates may live.
     """
 
     active_root_id: str = msgspec.field(default="", name="ActiveRootID")
@@ -67,11 +79,19 @@ class Roots(Nullable, frozen=True, kw_only=True):
 
 class CAConfig(ConsulStruct, frozen=True, kw_only=True):
     """
-    The keys of the built-in provider ("consul"). Durations are Go's ("72h", "30m"); what is None is left to Consul.
+    Configuration of the built-in certificate authority (provider "consul").
 
-    `leaf_cert_ttl` from 1h to 8760h, `intermediate_cert_ttl` at least three times that, `root_cert_ttl` (1.11) above
-    it. `private_key_type` "ec" (bits 224, 256, 384, 521) or "rsa" (2048, 4096). `private_key` and `root_cert`: PEM of
-    your own; another key is another root. `rotation_period` is known to 1.8 to 1.10.0 alone, and without effect.
+    Durations are Go's texts, such as "72h" or "30m". None leaves a value to Consul.
+
+    - `leaf_cert_ttl`: lifetime of leaf certificates, "1h" to "8760h".
+    - `intermediate_cert_ttl`: at least three times `leaf_cert_ttl`.
+    - `root_cert_ttl`: more than `intermediate_cert_ttl` (Consul 1.11).
+    - `private_key_type`, `private_key_bits`: "ec" with 224, 256, 384 or 521, or "rsa" with 2048 or 4096.
+    - `private_key`, `root_cert`: key and root of your own, as PEM. Another key makes another root.
+    - `csr_max_per_second`, `csr_max_concurrent`: limits of signing: requests a second, and at the same time.
+    - `disable_cross_signing`: True if the provider must not cross-sign a new root.
+    - `skip_validate`: True to skip Consul's validation of the configuration.
+    - `rotation_period`: known to Consul 1.8 to 1.10.0 alone, and without effect.
     """
 
     leaf_cert_ttl: str | None = msgspec.field(default=None, name="LeafCertTTL")
@@ -88,16 +108,20 @@ class CAConfig(ConsulStruct, frozen=True, kw_only=True):
     rotation_period: str | None = None
 
     def __repr__(self) -> str:
-        """What is set, without the key."""
+        """The fields that are set, secrets masked."""
         return f"CAConfig({_shown(msgspec.structs.asdict(self))})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """The same for pretty printers that ask for the fields."""
+        """The fields with their values, secrets masked, for pretty printers."""
         return [(name, "***" if _SECRET.search(name) else v) for name, v in msgspec.structs.asdict(self).items()]
 
 
 class ProviderConfig(Mapping[str, object]):
-    """A provider's configuration exactly as Consul stores it, read-only; its repr shows no secrets."""
+    """
+    Configuration of a provider exactly as Consul stores it, as a read-only mapping.
+
+    Its `repr()` masks secrets.
+    """
 
     def __init__(self, stored: Mapping[str, object]) -> None:
         self._stored = dict(stored)
@@ -117,9 +141,13 @@ class ProviderConfig(Mapping[str, object]):
 
 class CAConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The configuration of the certificate authority.
+    Configuration of the certificate authority, as stored.
 
-    `config` is the stored map of any provider; for the built-in one ("consul") `consul` is the same with types.
+    - `provider`: name of the provider: "consul" for the built-in one.
+    - `config`: the stored keys of the provider; for the built-in one, `consul` has them typed.
+    - `state`: state that the provider keeps.
+    - `force_without_cross_signing`: True if the authority may rotate without cross-signing.
+    - `create_index`, `modify_index`: Consul's indexes.
     """
 
     provider: str
@@ -131,7 +159,11 @@ class CAConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def consul(self) -> CAConfig | None:
-        """The map as the built-in provider reads it (a number may stand as text there); None for other providers."""
+        """
+        The configuration of the built-in provider with types; None for any other provider.
+
+        A number that is stored as text is read as a number. Raises InvalidRequest if the stored keys do not fit.
+        """
         if self.provider != "consul":
             return None
         try:
@@ -152,7 +184,11 @@ class _Configuration(Nullable, frozen=True, kw_only=True):
 
 
 class ConfigurationBody(ConsulStruct, frozen=True, kw_only=True, omit_defaults=False):
-    """What an update sends. No ModifyIndex, ever: a stale one breaks the built-in authority for good."""
+    """
+    Body of `PUT /v1/connect/ca/configuration`.
+
+    It never has a ModifyIndex: a stale one breaks the built-in authority for good.
+    """
 
     provider: str
     config: Mapping[str, object]
@@ -164,7 +200,7 @@ _read_configuration = reader(_Configuration)
 
 
 def read_configuration(body: bytes) -> CAConfiguration:
-    """The configuration in a body."""
+    """Read the `CAConfiguration` in a body of `GET /v1/connect/ca/configuration`."""
     found = _read_configuration(body)
     return CAConfiguration(
         provider=found.provider,
@@ -177,17 +213,23 @@ def read_configuration(body: bytes) -> CAConfiguration:
 
 
 def roots_by_key(roots: Roots) -> dict[Hashable, Root]:
-    """The roots by what tells them apart."""
+    """Return the roots by their keys."""
     return {root.key: root for root in roots.roots}
 
 
 def without_active_root(roots: Roots) -> bool:
-    """Whether no root signs: what a server says that has just lost its state."""
+    """True if no root is active, as on a server that has just lost its state."""
     return roots.active is None
 
 
 def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, object]:
-    """The map to send, checked for what Consul would store and ignore."""
+    """
+    Return the keys of a provider's configuration to send.
+
+    `config` is a `CAConfig`, of which only what is set is sent, or a map with Consul's keys. Raises InvalidRequest for
+    what Consul would misread: keys in snake_case, which it stores and ignores, and bare numbers as durations, which it
+    takes for nanoseconds.
+    """
     if isinstance(config, CAConfig):
         config = {
             field.encode_name: value

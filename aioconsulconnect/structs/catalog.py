@@ -1,4 +1,4 @@
-"""Instances of services as the servers know them, with and without their health, and where to dial them."""
+"""Structs of service instances as the servers know them, with and without health."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")
 
 
 class InstanceKey(NamedTuple):
-    """What tells an instance from all others: peer, partition, node, and the id of the service there."""
+    """Key of an instance: peer, partition, node, and the id of the service on that node."""
 
     peer_name: str
     partition: str
@@ -27,7 +27,7 @@ class InstanceKey(NamedTuple):
 
 
 class GatewayServiceKey(NamedTuple):
-    """What tells a service from the others of its gateway."""
+    """Key of a service among the services of one gateway."""
 
     namespace: str
     name: str
@@ -35,7 +35,11 @@ class GatewayServiceKey(NamedTuple):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where to dial: host and port; or a Unix socket, then the host is empty and the port 0."""
+    """
+    Address to connect to: host and port, or a Unix socket.
+
+    With a `socket_path` the host is empty and the port 0.
+    """
 
     host: str
     port: int
@@ -43,7 +47,16 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Node(Part, frozen=True, kw_only=True):
-    """The node that an instance runs on. `meta["consul-version"]` tells its agent's version from Consul 1.16 on."""
+    """
+    Node that an instance runs on.
+
+    - `id`, `node`: id and name.
+    - `address`, `tagged_addresses`: address, and addresses by tag, such as "lan" or "wan".
+    - `meta`: metadata; from Consul 1.16 on `meta["consul-version"]` is the version of its agent.
+    - `partition`: Consul Enterprise (1.11).
+    - `peer_name`: peer that the node was imported from (Consul 1.13); empty for a local one.
+    - `locality`: region and zone (Consul 1.16).
+    """
 
     id: str = ""
     node: str = ""
@@ -60,8 +73,15 @@ class Node(Part, frozen=True, kw_only=True):
 
 class ServiceInstance(Part, frozen=True, kw_only=True):
     """
-    The service part of an instance. For a sidecar `service` is the proxy's name and `proxy.destination_service_name`
-    the application's. `address` is often empty: `Instance.address` is the one to dial.
+    Service part of an instance.
+
+    - `kind`: empty for an application, else "connect-proxy" or the kind of a gateway.
+    - `id`, `service`: id, which is unique on the node, and name. For a sidecar `service` is the name of the proxy, and
+      `proxy.destination_service_name` that of the application.
+    - `address`, `port`, `socket_path`, `tagged_addresses`: where it listens. `address` is often empty: connect to
+      `Instance.address`.
+    - `connect`: `connect.native` is True if the service speaks mutual TLS itself.
+    - `peer_name`: peer that the service was imported from (Consul 1.13); empty for a local one.
     """
 
     kind: str = ""
@@ -86,7 +106,16 @@ class ServiceInstance(Part, frozen=True, kw_only=True):
 
 
 class HealthCheck(Part, frozen=True, kw_only=True):
-    """A check of an instance or (where `service_id` is empty) of its node; `interval` and `timeout` are Go's text."""
+    """
+    Health check of an instance, or of its node, and its last result.
+
+    - `status`: "passing", "warning" or "critical".
+    - `service_id`, `service_name`: the service that is checked; empty for a check of the node.
+    - `notes`, `output`: text for people, and output of the last run.
+    - `type`: kind of check, such as "http" or "ttl".
+    - `exposed_port`: port at which the proxy exposes the check; 0 if it does not.
+    - `interval`, `timeout`: durations as Go's text, such as "10s".
+    """
 
     node: str = ""
     check_id: str = ""
@@ -110,7 +139,7 @@ class HealthCheck(Part, frozen=True, kw_only=True):
 
 
 class Instance(Nullable, frozen=True, kw_only=True):
-    """One instance of a service with its node and its checks."""
+    """Instance of a service, with its node and the checks of both."""
 
     node: Node
     service: ServiceInstance
@@ -118,22 +147,30 @@ class Instance(Nullable, frozen=True, kw_only=True):
 
     @property
     def key(self) -> InstanceKey:
-        """What tells it from all others."""
+        """The key of the instance, unique among all instances."""
         return InstanceKey(self.service.peer_name, self.node.partition, self.node.node, self.service.id)
 
     @property
     def address(self) -> str:
-        """The host to dial: the service's own address, else its node's."""
+        """
+        The host to connect to: the address of the service, else that of its node.
+
+        Empty for a Unix socket.
+        """
         return self.dial().host
 
     @property
     def port(self) -> int:
-        """The port to dial; 0 for a Unix socket."""
+        """The port to connect to; 0 for a Unix socket."""
         return self.dial().port
 
     @property
     def status(self) -> HealthStatus:
-        """The worst of its checks, the node's included; "maintenance" before all others."""
+        """
+        The worst status of the checks, those of the node included.
+
+        "maintenance" comes before all others. Without checks it is "passing".
+        """
         if any(check.check_id.startswith(_MAINTENANCE) for check in self.checks):
             return "maintenance"
         found = {check.status for check in self.checks}
@@ -141,11 +178,14 @@ class Instance(Nullable, frozen=True, kw_only=True):
 
     def dial(self, tag: str = "") -> Address:
         """
-        Where to dial, by Consul's rules.
+        Return the address to connect to, by Consul's rules.
 
-        A Unix socket if that is what it listens on. Else the service's address, and the node's where it has none. With
-        a `tag` ("lan", "wan", "lan_ipv4", "consul-virtual", …) what the service, else the node, has under that tag
-        comes first: "wan" is for callers in other datacenters.
+        A Unix socket comes first, if the service listens on one. Else the host is the first that is set of: the
+        service's address under `tag`, the service's address, the node's address under `tag`, the node's address. The
+        port is the service's, unless its address under `tag` has one of its own.
+
+        `tag` is for example "lan", "wan", "lan_ipv4" or "consul-virtual"; "wan" is for callers in other datacenters.
+        Default: no tag.
         """
         service = self.service
         if service.socket_path:
@@ -156,10 +196,13 @@ class Instance(Nullable, frozen=True, kw_only=True):
 
 class CatalogInstance(Part, frozen=True, kw_only=True):
     """
-    One instance from the catalog, without its health; `node_address` and `service_address` are what is registered.
+    Instance of a service from the catalog, without its health.
 
-    With `merge_central_config` Consul leaves id, address and datacenter of the node empty: then only an instance with
-    an address of its own can be dialled.
+    Fields that begin with `service_` describe the service, the others its node. `node_address` and `service_address`
+    are as registered; `address` and `port` are where to connect to.
+
+    With `merge_central_config` Consul leaves the id, address and datacenter of the node empty. Then only an instance
+    with an address of its own can be connected to.
     """
 
     id: str = ""
@@ -190,21 +233,29 @@ class CatalogInstance(Part, frozen=True, kw_only=True):
 
     @property
     def key(self) -> InstanceKey:
-        """What tells it from all others."""
+        """The key of the instance, unique among all instances."""
         return InstanceKey(self.peer_name, self.partition, self.node, self.service_id)
 
     @property
     def address(self) -> str:
-        """The host to dial: the service's own address, else its node's."""
+        """
+        The host to connect to: the address of the service, else that of its node.
+
+        Empty for a Unix socket.
+        """
         return self.dial().host
 
     @property
     def port(self) -> int:
-        """The port to dial; 0 for a Unix socket."""
+        """The port to connect to; 0 for a Unix socket."""
         return self.dial().port
 
     def dial(self, tag: str = "") -> Address:
-        """Where to dial, by Consul's rules: as `Instance.dial`."""
+        """
+        Return the address to connect to, by Consul's rules.
+
+        `tag` selects tagged addresses, as described at `Instance.dial`.
+        """
         if self.service_socket_path:
             return Address("", 0, self.service_socket_path)
         own = Address(self.service_address, self.service_port)
@@ -214,6 +265,7 @@ class CatalogInstance(Part, frozen=True, kw_only=True):
 def _dial(
     own: Address, tagged: Mapping[str, TaggedAddress], node: str, node_tagged: Mapping[str, str], tag: str
 ) -> Address:
+    """Return the address to connect to where there is no Unix socket."""
     under = tagged.get(tag)
     if under is not None and under.address:
         return Address(under.address, under.port or own.port)
@@ -221,7 +273,7 @@ def _dial(
 
 
 class ServiceRef(Part, frozen=True, kw_only=True):
-    """The name of a service or gateway."""
+    """Reference to a service or gateway by name."""
 
     name: str = ""
     namespace: str = ""
@@ -229,7 +281,16 @@ class ServiceRef(Part, frozen=True, kw_only=True):
 
 
 class GatewayService(Part, frozen=True, kw_only=True):
-    """A service that an ingress or terminating gateway serves; `from_wildcard` where its entry says `*`."""
+    """
+    Service that an ingress or terminating gateway serves.
+
+    - `gateway`, `gateway_kind`: the gateway, and its kind.
+    - `service`: the service.
+    - `port`, `protocol`, `hosts`: listener of an ingress gateway that leads to the service.
+    - `ca_file`, `cert_file`, `key_file`, `sni`: TLS from a terminating gateway to the service.
+    - `auto_host_rewrite`: True if a terminating gateway rewrites the Host header for the service.
+    - `from_wildcard`: True if the config entry of the gateway names `*` instead of the service.
+    """
 
     gateway: ServiceRef
     service: ServiceRef
@@ -249,7 +310,7 @@ class GatewayService(Part, frozen=True, kw_only=True):
 
     @property
     def key(self) -> GatewayServiceKey:
-        """What tells it from the others of the gateway."""
+        """The key of the service, unique among the services of the gateway."""
         return GatewayServiceKey(self.service.namespace, self.service.name, self.port)
 
 
@@ -260,15 +321,15 @@ _read_gateway_services = reader(NullAsEmpty[tuple[GatewayService, ...]])
 
 
 def read_gateway_services(body: bytes) -> tuple[GatewayService, ...]:
-    """The services in a body; Consul says null for none."""
+    """Read the services of a gateway in a body; `null` is none."""
     return _read_gateway_services(body) or ()
 
 
 def instances_by_key(instances: tuple[Instance, ...]) -> Mapping[Hashable, Instance]:
-    """The instances by what tells them apart."""
+    """Return the instances by their keys."""
     return {instance.key: instance for instance in instances}
 
 
 def catalog_by_key(instances: tuple[CatalogInstance, ...]) -> Mapping[Hashable, CatalogInstance]:
-    """The instances by what tells them apart."""
+    """Return the instances by their keys."""
     return {instance.key: instance for instance in instances}

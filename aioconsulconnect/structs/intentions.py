@@ -1,4 +1,8 @@
-"""Intentions: who may connect to whom, and (L7, from Consul 1.9) with which requests."""
+"""
+Structs of intentions: which service may connect to which, and with which requests.
+
+Rules for requests (L7) need Consul 1.9.
+"""
 
 from __future__ import annotations
 
@@ -19,31 +23,49 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT",
 
 
 class VerifyClaim(KeepsUnknown, frozen=True, kw_only=True):
-    """A claim that a token must hold: the one at `path` equals `value`."""
+    """
+    Claim that a JSON Web Token must hold: the one at `path` equals `value`.
+
+    `path` has one name for each level of nested claims.
+    """
 
     path: tuple[str, ...] = ()
     value: str = ""
 
 
 class JWTProviderRequirement(KeepsUnknown, frozen=True, kw_only=True):
-    """A `jwt-provider` config entry by name, and the claims that its tokens must hold."""
+    """
+    Requirement of a JSON Web Token from one provider.
+
+    - `name`: name of the `jwt-provider` config entry.
+    - `verify_claims`: claims that its tokens must hold.
+    """
 
     name: str = ""
     verify_claims: tuple[VerifyClaim, ...] = ()
 
 
 class JWTRequirement(KeepsUnknown, frozen=True, kw_only=True):
-    """A valid token of any of `providers` is required (Consul 1.16). No providers: no requirement."""
+    """
+    Requirement of a valid JSON Web Token from any of `providers` (Consul 1.16).
+
+    Without providers nothing is required.
+    """
 
     providers: tuple[JWTProviderRequirement, ...] = ()
 
 
 class HeaderPermission(KeepsUnknown, frozen=True, kw_only=True):
     """
-    A request header to match: exactly one of `present`, `exact`, `prefix`, `suffix`, `contains`, `regex`.
+    Condition on a request header.
 
-    `invert` turns the answer round. `contains` and `ignore_case` need Consul 1.20.1; `ignore_case` goes with neither
-    `present` nor `regex`.
+    Give exactly one of `present`, `exact`, `prefix`, `suffix`, `contains`, `regex`.
+
+    - `name`: name of the header.
+    - `present`: True if the header only has to be there.
+    - `exact`, `prefix`, `suffix`, `contains`, `regex`: text that its value must match. `contains` needs Consul 1.20.1.
+    - `ignore_case`: True to compare without case (Consul 1.20.1); not with `present` or `regex`.
+    - `invert`: True to match where the condition does not hold.
     """
 
     name: str = ""
@@ -59,10 +81,12 @@ class HeaderPermission(KeepsUnknown, frozen=True, kw_only=True):
 
 class HTTPPermission(KeepsUnknown, frozen=True, kw_only=True):
     """
-    What a request must look like; all that is given must match, and something must be given.
+    Condition on a request: everything that is given must match, and something must be given.
 
-    At most one of `path_exact`, `path_prefix`, `path_regex` (RE2, a full match); `methods` in upper case; `header` all
-    of them.
+    - `path_exact`, `path_prefix`, `path_regex`: the path; at most one of them. The regular expression is RE2 and must
+      match the whole path; the others start with `/`.
+    - `header`: conditions on headers, all of which must hold.
+    - `methods`: methods of which the request has one, in upper case.
     """
 
     path_exact: str = ""
@@ -73,7 +97,13 @@ class HTTPPermission(KeepsUnknown, frozen=True, kw_only=True):
 
 
 class Permission(KeepsUnknown, frozen=True, kw_only=True):
-    """One rule of an L7 intention; the first whose `http` matches decides. `jwt` needs Consul 1.16."""
+    """
+    Rule of an L7 intention (Consul 1.9): the first one whose `http` matches decides.
+
+    - `action`: "allow" or "deny".
+    - `http`: condition on the request.
+    - `jwt`: JSON Web Token that is required too (Consul 1.16).
+    """
 
     action: Action | None = None
     http: HTTPPermission | None = None
@@ -81,7 +111,7 @@ class Permission(KeepsUnknown, frozen=True, kw_only=True):
 
 
 class IntentionKey(NamedTuple):
-    """What tells an intention from all others, in Consul's own order of sorting."""
+    """Key of an intention; its fields are in the order by which Consul sorts intentions."""
 
     source_sameness_group: str
     source_peer: str
@@ -94,7 +124,7 @@ class IntentionKey(NamedTuple):
 
 
 class MatchKey(NamedTuple):
-    """What tells an intention from the others of a match of several names: the name that was asked for, and its key."""
+    """Key of an intention in a match of several names: the name that was asked for, and its own key."""
 
     name: str
     intention: IntentionKey
@@ -102,12 +132,20 @@ class MatchKey(NamedTuple):
 
 class Intention(ConsulStruct, frozen=True, kw_only=True):
     """
-    An intention as Consul shows it.
+    Intention as Consul shows it.
 
-    Either `action` or `permissions` is set. From Consul 1.9 an intention is part of the `service-intentions` config
-    entry of its destination: then `create_index`, `modify_index`, `meta` and `jwt` are those of the entry, and `id`,
-    `created_at`, `updated_at` and `hash` are only there for intentions created by id. Times are rounded to the
-    microsecond. `source_peer` (1.13), partitions (1.11) and sameness groups (1.16) are empty when they do not apply.
+    From Consul 1.9 on an intention is part of the `service-intentions` config entry of its destination.
+
+    - `source_name`, `destination_name`: service, or `*` for all.
+    - `source_namespace`, `destination_namespace`, `source_partition`, `destination_partition` (Consul 1.11),
+      `source_sameness_group` (1.16): Consul Enterprise. Partitions and sameness groups are empty where they do not
+      apply.
+    - `source_peer`: peer of the source (Consul 1.13); empty for a local one.
+    - `action`, `permissions`: "allow" or "deny", or the rules of an L7 intention; one of the two is set.
+    - `precedence`: number from Consul; the intention with the highest decides.
+    - `id`, `created_at`, `updated_at`, `hash`: from Consul 1.9 on only set if the intention was created by id. Times
+      are rounded to the microsecond.
+    - `create_index`, `modify_index`, `meta`, `jwt`: from Consul 1.9 on those of the config entry.
     """
 
     id: str = ""
@@ -134,7 +172,7 @@ class Intention(ConsulStruct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> IntentionKey:
-        """What tells this intention from all others."""
+        """The key of the intention, unique among all intentions."""
         return IntentionKey(
             self.source_sameness_group,
             self.source_peer,
@@ -148,7 +186,11 @@ class Intention(ConsulStruct, frozen=True, kw_only=True):
 
 
 class IntentionBody(KeepsUnknown, frozen=True, kw_only=True):
-    """What a write sends: only what the caller said, so that an older server meets no key it does not know."""
+    """
+    Body of a write of an intention.
+
+    Only what the caller gave is sent, so an older server meets no key that it does not know.
+    """
 
     source_namespace: str = msgspec.field(default="", name="SourceNS")
     source_name: str = ""
@@ -162,13 +204,13 @@ class IntentionBody(KeepsUnknown, frozen=True, kw_only=True):
 
 
 class CreatedId(ConsulStruct, frozen=True, kw_only=True):
-    """The answer to a write by id."""
+    """Answer to a write by id."""
 
     id: str
 
 
 class CheckResult(ConsulStruct, frozen=True, kw_only=True):
-    """The answer to a check."""
+    """Answer to `GET /v1/connect/intentions/check`."""
 
     allowed: bool
 
@@ -182,7 +224,7 @@ read_check: Reader[CheckResult] = reader(CheckResult)
 
 
 def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
-    """The intentions by what tells them apart."""
+    """Return the intentions by their keys."""
     return {intention.key: intention for intention in intentions}
 
 
@@ -190,7 +232,12 @@ def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
 
 
 def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, destination: str) -> None:
-    """Raise InvalidRequest unless exactly one of the two is given, and both are of a form that Consul takes."""
+    """
+    Raise InvalidRequest for an action and permissions that Consul would refuse.
+
+    - `action`, `permissions`: exactly one of the two must be given, in a form that Consul takes.
+    - `destination`: name of the destination; permissions are refused for `*`.
+    """
     if action is not None and permissions:
         raise InvalidRequest("action must be left out where permissions are given: each permission has its own")
     if action is None and not permissions:
@@ -204,7 +251,12 @@ def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, de
 
 
 def check_description(description: str, meta: Mapping[str, str]) -> None:
-    """Raise InvalidRequest for texts beyond Consul's limits."""
+    """
+    Raise InvalidRequest for texts beyond Consul's limits.
+
+    - `description`: at most 512 bytes.
+    - `meta`: at most 64 keys of 128 bytes, with values of 512 bytes.
+    """
     if _size(description) > 512:  # noqa: PLR2004 - Consul's limit
         raise InvalidRequest("description is longer than 512 bytes")
     if len(meta) > 64:  # noqa: PLR2004 - Consul's limit

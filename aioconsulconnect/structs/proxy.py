@@ -1,4 +1,4 @@
-"""What a service says about its place in the mesh: its proxy, upstreams, exposed paths, addresses."""
+"""Structs of a service's place in the mesh: its proxy, upstreams, exposed paths and addresses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,37 @@ ServiceKind = Literal["connect-proxy", "mesh-gateway", "terminating-gateway", "i
 
 
 class MeshGateway(Part, frozen=True, kw_only=True):
-    """How traffic to other datacenters goes: `mode` "none" (straight), "local" or "remote" (through that gateway)."""
+    """
+    Route of traffic to other datacenters.
+
+    `mode` is "none" (directly), "local" or "remote" (through the mesh gateway of that datacenter).
+    """
 
     mode: str = ""
 
 
 class TransparentProxyConfig(Part, frozen=True, kw_only=True):
-    """Where a transparent proxy listens, and whether it takes connections addressed to it directly (Consul 1.10)."""
+    """
+    Settings of a transparent proxy (Consul 1.10).
+
+    - `outbound_listener_port`: port at which the proxy takes redirected outbound connections.
+    - `dialed_directly`: True if it takes connections that are addressed to it directly.
+    """
 
     outbound_listener_port: int = 0
     dialed_directly: bool = False
 
 
 class ExposePath(Part, frozen=True, kw_only=True):
-    """A path that the proxy serves to everybody, without mutual TLS. `protocol` is "http" (default) or "http2"."""
+    """
+    HTTP path that a proxy serves to everybody, without mutual TLS.
+
+    - `path`: the path.
+    - `listener_port`: port at which the proxy serves it.
+    - `local_path_port`: port of the application that the proxy passes it on to.
+    - `protocol`: "http" (the default) or "http2".
+    - `parsed_from_check`: True if Consul made it from a health check.
+    """
 
     listener_port: int = 0
     path: str = ""
@@ -37,14 +54,26 @@ class ExposePath(Part, frozen=True, kw_only=True):
 
 
 class Expose(Part, frozen=True, kw_only=True):
-    """What is reachable past the proxy's mutual TLS: all HTTP and gRPC checks (`checks`), and these `paths`."""
+    """
+    Paths that are reachable without the proxy's mutual TLS.
+
+    - `checks`: True to expose all HTTP and gRPC checks.
+    - `paths`: further paths to expose.
+    """
 
     checks: bool = False
     paths: NullAsEmpty[tuple[ExposePath, ...]] = ()
 
 
 class AccessLogs(Part, frozen=True, kw_only=True):
-    """Access logs of the proxies (Consul 1.16). `type` "stdout", "stderr" or "file" (then `path`)."""
+    """
+    Access logs of the proxies (Consul 1.16).
+
+    - `enabled`: True to write them.
+    - `disable_listener_logs`: True to leave out connections that are rejected because they match no listener filter.
+    - `type`, `path`: "stdout", "stderr", or "file" with its path.
+    - `json_format`, `text_format`: format of a line, as a JSON dictionary or as a text; at most one of the two.
+    """
 
     enabled: bool = False
     disable_listener_logs: bool = False
@@ -55,7 +84,14 @@ class AccessLogs(Part, frozen=True, kw_only=True):
 
 
 class EnvoyExtension(Part, frozen=True, kw_only=True):
-    """An extension of Envoy by name (Consul 1.16)."""
+    """
+    Extension of Envoy by name (Consul 1.16).
+
+    - `name`: name of the extension.
+    - `required`: True if it is an error when it cannot be applied.
+    - `arguments`: arguments of the extension.
+    - `consul_version`, `envoy_version`: versions that it is limited to.
+    """
 
     name: str = ""
     required: bool = False
@@ -66,9 +102,17 @@ class EnvoyExtension(Part, frozen=True, kw_only=True):
 
 class Upstream(Part, frozen=True, kw_only=True):
     """
-    A service that the proxy makes reachable at a local port or socket.
+    Service that the proxy makes reachable at a local port or socket.
 
-    `destination_type` "service" (default) or "prepared_query"; `destination_peer` needs Consul 1.13.
+    - `destination_name`, `destination_namespace`, `destination_partition`, `destination_peer`: the service.
+      `destination_peer` needs Consul 1.13; namespace and partition Consul Enterprise.
+    - `destination_type`: "service" (the default) or "prepared_query".
+    - `datacenter`: datacenter of the service; empty for the proxy's own.
+    - `local_bind_address`, `local_bind_port`: where the application connects to.
+    - `local_bind_socket_path`, `local_bind_socket_mode`: socket instead of a port (Consul 1.10), and its file mode.
+    - `config`: settings of the upstream, such as `protocol` or `connect_timeout_ms`.
+    - `mesh_gateway`: route to other datacenters.
+    - `centrally_configured`: True if it came from a config entry.
     """
 
     destination_type: str = ""
@@ -88,10 +132,16 @@ class Upstream(Part, frozen=True, kw_only=True):
 
 class Proxy(Part, frozen=True, kw_only=True):
     """
-    What a proxy or gateway does, and for whom. `destination_service_name` is the application behind a sidecar.
+    Settings of a proxy or gateway.
 
-    `mode` ("direct", "transparent") needs Consul 1.10, `local_service_socket_path` too, `access_logs` and
-    `envoy_extensions` 1.16.
+    - `destination_service_name`, `destination_service_id`: the application behind a sidecar.
+    - `local_service_address`, `local_service_port`, `local_service_socket_path` (Consul 1.10): where it listens.
+    - `mode`, `transparent_proxy`: "direct" or "transparent" (Consul 1.10), and settings of a transparent proxy.
+    - `config`: settings for Envoy, such as `protocol`.
+    - `upstreams`: services that the proxy makes reachable.
+    - `mesh_gateway`: route to other datacenters.
+    - `expose`: paths that are reachable without mutual TLS.
+    - `access_logs`, `envoy_extensions`: need Consul 1.16.
     """
 
     destination_service_name: str = ""
@@ -110,28 +160,38 @@ class Proxy(Part, frozen=True, kw_only=True):
 
 
 class TaggedAddress(Part, frozen=True, kw_only=True):
-    """The address of a service under a tag such as "lan", "wan" or "consul-virtual"."""
+    """Address of a service under a tag such as "lan", "wan" or "consul-virtual"."""
 
     address: str = ""
     port: int = 0
 
 
 class Weights(Part, frozen=True, kw_only=True):
-    """The share of DNS answers and requests while passing, and while warning; Consul's default is 1 and 1."""
+    """
+    Weights of a service in DNS answers and load balancing.
+
+    `passing` and `warning` are the weights in that status; Consul's default is 1 and 1.
+    """
 
     passing: int
     warning: int
 
 
 class Locality(Part, frozen=True, kw_only=True):
-    """Region and zone (Consul 1.16)."""
+    """Region and zone of a service or node (Consul 1.16)."""
 
     region: str = ""
     zone: str = ""
 
 
 class PeerMeta(Part, frozen=True, kw_only=True):
-    """How to reach and recognise an imported service: server names and SPIFFE ids (Consul 1.13)."""
+    """
+    Data to reach and recognise a service that was imported from a peer (Consul 1.13).
+
+    - `sni`: server names for TLS.
+    - `spiffe_id`: SPIFFE ids that the service may have.
+    - `protocol`: protocol of the service.
+    """
 
     sni: NullAsEmpty[tuple[str, ...]] = ()
     spiffe_id: NullAsEmpty[tuple[str, ...]] = msgspec.field(default=(), name="SpiffeID")
@@ -139,7 +199,12 @@ class PeerMeta(Part, frozen=True, kw_only=True):
 
 
 class Connect(Part, frozen=True, kw_only=True):
-    """Whether a service speaks mutual TLS itself (`native`); `peer_meta` for services imported from a peer."""
+    """
+    Part of a service that is about Connect.
+
+    - `native`: True if the service speaks mutual TLS itself.
+    - `peer_meta`: set for a service that was imported from a peer.
+    """
 
     native: bool = False
     peer_meta: PeerMeta | None = None

@@ -1,4 +1,8 @@
-"""Consul's SPIFFE ids: parse, format, compare. Stricter than Consul, whose authorize lets much of this through."""
+"""
+SPIFFE ids of Consul: parse, format, compare.
+
+Parsing is stricter than Consul, whose authorize endpoint accepts much of what is refused here.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +36,17 @@ _UNESCAPED = "$&+,:;=@"  # what Go's net/url leaves alone in a path beside lette
 
 class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Who a certificate says it is. `str()` gives the URI; two are equal when they mean the same.
+    Identity that a certificate states, in one of the forms that Consul uses.
 
-    `trust_domain` is the host of the URI, in lower case and without a port. `name` is the service's name, or the
-    node's of an agent; names keep their case, and are given unencoded. Raises InvalidRequest for what no Consul would
-    sign.
+    `str()` gives the URI. Two ids are equal when they mean the same. Raises InvalidRequest for an id that no Consul
+    would sign.
+
+    - `kind`: "service" (the default), "agent", "mesh-gateway", "server", or "signing" for the trust domain alone.
+    - `trust_domain`: host of the URI, in lower case and without a port.
+    - `partition`: in lower case; default "default". Only services, agents and mesh gateways have another.
+    - `namespace`: of a service; default "default".
+    - `datacenter`: of all kinds but "signing".
+    - `name`: name of the service, or of the agent's node. Names keep their case, and are given unencoded.
     """
 
     kind: SpiffeKind = "service"
@@ -47,7 +57,7 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Hold every id to the form of its kind, however it was made."""
+        """Raise InvalidRequest if the fields do not fit the kind."""
         if self.kind not in get_args(SpiffeKind):
             raise InvalidRequest(f"{self.kind!r} is no kind of SPIFFE id")
         if not re.fullmatch(_TRUST_DOMAIN, self.trust_domain):
@@ -67,11 +77,14 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, uri: str) -> SpiffeId:
         """
-        The id that a URI states; InvalidRequest (a ValueError) for any other text.
+        Return the id that a URI states.
 
-        Refused: another scheme or one in capitals, a user, port, query or fragment, an empty host or one with capitals,
-        empty segments, a trailing slash, a percent sign that encodes nothing, unknown forms. Segments are decoded after
-        the path was split, so an encoded slash belongs to the name. No `/ap/` means the partition `default`.
+        Raises InvalidRequest (a ValueError) for any other text, such as: more than 2,048 characters, another scheme or
+        one in capitals, a user, port, query or fragment, an empty host or one with capitals, empty segments, a trailing
+        slash, a percent sign that encodes nothing, an unknown form.
+
+        Segments are decoded after the path was split, so an encoded slash belongs to the name. Without `/ap/` the
+        partition is `default`.
         """
         match = _ID.fullmatch(uri) if len(uri) <= _LIMIT else None
         if match is None:
@@ -87,7 +100,7 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
         raise InvalidRequest(f"{uri!r} is a SPIFFE id, but none of Consul's forms")
 
     def __str__(self) -> str:
-        """The URI as Consul writes it: the default partition is left out."""
+        """The URI as Consul writes it, without the default partition."""
         partition = "" if self.partition == "default" else f"/ap/{quote(self.partition, safe=_UNESCAPED)}"
         path = (
             quote(str(getattr(self, segment[1:])), safe=_UNESCAPED) if segment[0] == ":" else segment
@@ -96,7 +109,7 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
         return f"spiffe://{self.trust_domain}{partition}" + "".join(f"/{segment}" for segment in path)
 
     def belongs_to(self, trust_domain: str) -> bool:
-        """Whether it is of this trust domain (`TrustDomain` of the roots), whatever the case that is written in."""
+        """True if the id is of this trust domain (`Roots.trust_domain`), in whatever case it is written."""
         return self.trust_domain == trust_domain.lower()
 
 

@@ -1,4 +1,12 @@
-"""A Consul to test with: an agent in the process that answers as a real one does."""
+"""An in-process Consul agent for tests, and the names that tests of it use.
+
+`Agent` answers the service-mesh part of Consul's HTTP API as a chosen version does, and holds its state in memory.
+`Faults` is what can be made to go wrong between it and a client, each a `Fault`. `Request`, `Poll` and `View` are what
+a test reads of it, `Snapshot` is a state to restore, `Version` and `Policy` are arguments of it. All of this needs the
+extra `aioconsulconnect[testing]`.
+
+The module `real_agent` starts a Consul binary instead and needs the standard library alone.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,7 +22,7 @@ if TYPE_CHECKING:
 
     Poll = HeldQuery
 else:
-    # A name is imported when it is first used: `real_agent` needs none of what the in-process agent is built on.
+    # Names are imported when they are first used, so that `real_agent` works without the in-process agent's packages.
     _HOMES = {
         "Agent": "agent.Agent",
         "Fault": "server.exchange.Fault",
@@ -29,7 +37,7 @@ else:
     __all__ = list(_HOMES)
 
     def __getattr__(name: str) -> object:
-        """The public name, from the module where it lives."""
+        """Import a public name from the module where it lives, when it is first used."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module, _, own_name = _HOMES[name].rpartition(".")
@@ -38,5 +46,5 @@ else:
         return value
 
     def __dir__() -> list[str]:
-        """The public names."""
+        """List the public names."""
         return [*__all__]

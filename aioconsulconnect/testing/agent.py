@@ -1,4 +1,4 @@
-"""The in-process agent: its life, and what a test reads of it and does to it."""
+"""The in-process Consul agent: start and stop it, read its state, change it."""
 
 import uuid
 from collections import deque
@@ -42,7 +42,15 @@ Policy = Literal["allow", "deny"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
-    """What an agent held at one moment, to give back to it or to another of its version."""
+    """The state of an in-process agent at one moment: `Agent.snapshot` makes it, `Agent.restore` takes it.
+
+    It can be restored to the same agent or to another one of the same version. Its fields are internal to the agents:
+
+    - `store`: the index of each table, and the configuration entries.
+    - `acl`: the policies and tokens.
+    - `authority`: the roots and the configuration of the CA; no leaf certificates.
+    - `intentions`: the table of intentions in 1.8; empty for newer versions, which keep them as configuration entries.
+    """
 
     store: storage.State
     acl: acl_system.State
@@ -52,7 +60,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Settings:
-    """What an agent was made with."""
+    """The arguments that an agent was made with, with their defaults filled in."""
 
     facts: VersionFacts
     tls: bool
@@ -65,11 +73,21 @@ class _Settings:
 
 
 class Agent:
-    """A Consul agent to test with, in this process: what it answers is what that version of Consul answers.
+    """A Consul agent for tests, run inside this process, that answers over HTTP as a chosen version does.
 
-    It is both the only server and its own client agent, in development mode (pretty JSON), with Connect on. Enter it,
-    or call ``start`` and ``stop``. With ``tls`` it speaks HTTPS: trust ``ca_file``; with ``client_certificates`` it
-    wants one too, such as ``client_cert_file`` with ``client_key_file``. What may go wrong is in ``faults``.
+    It is the only server of its datacenter and its own client agent, in development mode (indented JSON), with Connect
+    enabled. For a path of Consul that it does not model it answers 501. Enter it with `async with`, or call `start` and
+    `stop`. `faults` makes things go wrong.
+
+    - `version`: the version to play, "1.8", "1.10", "1.16" or "1.22" (the default); ValueError for any other.
+    - `port`: the port on 127.0.0.1; 0 (the default) takes a free one at the first start and keeps it.
+    - `tls`: speak HTTPS, with a certificate that `ca_file` verifies; off by default.
+    - `client_certificates`: demand a client certificate, such as `client_cert_file` with `client_key_file`; off by
+      default. ValueError without `tls`.
+    - `acl`: enable ACLs; `management_token` then has all rights. Off by default.
+    - `default_policy`: the default policy of the ACLs, "allow" or "deny"; by default "deny" with `acl`, else "allow".
+    - `datacenter`: the name of the datacenter, "dc1" by default.
+    - `node_name`: the name of the only node, "box" by default.
     """
 
     def __init__(
@@ -93,7 +111,7 @@ class Agent:
             tls=tls,
             client_certificates=client_certificates,
             acl=acl,
-            # An agent without ACLs still names a default policy; with ACLs the careful one is the better default.
+            # Without ACLs the agent still reports a default policy; with ACLs deny is the safer default.
             default_policy=default_policy or ("deny" if acl else "allow"),
             datacenter=datacenter,
             node_name=node_name,
@@ -108,7 +126,7 @@ class Agent:
         self._build()
 
     def _build(self) -> None:
-        """Make everything that an agent holds, as it is at first."""
+        """Make the state and the handlers of a new cluster."""
         settings, facts = self._settings, self._settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
         store = Store(12, tables)
@@ -142,10 +160,14 @@ class Agent:
         )
         self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)
 
-    # Life.
+    # Starting and stopping.
 
     async def start(self) -> Self:
-        """Listen on 127.0.0.1, at the port given or at a free one; after ``stop``, at the same one."""
+        """Start to listen on 127.0.0.1, and return the agent.
+
+        The port is the one given, a free one where that is 0, and after `stop` the one from before. OSError if it is
+        taken.
+        """
         runner = web.AppRunner(
             self._frontend.application(),
             access_log=None,
@@ -171,7 +193,11 @@ class Agent:
         return self
 
     async def stop(self) -> None:
-        """Close every connection; polls that wait get no answer, as from an agent that is killed."""
+        """Close every connection and stop listening, as an agent that is killed.
+
+        Blocking queries that wait get no answer. The next `start` serves the same state, without the leaf certificates
+        and the agent's cache, and with a new CA for HTTPS.
+        """
         await self._close()
         self._remove_files()
 
@@ -191,9 +217,11 @@ class Agent:
             self._https = None
 
     async def restart(self, *, keep: bool = True) -> None:
-        """Be killed and started again at the same address: with all that was written, or as a new cluster.
+        """Kill the agent and start it again at the same address.
 
-        What the agent alone holds, its leaves and its cache, is lost either way; faults stay in force.
+        With `keep` (the default) all that was written is still there; without it, the agent is a new and empty cluster
+        with another trust domain. The leaf certificates and the agent's cache are lost either way; faults stay in
+        force.
         """
         await self._close()
         if not keep:
@@ -211,18 +239,26 @@ class Agent:
     def __repr__(self) -> str:
         return f"<Agent {self.version} at {self._address or 'no address yet'}>"
 
-    # What a test reads.
+    # Reading the state.
 
     @property
     def url(self) -> str:
-        """The address to give to a client."""
+        """The base URL to give to a client, such as `http://127.0.0.1:21500`.
+
+        RuntimeError before the first start.
+        """
         if not self._address:
             raise RuntimeError("the agent has not been started: enter it with `async with`")
         return self._address
 
     @property
     def environment(self) -> dict[str, str]:
-        """The CONSUL_* variables that lead a service to it, with the token that may do everything."""
+        """The `CONSUL_*` environment variables that lead a client to this agent.
+
+        `CONSUL_HTTP_ADDR` always; with ACLs `CONSUL_HTTP_TOKEN`, which is the management token; with `tls`
+        `CONSUL_CACERT`; with `client_certificates` `CONSUL_CLIENT_CERT` and `CONSUL_CLIENT_KEY`. RuntimeError before
+        the first start, and with `tls` while the agent is stopped.
+        """
         variables = {"CONSUL_HTTP_ADDR": self.url}
         if self._settings.management_token:
             variables["CONSUL_HTTP_TOKEN"] = self._settings.management_token
@@ -237,17 +273,26 @@ class Agent:
 
     @property
     def ca_file(self) -> Path:
-        """The CA to trust for an agent with ``tls``, while it runs."""
+        """The path of the CA certificate (PEM) that verifies an agent with `tls`.
+
+        RuntimeError without `tls`, and while the agent is stopped.
+        """
         return self._files.ca_file
 
     @property
     def client_cert_file(self) -> Path:
-        """A certificate that an agent with ``client_certificates`` takes, while it runs."""
+        """The path of a client certificate (PEM) that an agent with `client_certificates` accepts.
+
+        RuntimeError without `tls`, and while the agent is stopped.
+        """
         return self._files.client_cert_file
 
     @property
     def client_key_file(self) -> Path:
-        """The key of ``client_cert_file``."""
+        """The path of the private key (PEM) of `client_cert_file`.
+
+        RuntimeError without `tls`, and while the agent is stopped.
+        """
         return self._files.client_key_file
 
     @property
@@ -258,47 +303,56 @@ class Agent:
 
     @property
     def version(self) -> str:
-        """The full version, such as 1.16.6."""
+        """The full Consul version that the agent reports, such as 1.16.6."""
         return self._settings.facts.release
 
     @property
     def management_token(self) -> str:
-        """The token that may do everything; empty where ACLs are off."""
+        """The secret of the ACL token that has all rights; empty where ACLs are off."""
         return self._settings.management_token
 
     @property
     def trust_domain(self) -> str:
-        """The trust domain of the CA."""
+        """The trust domain of the CA: the cluster id, followed by `.consul`."""
         return self._context.authority.trust_domain
 
     @property
     def store(self) -> View:
-        """What the agent holds, to look at."""
+        """A read-only view of the state: the index, intentions, configuration entries, services and checks."""
         return View(self._context.store, self._intentions, self._registry)
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """The requests so far, oldest first; the last ten thousand are kept."""
+        """The requests that the agent has received, oldest first; the last 10,000 are kept."""
         return tuple(self._requests)
 
     @property
     def polls(self) -> tuple[HeldQuery, ...]:
-        """The blocking queries that wait now, also those whose client is gone: Consul keeps them too."""
+        """The blocking queries that wait now, including those whose client has gone.
+
+        Consul's servers keep such a query until its wait is over, too.
+        """
         return tuple(self._context.held_queries)
 
     @property
     def connections(self) -> int:
-        """The connections that Consul counts: the open ones, and those that left a poll behind which still waits."""
+        """The number of connections that Consul would count for its limit per client.
+
+        These are the open ones, and the closed ones that left a blocking query behind which still waits.
+        """
         return len(self._connections())
 
     def _connections(self) -> Collection[object]:
         server = self._runner.server if self._runner is not None else None
         return server.connections if server is not None else ()
 
-    # What a test does to it.
+    # Changing the state.
 
     def rotate_root(self) -> None:
-        """Give the CA a new root, cross-signed by the old one, and every service a new leaf."""
+        """Rotate the root of the CA: make a new one that the old one cross-signs, and renew every leaf.
+
+        It wakes the blocking queries for roots and for leaf certificates.
+        """
         self._context.authority.rotate()
 
     async def run_checks(self) -> None:
@@ -306,20 +360,28 @@ class Agent:
         await self._registry.run_checks()
 
     def advance(self, index: int) -> None:
-        """Raise the index, as writes elsewhere would; the next write here lies above it."""
+        """Raise the index to at least `index`, as writes elsewhere in the cluster would.
+
+        The next write to this agent gets a higher one. No blocking query wakes.
+        """
         self._context.store.index = max(self._context.store.index, index)
 
     def snapshot(self) -> Snapshot:
-        """What `consul snapshot save` saves: all that the servers hold, not what the agent holds for its services."""
+        """Take a snapshot, as `consul snapshot save` does.
+
+        It holds what the servers keep, and not what the agent keeps for itself: its services with their checks, and
+        leaf certificates.
+        """
         rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
         return Snapshot(self._context.store.state(), self._context.acl.state(), self._context.authority.state(), rows)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Do as `consul snapshot restore` does: it lies once.
+        """Restore `snapshot`, as `consul snapshot restore` does.
 
-        Polls that wait end at once with the data from before it and an unmoved index; what is read afterwards is the
-        restored data, under its old and lower index. What the agent holds (its roots, leaves) is right at the next
-        read, while a real one keeps the discarded data for ten minutes; polls for it are not woken. Its services stay.
+        Blocking queries that wait end at once, with the data from before and an unmoved index. Later reads find the
+        restored data, under its old and lower index. The roots and leaf certificates that the agent holds are right at
+        the next read, while a real agent keeps the discarded ones for ten minutes; blocking queries for them are not
+        woken. The services of the agent stay.
         """
         self._context.store.load(snapshot.store)
         self._context.acl.load(snapshot.acl)

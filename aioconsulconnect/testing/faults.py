@@ -1,9 +1,6 @@
-"""Faults by name: what goes wrong between a client and Consul.
+"""Faults by name: what can go wrong between a client and the in-process agent.
 
-They act at the socket or on a finished answer, as late as they can, never inside a handler. A fault is in force from
-its call until it is cleared or its ``with`` block is left, for every request or for those whose path begins with
-``path``; with ``times`` it ends by itself after so many. A poll that waits already meets it when it is answered, which
-``wake`` brings on.
+A fault acts on the connection or on a finished answer, as late as it can, never inside a handler.
 """
 
 from collections.abc import Callable, Collection
@@ -45,16 +42,25 @@ _ERRORS_WITH_INDEX: Final = (
 
 
 class Where(TypedDict, total=False):
-    """Which requests a fault meets."""
+    """The keyword arguments `path` and `times`, which say which requests a fault meets."""
 
     path: str
-    """Those whose path begins so."""
+    """Only requests whose path begins with this; by default all."""
     times: int
-    """The first so many."""
+    """Only so many requests, after which the fault ends; by default without limit."""
 
 
 class Faults(FaultInjector):
-    """The faults of one agent."""
+    """The faults of one agent: each method puts one in force and returns it as a `Fault`.
+
+    It stays in force until its `clear` is called or its `with` block is left; `clear` of this object ends all of them.
+    A blocking query that waits already meets the fault when it is answered: `wake` brings that on.
+
+    Methods that say nothing else take these keywords as well:
+
+    - `path`: meet only requests whose path begins with this; by default all.
+    - `times`: end the fault after so many requests; by default there is no limit.
+    """
 
     def __init__(
         self, facts: VersionFacts, store: Callable[[], Store], connections: Callable[[], Collection[object]]
@@ -65,17 +71,27 @@ class Faults(FaultInjector):
         self._connections = connections
 
     def wake(self, path: str = "") -> None:
-        """End the polls that wait, with what they had and an unmoved index, as an agent does that is going down."""
+        """End the blocking queries that wait, with their old data and an unmoved index.
+
+        An agent that shuts down does so. `path` limits it to queries whose path begins with it; by default it ends all.
+        Queries that the agent itself answers (from its cache, or by streaming) wait on.
+        """
         self._store().end_polls(path)
 
-    # The header that says where to go on.
+    # The index.
 
     def index_zero(self, **where: Unpack[Where]) -> Fault:
-        """An index of 0, which makes a careless client spin: Consul before 1.2, proxies and mocks send it."""
+        """Answer with an index of 0, which makes a client that takes it for its next query spin.
+
+        Consul before 1.2, proxies and mocks send it.
+        """
         return self.bad_index("0", **where)
 
     def bad_index(self, value: str = "many", **where: Unpack[Where]) -> Fault:
-        """An index that is no number, or any other: what a proxy or a mock may make of the header."""
+        """Answer with another text for an index, by default one that is no number.
+
+        A proxy or a mock may make this of `X-Consul-Index`. `value` is the text of the header, "many" by default.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             _set_index(answer, value)
@@ -83,7 +99,13 @@ class Faults(FaultInjector):
         return self.add(Fault(change=change, **where))
 
     def goes_back(self, by: int = 5, **where: Unpack[Where]) -> Fault:
-        """An index below the last one: a stale read from another server, a list whose tombstones were collected."""
+        """Answer with an index below the right one.
+
+        A stale read from another server does so, and a list whose tombstones were collected.
+
+        - `by`: how far it goes back, 5 by default; never below 1.
+        - `times`: one request by default, unlike elsewhere.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             _set_index(answer, str(max(1, int(answer.headers.get(INDEX, "1")) - by)))
@@ -92,7 +114,10 @@ class Faults(FaultInjector):
         return self.add(Fault(change=change, **where))
 
     def no_header(self, **where: Unpack[Where]) -> Fault:
-        """No X-Consul header at all: match in 1.8, and proxies that let only known headers through."""
+        """Answer without any `X-Consul-` header.
+
+        Match in 1.8 does so, and proxies that let only known headers through.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             for name in [name for name in answer.headers if name.startswith("X-Consul-")]:
@@ -101,7 +126,11 @@ class Faults(FaultInjector):
         return self.add(Fault(change=change, **where))
 
     def flood(self, every: float = 0.01, **where: Unpack[Where]) -> Fault:
-        """Polls end every few milliseconds with a new index and the old data: a busy neighbour in the same table."""
+        """End blocking queries every few milliseconds, with a new index and the old data.
+
+        This is a busy neighbour in the same table. `every` is the time in seconds after which each query is ended, 0.01
+        by default.
+        """
 
         def end(exchange: Exchange) -> None:
             self.wake(exchange.path)
@@ -114,10 +143,15 @@ class Faults(FaultInjector):
 
         return self.add(Fault(change=change, later=(every, end), **where))
 
-    # Lies.
+    # False results.
 
     def empty_lie(self, index: int | None = 1, **where: Unpack[Where]) -> Fault:
-        """200, nothing there, index 1: health of a fresh agent without a leader (1.10 on); None leaves the index."""
+        """Answer with an empty list and an index of 1, although there is data.
+
+        Health of a fresh agent without a leader does so (1.10 on), with status 200. Lists are emptied, and the lists in
+        the object of match; any other answer keeps its body. `index` is the index to send, 1 by default; None leaves
+        the right one.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             empty(answer)
@@ -127,7 +161,11 @@ class Faults(FaultInjector):
         return self.add(Fault(change=change, **where))
 
     def hidden(self, **where: Unpack[Where]) -> Fault:
-        """200, nothing there, the index unmoved, and from 1.11 a header that says so: the token lost its rights."""
+        """Answer with an empty list and the right index, as if the token had lost its rights.
+
+        From 1.11 the header `X-Consul-Results-Filtered-By-ACLs` says so. Lists are emptied, and the lists in the object
+        of match; any other answer keeps its body.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             empty(answer)
@@ -137,7 +175,11 @@ class Faults(FaultInjector):
         return self.add(Fault(change=change, **where))
 
     def garbage(self, body: bytes = b'[{"ID": \xff', **where: Unpack[Where]) -> Fault:
-        """200 with a body that is no JSON: a proxy's page, or an answer that was cut and completed on the way."""
+        """Answer with a body that is no JSON, under the right status.
+
+        A proxy's page, or an answer that was cut and completed on the way. `body` is what is sent, by default the
+        beginning of a list with an invalid byte.
+        """
 
         def change(_: Exchange, answer: web.Response) -> None:
             set_body(answer, body)
@@ -153,23 +195,47 @@ class Faults(FaultInjector):
         index: int | None = 1,
         **where: Unpack[Where],
     ) -> Fault:
-        """An error that carries an index of 1, which is nobody's: list, match, roots and catalog of every version."""
+        """Refuse requests with an error that carries a meaningless index of 1.
+
+        List, match, roots and the catalog of every version do so.
+
+        - `status`: the status, 500 by default.
+        - `text`: the body, "rpc error making call: EOF" by default.
+        - `index`: the index to send, 1 by default; None sends none.
+        """
         return self._refuse(lambda _: refusal(status, text, index), where)
 
     def denied(self, text: str = "ACL not found", **where: Unpack[Where]) -> Fault:
-        """403: the token was deleted or has expired; a poll that waits learns of it with the next one only."""
+        """Refuse requests with 403, as if the token had been deleted or had expired.
+
+        A blocking query that waits is answered as ever; the next one is refused. On the paths of intentions, roots, the
+        catalog and discovery chains the error carries an index of 1. `text` is the body, "ACL not found" by default.
+        """
         return self._refuse(lambda exchange: refusal(403, text, _false_index(exchange)), where)
 
     def throttled(self, text: str = _RATE_LIMIT, **where: Unpack[Where]) -> Fault:
-        """429 of the servers' rate limit (1.15 on), which never says when to come back."""
+        """Refuse requests with 429, as the rate limit of the servers does (1.15 on).
+
+        It never says when to come back. On the paths of intentions, roots, the catalog and discovery chains the error
+        carries an index of 1. `text` is the body, Consul's words by default.
+        """
         return self._refuse(lambda exchange: refusal(429, text, _false_index(exchange)), where)
 
     def html_error(self, status: int = 502, **where: Unpack[Where]) -> Fault:
-        """A proxy's page in place of an answer, when it cannot reach the agent."""
+        """Answer with the HTML page of a proxy that cannot reach the agent.
+
+        `status` is its status, 502 by default.
+        """
         return self._refuse(lambda _: page(status), where)
 
     def redirect(self, to: str, status: int = 307, **where: Unpack[Where]) -> Fault:
-        """The same path at another address: a proxy that wants https, or that has moved."""
+        """Redirect requests to the same path and query at another address.
+
+        A proxy that wants HTTPS or that has moved does so.
+
+        - `to`: the base URL to redirect to.
+        - `status`: the status, 307 by default.
+        """
 
         def moved(exchange: Exchange) -> web.Response:
             return web.Response(status=status, headers={"Location": to.rstrip("/") + exchange.request.raw_path})
@@ -177,7 +243,12 @@ class Faults(FaultInjector):
         return self._refuse(moved, where)
 
     def no_leader(self, hold: float = 0.0, **where: Unpack[Where]) -> Fault:
-        """500 after ``hold`` (7 s and more in life), polls end at once; stale reads and what the agent holds go on."""
+        """Refuse requests with 500, as a cluster without a leader does.
+
+        Blocking queries that wait end at once, with an error. Stale reads and paths below `/v1/agent/` are answered as
+        ever, and a header `X-Consul-KnownLeader` says false; `/v1/status/leader` answers an empty string. `hold` is the
+        time in seconds before a refusal, 0 by default; real servers take 7 seconds and more.
+        """
 
         def cut_off(exchange: Exchange) -> bool:
             return not exchange.path.startswith("/v1/agent/") and "stale" not in parse_qs(
@@ -203,9 +274,13 @@ class Faults(FaultInjector):
         return fault
 
     def zombie_limit(self, limit: int = 200, *, path: str = "") -> Fault:
-        """``limits.http_max_conns_per_client``: open connections count, and abandoned polls until their wait is over.
+        """Refuse connections beyond a number, as `limits.http_max_conns_per_client` does.
 
-        One more is refused: by 429 before the request is read, up to 1.8 by a reset.
+        Open connections count, and closed ones whose blocking query still waits. One more is refused by 429 before its
+        request is read, up to 1.8 by a reset. Connections that are open already stay in use. It takes no `times`.
+
+        - `limit`: the most connections, 200 by default.
+        - `path`: meet only requests whose path begins with this; by default all.
         """
         admitted = set(self._connections())
 
@@ -224,12 +299,20 @@ class Faults(FaultInjector):
     # The connection.
 
     def cut_at(self, seconds: float, status: int | None = None, **where: Unpack[Where]) -> Fault:
-        """The connection ends when an answer takes longer: a proxy's idle limit, with its page for a status."""
+        """Close the connection when an answer takes longer, as the idle limit of a proxy does.
+
+        - `seconds`: the time that an answer may take.
+        - `status`: the status of the HTML page that is sent first; by default nothing is sent.
+        """
         last_words = b"" if status is None else raw_page(status)
         return self.add(Fault(later=(seconds, lambda exchange: exchange.close(last_words)), **where))
 
     def half_open(self, **where: Unpack[Where]) -> Fault:
-        """Nothing arrives and nothing comes back, and no connection ends: a route or a NAT entry that is gone."""
+        """Let nothing arrive and nothing come back, while no connection ends.
+
+        A lost route or a lost NAT entry does so. The requests that it has met are held until the agent stops, also
+        after the fault is cleared.
+        """
 
         async def arriving(_: Exchange) -> None:
             await self.hold()
@@ -241,7 +324,11 @@ class Faults(FaultInjector):
         return self.add(Fault(arriving=arriving, leaving=leaving, **where))
 
     def frozen(self, *, path: str = "") -> Fault:
-        """Nothing is answered until the fault is cleared, then everything: a server that was stopped or swapped out."""
+        """Answer nothing until the fault is cleared, and then everything.
+
+        A server that was stopped or swapped out does so. `path` limits it to requests whose path begins with it; it
+        takes no `times`.
+        """
         fault = self.add(Fault(path=path))
 
         async def arriving(_: Exchange) -> None:
@@ -255,7 +342,13 @@ class Faults(FaultInjector):
         return fault
 
     def slow_body(self, seconds: float = 1.0, pieces: int = 10, **where: Unpack[Where]) -> Fault:
-        """The head at once, the body in pieces over some seconds: a thin line, or a large list from a busy server."""
+        """Send the head of an answer at once, and its body in pieces.
+
+        A thin line does so, or a large list from a busy server.
+
+        - `seconds`: the time that the whole body takes, 1 by default.
+        - `pieces`: the number of pieces, 10 by default.
+        """
 
         async def leaving(exchange: Exchange, answer: web.Response) -> web.StreamResponse:
             body, slow = streamed(answer)
@@ -268,7 +361,7 @@ class Faults(FaultInjector):
         return self.add(Fault(leaving=leaving, **where))
 
     def truncated(self, **where: Unpack[Where]) -> Fault:
-        """The connection ends in the middle of the body: an agent that dies while it answers."""
+        """Send half of the body and close the connection, as an agent that dies while it answers."""
 
         async def leaving(exchange: Exchange, answer: web.Response) -> web.StreamResponse:
             body, half = streamed(answer)
@@ -280,14 +373,15 @@ class Faults(FaultInjector):
         return self.add(Fault(leaving=leaving, **where))
 
     def lost_answer(self, **where: Unpack[Where]) -> Fault:
-        """The request is carried out, and the connection ends before the answer: a client cannot tell if it was."""
+        """Carry out the request, and close the connection before the answer.
+
+        A client cannot tell whether it was carried out.
+        """
 
         async def leaving(_: Exchange, _answer: web.Response) -> web.StreamResponse:
             raise Dropped
 
         return self.add(Fault(leaving=leaving, **where))
-
-    # Parts of them.
 
     def _refuse(self, answer: Callable[[Exchange], web.Response], where: Where) -> Fault:
         async def arriving(exchange: Exchange) -> web.Response:
@@ -303,5 +397,5 @@ def _set_index(answer: web.Response, value: str) -> None:
 
 
 def _false_index(exchange: Exchange) -> int | None:
-    """The index that comes with errors of some paths."""
+    """The index of 1 that Consul sends with errors of some paths; None for the others."""
     return 1 if exchange.path.startswith(_ERRORS_WITH_INDEX) else None

@@ -1,6 +1,6 @@
-"""A real Consul agent for a test or a demonstration: found, started on free ports, paused, killed, and always ended.
+"""A real Consul agent for a test or a demonstration: find a binary, start, pause, restart and end it.
 
-It takes the standard library alone and raises Python's own exceptions, so that whatever may need an agent can use it.
+The module needs the standard library alone and raises Python's own exceptions.
 """
 
 import asyncio
@@ -29,7 +29,13 @@ _open = build_opener(ProxyHandler({})).open  # never through a proxy of the envi
 
 
 def find_binaries(root: Path = Path(), environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The paths in CONSUL_BINARIES, else that of the one on the PATH, else of ``.consul/consul`` below a folder."""
+    """The paths of the Consul binaries to test with; empty where there is none.
+
+    The paths in `CONSUL_BINARIES` (separated as in `PATH`), else the `consul` on the `PATH`, else `.consul/consul`.
+
+    - `root`: the folder below which `.consul/consul` is looked for, by default the current one.
+    - `environ`: the environment with the two variables, by default that of the process.
+    """
     variables = os.environ if environ is None else environ
     if named := tuple(path for path in variables.get("CONSUL_BINARIES", "").split(os.pathsep) if path):
         return named
@@ -39,14 +45,17 @@ def find_binaries(root: Path = Path(), environ: Mapping[str, str] | None = None)
 
 
 def find_binary() -> str:
-    """The path of the first binary that is found; FileNotFoundError says where one is looked for."""
+    """The path of the first Consul binary that `find_binaries` finds.
+
+    FileNotFoundError where there is none; its message says where one is looked for.
+    """
     if not (found := find_binaries()):
         raise FileNotFoundError(NO_BINARY)
     return found[0]
 
 
 class Binary(NamedTuple):
-    """A Consul binary: where it is, and what it says it is."""
+    """A Consul binary: its `path`, its `version` as (major, minor) and its `full` version (1.16.6+ent)."""
 
     path: str
     version: tuple[int, int]
@@ -57,7 +66,10 @@ class Binary(NamedTuple):
 
 
 def version_of(path: str) -> Binary:
-    """Read the version of a binary."""
+    """Run the binary at `path` to read its version.
+
+    RuntimeError if it fails or is no Consul.
+    """
     done = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
     if done.returncode or not done.stdout.startswith("Consul v"):
         raise RuntimeError(f"{path} ended with status {done.returncode} before it was ready")
@@ -67,7 +79,7 @@ def version_of(path: str) -> Binary:
 
 
 class Ports(NamedTuple):
-    """The ports of an agent that others have to know."""
+    """The ports of an agent that others need: `http` for clients, `server` and `serf` for other agents."""
 
     http: int
     server: int
@@ -75,7 +87,10 @@ class Ports(NamedTuple):
 
 
 def free_ports(*hosts: str) -> Ports:
-    """Ports that are free on all the hosts, below those that the system gives to outgoing connections."""
+    """Choose ports that are free on all of `hosts`, for TCP and for UDP.
+
+    They lie below those that the system gives to outgoing connections. Without a host, 127.0.0.1 is tried.
+    """
     chosen: list[int] = []
     while len(chosen) < len(Ports._fields):
         port = random.randrange(*_PORTS)
@@ -95,11 +110,19 @@ def _is_free(host: str, port: int) -> bool:
 
 
 class RealAgent:
-    """One `consul agent`, on ports of its own that it keeps over restarts; a context manager, with and without async.
+    """A process of `consul agent`, on ports of its own that it keeps over restarts.
 
-    ``mode`` is "dev" (nothing survives a restart), "server" (its state does) or "client". ``config`` is merged over
-    the agent's own, section by section. With ``acl`` the default policy is deny, and ``token`` may do everything.
-    Without a directory it has a temporary one, which goes with ``close``.
+    As a context manager, with `with` or `async with`, it is started, ready at once, and closed at the end. A
+    `TimeoutError` or a `RuntimeError` with the end of its log says that it did not become ready.
+
+    - `binary`: the path of the binary or a `Binary`; by default that of `find_binary`.
+    - `directory`: the folder for configuration, log and data; by default a temporary one, which `close` removes.
+    - `mode`: "dev" (the default; nothing survives a restart), "server" (its state survives) or "client".
+    - `acl`: enable ACLs with the default policy deny; `token` then has all rights. Off by default.
+    - `config`: more configuration, merged over the agent's own, section by section.
+    - `host`: the address to listen on, 127.0.0.1 by default.
+    - `ports`: the ports; by default free ones.
+    - `environ`: variables to add to the environment of the process, which has no `CONSUL_*` variable otherwise.
     """
 
     def __init__(
@@ -133,31 +156,31 @@ class RealAgent:
 
     @property
     def binary(self) -> str:
-        """The path of its binary."""
+        """The path of the Consul binary."""
         return self.made_of.path
 
     @property
     def version(self) -> tuple[int, int]:
-        """The first two numbers of its version."""
+        """The version of the binary as (major, minor)."""
         return self.made_of.version
 
     @property
     def full_version(self) -> str:
-        """The version as the binary tells it, such as 1.16.6+ent."""
+        """The full version of the binary, such as 1.16.6+ent."""
         return self.made_of.full
 
     @property
     def url(self) -> str:
-        """The address to give to a client."""
+        """The base URL to give to a client."""
         return f"http://{self.host}:{self.ports.http}"
 
     @property
     def log(self) -> Path:
-        """The file that it writes to."""
+        """The path of the log of the process."""
         return self.directory / "agent.log"
 
     def configure(self, config: Mapping[str, object]) -> None:
-        """Write the configuration for the next start."""
+        """Write `config` as the whole configuration for the next start."""
         self.config: dict[str, object] = dict(config)
         (self.directory / "config.json").write_text(json.dumps(self.config))
 
@@ -183,17 +206,18 @@ class RealAgent:
             config["acl"] = {"enabled": True, "default_policy": "deny", "tokens": {management: MANAGEMENT_TOKEN}}
         return config
 
-    # Life.
+    # Starting and stopping.
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """True while the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process, and do not wait for it to be of use.
+        """Start the process, without waiting until it is ready.
 
-        Where the system can, it dies with the thread that starts it (if that one is killed), so start it on the main.
+        RuntimeError if it runs already. Where `setpriv` exists, the kernel kills the process when the thread that
+        started it ends, so start it on the main thread.
         """
         if self.running:
             raise RuntimeError(f"{self!r} runs already")
@@ -207,29 +231,29 @@ class RealAgent:
                 stdout=log,
                 stderr=log,
                 env=self._environ,
-                start_new_session=True,  # Ctrl-C is for us alone: we stop the agent, after the last call
+                start_new_session=True,  # Ctrl-C must not reach the agent: it is stopped after the last call
             )
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the process with SIGKILL and wait for its end."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Tell it to end, and see that it does."""
+        """End the process with SIGTERM and wait for its end; after 15 seconds it is killed."""
         self._end(signal.SIGTERM)
 
     def close(self) -> None:
-        """Kill it, and remove its directory if that is a temporary one."""
+        """Kill the process, and remove its directory if that is a temporary one."""
         self.kill()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def pause(self) -> None:
-        """Stop the process where it stands: connections stay open and nothing answers."""
+        """Suspend the process with SIGSTOP: its connections stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Let a paused process go on (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -249,7 +273,11 @@ class RealAgent:
             process.wait(15)
 
     def wait_ready(self, within: float = READY_TIMEOUT) -> None:
-        """Return when there is a leader, the certificate authority signs, and (with ACLs) the token works."""
+        """Wait until there is a leader, a root of the CA and, with ACLs, a valid management token.
+
+        Where Connect is off, no root is waited for. `within` is the limit in seconds, 40 by default. TimeoutError after
+        it, RuntimeError if the process has ended; both have the end of the log.
+        """
         deadline = time.monotonic() + within
         while not self._is_ready():
             process = self._process
@@ -270,15 +298,23 @@ class RealAgent:
             return not self.token or bool(self.call("GET", "/v1/acl/token/self"))
         except HTTPError as error:
             return "Connect must be enabled" in error.read().decode()
-        except OSError:  # also URLError
+        except OSError:  # URLError, too
             return False
 
     def log_tail(self, lines: int = 30) -> str:
-        """The end of what it wrote."""
+        """The last `lines` lines of the log, 30 by default; empty without a log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def call(self, method: str, path: str, body: object = None, *, token: str | None = None) -> object:
-        """One request; the JSON of the answer, or HTTPError."""
+        """Send one request to the agent and return the JSON of its answer, None for an empty one.
+
+        `urllib.error.HTTPError` for an error status. It blocks, for 30 seconds at most.
+
+        - `method`: the HTTP method.
+        - `path`: the path with its query, such as `/v1/status/leader`.
+        - `body`: a value to send as JSON; by default no body.
+        - `token`: the ACL token to send instead of `token` of the agent; "" sends none.
+        """
         headers = {"X-Consul-Token": self.token if token is None else token}
         data = None if body is None else json.dumps(body).encode()
         request = Request(  # noqa: S310 - its URL is our own
@@ -302,14 +338,18 @@ class RealAgent:
     ) -> None:
         self.close()
 
-    # The same from within an event loop, without holding it up.
+    # For use in an event loop, without blocking it.
 
     async def ready(self, within: float = READY_TIMEOUT) -> None:
-        """Wait until it is ready."""
+        """Wait until the agent is ready, without blocking the event loop; `within` is that of `wait_ready`."""
         await asyncio.to_thread(self.wait_ready, within)
 
     async def restart(self, *, kill: bool = False, ready: bool = True) -> None:
-        """End it (with -9 if told to), start it on the same ports, and wait until it is ready."""
+        """End the process and start it again on the same ports, without blocking the event loop.
+
+        - `kill`: end it with SIGKILL instead of SIGTERM; off by default.
+        - `ready`: wait until it is ready; on by default.
+        """
         await asyncio.to_thread(self.kill if kill else self.stop)
         self.start()
         if ready:
@@ -331,7 +371,10 @@ class RealAgent:
 
 
 def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
-    """A configuration with another one over it, section by section."""
+    """Merge the configuration `over` into a copy of `base`, section by section.
+
+    A value of `over` replaces that of `base` unless both are sections, which are merged in the same way.
+    """
     out = dict(base)
     for key, value in over.items():
         before = out.get(key)

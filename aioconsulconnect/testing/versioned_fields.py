@@ -1,4 +1,4 @@
-"""The members of requests and answers that not every version has: one table, read from the shapes."""
+"""The members of requests and answers that not every version has, read from the shapes."""
 
 from collections.abc import Iterator
 
@@ -16,13 +16,16 @@ from aioconsulconnect.testing.versions import OLDEST
 
 
 def structs() -> Iterator[Struct]:
-    """Every object that has members of its own in some version."""
+    """Every object shape that the agent models: intentions, configuration entries, services and checks."""
     yield from (INTENTION, INTENTION_FILTER)
     yield from (kind.struct for kind in KINDS if kind.struct)
     yield from (SERVICE_DEFINITION, AGENT_SERVICE, CATALOG_SERVICE, HEALTHY_SERVICE, CHECK)
 
 
 def versioned_fields() -> Iterator[Field]:
-    """The members that came with a version, or went with one; the same name may come in several objects."""
+    """The members that came with a later version than the oldest, or that went with one.
+
+    The same name may come several times, for several objects.
+    """
     for struct in structs():
         yield from (field for field in walk(struct) if field.since != OLDEST or field.until)

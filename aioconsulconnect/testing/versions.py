@@ -1,8 +1,8 @@
-"""The versions of Consul that the in-process agent plays, and all that differs between them: a table of named facts.
+"""The versions of Consul that the in-process agent plays, and the named facts in which they differ.
 
-Nothing else asks for a version: the rest of the package asks for a fact. Fields, routes and kinds that came or went
-are data too, and name the first version that has them (``since``) or the last (``until``) in their own tables; any
-version may stand there, such as "1.13" or "1.16.4". To play another version, add it to ``Version``.
+The rest of the package asks for a fact of `VersionFacts`, never for a version. Fields, routes and kinds that came or
+went name the first version that has them (`since`) or the last one (`until`) in their own tables; any version may stand
+there, such as "1.13" or "1.16.4". To play another version, add it to `Version`.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from functools import cache
 from typing import Final, Literal, get_args
 
 Version = Literal["1.8", "1.10", "1.16", "1.22"]
-"""The versions that an agent plays, oldest first: the only list of them."""
+"""The versions that an agent can play, oldest first: the only list of them."""
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
 OLDEST: Final = VERSIONS[0]
 NEWEST: Final = VERSIONS[-1]
 _RELEASES: Final = {"1.8": "1.8.7", "1.10": "1.10.12", "1.16": "1.16.6"}
-"""The release that an agent of a version plays, where it is not the first one."""
+"""The release that an agent of a version plays, where that is not the first one."""
 
 
 def release_of(version: str) -> str:
-    """The release that an agent of a version plays."""
+    """The full release that an agent of `version` plays, such as 1.16.6 for 1.16."""
     return _RELEASES.get(version, f"{version}.0")
 
 
@@ -30,61 +30,76 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @cache
 def spans(version: str, since: str, until: str = "") -> bool:
-    """Whether a version lies between two others, both included; ``until`` "1.10" includes every 1.10 there is."""
+    """True if the release of `version` lies between `since` and `until`, both included.
+
+    An `until` of "1.10" includes every release of 1.10; an empty one sets no end.
+    """
     release, first, last = _numbers(release_of(version)), _numbers(since), _numbers(until) if until else ()
     return first <= release and release[: len(last)] <= last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFacts:
-    """What one version does in its own way; the defaults are those of the newest."""
+    """The facts in which versions of Consul differ; the defaults are those of the newest version."""
 
     version: str
-    """The short name, one of VERSIONS."""
+    """The short name, one of `VERSIONS`."""
     release: str
-    """What the agent says of itself."""
+    """The full version that the agent reports."""
     # HTTP
     bad_request_prefix: str = ""
+    """The beginning of the text of a 400."""
     newline_after_json: bool = False
     empty_body_type: str | None = "application/json"
+    """The Content-Type of a write's empty answer; None sends no such header."""
     gzip_from: int = 1400
+    """The least number of bytes that are compressed for a client that accepts gzip."""
     unknown_path_text: str = "Invalid URL path: not a recognized HTTP API endpoint\n"
     outside_v1_text: str = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
     redirect_status: int = 307
     redirects_escaped: bool = False
+    """True if a redirect cleans away the slashes and dots that are escaped in a path too."""
     default_policy_header: bool = True
     query_backend_header: bool = True
     filtered_header: bool = True
     partition_parameter: bool = True
+    """True if a partition, and headers for partition and namespace, are refused and not ignored."""
     intentions_take_namespace: bool = False
-    """Whether intentions pass over a namespace parameter instead of refusing it."""
+    """True if intentions ignore a namespace parameter instead of refusing it."""
     datacenter_parameter: bool = True
+    """True if the parameter `datacenter` means what `dc` means."""
     semicolon_separates: bool = False
+    """True if a semicolon separates parameters; elsewhere it makes a query malformed."""
     says_too_many: bool = True
-    """Whether a connection too many is answered by 429 rather than reset."""
+    """True if a connection beyond the limit is answered by 429, false if it is reset."""
     alias_struct: str = ".Alias"
-    """What Go calls the struct that a wrong type was meant for."""
+    """Go's name for the struct in the error about a member of the wrong type."""
     # intentions
     intentions_are_entries: bool = True
     writes_go_to_primary: bool = True
-    """Whether a write of an intention passes over the datacenter it names."""
+    """True if a write of an intention ignores the datacenter in its request."""
     match_has_meta: bool = True
+    """True if match sends the headers of a read and uses the agent's cache."""
     name_parts: int = 3
+    """The most parts, separated by slashes, of a name in a query parameter."""
     permission_reasons: bool = True
+    """True if a denial names the token and the missing permission."""
     post_needs_destination: bool = True
     update_needs_rights_first: bool = False
     token_before_uuid: bool = True
-    """Whether an unknown token is noticed before a uuid that is none."""
+    """True if an unknown token is refused before an id that is no uuid."""
     cannot_move_text: str = "Cannot modify Destination partition/namespace/name for an intention once it exists."
     header_kinds: str = "Present, Exact, Prefix, Suffix, Contains, or Regex"
     ignore_case: bool = True
     rights_before_filter: bool = True
+    """True if results that the filter leaves out count as hidden by the token too."""
     peers: bool = True
     lookup_of_uuid: str = "failed config entry lookup"
     empty_uuid_is_missing: bool = True
     authorize_reason_names_kind: bool = True
     authorize_default_reason: str | None = None
     foreign_partition: str = "refused"
+    """The fate of a client of another partition in authorize: refused, denied or invalid."""
     authorize_error_prefix: bool = True
     # configuration entries
     entry_hash: bool = True
@@ -107,7 +122,7 @@ class VersionFacts:
     interval_text: str = "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
     registration_prefix: str = "Validation failed: "
     register_names_token: bool = True
-    """Whether a refusal names token and permission; before, it names the permission after two more words."""
+    """True if a refused registration names token and permission, false if the permission alone."""
     unknown_service_is_missing: bool = True
     unknown_service_text: str = 'Unknown service ID "{}". Ensure that the service ID is passed, not the service name.'
     unknown_check_text: str = 'Unknown check ID "{}". Ensure that the check ID is passed, not the check name.'
@@ -120,38 +135,47 @@ class VersionFacts:
     # central configuration
     central_configuration: bool = True
     central_without_destination_id: bool = True
-    """Whether proxies that name no instance of their destination take part."""
+    """True if central configuration reaches proxies that name no instance of their destination."""
     # catalog and health
     streaming: bool = True
     denied_health_is_refused: bool = True
     streaming_retries: bool = True
-    """Whether streaming tries for seconds before it tells of an unknown token."""
+    """True if streaming tries again for seconds before it refuses an unknown token."""
     wildcard_takes_native: bool = False
+    """True if the wildcard of a terminating gateway stands for Connect-native services too."""
     auto_host_rewrite: bool = True
     merged_nodes_are_blank: bool = True
+    """True if the catalog shows no more than a node's name where central configuration is merged."""
     catalog_takes_peer: bool = True
     sameness_groups_refused: bool = True
     bad_passing_has_index: bool = False
+    """True if the refusal of a bad `passing` parameter carries an index."""
     # discovery chain
     chain_is_newer: bool = True
-    """Partitions, Default, what the service's defaults say of it, virtual addresses."""
+    """True if chains have partitions, Default, split definitions and more of service-defaults."""
     chain_scope: str = "default.default"
     target_has_timeout: bool = True
     gateways_at_home: bool = True
-    """Whether a target in the own datacenter has the mode of mesh gateways too."""
+    """True if a target in the own datacenter has a mesh gateway mode too."""
     # certificates
     root_name: str = "Consul CA Primary Cert"
     knows_leader_of_roots: bool = True
     key_type_rotates: bool = True
     configuration_checks_index: bool = True
+    """True if a write of the CA configuration checks its ModifyIndex."""
     common_names: bool = False
+    """True if leaf certificates have a common name."""
     leaf_revalidates: bool = True
+    """True if a leaf is a cache hit only for a blocking query, or while one waits for it."""
     leaf_minds_datacenter: bool = False
     leaf_minds_token: bool = False
     agent_holds_roots: bool = True
+    """True if the agent's cache has the roots from the start, for requests without a token."""
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
     root_ttl: str | None = "87600h"
+    """The RootCertTTL of the initial CA configuration; None where it has none."""
     rotation_period: str | None = None
+    """The RotationPeriod of the initial CA configuration; None where it has none."""
     # rights
     management_description: str = "Initial Management Token"
     # agent
@@ -288,10 +312,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
         ),
     ),
 )
-"""What was otherwise until a version, the newest first: it holds for that version and for all before it.
+"""The changes for older versions, newest first: each holds for its version and for all before it.
 
-A layer stands at the last version that is known to be so; where it is one that an agent plays, the change came
-somewhere between that one and the next.
+A layer stands at the last version that is known to be so. Where an agent plays that version, the change came somewhere
+between it and the next one that is played.
 """
 
 

@@ -1,1 +1,1 @@
-"""One HTTP call: from a request as data to a value or an error."""
+"""Transport of one HTTP call: from a request as data to a value or an error."""

@@ -1,4 +1,8 @@
-"""The one user of aiohttp's client: sessions, token, TLS to the agent, retries, failover, and its errors translated."""
+"""
+Transport over aiohttp: sessions, token, TLS, retries and failover, and aiohttp's errors.
+
+It is the only user of aiohttp's client.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +43,12 @@ from aioconsulconnect.transport.token import Tokens
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
-_AT_ONCE = 1.0  # seconds of a new connection within which its end is no answer to anything
+_AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 
 
 class _Lost(Exception):
     """
-    The connection broke under a request, where aiohttp would quietly send it again.
+    The connection broke under a request, where aiohttp would send it again without notice.
 
     It is none of aiohttp's own errors, so that nothing catches it on the way to `_translated`.
     """
@@ -53,7 +57,11 @@ class _Lost(Exception):
 async def _no_hidden_resend(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending GET, PUT and DELETE again on a connection that died idle: only we decide on that."""
+    """
+    Keep aiohttp from sending a request again whose connection had died idle.
+
+    aiohttp does so for GET, PUT and DELETE; here only `Transport.send` decides on another try.
+    """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -64,10 +72,19 @@ async def _no_hidden_resend(
 
 class Transport:
     """
-    Carries requests to Consul. It belongs to the event loop of its first I/O.
+    Carrier of requests to Consul; it belongs to the event loop of its first I/O.
 
-    Plain calls and polls have sessions of their own, so that no number of waiting polls delays a call. A `session` of
-    the caller's serves plain calls only, and is never closed here; polls run on one of ours with its trace configs.
+    Plain calls and polls have sessions of their own, so that no number of waiting polls delays a call.
+
+    - `settings`: addresses, token, TLS, limits.
+    - `session`: session of the caller's for plain calls, never closed here; polls run on one of the library's, with its
+      trace configs. Default: sessions of the library's only.
+    - `trace_configs`: aiohttp's hooks for the library's sessions.
+    - `clock`: clock for every wait; default: a new `Clock`.
+    - `random`: source of the jitter of pauses, 0 to 1.
+
+    `crowding` counts the refusals because of too many connections. Raises SettingsError for certificate files that
+    cannot be used, and for a `session` beside a unix:// address.
     """
 
     def __init__(
@@ -85,7 +102,7 @@ class Transport:
         self._random = random
         self._tls = tls_context(settings)
         self._addresses = {str(address): address for address in settings.addresses}
-        # Ours goes inside those of a borrowed session: giving any to a request replaces the session's own.
+        # Those of a borrowed session come first: any that are given to a request replace the session's own.
         self._middlewares = (*getattr(session, "_middlewares", ()), _no_hidden_resend)
         self._fixed_headers = _fixed_headers(settings, borrowed=session is not None)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -98,33 +115,41 @@ class Transport:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The agents, the preferred one first."""
+        """The addresses of the agents, the preferred one first."""
         names = tuple(self._addresses)
         return names[self._preferred :] + names[: self._preferred]
 
     def token_mark(self) -> int | None:
-        """Which token of the client's own was the last in use; to be taken before a request is sent."""
+        """
+        Return a mark of the client's token that was used last, to be taken before a request is sent.
+
+        None before there was any.
+        """
         return self._tokens.mark
 
     async def token_changed_since(self, mark: object | None) -> bool:
         """
-        Whether another token of the client's own would be used now; False where that cannot be known.
+        Return True if the client's token would now be another one than at `mark`.
 
-        It asks the file, or the user's function, at most every two seconds, however many want to know.
+        False where that cannot be known. The file or the function that gives the token is asked at most every two
+        seconds, however many callers there are.
         """
         return await self._tokens.changed_since(mark if isinstance(mark, int) else None)
 
     async def aclose(self) -> None:
-        """Close the sessions that are ours. Twice is fine, and so is from inside a token function."""
+        """Close the library's sessions; it may be called twice, and inside a token function."""
         await self._sessions.aclose()
 
     async def send(self, request: Request[T]) -> Response:
         """
-        Send a plain call and return its 2xx answer.
+        Send a plain call, and return its 2xx answer.
 
-        Failures that another try may mend are tried again, up to `tries` times (and once more for each further
-        address), after a random pause. A call that got no answer, or the one of an agent that has lost its servers,
-        goes to the next address. A write is sent again only if nothing can have been applied.
+        After a failure that another try may mend, `request` is sent again, up to `tries` times in all (and once more
+        for each further address), after a random pause. A call that got no answer, a server error, the refusal of a
+        gateway, or the answer of an agent that has lost its servers goes to the next address. A write is sent again
+        only if nothing can have been applied.
+
+        Raises a ConsulError; OutcomeUnknown for a write whose answer was lost.
         """
         failures = 0
         while True:
@@ -135,7 +160,7 @@ class Transport:
                 if error is None:
                     return response
                 if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS or from_gateway(error):
-                    self._prefer_next_to(address)  # while all servers elect a leader, the next agent is no better
+                    self._prefer_next_to(address)  # during an election of a leader the next agent is no better
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
                 self._prefer_next_to(address)
@@ -155,21 +180,31 @@ class Transport:
         address: str,
         purpose: Purpose = "polls",
     ) -> Response:
-        """Try a poll once, on the connections of its purpose, and return whatever was answered."""
+        """
+        Try a request once, and return the answer, whatever its status.
+
+        - `request`: the request.
+        - `extra`: query parameters beside its own.
+        - `deadline`: seconds after which it is given up.
+        - `address`: the agent, one of `addresses`.
+        - `purpose`: kind of connections that it uses; default: those for polls.
+
+        See `Sender.attempt` for the errors that are raised.
+        """
         return await self._exchange(request, request.parameters + extra, self._addresses[address], purpose, deadline)
 
     def avoid(self, address: str) -> None:
-        """Prefer another agent than this one, where it is the preferred one: it does not serve."""
+        """Prefer the next agent, if the one at `address` is the preferred one, because it does not serve."""
         self._prefer_next_to(self._addresses[address])
 
     def _prefer_next_to(self, address: Address) -> None:
-        """Move on from an address that did not serve, unless another call has moved on already."""
+        """Prefer the next agent, unless another call has done so already."""
         addresses = self._settings.addresses
         if addresses[self._preferred] is address:
             self._preferred = (self._preferred + 1) % len(addresses)
 
     def _final(self, error: ConsulError, request: Request[T]) -> ConsulError:
-        """The error as the caller sees it: a write without an answer is unknown."""
+        """Return the error for the caller: OutcomeUnknown for a write without an answer."""
         return error if request.read else outcome(error)
 
     async def _exchange(
@@ -180,7 +215,7 @@ class Transport:
         purpose: Purpose,
         deadline: float | None = None,
     ) -> Response:
-        """One request and its whole answer; every error is ours."""
+        """Send one request, and return its whole answer; every error is a ConsulError."""
         session = self._sessions.of(address, purpose)
         url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
@@ -203,7 +238,7 @@ class Transport:
                 server_hostname=self._settings.tls_server_name or None,
             ) as answer:
                 body = await self._body(answer)
-                if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an answer that quotes it
+                if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an error that quotes the token
                     body = body.replace(token.encode(), b"***")
                 response = Response(answer.status, answer.headers, body, str(address), not token)
                 error = failure(request, response)
@@ -223,7 +258,7 @@ class Transport:
             raise Closed("the session was closed").about(request.method, request.path, str(address)) from failed
         finally:
             connecting.reset(before)
-        # aiohttp's errors about an answer carry the request's headers, the token among them: only its parser's goes on.
+        # aiohttp's errors about an answer hold the request headers with the token: only their cause is passed on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
         at_once = connection.age <= _AT_ONCE and _without_a_word(broken)
         if at_once:
@@ -233,7 +268,7 @@ class Transport:
         raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
 
     async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:
-        """The token of the request, else the client's."""
+        """Return the token of the request, else the client's."""
         if request.options.token is not None:
             return request.options.token
         try:
@@ -243,7 +278,7 @@ class Transport:
             raise
 
     def _headers(self, request: Request[T], token: str | None) -> dict[str, str] | None:
-        """What this request adds to the headers of the session; None for nothing, which is cheaper."""
+        """Return the headers of this request beside those of the session; None for none, which is cheaper."""
         if request.body is None and not token:
             return self._fixed_headers
         headers: dict[str, str] = dict(self._fixed_headers or {})
@@ -254,7 +289,7 @@ class Transport:
         return headers
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        """The body, up to the limit after decompression."""
+        """Return the body, up to the limit after decompression."""
         limit = self._settings.max_body
         length = answer.content_length
         if length is not None and length <= limit and "Content-Encoding" not in answer.headers:
@@ -270,6 +305,7 @@ class Transport:
         return b"".join(chunks)
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        """Return aiohttp's timeouts for a deadline of so many seconds."""
         known = self._timeouts.get(seconds)
         if known is None:
             if len(self._timeouts) > 64:  # noqa: PLR2004 - polls jitter their deadlines
@@ -283,7 +319,11 @@ class Transport:
     def _translated(
         self, error: Exception, request: Request[T], address: Address, seconds: float, *, at_once: bool
     ) -> ConsulError:
-        """One of our errors for one of aiohttp's; a write whose answer was lost is OutcomeUnknown at once."""
+        """
+        Return this library's error for one of aiohttp's.
+
+        It is OutcomeUnknown for a write whose answer was lost.
+        """
         sent = True
         reason = ErrorReason.RESET_AT_ONCE if at_once else ErrorReason.UNSPECIFIED
         found: ConsulError
@@ -303,7 +343,7 @@ class Transport:
 
 
 def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | None:
-    """What every request carries beside the headers of its session."""
+    """Return the headers of every request beside those of its session."""
     headers = own_headers(near=True) if borrowed else {}
     if settings.auth:
         headers["Authorization"] = settings.auth
@@ -312,12 +352,12 @@ def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | No
 
 @lru_cache(1024)
 def _url(base: str, path: str, parameters: Parameters) -> URL:
-    """Where a request goes; the same are asked again and again."""
+    """Return the URL of a request; the last 1024 are kept, because the same are asked again and again."""
     return URL(f"{base}{path}{query_string(parameters)}", encoded=True)
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, in the words of the system where there are any."""
+    """Return the text of an error, in the words of the operating system where there are any."""
     cause = error.__cause__ if isinstance(error, _Lost) and isinstance(error.__cause__, Exception) else error
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "closed without an answer"
@@ -325,12 +365,12 @@ def _words(error: Exception) -> str:
 
 
 def _nobody_there(error: Exception) -> bool:
-    """Whether there is no agent at the address: it is refused, or its socket does not exist."""
+    """Return True if there is no agent: the connection is refused, or the socket does not exist."""
     return isinstance(error, OSError) and error.errno in {errno.ECONNREFUSED, errno.ENOENT}
 
 
 def _without_a_word(error: Exception) -> bool:
-    """Whether the connection was closed or reset before anything of an answer came."""
+    """Return True if the connection was closed or reset before any part of an answer came."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.errno in {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
     if not isinstance(error, _Lost):
@@ -340,7 +380,7 @@ def _without_a_word(error: Exception) -> bool:
 
 
 def _is_garbage(error: Exception) -> bool:
-    """Whether what came back is no HTTP, or is packed in a way that cannot be unpacked."""
+    """Return True if what came back is no HTTP, or has a content encoding that cannot be decoded."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "decode" in f"{error} {error.__cause__!r}"
     return isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL)

@@ -1,9 +1,9 @@
 """
-What an answer means: Consul's words and the status become a value, or one error with a `reason`. Pure.
+Interpretation of an answer: its status and Consul's words become a value or one error.
 
-Consul's texts (`words`) are looked for here and nowhere else: everybody else asks `error.reason`, and `error.final`.
-Words come before the status, and without Consul's words nothing is final and nothing is absent: what stands before
-Consul answers too.
+Pure. Consul's texts (in `words`) are matched here and nowhere else; all other code reads `error.reason` and
+`error.final`. Words come before the status. Without Consul's own words no error is final, and nothing counts as absent,
+because what stands before Consul (a proxy, a gateway) answers too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ T = TypeVar("T")
 
 
 def interpret(request: Request[T], response: Response) -> T:
-    """The value of an answer, or the error that it is."""
+    """
+    Return the value of an answer, or raise the error that it is.
+
+    `request` has the function that decodes `response`. Raises a ConsulError, UnreadableResponse for a body that cannot
+    be decoded.
+    """
     refused = response.error or failure(request, response)
     if refused is not None:
         raise refused
@@ -46,7 +51,11 @@ def interpret(request: Request[T], response: Response) -> T:
 
 
 def failure(request: Request[T], response: Response) -> ConsulError | None:
-    """The error that an answer is, by status and, where Consul's status says little, by its words; None for a 2xx."""
+    """
+    Return the error that an answer is, or None for a 2xx.
+
+    It goes by the status and, where Consul's status says little, by its words. `request` is what `response` answers.
+    """
     status = response.status
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         return None
@@ -55,7 +64,7 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
     details = {"method": request.method, "path": request.path, "address": response.address}
     if meaning.kind is Unsupported:
         min_version, advice = meaning.min_version, meaning.advice
-        if not min_version and status != 501:  # noqa: PLR2004 - that is an agent which will never do it
+        if not min_version and status != 501:  # noqa: PLR2004 - an agent that answers 501 never implements it
             min_version = request.min_version or "a newer Consul"
             advice = f"{advice}: it needs {'Consul ' if request.min_version else ''}{min_version}"
         return Unsupported(
@@ -70,7 +79,7 @@ def failure(request: Request[T], response: Response) -> ConsulError | None:
     return meaning.kind(meaning.advice, reason=meaning.reason, final=meaning.final, status=status, text=text, **details)
 
 
-# What Consul finds wrong in a write. Never asked about a read: the CA behind Consul has words like these too.
+# What Consul finds wrong in a write. Not used for reads: errors of the CA behind Consul have words like these too.
 _WRONG_INPUT = re.compile(
     r"Sources\[|must |[Ii]nvalid|required|errors? occurred|error\(s\)|[Cc]annot|incompatible|decode|unsupported"
     r"|error configuring provider|could not initialize provider|exceeds|should |does not exist|does not have"
@@ -79,7 +88,7 @@ _WRONG_INPUT = re.compile(
 _UNKNOWN_FIELD = re.compile(r'unknown field "(\w+)"|invalid config key "([^"]+)"')
 
 
-# Where Consul's words count: a gateway's page may quote anything.
+# Statuses with which Consul's words count: the page of a gateway may quote anything.
 _STATUSES: dict[type[ConsulError], frozenset[int]] = {
     PermissionDenied: frozenset({401, 403, 500}),
     NotFound: frozenset({404, 500}),
@@ -98,7 +107,7 @@ def _classify(request: Request[T], response: Response, text: str) -> Meaning:
 
 
 def _by_words(request: Request[T], response: Response, text: str) -> Meaning | None:
-    """What Consul's own words mean; None where there are none."""
+    """Return the meaning of Consul's own words; None where there are none."""
     status = response.status
     for known in BY_TEXT:
         if (known.at in {"", request.path}) and any(word in text for word in known.words):
@@ -112,12 +121,12 @@ def _by_words(request: Request[T], response: Response, text: str) -> Meaning | N
     if wrong or (status == 405 and text == f"method {request.method} not allowed" and "allow" in response.headers):  # noqa: PLR2004
         return _NOT_IMPLEMENTED if status == 501 else _WRONG  # noqa: PLR2004
     if status == 404 and not text:  # noqa: PLR2004
-        if response.meta.index is not None:  # the KV store's way
+        if response.meta.index is not None:  # as the KV store answers for a missing key
             return Meaning(NotFound, ErrorReason.NOT_FOUND, "there is no such thing")
         if request.min_version and version_of(request.min_version) > _OLDEST:
             return Meaning(Unsupported, ErrorReason.UNSERVED, "this agent does not serve the endpoint")
     if status == 500 and not request.read and request.path.startswith("/v1/config") and "rpc error" not in text:  # noqa: PLR2004
-        # Whatever is not known as a failure is Consul's verdict on the entry.
+        # Any other text is Consul's verdict on the config entry.
         return Meaning(BadRequest, ErrorReason.INVALID, "mend the config entry")
     if status == 500 and not request.read and _WRONG_INPUT.search(text):  # noqa: PLR2004
         return INVALID
@@ -130,12 +139,13 @@ _NOT_IMPLEMENTED = Meaning(Unsupported, ErrorReason.NOT_IMPLEMENTED, "this agent
 
 
 def _is_wrong(text: str) -> bool:
-    """Whether a sentence of Consul's in it says that the request can never work."""
+    """Return True if a sentence of Consul's in the text says that the request can never work."""
     said = ": " + text.replace("\n\t* ", ": ")
     return any(f": {words}" in said for words in WRONG)
 
 
 def _needed_version(request: Request[T], text: str) -> str:
+    """Return the version that the request needs, if the text shows that the agent is too old, else empty."""
     if "UUID must be 36 characters" in text and request.path.endswith("/exact"):
         return request.min_version or "1.9"  # an old server takes the word "exact" for an id
     unknown = ((field[1] or field[2]).rpartition(".")[2] for field in _UNKNOWN_FIELD.finditer(text))
@@ -143,7 +153,7 @@ def _needed_version(request: Request[T], text: str) -> str:
 
 
 def _by_status(request: Request[T], status: int, *, html: bool = False) -> Meaning:
-    """What an answer means that has none of Consul's words: mostly that somebody else gave it."""
+    """Return the meaning of an answer without Consul's words, which most often did not come from Consul."""
     if status < 400:  # noqa: PLR2004
         advice = "a redirect is never followed: is this the address of Consul's HTTP API?"
         return Meaning(UnreadableResponse, ErrorReason.NOT_CONSUL, advice)

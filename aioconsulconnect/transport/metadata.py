@@ -1,4 +1,4 @@
-"""Metadata of an answer: what its headers say."""
+"""Metadata of an answer, from its headers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ _UINT64 = 2**64
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the headers of one answer say; None where the agent said nothing (which depends on endpoint and version).
+    Metadata of one answer, from its headers; None where the agent did not send one.
 
-    `index` is X-Consul-Index, `content_hash` X-Consul-ContentHash, `known_leader` and `last_contact` (seconds) what the
-    answering server knew (meaningless on streaming answers), `backend` X-Consul-Query-Backend (1.10.1),
-    `consistency` the mode in effect, `cache` HIT or MISS of the agent's cache and `age` (seconds) of a HIT,
-    `filtered_by_acls` whether the token hid items (1.11), `default_acl_policy` what is configured (1.9; not what is in
-    effect: with ACLs disabled it may still say deny).
+    Which headers it sends depends on the endpoint and the version.
+
+    - `index`: X-Consul-Index, for the next blocking query.
+    - `content_hash`: X-Consul-ContentHash, in place of an index.
+    - `known_leader`: the answering server knew a leader; meaningless on streaming answers.
+    - `last_contact`: seconds since the answering server heard from the leader; meaningless on streaming answers.
+    - `consistency`: X-Consul-Effective-Consistency, the mode in effect.
+    - `backend`: X-Consul-Query-Backend (Consul 1.10.1).
+    - `cache`: HIT or MISS of the agent's cache.
+    - `age`: seconds that a HIT was in the cache.
+    - `default_acl_policy`: the configured default policy (Consul 1.9); not what is in effect: with ACLs disabled it may
+      still say deny.
+    - `filtered_by_acls`: the token hid items (Consul 1.11).
     """
 
     index: int | None = None
@@ -35,7 +43,11 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Meta:
-        """Read each header by itself; one that is absent or malformed is None and spoils no other."""
+        """
+        Read the metadata from `headers`, whose names are looked up in lower case.
+
+        Each header is read by itself: one that is absent or malformed is None, and has no effect on the others.
+        """
         get = headers.get
         contact = _number(get("x-consul-lastcontact"))
         leader = get("x-consul-knownleader")

@@ -21,16 +21,20 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """
-    Options of a call; what is None comes from the client, and last from Consul.
+    Options of a call; what is None comes from the client's options, and last from Consul's defaults.
 
-    `datacenter` (`?dc`), `namespace` (`?ns`; a Community server refuses it, and 1.8 ignores it on reads) and
-    `partition` (`?partition`; Consul Enterprise 1.11), `consistency` ("default" asks the leader, "stale" any server,
-    "consistent" a leader that has just checked that it is one), `cached` (answer from the agent's cache: it can be
-    wrong for ten minutes after a snapshot restore, so never decide access on it), `token` (an ACL SecretID for this
-    call alone), `timeout` (seconds for one try; default 10).
+    - `datacenter`: datacenter to ask (`?dc`).
+    - `namespace`: namespace (`?ns`, Consul Enterprise); a Community server refuses it, and 1.8 ignores it on reads.
+    - `partition`: admin partition (`?partition`, Consul Enterprise 1.11).
+    - `consistency`: "default" asks the leader, "stale" any server, "consistent" a leader that has just checked that it
+      is one.
+    - `cached`: answer from the agent's cache. It can be wrong for ten minutes after a snapshot restore, so never decide
+      about access on it.
+    - `token`: ACL token (SecretID) for this call alone.
+    - `timeout`: seconds for one try; default 10.
 
-    Raises InvalidRequest for values that Consul would refuse. An option that an endpoint would ignore raises when it is
-    given to that call; as a setting of the client it is left out there.
+    Raises InvalidRequest for values that Consul would refuse. An option that an endpoint would ignore raises
+    InvalidRequest when it is given to that call; as an option of the client it is left out there.
     """
 
     datacenter: str | None = None
@@ -42,7 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can never work."""
+        """Raise InvalidRequest for values that can never work."""
         if self.consistency not in {None, "default", "stale", "consistent"}:
             raise InvalidRequest(f"consistency must be 'default', 'stale' or 'consistent', not {self.consistency!r}")
         if self.cached and self.consistency == "consistent":
@@ -55,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
             check_token(self.token)
 
     def __repr__(self) -> str:
-        """What is set, without the token's value."""
+        """Show what is set, without the value of the token."""
         shown = (
             f"{name}={'***' if name == 'token' else repr(value)}"
             for name in self.__struct_fields__
@@ -64,11 +68,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
         return f"Options({', '.join(shown)})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """The same for pretty printers that ask for the fields."""
+        """Return the fields for pretty printers, without the value of the token."""
         return [(name, "***" if name == "token" else value) for name, value in msgspec.structs.asdict(self).items()]
 
     def over(self, default: Options) -> Options:
-        """These options, and those of `default` where nothing is set here."""
+        """Return these options, with those of `default` where nothing is set here."""
         if self == NO_OPTIONS:
             return default
         if default == NO_OPTIONS:
@@ -77,7 +81,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
         return msgspec.structs.replace(default, **{name: value for name, value in pairs if value is not None})
 
     def refuse_ignored(self, accepted_options: frozenset[Option], method: str, path: str) -> None:
-        """Raise InvalidRequest when one of these options is set that the endpoint does not take."""
+        """
+        Raise InvalidRequest if one of these options is set that the endpoint would ignore.
+
+        - `accepted_options`: names of the options that the endpoint takes.
+        - `method`: HTTP method, for the error.
+        - `path`: path, for the error.
+        """
         for name in ("datacenter", "namespace", "partition", "consistency", "cached"):
             value = getattr(self, name)
             if name not in accepted_options and value is not None and value is not False and value != "default":
@@ -86,7 +96,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
                 )
 
     def parameters(self, accepted_options: frozenset[Option]) -> tuple[tuple[str, str], ...]:
-        """The query parameters for an endpoint that takes these options; a flag has an empty value."""
+        """
+        Return the query parameters for an endpoint that takes `accepted_options`.
+
+        A flag has an empty value.
+        """
         if self == NO_OPTIONS:
             return ()
         found: list[tuple[str, str]] = []
@@ -107,7 +121,7 @@ NO_OPTIONS = Options()
 
 
 def check_token(token: str) -> None:
-    """Raise InvalidRequest, without its value, for a token that cannot travel in a header."""
+    """Raise InvalidRequest for a `token` that no HTTP header can carry; its value is not in the error."""
     if _CONTROL.search(token) or not token.isascii():
         raise InvalidRequest(
             "the token has characters that no HTTP header can carry (line breaks, control or non-ASCII)"
@@ -115,7 +129,13 @@ def check_token(token: str) -> None:
 
 
 def refuse_unknown_keywords(function: str, given: Mapping[str, object], accepted: type) -> None:
-    """Raise TypeError, as Python does, for a keyword argument that the TypedDict `accepted` does not have."""
+    """
+    Raise TypeError, as Python does, for an unknown keyword argument.
+
+    - `function`: name of the function, for the error.
+    - `given`: the keyword arguments.
+    - `accepted`: TypedDict with the known ones.
+    """
     for name in given:
         if name not in accepted.__annotations__:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")

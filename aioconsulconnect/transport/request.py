@@ -20,11 +20,19 @@ Parameters = tuple[tuple[str, str], ...]
 
 class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """
-    One call. `path` is percent-encoded already, `query` is not; `decode` turns a 2xx answer into the value, purely.
+    One call of Consul's HTTP API, as data.
 
-    `read` says that it changes nothing and may be sent again (a POST can be a read). `accepted_options` names the
-    options that Consul honours here, `min_version` the first Consul that serves it. `slices` decodes as `decode` does,
-    and yields from time to time, so that others may run during a big answer.
+    - `method`: HTTP method.
+    - `path`: path, percent-encoded already.
+    - `decode`: pure function that turns a 2xx answer into the value.
+    - `query`: query parameters of its own, not encoded; a flag has an empty value.
+    - `body`: body, None for none.
+    - `read`: it changes nothing, and may be sent again; a POST can be a read. Default: True.
+    - `options`: options of the call.
+    - `accepted_options`: names of the options that Consul honours here; the others are left out.
+    - `min_version`: oldest Consul version that serves it, "" for every supported one.
+    - `slices`: decodes as `decode` does, and yields from time to time, so that other tasks may run during a large
+      answer.
     """
 
     method: str
@@ -40,12 +48,17 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
 
     @property
     def parameters(self) -> Parameters:
-        """The query as it is sent: its own parameters, then those of the options."""
+        """The query parameters as they are sent: its own, then those of the options."""
         return self.query if self.options is NO_OPTIONS else self.query + self.options.parameters(self.accepted_options)
 
 
 def path_of(*segments: str) -> str:
-    """`/v1/…` from unencoded segments; InvalidRequest for one that would lead elsewhere or that Consul cannot take."""
+    """
+    Return the path `/v1/…` of unencoded `segments`.
+
+    Raises InvalidRequest for a segment that would lead to another path, or that Consul cannot take: empty parts, "." or
+    "..", and control characters.
+    """
     for segment in segments:
         if not segment.isprintable() or any(part in {"", ".", ".."} for part in segment.split("/")):
             raise InvalidRequest(
@@ -57,7 +70,11 @@ def path_of(*segments: str) -> str:
 
 @lru_cache(1024)
 def encoded(text: str, *, safe: str = "*/:") -> str:
-    """`text` percent-encoded; InvalidRequest where it is not text at all (lone surrogates)."""
+    """
+    Return `text` percent-encoded, without touching the characters of `safe`.
+
+    Raises InvalidRequest where it is not valid text (lone surrogates).
+    """
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError:
@@ -65,7 +82,11 @@ def encoded(text: str, *, safe: str = "*/:") -> str:
 
 
 def query_string(parameters: Parameters) -> str:
-    """The parameters as a query string, empty or with its question mark; a flag stands without `=`."""
+    """
+    Return the query string for `parameters`: empty, or with its question mark.
+
+    A flag stands without `=`.
+    """
     if not parameters:
         return ""
     return "?" + "&".join(f"{name}={encoded(value)}" if value else name for name, value in parameters)

@@ -16,10 +16,15 @@ T = TypeVar("T")
 
 class Response(msgspec.Struct, frozen=True, dict=True):
     """
-    An answer as it came: `headers` is looked up in lower case, `address` is the agent that gave it.
+    An answer as it came.
 
-    `anonymous` says that no token was sent: then Consul hides items without saying so. `error` is what the answer means
-    where it is no success: worked out once, by whoever carried the request.
+    - `status`: HTTP status.
+    - `headers`: headers, looked up in lower case.
+    - `body`: body, decompressed.
+    - `address`: the agent that gave it.
+    - `anonymous`: no token was sent: then Consul hides items without saying so.
+    - `error`: the error that the answer is where it is no success, worked out once by the transport; None for a
+      success.
     """
 
     status: int
@@ -31,7 +36,7 @@ class Response(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def meta(self) -> Meta:
-        """What the headers say, read at the first look."""
+        """The metadata from the headers, read at the first use."""
         return Meta.of(self.headers)
 
     @property
@@ -41,7 +46,12 @@ class Response(msgspec.Struct, frozen=True, dict=True):
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True):
-    """A value with the metadata of the answer that brought it."""
+    """
+    A value with the metadata of the answer that brought it.
+
+    - `value`: the value.
+    - `meta`: metadata from the headers.
+    """
 
     value: T
     meta: Meta

@@ -1,4 +1,8 @@
-"""Is it worth another try, and after how long. Pure: time and randomness are handed in."""
+"""
+Rules for another try: whether it is worth one, and after how long.
+
+Pure: time and randomness are passed in.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,26 @@ _BROKEN_OFF = frozenset({ErrorReason.INTERRUPTED, ErrorReason.DEADLINE_REACHED})
 
 
 def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0) -> float:
-    """Seconds to wait after that many failures in a row: doubling up to `cap`, anywhere below it (full jitter)."""
+    """
+    Return the seconds to wait before another try.
+
+    It is a random time up to a limit that doubles with each failure (full jitter).
+
+    - `failures`: number of failures in a row before the last one.
+    - `random`: source of the jitter, 0 to 1.
+    - `first`: limit after the first failure, in seconds.
+    - `cap`: highest limit, in seconds.
+    """
     return random() * float(min(cap, first * 2 ** min(failures, 20)))
 
 
 def worth_retrying(error: ConsulError, *, read: bool) -> bool:
-    """Whether sending it again may succeed and cannot do harm: a write only if nothing was applied."""
+    """
+    Return True if another try may succeed and cannot do harm.
+
+    `error` is the failure; `read` says that the request changes nothing. A write is worth it only if nothing was
+    applied.
+    """
     if error.final:
         return False
     if isinstance(error, Throttled | NoLeader):
@@ -39,12 +57,20 @@ def worth_retrying(error: ConsulError, *, read: bool) -> bool:
 
 
 def from_gateway(error: ConsulError) -> bool:
-    """Whether something between us and Consul refused it; a redirect is no refusal."""
+    """
+    Return True if `error` is a refusal by something between the client and Consul.
+
+    A redirect is no refusal.
+    """
     return error.reason is ErrorReason.NOT_CONSUL and error.status is not None and error.status >= 400  # noqa: PLR2004
 
 
 def outcome(error: ConsulError) -> ConsulError:
-    """What the error of a write means: where its answer was lost, nobody knows whether it was applied."""
+    """
+    Return the `error` of a write for the caller: OutcomeUnknown where the answer was lost.
+
+    Then nobody can tell whether the write was applied.
+    """
     lost = isinstance(error, ServerError) and not worth_retrying(error, read=False) and not _plain_refusal(error)
     if not lost and not isinstance(error, RequestTimeout):
         return error
@@ -60,5 +86,9 @@ def outcome(error: ConsulError) -> ConsulError:
 
 
 def _plain_refusal(error: ServerError) -> bool:
-    """A 500 with Consul's own words that name no broken call: the write was looked at and refused."""
+    """
+    Return True for a 500 in Consul's own words that name no broken call.
+
+    The write was then examined and refused.
+    """
     return error.status == 500 and error.reason not in _BROKEN_OFF  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The interface of what carries requests, and what it notices of the limit of connections."""
+"""Interface of the transport for the rest of the library, and its count of refused connections."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _TOGETHER = 30.0  # seconds after which a reset is forgotten
 
 class CrowdingNotice:
     """
-    How often any request of a client was told that its host has too many connections: `seen` only grows.
+    Count of the refusals because this host has too many connections to an agent.
 
-    A 429 says so. Consul 1.8 closes a new connection at once instead, but so does an agent that goes away: there it
-    counts from the second time on, unless nobody listened at the address in between.
+    `seen` is their number, and never falls. Consul answers 429. Consul 1.8 closes a new connection at once instead, but
+    so does an agent that goes away: such a reset counts only if another one came before it, 0.1 s to 30 s earlier, and
+    there was an agent at the address all the time.
     """
 
     def __init__(self) -> None:
@@ -28,11 +29,11 @@ class CrowdingNotice:
         self._resets: dict[str, float] = {}
 
     def refused(self) -> None:
-        """Note a 429 for too many connections."""
+        """Count a 429 for too many connections."""
         self.seen += 1
 
     def reset(self, address: str, now: float) -> None:
-        """Note that a new connection was closed before a word was said."""
+        """Note that a new connection to the agent at `address` was closed at `now` before any answer."""
         first = self._resets.setdefault(address, now)
         if now - first > _TOGETHER:
             self._resets[address] = now
@@ -40,40 +41,49 @@ class CrowdingNotice:
             self.seen += 1
 
     def gone(self, address: str) -> None:
-        """Note that nobody listens there: what was reset before was reset by an agent that went away."""
+        """Note that nobody listens at `address`: earlier resets came from an agent that went away."""
         self._resets.pop(address, None)
 
 
 class Sender(Protocol):
-    """What carries requests; `aiohttp_transport.Transport` is the real one."""
+    """Interface of the transport; `aiohttp_transport.Transport` implements it."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The agents, the preferred one first."""
+        """The addresses of the agents, the preferred one first."""
         ...
 
     @property
     def crowding(self) -> CrowdingNotice:
-        """What plain calls, polls and probes have met of the limit of connections."""
+        """The count of refused connections, of plain calls, polls and probes together."""
         ...
 
     def avoid(self, address: str) -> None:
-        """Prefer another agent than this one, where it is the preferred one: it does not serve."""
+        """Prefer another agent, if the one at `address` is the preferred one, because it does not serve."""
         ...
 
     def token_mark(self) -> object | None:
-        """Which token of the client's own was the last in use; to be taken before a request is sent."""
+        """
+        Return a mark of the client's token that was used last, to be taken before a request is sent.
+
+        None before there was any.
+        """
         ...
 
     async def token_changed_since(self, mark: object | None) -> bool:
-        """Whether another one would be used now; cheap, and False where that cannot be known."""
+        """
+        Return True if the client's token would now be another one than at `mark`.
+
+        False where that cannot be known. Cheap enough to be called often.
+        """
         ...
 
     async def send(self, request: Request[T]) -> Response:
         """
-        Carry a plain call: retried and failed over as `retry` says, on the pool for plain calls.
+        Send a plain call, and return its 2xx answer.
 
-        Returns a 2xx answer, or raises a ConsulError.
+        `request` is retried and failed over by the rules of `retry`, on the connections for plain calls. Raises a
+        ConsulError.
         """
         ...
 
@@ -87,10 +97,16 @@ class Sender(Protocol):
         purpose: Purpose = "polls",
     ) -> Response:
         """
-        Try a poll once, with `extra` query parameters, for at most `deadline` seconds.
+        Try a request once, and return the answer, whatever its status.
 
-        It goes on the connections of its `purpose`: a probe makes a new one each time, as only those are counted.
-        Returns whatever was answered, or raises ConnectionFailed, RequestTimeout or UnreadableResponse, Closed, and
-        where there is no token: NotReady, or PermissionDenied (TOKEN_MISSING) where there was one before.
+        - `request`: the request.
+        - `extra`: query parameters beside its own.
+        - `deadline`: seconds after which it is given up.
+        - `address`: the agent, one of `addresses`.
+        - `purpose`: kind of connections that it uses, default "polls"; a "probe" makes a new one each time, as Consul
+          refuses only new ones.
+
+        Raises ConnectionFailed, RequestTimeout, UnreadableResponse or Closed, and for want of a token NotReady, or
+        PermissionDenied (TOKEN_MISSING) where there was one before.
         """
         ...

@@ -1,4 +1,4 @@
-"""The aiohttp sessions of one client: for plain calls, for polls and for probes, for each way to an agent."""
+"""Sessions of aiohttp for one client: for plain calls, polls and probes, and for each way to an agent."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ TraceConfig = aiohttp.TraceConfig
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
-_KEEP_ALIVE = 7.0  # the agent never closes idle connections, and counts them; aiohttp looks once in that time
-_POOL = 12  # the agent counts the connections of a whole host: one program must not take them all
-# A poll is silent for a minute: without this a path that died would be noticed at its deadline only. (macOS says
-# TCP_KEEPALIVE for the idle time.)
+_KEEP_ALIVE = 7.0  # seconds; the agent counts idle connections and never closes any, aiohttp checks once in that time
+_POOL = 12  # connections for plain calls: the agent limits those of a whole host, with all its programs
+# A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
+# TCP_KEEPALIVE is the idle time.)
 _SOCKET_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 class _Kept(TypedDict, total=False):
-    """How a connector keeps its connections."""
+    """Settings by which a connector keeps its connections."""
 
     limit: int
     limit_per_host: int
@@ -42,7 +42,11 @@ class _Kept(TypedDict, total=False):
 
 
 class Connecting:
-    """What one request learns of its connection: whether it is a new one, and since when it is there."""
+    """
+    Record of the connection of one request: whether it is a new one, and its age.
+
+    `clock` is the clock of the client.
+    """
 
     __slots__ = ("_clock", "_opened")
 
@@ -51,12 +55,12 @@ class Connecting:
         self._opened = float("-inf")
 
     def begin(self) -> None:
-        """A new connection is being made for it."""
+        """Note that a new connection is being made for the request."""
         self._opened = self._clock.now()
 
     @property
     def age(self) -> float:
-        """Seconds since a new connection was begun; endless for one that was there before."""
+        """The seconds since a new connection was begun; infinite for one that existed before."""
         return self._clock.now() - self._opened
 
 
@@ -64,7 +68,11 @@ connecting: ContextVar[Connecting | None] = ContextVar("connecting", default=Non
 
 
 class _NewestFirst(aiohttp.BaseConnector):
-    """Hands out the idle connection that was used last: the oldest, as aiohttp has it, would keep all of them alive."""
+    """
+    Connector that hands out the idle connection that was used last.
+
+    aiohttp hands out the oldest, which would keep all of them alive.
+    """
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         if (idle := self._conns.get(key)) is not None:
@@ -82,10 +90,14 @@ class _Unix(_NewestFirst, aiohttp.UnixConnector):
 
 class SessionPool:
     """
-    Opens sessions when they are first needed; they belong to the event loop of the first I/O.
+    Sessions of one client, opened when they are first needed, in the event loop of the first I/O.
 
-    A `borrowed` session serves plain calls only, and is never closed here; polls run on one of ours with its trace
-    configs.
+    - `settings`: addresses, for the headers.
+    - `borrowed`: session of the caller's for plain calls, never closed here; polls run on one of the pool's, with its
+      trace configs. None for none.
+    - `trace_configs`: aiohttp's hooks for the sessions of the pool.
+
+    Raises SettingsError for a `borrowed` session beside a unix:// address. `closed` is True after `aclose`.
     """
 
     def __init__(self, settings: Settings, *, borrowed: Session | None, trace_configs: Sequence[TraceConfig]) -> None:
@@ -99,7 +111,11 @@ class SessionPool:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def of(self, address: Address, purpose: Purpose) -> Session:
-        """The session for that address; Closed after `aclose`, and in another event loop than the first."""
+        """
+        Return the session for `address` and `purpose`.
+
+        Raises Closed after `aclose`, and in another event loop than the first.
+        """
         if self.closed:
             raise Closed("this client was closed; make another one")
         loop = asyncio.get_running_loop()
@@ -116,7 +132,7 @@ class SessionPool:
         return session
 
     def _open(self, address: Address, purpose: Purpose) -> Session:
-        # Polls are counted by their own budget, and a plain call never waits behind one. A probe is there to learn what
+        # Polls are limited by their own budget: a plain call never waits behind one. A probe is made to learn what
         # happens to a new connection.
         kept = _Kept(limit=_POOL if purpose == "calls" else 0, keepalive_timeout=_KEEP_ALIVE)
         if purpose == "probe":
@@ -134,7 +150,7 @@ class SessionPool:
         )
 
     async def aclose(self) -> None:
-        """Close the sessions that are ours. Twice is fine."""
+        """Close the sessions of the pool; it may be called twice."""
         self.closed = True
         while self._sessions:
             _, session = self._sessions.popitem()
@@ -142,7 +158,11 @@ class SessionPool:
 
 
 def own_headers(*, near: bool) -> dict[str, str]:
-    """The headers of every request; no compression where all agents are on this machine."""
+    """
+    Return the headers of every request.
+
+    `near` says that all agents are on this machine: answers are then not compressed.
+    """
     return {
         "User-Agent": f"aioconsulconnect/{__version__}",
         "Accept-Encoding": "identity" if near else "gzip, deflate",
@@ -150,7 +170,7 @@ def own_headers(*, near: bool) -> dict[str, str]:
 
 
 def _socket(info: AddressInfo) -> socket.socket:
-    """A new socket; the request that needs it is told."""
+    """Return a new socket, and note in the request's `Connecting` that it was made."""
     family, kind, protocol, _, _ = info
     made = socket.socket(family, kind, protocol)
     if (asked := connecting.get()) is not None:
@@ -159,7 +179,7 @@ def _socket(info: AddressInfo) -> socket.socket:
 
 
 def _poll_socket(info: AddressInfo) -> socket.socket:
-    """A new socket that notices when nobody is at its other end any more."""
+    """Return a new socket with keepalive, which notices when its other end is gone."""
     made = _socket(info)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _SOCKET_KEEPALIVE:

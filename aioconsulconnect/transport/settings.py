@@ -1,4 +1,8 @@
-"""How to reach Consul: argument, then environment variable, then default. The only reader of the environment."""
+"""
+Settings of the connection to Consul: argument, then environment variable, then default.
+
+It is the only module that reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,17 @@ DEFAULT_TRIES = 3
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_DROPPED = re.compile(r"[\t\r\n]")  # urlsplit drops them without a word
+_DROPPED = re.compile(r"[\t\r\n]")  # urlsplit drops these characters without an error
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w-]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class Address(msgspec.Struct, frozen=True):
-    """One agent: `url` is scheme, host, port and path prefix, without a slash at the end; `socket` a unix socket."""
+    """
+    Address of one agent.
+
+    - `url`: scheme, host, port and path prefix, without a slash at the end.
+    - `socket`: path of a Unix socket, "" for none.
+    """
 
     url: str
     socket: str = ""
@@ -37,51 +46,62 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def near(self) -> bool:
-        """Whether it is on this machine, where compression costs more than it saves."""
+        """True if the agent is on this machine, where compression costs more than it saves."""
         return bool(self.socket) or urlsplit(self.url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 class ConnectionSettings(TypedDict, total=False):
     """
-    How to reach Consul and whom to be there: keyword arguments of `Consul`.
+    Keyword arguments of `Consul` for the connection: token, TLS, limits, and options of every call.
 
-    What is left out or None comes from the variable that is named, as the `consul` command takes it, else it is the
-    default.
+    What is left out or None comes from the environment variable that is named, as for the `consul` command, else it is
+    the default.
     """
 
     token: str | TokenProvider | None
-    """ACL SecretID, or a function, sync or async, that is called for each request (CONSUL_HTTP_TOKEN)."""
+    """ACL token (SecretID), or a sync or async function called for each request (CONSUL_HTTP_TOKEN)."""
     token_file: str | os.PathLike[str] | None
-    """File with the token, read again when it changes (CONSUL_HTTP_TOKEN_FILE)."""
+    """File with the ACL token, read again when it changes (CONSUL_HTTP_TOKEN_FILE)."""
     auth: str | None
     """User and password for HTTP basic authentication, `user:password` (CONSUL_HTTP_AUTH)."""
     https: bool | None
-    """Whether an address without a scheme is spoken to in TLS (CONSUL_HTTP_SSL, default false)."""
+    """True if an address without a scheme uses TLS (CONSUL_HTTP_SSL, default false)."""
     verify: bool | None
-    """Whether the agent's certificate is checked (CONSUL_HTTP_SSL_VERIFY, default true)."""
+    """True if the agent's certificate is verified (CONSUL_HTTP_SSL_VERIFY, default true)."""
     ca_cert: str | os.PathLike[str] | None
-    """File with the authorities to check it against, PEM; these alone are trusted then (CONSUL_CACERT)."""
+    """PEM file with the authorities to verify agents with; no others are trusted then (CONSUL_CACERT)."""
     ca_path: str | os.PathLike[str] | None
-    """Folder with such files (CONSUL_CAPATH)."""
+    """Folder with PEM files of such authorities; no others are trusted then (CONSUL_CAPATH)."""
     client_cert: str | os.PathLike[str] | None
-    """File with a certificate to show to the agent, PEM; needs `client_key` (CONSUL_CLIENT_CERT)."""
+    """PEM file with the certificate to show to the agent; needs `client_key` (CONSUL_CLIENT_CERT)."""
     client_key: str | os.PathLike[str] | None
-    """File with its key, without a passphrase (CONSUL_CLIENT_KEY)."""
+    """PEM file with the private key of `client_cert`, without a passphrase (CONSUL_CLIENT_KEY)."""
     tls_server_name: str | None
-    """Name that the agent's certificate must have, where it is not that of the address (CONSUL_TLS_SERVER_NAME)."""
+    """Name in the agent's certificate, where it is not the host of the address (CONSUL_TLS_SERVER_NAME)."""
     options: Options
-    """Options of every call that does not say otherwise (CONSUL_NAMESPACE, CONSUL_PARTITION)."""
+    """Default options of every call (CONSUL_NAMESPACE, CONSUL_PARTITION)."""
     max_body: int
     """Largest answer that is read, in bytes after decompression; default 64 MiB."""
     tries: int
-    """How often a call is sent at most, where another try can help and cannot harm; default 3, plus one an address."""
+    """Number of tries of a call where another can help; default 3, plus one for each further address."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
-    All that is needed to reach Consul. `origins` names, for what can still prove wrong later, the argument or variable.
+    Settings of the connection to Consul, complete and checked; build them with `Settings.load`.
 
-    Build it with `Settings.load`.
+    - `addresses`: the agents, in order of preference.
+    - `token`: source of the ACL token.
+    - `auth`: Authorization header for HTTP basic authentication, "" for none.
+    - `verify`: verify the agent's certificate.
+    - `ca_cert`, `ca_path`: file and folder with the trusted authorities, "" for none.
+    - `client_cert`, `client_key`: files with the client's certificate and its private key, "" for none.
+    - `tls_server_name`: name in the agent's certificate, "" for the host of the address.
+    - `options`: default options of every call.
+    - `max_body`: largest answer in bytes after decompression.
+    - `tries`: number of tries of a call.
+    - `origins`: by environment variable, the name of the argument or variable that a value came from, for errors that
+      can only be found later.
     """
 
     addresses: tuple[Address, ...]
@@ -99,11 +119,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str]
 
     def __repr__(self) -> str:
-        """Where it leads, without anything secret."""
+        """Show the addresses, and nothing secret."""
         return f"Settings({', '.join(map(str, self.addresses))})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """The same for pretty printers that ask for the fields."""
+        """Return the addresses for pretty printers, and nothing secret."""
         return [("addresses", tuple(map(str, self.addresses)))]
 
     @classmethod
@@ -114,7 +134,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str] | None = None,
         **given: Unpack[ConnectionSettings],
     ) -> Settings:
-        """Settings from arguments over the environment; SettingsError names what is malformed."""
+        """
+        Return the settings from arguments, else from environment variables, else defaults.
+
+        - `address`: `host:port`, `http://…`, `https://…` or `unix://PATH`, or a sequence of them; default:
+          CONSUL_HTTP_ADDR, else 127.0.0.1:8500.
+        - `environ`: environment variables; default: those of the process.
+        - `given`: the keyword arguments of `ConnectionSettings`.
+
+        Raises SettingsError with the name of what is malformed, and TypeError for an unknown keyword argument.
+        """
         refuse_unknown_keywords("Consul", given, ConnectionSettings)
         env = _Environment(os.environ if environ is None else environ)
         tls = env.flag("CONSUL_HTTP_SSL", given.get("https"), default=False)
@@ -152,7 +181,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Environment:
-    """Arguments over variables, remembering which of the two a value came from. An empty variable is none."""
+    """
+    Arguments over environment variables, with a record of where each value came from.
+
+    An empty variable counts as absent.
+    """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
@@ -188,7 +221,11 @@ def _addresses(env: _Environment, argument: str | Sequence[str] | None, *, tls: 
 
 
 def _address(text: str, name: str, *, tls: bool) -> Address:
-    """One address. Only an explicit http:// or https:// can carry a path; without a port it is the scheme's own."""
+    """
+    Return one address.
+
+    Only an explicit http:// or https:// can carry a path; without a port it is that of the scheme.
+    """
     if text.startswith("unix://"):
         if len(text) == len("unix://") or "\0" in text:
             raise SettingsError(f"{name}: 'unix://' must be followed by the path of a socket")
@@ -226,7 +263,7 @@ def _check_parts(parts: SplitResult, name: str) -> None:
 
 
 def _basic(auth: str) -> str:
-    """The Authorization header for `user:password`, split at the first colon, or for `user` alone."""
+    """Return the Authorization header for `user:password`, split at the first colon, or for `user` alone."""
     if not auth:
         return ""
     user, _, password = auth.partition(":")
@@ -234,7 +271,7 @@ def _basic(auth: str) -> str:
 
 
 def _server_name(text: str) -> str:
-    """The name to verify, without a port."""
+    """Return the name to verify, without a port."""
     if text and not re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?", text):
         raise SettingsError(f"tls_server_name (CONSUL_TLS_SERVER_NAME): {text[:80]!r} is not a host name")
     return text.partition(":")[0]

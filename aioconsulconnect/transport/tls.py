@@ -1,4 +1,4 @@
-"""TLS to the agent: what its certificate is checked against, and what it is shown."""
+"""TLS to the agent: what its certificate is verified with, and which certificate it is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from aioconsulconnect.transport.settings import Settings
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:
-    """What to check the agent's certificate against; built, and its files read, even where no address is https."""
+    """
+    Return the TLS context for the agents; True for the system's authorities and no client certificate.
+
+    It is built, and its files are read, even where no address uses https. Raises SettingsError for a file of `settings`
+    that cannot be read or used.
+    """
     origins: Mapping[str, str] = settings.origins
     if not (settings.ca_cert or settings.ca_path or settings.client_cert) and settings.verify:
         return True
@@ -38,7 +43,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
 
 
 def _no_password() -> str:
-    """Refuse an encrypted key instead of asking at the terminal."""
+    """Refuse an encrypted key, for which OpenSSL would ask at the terminal."""
     raise ValueError("the client key is encrypted; use one without a passphrase")
 
 

@@ -1,4 +1,4 @@
-"""The token of a request: a text, a file that may change, or a function."""
+"""The ACL token of a request: a text, a file that may change, or a function."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConsulError, ErrorReason, InvalidRequest, NotReady, PermissionDenied, SettingsError
 from aioconsulconnect.transport.options import check_token
 
-_LOOK_AGAIN = 2.0  # seconds
-_LOOK_TIME = 5.0
+_LOOK_AGAIN = 2.0  # seconds between two questions to the source whether the token has changed
+_LOOK_TIME = 5.0  # seconds that the source has to answer that
 
 TokenProvider = Callable[[], str | Awaitable[str]]
 
 
 class TokenSource(Protocol):
-    """Where the token of a request comes from; None for none."""
+    """Source of the ACL token of a request; it gives None for no token."""
 
     def __call__(self) -> str | Awaitable[str] | None:
-        """Return the token to use now."""
+        """Return the token to use now, or an awaitable of it."""
         ...
 
 
@@ -33,9 +33,15 @@ def token_source(
     token: str | TokenProvider | None, token_file: str | os.PathLike[str] | None, *, text: str, path: str
 ) -> TokenSource:
     """
-    The source of the token: a file beats a text, an argument beats a variable.
+    Return the source of the token: a file before a text, an argument before a variable.
 
-    `token` and `token_file` are arguments, `text` is CONSUL_HTTP_TOKEN, `path` the file that either names.
+    - `token`: argument: a text or a function.
+    - `token_file`: argument: path of a file.
+    - `text`: value of CONSUL_HTTP_TOKEN.
+    - `path`: path of the file, from the argument or CONSUL_HTTP_TOKEN_FILE; "" for none.
+
+    Raises SettingsError for both arguments at once, for a file that cannot be read, and for a token that no HTTP header
+    can carry.
     """
     if token is not None and token_file is not None:
         raise SettingsError("give either token or token_file, not both")
@@ -49,6 +55,11 @@ def token_source(
 
 
 def _fixed(text: str, name: str) -> Callable[[], str | None]:
+    """
+    Return the source of a token that does not change; `name` is where it came from.
+
+    Raises SettingsError, with that name, for a token that no HTTP header can carry.
+    """
     token = text.strip() or None
     try:
         check_token(token or "")
@@ -58,7 +69,11 @@ def _fixed(text: str, name: str) -> Callable[[], str | None]:
 
 
 class _TokenFile:
-    """A file that holds a token, read again when it has changed; the last token counts while it has none."""
+    """
+    Source of a token in a file, which is read again when it has changed.
+
+    While the file holds none, the last token counts.
+    """
 
     def __init__(self, path: str, name: str, fallback: Callable[[], str | None]) -> None:
         self._path = Path(path)
@@ -86,7 +101,11 @@ class _TokenFile:
 
 
 def checked_token(token: object) -> str | None:
-    """What a user's function returned for a token: it can be anything."""
+    """
+    Return what a caller's function gave as `token`, once it is checked.
+
+    Raises InvalidRequest for anything but text or None, and for text that no HTTP header can carry.
+    """
     if token is not None and not isinstance(token, str):
         raise InvalidRequest(f"the token function must return text, not {type(token).__name__}")
     if token:
@@ -95,7 +114,7 @@ def checked_token(token: object) -> str | None:
 
 
 class _Run:
-    """One call of a token function, as what runs inside it can tell."""
+    """One call of a token function, which requests made inside that function can recognize."""
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
@@ -107,10 +126,13 @@ _inside: ContextVar[tuple[_Run, ...]] = ContextVar("inside a token function", de
 
 class Tokens:
     """
-    The tokens of one client, asked of its source for each request, and what is remembered of the last.
+    The token of one client, asked of its source for each request, with a mark of the last one.
 
-    A function of the user's can do anything: it runs in a task of its own where it waits, is given up at its deadline
-    even if it swallows the cancellation, and cannot ask for its own result.
+    A caller's function can do anything. What it awaits runs in a task of its own, is given up at its deadline even if
+    it swallows the cancellation, and cannot ask for its own result.
+
+    - `source`: source of the token.
+    - `clock`: clock of the client.
     """
 
     def __init__(self, source: TokenSource, clock: Clock) -> None:
@@ -124,22 +146,28 @@ class Tokens:
 
     @property
     def mark(self) -> int | None:
-        """Which token was the last, as something to compare; None where there was none yet."""
+        """The mark of the last token, which can be compared; None before there was one."""
         return self._generation or None
 
     async def changed_since(self, mark: int | None) -> bool:
         """
-        Whether another token would be used now than at `mark`; False where that cannot be known.
+        Return True if another token would be used now than at `mark`; False where that cannot be known.
 
-        The source is asked at most every two seconds, however many want to know.
+        The source is asked at most every two seconds, however many callers there are.
         """
         if self._clock.now() - self._asked >= _LOOK_AGAIN:
-            with suppress(Exception):  # a function that fails has no other token
+            with suppress(Exception):  # from a function that fails there is no other token
                 await self.get(_LOOK_TIME)
         return mark is not None and bool(self._last) and mark != self._generation
 
     async def get(self, seconds: float) -> str | None:
-        """The token of a plain call; an exception of the function is the caller's, unless it is one of ours."""
+        """
+        Return the token of a plain call, None for no token; the source has `seconds` to give it.
+
+        An exception of a caller's function is raised as it is, but for a ConsulError, which becomes NotReady. Raises
+        NotReady too for a function that takes too long, is cancelled, or asks for its own token, and InvalidRequest for
+        a result that is no token.
+        """
         self._asked = self._clock.now()
         token = checked_token(await self._ask(seconds)) or None
         if token != self._last or not self._generation:
@@ -149,7 +177,13 @@ class Tokens:
         return token
 
     async def for_poll(self, seconds: float) -> str | None:
-        """The token of a poll: where there is none any more nothing is sent, and no function of a user's ends it."""
+        """
+        Return the token of a poll, None for no token; the source has `seconds` to give it.
+
+        Raises NotReady for any failure of a caller's function, so that it never ends a poll. Raises PermissionDenied
+        (TOKEN_MISSING) where the source gave a token before and gives none now: nothing is sent, as it would be
+        anonymous.
+        """
         try:
             token = await self.get(seconds)
         except NotReady:
@@ -185,11 +219,11 @@ class Tokens:
     def _called(self) -> object:
         try:
             return self._source()
-        except asyncio.CancelledError as error:  # its own: nobody can have cancelled what does not wait
+        except asyncio.CancelledError as error:  # raised by the function: nobody can cancel what does not wait
             raise NotReady("the token function was cancelled") from error
 
     async def _wait_for(self, given: Awaitable[object], run: _Run, seconds: float) -> object:
-        """Wait for an async function in a task of its own; a future of the user's is left as it is."""
+        """Wait for an async function in a task of its own; a future of the caller's is not cancelled."""
         own = not isinstance(given, asyncio.Future)
         task: asyncio.Future[object] = asyncio.ensure_future(_finished(given, run) if own else given)
         self._running.add(task)
@@ -208,7 +242,7 @@ class Tokens:
     def _forget(self, task: asyncio.Future[object]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # nobody may want it any more
+            task.exception()  # marks it as retrieved: its caller may be gone
 
 
 async def _finished(given: Awaitable[object], run: _Run) -> object:

@@ -1,4 +1,8 @@
-"""Consul's own texts, and what each means: a closed list, as data. It is matched in `interpretation` alone."""
+"""
+Consul's error texts and their meanings: a closed list, as data.
+
+Only `interpretation` matches them.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,15 @@ from aioconsulconnect.errors import (
 
 class Meaning(msgspec.Struct, frozen=True):
     """
-    What an error means: its class, its reason, what to do, and the Consul that could serve it.
+    Meaning of an error answer: the class and reason of the error, and what to do.
 
-    In the table it is what any of `words`, looked for anywhere in the text, mean; only `at` that path, if given.
-    `final` says that the request can never work.
+    - `kind`: class of the error.
+    - `reason`: its reason.
+    - `advice`: its message: what to do.
+    - `words`: in the tables, texts that have this meaning, looked for anywhere in Consul's text.
+    - `min_version`: Consul version, edition or setting that could serve the request, "" for none.
+    - `at`: path for which alone the words have this meaning, "" for all.
+    - `final`: the request can never work.
     """
 
     kind: type[ConsulError]
@@ -46,7 +55,7 @@ _TAKEN = "it exists already, or was changed meanwhile: read it again"
 
 INVALID = Meaning(BadRequest, ErrorReason.INVALID, "mend the request")
 
-# In this order: the first hit counts. Client agents put "rpc error making call: " and more before the servers' words.
+# The first match counts. Client agents put "rpc error making call: " and more before the servers' words.
 BY_TEXT = (
     Meaning(
         PermissionDenied,
@@ -188,8 +197,8 @@ BY_TEXT = (
     ),
 )
 
-# What Consul says of a read, or of a body that it cannot decode, that is wrong for ever, whatever the status (most are
-# 500): the beginnings of its sentences, which stand behind nothing but other words of Consul and a colon.
+# Beginnings of sentences in which Consul says that a read, or a body that it cannot decode, can never work, whatever
+# the status (most are 500). Before them stand only other words of Consul and a colon.
 WRONG = (
     "Failed to create boolean expression evaluator",
     'Selector "',
@@ -226,5 +235,5 @@ WRONG = (
     "Request decode failed: ",
     "Request decoding failed: ",
     "Failed to decode request body: ",
-    "The in-process agent does not model ",  # ours, in `testing`
+    "The in-process agent does not model ",  # said by `testing`
 )

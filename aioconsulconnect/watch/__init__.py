@@ -1,1 +1,1 @@
-"""From an index to an async iterator."""
+"""Watches: live reads of Consul, from blocking queries to async iterators."""

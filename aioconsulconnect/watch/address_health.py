@@ -1,10 +1,11 @@
 """
-What is known of the agents, shared by all polls of a client: which are down, and whom their servers follow.
+Health of the agents, shared by all polls: which are in trouble, and which leader they follow.
 
-An agent that refuses, is silent or has no leader is asked one small question until it is well, by one asker; all polls
-wait for what it learns. While polls are open the same question is asked from time to time: it finds a frozen agent, a
-dead path or another leader for all of them at once. It changes what a watch says of itself, and proves no data. What a
-datacenter lacks (a leader, a path to it) concerns only the polls that ask for it.
+An agent that refuses connections, is silent or has no leader is asked a small question (`GET /v1/status/leader`) until
+it is well; one task asks, and all polls wait for what it learns. While polls are open the same question is asked from
+time to time (`PollSettings.probe_interval`): so a frozen agent, a dead path or another leader is found once for all of
+them. The answer changes the status of watches, and is no proof of their data. What a datacenter lacks (a leader, a path
+to it) concerns only the polls that ask for that datacenter.
 """
 
 from __future__ import annotations
@@ -23,44 +24,56 @@ from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause, spread
 
 _DEADLINE = 5.0
-_JUST_WELL = 5.0  # seconds for which an agent that was found well is not accused unasked
-_SETTLED = 5.0  # seconds until an agent is asked who leads, after the first answer, and where it may be another
-_AGENT = None  # in the place of a datacenter: what concerns the agent as a whole
+_JUST_WELL = 5.0  # seconds after an agent was found well in which a refused connection alone accuses it of nothing
+_SETTLED = 5.0  # seconds until an agent is asked for its leader, after its first answer or a hint of a change
+_AGENT = None  # in place of a datacenter: the agent as a whole
 _NOTICES_BY = 10.0  # seconds that a server may take to notice that its leader is gone
 _read_leader = reader(str)
 _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED})
 
 
 class Listener(Protocol):
-    """A poll that wants to hear of its agent."""
+    """A poll that is told about the state of its agent."""
 
     @property
     def asked(self) -> str:
-        """The agent that it asked last."""
+        """The agent that the poll asked last."""
         ...
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
-        """Take note that the agent is in `trouble`, or that it is well again or follows another leader (None)."""
+        """
+        Take note that an agent is in trouble, or None: that it is well again, or follows another leader.
+
+        `address` is the agent, `trouble` the error that shows its trouble.
+        """
         ...
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
-        """Make a plain read."""
+        """Start a plain read, and return its task; the result is the error, or None."""
         ...
 
 
 class _Reply(msgspec.Struct, frozen=True):
-    """What the small question brought: a leader, a trouble, or neither where somebody else has answered."""
+    """
+    Result of asking for the leader: a leader, an error, or neither.
+
+    It is neither where something other than Consul answered.
+    """
 
     leader: str = ""
     trouble: ConsulError | None = None
 
 
 class AddressHealth:
-    """Knows which agents are in trouble, asks them until they are not, and tells the polls."""
+    """
+    Register of the agents in trouble, which asks them until they are well, and tells the polls.
+
+    `resources` has the sender, the clock and the settings.
+    """
 
     def __init__(self, resources: PollerResources) -> None:
         self._resources = resources
-        self._listeners: dict[Listener, str] = {}  # with the datacenter that each asks for
+        self._listeners: dict[Listener, str] = {}  # the datacenter that each asks for
         self._trouble: dict[tuple[str, str | None], ConsulError] = {}
         self._acquitted: dict[str, float] = {}
         self._leaders: dict[tuple[str, str], str] = {}
@@ -69,25 +82,42 @@ class AddressHealth:
         self._rounds: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener, datacenter: str) -> None:
-        """Add a poll; as long as there is one, agents are asked."""
+        """
+        Add a poll, `listener`, that asks for `datacenter` ("" for the agent's own).
+
+        Agents are asked for their leader as long as there is a poll.
+        """
         self._listeners[listener] = datacenter
         if self._rounds is None and self._resources.settings.probe_interval:
             self._rounds = self._resources.spawn(self._ask_in_rounds(), "leader")
 
     def leave(self, listener: Listener) -> None:
-        """Remove a poll; with the last one the questions end."""
+        """Remove the poll `listener`; after the last one no agent is asked any more."""
         self._listeners.pop(listener, None)
         if not self._listeners and self._rounds is not None:
             self._rounds.cancel()
             self._rounds = None
 
     def trouble(self, address: str, datacenter: str = "", *, needs_leader: bool) -> ConsulError | None:
-        """Why it is of no use to ask that agent for that datacenter now; None where nothing is known against it."""
+        """
+        Return the error that makes it useless to ask an agent now; None where nothing is known against it.
+
+        - `address`: the agent.
+        - `datacenter`: the datacenter that is asked for, "" for the agent's own.
+        - `needs_leader`: the request needs a leader; without, a missing leader is no trouble.
+        """
         trouble = self._trouble.get((address, _AGENT)) or self._trouble.get((address, datacenter))
         return None if isinstance(trouble, NoLeader) and not needs_leader else trouble
 
     def learn(self, address: str, answer: Response | ConsulError, datacenter: str = "", *, polled: bool) -> None:
-        """Take note of what came of a request: an agent in trouble is looked after until it is well."""
+        """
+        Take note of the result of a request; an agent in trouble is asked from now on until it is well.
+
+        - `address`: the agent.
+        - `answer`: its answer, or the error that came instead.
+        - `datacenter`: the datacenter that was asked for, "" for the agent's own.
+        - `polled`: the request was a poll; then only a refused connection makes the agent be asked.
+        """
         error = answer.error if isinstance(answer, Response) else answer
         if (address, datacenter) not in self._leaders:
             self.ask_for_leader(address, datacenter)
@@ -98,19 +128,24 @@ class AddressHealth:
                 self._accuse(address, _AGENT, error)
             self._ask_until_well(address, datacenter)
         elif not polled and isinstance(error, ConnectionFailed | RequestTimeout | NoLeader):
-            # It may be that one request alone: ask before others are told.
+            # The cause may lie in that one request: ask the agent before the other polls are told.
             self._ask_until_well(address, datacenter, leaderless=isinstance(error, NoLeader))
 
     def ask_for_leader(self, address: str, datacenter: str) -> None:
-        """Ask before long who leads: it is not known, or may be another one; only so is the next one noticed."""
+        """
+        Have an agent asked within seconds which leader it follows.
+
+        It is for where that is unknown or may have changed. `address` is the agent, `datacenter` the one whose leader
+        is asked for ("" for the agent's own). A later change of the leader is only noticed where one was known.
+        """
         known = (address, datacenter)
         if known not in self._asking_soon and self._rounds is not None:
-            self._leaders.setdefault(known, "")  # once is enough where nobody answers that
+            self._leaders.setdefault(known, "")  # asked once, even where nothing answers that question
             self._asking_soon.add(known)
             self._resources.spawn(self._ask_soon(address, datacenter), "leader")
 
     def _heed(self, address: str, datacenter: str, trouble: ConsulError | None) -> None:
-        """Accuse or acquit the agent, or that datacenter behind it."""
+        """Note the trouble of an agent or of a datacenter behind it, or with None its end."""
         silent = isinstance(trouble, ConnectionFailed | RequestTimeout)
         if not silent:
             self._acquit(address, _AGENT)
@@ -143,10 +178,10 @@ class AddressHealth:
 
     async def _recover(self, address: str, datacenter: str, *, leaderless: bool) -> None:
         """
-        Ask an agent until it answers, and the datacenter has a leader; no longer than anybody polls it.
+        Ask an agent until it answers and the datacenter has a leader; only as long as somebody polls it.
 
-        Where a request was told that there is none (`leaderless`), the leader of before may be the one that is gone:
-        for as long as a server takes to notice, only another one ends the questions.
+        If a request was told that there is no leader (`leaderless`), the leader known before may be the one that is
+        gone: for as long as a server may take to notice that, only another leader ends the questions.
         """
         clock = self._resources.clock
         backoff = Backoff(self._resources.random, cap=_DEADLINE)
@@ -178,7 +213,7 @@ class AddressHealth:
             await self._question(address, datacenter)
 
     async def _ask_in_rounds(self) -> None:
-        """Ask the agents in use from time to time."""
+        """Ask the agents in use for their leader from time to time."""
         resources = self._resources
         while True:
             await resources.clock.sleep(probe_pause(resources.settings, resources.budget.used, resources.random))
@@ -187,27 +222,27 @@ class AddressHealth:
             await asyncio.gather(*(self._question(address, datacenter) for address, datacenter in in_use))
 
     async def _question(self, address: str, datacenter: str) -> None:
-        """Ask an agent that nothing is known against, and draw the conclusions."""
+        """Ask an agent that nothing is known against, and act on its answer."""
         if not address or self.trouble(address, datacenter, needs_leader=True) is not None:
             return
         reply = await self._ask(address, datacenter)
         if reply.trouble is not None:
             self._heed(address, datacenter, reply.trouble)
             self._ask_until_well(address, datacenter)
-        elif not reply.leader:  # something else has answered: a read of one watch serves instead
+        elif not reply.leader:  # something other than Consul has answered: a plain read of one watch serves instead
             for listener in tuple(self._listeners)[:1]:
                 listener.refresh()
         else:
             self._follow(address, datacenter, reply.leader)
 
     def _follow(self, address: str, datacenter: str, leader: str) -> None:
-        """Take note of whom the servers follow: polls that another one holds are of no more use."""
+        """Note which leader the servers follow; polls that were sent under another one are of no more use."""
         known, self._leaders[address, datacenter] = self._leaders.get((address, datacenter)), leader
         if known and known != leader:
             self._tell(address, datacenter, None)
 
     async def _ask(self, address: str, datacenter: str) -> _Reply:
-        """Ask the small question: who leads."""
+        """Ask an agent which leader it follows."""
         request = Request(
             method="GET",
             path=path_of("status", "leader"),

@@ -1,4 +1,4 @@
-"""What changed between two snapshots, by key; merged for whoever did not look in between."""
+"""Changes between two snapshots, by key, and the batches in which they are delivered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ Item = TypeVar("Item")
 
 
 class _Keyed(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of one item. `key` tells the item from all others of the value: an IntentionKey, an InstanceKey, …."""
+    """
+    Change of one item.
+
+    `key` tells the item from all others of the value: an IntentionKey, an InstanceKey, ….
+    """
 
     key: Hashable
 
@@ -23,14 +27,14 @@ class Added(_Keyed, Generic[Item], frozen=True):
 
 
 class Changed(_Keyed, Generic[Item], frozen=True):
-    """An item that is another than before: `old` and `new`, under its `key`."""
+    """An item that is different from before: `old` and `new`, under its `key`."""
 
     old: Item
     new: Item
 
 
 class Removed(_Keyed, Generic[Item], frozen=True):
-    """An item that is not there any more: `old`, under its `key`."""
+    """An item that is no longer there: `old`, under its `key`."""
 
     old: Item
 
@@ -40,14 +44,20 @@ Change = Added[Item] | Changed[Item] | Removed[Item]
 
 class Batch(msgspec.Struct, Generic[Item], frozen=True):
     """
-    What changed at once: iterate it, or see `changes`.
+    Batch of changes that are delivered together: iterate it, or read `changes`.
 
-    Applied to what the consumer has seen before, it always gives what is true now. `index` is Consul's index, `time`
-    when the answer came (on the client's clock). `merged` is how many states between were skipped because the consumer
-    was slow: what came and went meanwhile is not in it. `resync` says that states were dropped although every one was
-    asked for (`merged` is then how many), or that the first batch does not go on from the cursor that was given.
-    `first` marks the batch that adds everything. `filtered` says that the token may not see everything (Consul 1.11
-    tells), and `anonymous` that no token was sent: under either a removal means "gone, or no longer visible".
+    Applied to what the consumer has seen before, it always gives the present state.
+
+    - `changes`: the changes, those of removed items first, then the others in Consul's order.
+    - `index`: Consul's index of the new state, None for none.
+    - `time`: when the answer came, in seconds on the client's clock.
+    - `merged`: number of states between that were skipped because the consumer was slow; what came and went in them is
+      not in the batch.
+    - `resync`: states were dropped although the consumer wants every one (`merged` is then their number), or the first
+      batch does not continue from the cursor that was given.
+    - `first`: this is the first batch, which adds everything.
+    - `filtered`: the token may not see everything (Consul 1.11 tells).
+    - `anonymous`: no token was sent. Under this or `filtered`, a removal means "gone, or no longer visible".
     """
 
     changes: tuple[Change[Item], ...]
@@ -60,15 +70,15 @@ class Batch(msgspec.Struct, Generic[Item], frozen=True):
     anonymous: bool = False
 
     def __iter__(self) -> Iterator[Change[Item]]:
-        """The changes: removed ones first, then the others in Consul's order."""
+        """Iterate the changes: those of removed items first, then the others in Consul's order."""
         return iter(self.changes)
 
     def __len__(self) -> int:
-        """How many changes there are."""
+        """Return the number of changes."""
         return len(self.changes)
 
     def __bool__(self) -> bool:
-        """A batch is something also when it is empty (nothing was there at first)."""
+        """Return True, also for an empty batch: the first one is empty where nothing is there."""
         return True
 
 
@@ -76,7 +86,11 @@ Ignore = Callable[[Item], object] | Collection[str]
 
 
 def projection(ignore: Ignore[Item]) -> Callable[[Item], object] | None:
-    """What of an item counts: a function gives it, or the names of the fields that do not count; None for all."""
+    """
+    Return the function that gives what of an item counts as a change; None where everything does.
+
+    `ignore` is that function, or the name or names of the fields that do not count.
+    """
     if callable(ignore):
         return ignore
     names = frozenset((ignore,) if isinstance(ignore, str) else ignore)
@@ -94,7 +108,12 @@ def _without(names: frozenset[str]) -> Callable[[object], object]:
 def difference(
     old: Mapping[Hashable, Item], new: Mapping[Hashable, Item], counts: Callable[[Item], object] | None = None
 ) -> tuple[Change[Item], ...]:
-    """The changes that lead from `old` to `new`; items that are the same object are not looked into."""
+    """
+    Return the changes that lead from `old` to `new`.
+
+    An item that is the same object in both is not compared. `counts` gives the part of an item whose change counts;
+    None for all of it.
+    """
     found: list[Change[Item]] = []
     common = 0
     for key, item in new.items():

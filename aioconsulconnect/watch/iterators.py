@@ -1,10 +1,10 @@
 """
-The iterators that a watch hands out: values, changes, states.
+Iterators that a watch hands out: over values, changes and states.
 
-Each remembers what it has delivered last, and nothing else. The newest state lies in the publisher, once for all; what
-to deliver is worked out when it is asked for. So a slow consumer costs nothing, loses nothing but the states between,
-and holds nobody back. They are classes: what they remember changes only when a value is returned, so that a cancelled
-or timed-out `__anext__` neither loses nor ends anything.
+Each remembers only what it has delivered last. The newest state is in the publisher, once for all consumers; what to
+deliver is worked out when it is asked for. So a slow consumer costs nothing, misses only the states between, and delays
+nobody. The iterators are classes, not generators, and what they remember changes only when a value is returned: a
+cancelled or timed-out `__anext__` neither loses nor ends anything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ T = TypeVar("T")
 
 
 def _refuse_second(busy: bool) -> None:
+    """Raise RuntimeError if another task waits on the same iterator."""
     if busy:
         raise RuntimeError("another task waits on this iterator; each consumer needs one of its own")
 
 
 class _Iterator(Generic[T, Item, Out]):
-    """Remembers the state that it has delivered last, and waits for the next."""
+    """Iterator that remembers the state that it has delivered last, and waits for the next."""
 
     __slots__ = ("__weakref__", "_busy", "_noticed", "_seen", "_subscription")
 
@@ -38,11 +39,15 @@ class _Iterator(Generic[T, Item, Out]):
         self._busy = False
 
     def __aiter__(self) -> Self:
-        """Itself: each call of `changes()` or `snapshots()` makes an iterator of its own."""
+        """Return the iterator itself; each call of `changes()` or `snapshots()` makes one of its own."""
         return self
 
     async def __anext__(self) -> Out:
-        """The next one; the end when the watch or the client is closed."""
+        """
+        Return the next value; the iteration ends when the watch or the client is closed.
+
+        Raises RuntimeError if another task waits on this iterator, and the error that ended the watch, if one did.
+        """
         _refuse_second(self._busy)
         self._busy = True
         try:
@@ -61,7 +66,7 @@ class _Iterator(Generic[T, Item, Out]):
             self._busy = False
 
     def _output(self, snapshot: Snapshot[T, Item], skipped: int) -> tuple[Out] | tuple[()]:
-        """What to hand out for a state, if anything."""
+        """Return the value to deliver for a state, in a tuple; an empty tuple for none."""
         raise NotImplementedError
 
     async def _wait(self) -> Snapshot[T, Item]:
@@ -81,7 +86,7 @@ class _Iterator(Generic[T, Item, Out]):
         raise StopAsyncIteration
 
     def _following(self) -> Snapshot[T, Item] | None:
-        """The state to deliver next: the newest, or where each is wanted and still there the one after the last."""
+        """Return the state to deliver next: the newest or, with `every`, the one after the last."""
         publisher, seen = self._subscription.publisher, self._seen
         if publisher.snapshot is seen:
             return None
@@ -90,7 +95,7 @@ class _Iterator(Generic[T, Item, Out]):
         return publisher.following(self, seen)
 
     def _held(self, snapshot: Snapshot[T, Item]) -> float:
-        """Seconds until it has been quiet for long enough; the first state is never held back."""
+        """Return the seconds until it has been quiet for long enough; the first state is never held back."""
         settle = self._subscription.options.settle
         if settle is None or self._seen is None:
             return 0.0
@@ -101,7 +106,11 @@ class _Iterator(Generic[T, Item, Out]):
 
 
 class Snapshots(_Iterator[T, Item, T]):
-    """Iterates whole values: the present one at once, then the newest after each change."""
+    """
+    Iterator over whole values: the present one at once, then the newest after each change.
+
+    With `delivery="all"` each value comes, as long as the consumer is not too far behind.
+    """
 
     __slots__ = ()
 
@@ -110,7 +119,11 @@ class Snapshots(_Iterator[T, Item, T]):
 
 
 class Changes(_Iterator[T, Item, Batch[Item]]):
-    """Iterates batches of changes: the first adds everything, also when that is nothing."""
+    """
+    Iterator over batches of changes; the first batch adds everything.
+
+    It comes even where nothing is there.
+    """
 
     __slots__ = ()
 
@@ -150,7 +163,12 @@ class Changes(_Iterator[T, Item, Batch[Item]]):
 
 
 class States(Generic[T, Item]):
-    """Iterates the states of a watch: the present one, then each that follows; up to 64 that were not asked for yet."""
+    """
+    Iterator over the statuses of a watch: the present one, then the status after each change of state.
+
+    Up to 64 that the consumer has not read yet are kept; of more, the oldest are lost. `subscription` is that of the
+    consumer.
+    """
 
     __slots__ = ("_busy", "_number", "_subscription")
 
@@ -160,11 +178,15 @@ class States(Generic[T, Item]):
         self._busy = False
 
     def __aiter__(self) -> Self:
-        """Itself."""
+        """Return the iterator itself."""
         return self
 
     async def __anext__(self) -> Status:
-        """The next state; the end after `closed`."""
+        """
+        Return the status after the next change of state; the iteration ends after `closed`.
+
+        It ends too when the watch is left. Raises RuntimeError if another task waits on this iterator.
+        """
         _refuse_second(self._busy)
         self._busy = True
         try:

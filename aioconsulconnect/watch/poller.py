@@ -1,10 +1,10 @@
 """
-One query that is polled, for all who watch it.
+A poller: the asyncio task that polls one query for all who watch it.
 
-`protocol.blocking_query` decides, a `Poller` carries out: one plain asyncio task that asks what to send next, waits,
-sends, and hands the answer back; beside it, only while they run, plain reads (a refresh, a verification, a new token).
-No consumer ever cancels any of them. A request under way is never broken off: where it is of no more use it is left to
-its end, and the next request does not wait for it.
+`protocol.blocking_query` decides what is sent, and a `Poller` sends it: one task asks for the next request, waits,
+sends it, and hands its answer back. Beside it, only while they are needed, run plain reads (a refresh, a verification,
+a new token). Consumers never cancel any of these. A request under way is never broken off; where it is of no more use,
+it is left to its end, and the next request does not wait for it.
 """
 
 from __future__ import annotations
@@ -44,13 +44,23 @@ _TROUBLE = frozenset({"stale", "denied", "throttled"})
 _LEADER_MAY_HAVE_CHANGED = frozenset(
     {Outcome.EARLY, Outcome.EARLY_AGAIN, Outcome.CUT, Outcome.UNREACHABLE, Outcome.LEADERLESS, Outcome.FAILED}
 )
-_SOON = 0.1  # seconds until an agent is asked that is well again
-_CHEAP = 0.005  # seconds: an answer that cost less slows nothing down
-_BIG = 2**18  # bytes of an answer whose decoding and comparing are too much for one step of the loop
+_SOON = 0.1  # seconds until a poller asks again after news of its agent
+_CHEAP = 0.005  # seconds: an answer that took less to process slows nothing down
+_BIG = 2**18  # bytes: a longer answer is decoded and compared in several steps of the event loop
 
 
 class Poller(Generic[T, Item]):
-    """Polls one query, for all watches with the same `key`; what comes of it is in `publisher`."""
+    """
+    Poller of one query, for all watches with the same `key`; its results are in `publisher`.
+
+    - `resources`: what all pollers of the client share.
+    - `health`: health of the agents.
+    - `request`: the read.
+    - `spec`: how it blocks, and what in its value can change.
+    - `key`: what the watches have in common that share the poller (see `sharing_key`).
+
+    `name` is the path and query string of the request, for logs and events.
+    """
 
     def __init__(
         self,
@@ -84,12 +94,12 @@ class Poller(Generic[T, Item]):
 
     @property
     def poll_log(self) -> tuple[PollRecord, ...]:
-        """The last requests."""
+        """The last 50 requests and their outcomes."""
         return tuple(self._query.poll_log)
 
     @property
     def status(self) -> Status:
-        """What this poll knows about itself."""
+        """The status of this poll."""
         status = self._query.status(self._resources.clock.now())
         return msgspec.structs.replace(
             status,
@@ -100,36 +110,48 @@ class Poller(Generic[T, Item]):
         )
 
     def delay(self, seconds: float) -> None:
-        """Put the first request off: many pollers start at once."""
+        """Put the first request off by `seconds`, for where many pollers start at once."""
         self._query.delay(seconds)
 
     def allow_age(self) -> None:
-        """Take note of the age that the consumers allow; a poll that waits too long for it is left to its end."""
+        """Heed the age of the data that the consumers accept; a poll that waits too long for it is abandoned."""
         allowed, self._query.max_age = self._query.max_age, self.publisher.max_age
         if self._query.max_age is not None and (allowed is None or self._query.max_age < allowed):
             self.hear(self._requester.address, None)
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
-        """Make a plain read that is sent after this call; many callers share one."""
+        """
+        Start a plain read that is sent after this call, and return its task.
+
+        Callers that come before it is sent share one. The result of the task is the error, or None.
+        """
         if self._refreshing is None:
             self._refreshing = self._resources.spawn(self._guarded(self._read_beside), self.name)
         return self._refreshing
 
     def renew(self) -> None:
-        """Read at once: the client's token has changed, and nothing that was asked with the old one is believed."""
+        """
+        Read at once, because the client's token has changed.
+
+        Nothing counts that was asked with the old token. Does nothing to a query with a token of its own.
+        """
         if not self._requester.own_token:
             if self._query.token_changed(self._resources.clock.now()):
                 self.refresh()
             self._wake.wake_all()
 
     def hear(self, address: str, trouble: ConsulError | None) -> None:
-        """Take note that the agent is in trouble, or (None) that it is well again or follows another leader."""
+        """
+        Take note that the agent is in trouble, or with None that it is well again or has another leader.
+
+        `address` is the agent, `trouble` the error that shows its trouble.
+        """
         requester, now = self._requester, self._resources.clock.now()
         if address != requester.asked:
             if trouble is None:
-                self._query.try_again(self._spread(now))  # it may serve instead
+                self._query.try_again(self._spread(now))  # that agent may serve instead
                 self._wake.wake_all()
-        elif trouble is None or requester.is_in_trouble(address):  # else it is nothing that matters to this query
+        elif trouble is None or requester.is_in_trouble(address):  # else it does not matter to this query
             self._query.doubt(trouble, now, retry_at=self._spread(now))
             self._publish()
             self._wake.wake_all()
@@ -137,14 +159,14 @@ class Poller(Generic[T, Item]):
     # The loop
 
     async def run(self) -> None:
-        """Poll until nobody wants it any more, or for ever."""
+        """Poll until no consumer is left for `PollSettings.idle_timeout`, or until the query ends."""
         try:
             await self._guarded(self._loop)
         finally:
             self.finish()
 
     def finish(self) -> None:
-        """Tell everyone that nothing is to come."""
+        """End the poll: no more data comes, and all its consumers are told."""
         publisher = self.publisher
         if publisher.over:
             return
@@ -173,15 +195,17 @@ class Poller(Generic[T, Item]):
         return self.publisher.end
 
     def _unwanted(self) -> bool:
+        """Return True if there has been no consumer for long enough."""
         idle = self._resources.clock.now() - self.publisher.idle_since
         return not self.publisher.consumers and idle >= self._resources.settings.idle_timeout
 
     async def _step(self) -> None:
+        """Make the next request, or wait for its time."""
         clock, budget, settings = self._resources.clock, self._resources.budget, self._resources.settings
         now = clock.now()
         following = self._query.next_request(now, scarce=budget.scarce)
         if self._requester.is_in_trouble(self._requester.address):
-            await self._pause(settings.idle_timeout)  # somebody asks that agent already
+            await self._pause(settings.idle_timeout)  # `AddressHealth` asks that agent already
         elif following.at > now:
             await self._pause(following.at - now)
         elif following.kind is not Kind.POLL:
@@ -194,7 +218,7 @@ class Poller(Generic[T, Item]):
             self._publish()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, for so long at most; shorter where nobody wants it, or where the token may change."""
+        """Wait for at most `seconds`; less without consumers, and where a new token may come."""
         if not self.publisher.consumers:
             seconds = min(seconds, self._resources.settings.idle_timeout)
         denied = self._query.state == "denied" and not self._requester.own_token
@@ -203,7 +227,7 @@ class Poller(Generic[T, Item]):
             self._query.token_changed(self._resources.clock.now())
 
     async def _exchange(self, following: NextRequest) -> None:
-        """Send a request and take its answer in a task of its own, and wait for that as long as it is of use."""
+        """Send a request and take its answer in a task of its own, and wait for that while it is of use."""
         clock, budget, query = self._resources.clock, self._resources.budget, self._query
         waiting = True
 
@@ -233,11 +257,12 @@ class Poller(Generic[T, Item]):
         waiting = False
 
     def _spread(self, now: float) -> float:
-        """A time soon from now, so that many that hear the same do not ask at once."""
+        """Return a time soon after `now`, jittered so that pollers with the same news do not all ask at once."""
         resources = self._resources
         return now + _SOON + JITTERED_READ * resources.random() * min(1.0, resources.budget.pollers / HERD)
 
     async def _receive(self, following: NextRequest, sent: Sent, answer: Response | ConsulError) -> None:
+        """Take the answer to a request, in steps if it is large."""
         clock = self._resources.clock
         now = began = clock.now()
         if isinstance(answer, Response) and len(answer.body) > _BIG:
@@ -255,11 +280,11 @@ class Poller(Generic[T, Item]):
     # Beside the loop
 
     async def _read_beside(self) -> ConsulError | None:
-        """Make a plain read, again where its answer was overtaken."""
+        """Make a plain read, and repeat it while its answer was overtaken."""
         resources, again = self._resources, True
         error: ConsulError | None = None
         async with resources.budget.reads:
-            self._refreshing = None  # who comes from here on needs another
+            self._refreshing = None  # a caller from here on needs another read
             while again:
                 sent = self._query.start_beside(resources.clock.now())
                 answer = await self._requester.read(self._requester.verification, resources.settings.read_timeout)
@@ -267,13 +292,13 @@ class Poller(Generic[T, Item]):
         return error
 
     async def _verify(self) -> ConsulError | None:
-        """Prove, as long as the answers of the loop prove nothing, that the servers are there and say the same."""
+        """Make plain reads from time to time, for as long as the answers of the loop prove nothing."""
         clock, other = self._resources.clock, self._requester.other_verification
         while (due := self._query.verify_by) is not None:
             if (seconds := due - clock.now()) > 0:
                 await clock.sleep(seconds)
             elif other is None:
-                await asyncio.wait({self.refresh()})  # not cancelled with this: others may wait for it
+                await asyncio.wait({self.refresh()})  # not cancelled with this one: others may wait for it
             else:
                 async with self._resources.budget.reads:
                     sent = self._query.start_beside(clock.now())
@@ -293,7 +318,7 @@ class Poller(Generic[T, Item]):
     # What others learn
 
     def _publish(self, *, asked: bool = False) -> None:
-        """Make known what there is, and that a request was answered if one was (`asked`)."""
+        """Publish the data and the state; `asked` says that a request was answered, or failed."""
         publisher, query = self.publisher, self._query
         if publisher.over:
             return
@@ -311,7 +336,7 @@ class Poller(Generic[T, Item]):
         publisher.progress.wake_all()
 
     def _changed_state(self, state: State) -> Status:
-        """Log and report that the watch is in another state."""
+        """Log and report that the watch is in another state, and return its status."""
         old, status, name = self.publisher.states[-1][1].state, self.status, self.name
         level = logging.WARNING if {old, state} & _TROUBLE and state != "closed" else logging.INFO
         extra = {"query": name, "state": state, "address": status.address, "error": status.error_class}

@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 
 class _AnyPoller(Listener, Protocol):
-    """A poller of whatever type."""
+    """A poller of any type."""
 
     def renew(self) -> None: ...
 
@@ -35,7 +35,17 @@ class _AnyPoller(Listener, Protocol):
 
 
 class PollerPool:
-    """Makes a poller for each query that is watched, and ends them all. Nothing runs before the first watch."""
+    """
+    Pool of the pollers of one client: one for each query that is watched.
+
+    Nothing runs before the first watch.
+
+    - `sender`: sends the requests.
+    - `settings`: settings of the polls.
+    - `clock`: clock for every wait; default: a new `Clock`.
+    - `random`: source of the jitter, 0 to 1; default: `random.random`.
+    - `on_event`: metrics hook, called with each `Event`; default none.
+    """
 
     def __init__(
         self,
@@ -55,7 +65,7 @@ class PollerPool:
         self._closed = False
 
     def __repr__(self) -> str:
-        """How many pollers there are, and what they use."""
+        """Show the number of queries, and the connections in use."""
         budget, state = self.resources.budget, "closed" if self._closed else "open"
         return f"<PollerPool {state} queries={len(self._pollers)} open={budget.open} zombies={budget.zombies}>"
 
@@ -65,7 +75,11 @@ class PollerPool:
         return self.resources.clock
 
     def poller(self, request: Request[T], spec: WatchSpec[T, Item]) -> Poller[T, Item]:
-        """The poller of that query, begun where there is none."""
+        """
+        Return the poller of the read `request`, which is started if there is none yet.
+
+        `spec` describes how it blocks. Raises Closed after `aclose`.
+        """
         if self._closed:
             raise Closed("the client is closed")
         key = sharing_key(request, spec)
@@ -81,34 +95,42 @@ class PollerPool:
         resources.budget.pollers = len(self._pollers)
         now = resources.clock.now()
         if len(self._starts) == HERD and now - self._starts[0] < 1:
-            poller.delay(resources.random())  # many that start at once would stay in step for ever
+            poller.delay(resources.random())  # many that start at once would stay in step from then on
         self._starts.append(now)
         resources.spawn(poller.run(), request.path).add_done_callback(lambda _: self._forget(poller, key))
         return poller
 
     def _forget(self, poller: _AnyPoller, key: Hashable) -> None:
-        """Drop a poller that has ended: who asks again gets another."""
+        """Drop a poller that has ended; the next watch of its query gets another."""
         self._health.leave(poller)
         if self._pollers.get(key) is poller:
             del self._pollers[key]
             self.resources.budget.pollers = len(self._pollers)
 
     def token_changed(self) -> None:
-        """Have whatever uses the client's token read again at once: it is another one."""
+        """Make every query that uses the client's token read again at once, because the token has changed."""
         for poller in tuple(self._pollers.values()):
             poller.renew()
 
     async def aclose(self) -> None:
-        """End every poller, and with them all iterators. From any task, and twice, if need be."""
+        """
+        End every poller, and with them all iterators.
+
+        It may be called from any task, and twice.
+        """
         self._closed = True
         pollers = tuple(self._pollers.values())
         await self.resources.cancel_all()
         for poller in pollers:
-            poller.finish()  # where it was closed before it had begun to run
+            poller.finish()  # for one that had not begun to run
 
 
 def sharing_key(request: Request[T], spec: WatchSpec[T, Item]) -> Hashable:
-    """What two watches must have in common to share a poller; an explicit token only as its digest."""
+    """
+    Return the key that two watches have in common exactly if they can share a poller.
+
+    It is made of `request`, without its timeout and with only a digest of an explicit token, and of `spec`.
+    """
     options = request.options
     token = options.token and hashlib.sha256(options.token.encode()).hexdigest()
     options = msgspec.structs.replace(options, token=token, timeout=None)
@@ -116,5 +138,5 @@ def sharing_key(request: Request[T], spec: WatchSpec[T, Item]) -> Hashable:
 
 
 def _serves(found: object, request: Request[T], spec: WatchSpec[T, Item]) -> TypeGuard[Poller[T, Item]]:
-    """Whether `found` polls just that, and so is of the request's types."""
+    """Return True if `found` is a poller of just this query, and so of the types of the request."""
     return isinstance(found, Poller) and found.key == sharing_key(request, spec)

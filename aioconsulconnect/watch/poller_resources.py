@@ -1,4 +1,4 @@
-"""What all polls of one client share: the way to Consul, the clock, the connections, the tasks, the metrics hook."""
+"""Resources that all polls of one client share: sender, clock, connections, tasks and metrics hook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ _log = logging.getLogger("aioconsulconnect.watch")
 
 
 class PollerResources:
-    """Shared by the pollers of a client; they know it, and it knows none of them."""
+    """
+    Resources that the pollers of one client share.
+
+    - `sender`: sends the requests.
+    - `settings`: settings of the polls.
+    - `clock`: clock for every wait.
+    - `random`: source of the jitter, 0 to 1.
+    - `on_event`: metrics hook, None for none.
+
+    `budget` holds the connections for polls.
+    """
 
     def __init__(
         self, sender: Sender, *, settings: PollSettings, clock: Clock, random: Random, on_event: Hook | None
@@ -36,19 +46,24 @@ class PollerResources:
 
     @property
     def listening(self) -> bool:
-        """Whether there is a metrics hook."""
+        """True if there is a metrics hook."""
         return self._on_event is not None
 
     def report(self, event: Event) -> None:
-        """Tell the metrics hook, and survive it."""
+        """Call the metrics hook with `event`; an exception of the hook is logged."""
         if self._on_event is not None:
             try:
                 self._on_event(event)
-            except Exception:  # noqa: BLE001 - it is not ours
+            except Exception:  # noqa: BLE001 - it is the caller's code
                 _log.exception("the metrics hook failed")
 
     def spawn(self, work: Coroutine[object, object, Result], name: str) -> asyncio.Task[Result]:
-        """Run a piece of work, strongly held, in a context of its own: it is nobody's child."""
+        """
+        Start `work` as a task, keep a reference to it until it ends, and return it.
+
+        It has an empty context, so that it inherits no context variables of a caller. `name` is for the name of the
+        task. An exception that it raises is logged.
+        """
         task = asyncio.create_task(work, name=f"aioconsulconnect {name}", context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -60,7 +75,7 @@ class PollerResources:
             _log.error("%s ended by a bug", task.get_name(), exc_info=bug)
 
     async def cancel_all(self) -> None:
-        """Cancel whatever runs, and wait for its end; not for whoever calls, who may be one of them."""
+        """Cancel all tasks, and wait for their end; the calling task, which may be one of them, is left out."""
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -22,15 +22,22 @@ T = TypeVar("T")
 
 Delivery = Literal["latest", "all"]
 
-_ABSENT = 404  # and Consul's words say so, else it is no NotFound
+_ABSENT = 404  # in Consul's own words, else it is no NotFound
 
 
 class Query(Generic[T, Item]):
     """
-    A read that can be awaited for its value, or watched.
+    A read of Consul that can be awaited for its value, or watched.
 
-    `await query` and `query.value()` read once, `query.reply()` with the metadata of the answer. Nothing is kept: doing
-    it twice reads twice.
+    `await query` and `query.value()` read once, `query.reply()` brings the metadata of the answer too, and
+    `query.watch()` gives a live read. Nothing is cached: every call reads anew.
+
+    The methods of the endpoint groups make it, from:
+
+    - `sender`: sends the request.
+    - `pool`: pollers of the client.
+    - `request`: the read.
+    - `spec`: how it blocks, and what in its value can change.
     """
 
     __slots__ = ("_pool", "_request", "_sender", "_spec")
@@ -42,11 +49,16 @@ class Query(Generic[T, Item]):
         self._spec = spec
 
     def __await__(self) -> Generator[object, None, T]:
-        """Read it once."""
+        """Read the value once, as `value` does."""
         return self.value().__await__()
 
     async def value(self) -> T:
-        """The value, read once."""
+        """
+        Read once, and return the value.
+
+        Raises a ConsulError. Where absence is a state that can change, a 404 of Consul's is no error: the value for
+        absence is returned.
+        """
         try:
             return interpret(self._request, await self._sender.send(self._request))
         except NotFound as error:
@@ -55,7 +67,11 @@ class Query(Generic[T, Item]):
             return self._spec.value_when_absent()
 
     async def reply(self) -> Reply[T]:
-        """The value and the metadata of the answer, read once."""
+        """
+        Read once, and return the value with the metadata of the answer.
+
+        The metadata is empty where what is asked for does not exist. Raises as `value` does.
+        """
         try:
             response = await self._sender.send(self._request)
         except NotFound as error:
@@ -74,14 +90,20 @@ class Query(Generic[T, Item]):
         max_age: float | None = None,
     ) -> Watch[T, Item]:
         """
-        Watch it: `async with query.watch() as watch`.
+        Return a live read of this query, for `async with query.watch() as watch`.
 
-        Watches of the same query share one long poll. `delivery` "latest" skips states that a slow consumer missed,
-        "all" keeps up to `PollSettings.max_pending`. `settle` (seconds of quiet, seconds at most) holds a change
-        back until no other follows. `ignore` names fields of an item that do not count as a change, or is a function
-        that gives what counts. `since` is the cursor of an earlier watch: where nothing changed since, nothing is told.
-        `max_age` (seconds) is the oldest state that the consumer accepts: polls then wait at most 0.6 of it, so that
-        `status.age` shows more only where something fails.
+        Watches of the same query share one long poll.
+
+        - `delivery`: "latest" (default) skips states that a slow consumer missed; "all" keeps up to
+          `PollSettings.max_pending` of them.
+        - `settle`: seconds of quiet, and seconds at most: a change is held back until no other follows; default: at
+          once.
+        - `ignore`: names of the fields of an item that do not count as a change, or a function that gives what counts.
+        - `since`: cursor of an earlier watch; where nothing has changed since then, the first state is not delivered.
+        - `max_age`: age in seconds of the oldest state that the consumer accepts: polls then wait at most 0.6 of it, so
+          that `status.age` is higher only where something fails. Default: no limit.
+
+        Raises InvalidRequest for a `delivery`, `settle` or `max_age` out of range.
         """
         if delivery not in {"latest", "all"}:
             raise InvalidRequest(f"delivery must be 'latest' or 'all', not {delivery!r}")
@@ -93,11 +115,11 @@ class Query(Generic[T, Item]):
         return Watch(self._pool, self._request, self._spec, options)
 
     def __bool__(self) -> bool:
-        """Refused: a forgotten await must not be true."""
+        """Raise TypeError: a forgotten `await` must not count as true."""
         raise TypeError("a Query has no truth value; await it")
 
     def __repr__(self) -> str:
-        """What it reads."""
+        """Show the method and the path."""
         return f"<Query {self._request.method} {self._request.path}>"
 
     def __reduce__(self) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Sends the requests of one query: to which agent, what is read where the leader is to say, who learns of it."""
+"""Requests of one query: which agent is asked, and how a read of the leader is made."""
 
 from __future__ import annotations
 
@@ -31,10 +31,17 @@ Other = TypeVar("Other")
 
 class Requester(Generic[T, Item]):
     """
-    Asks for one query, and for what proves it. `name` is the query's path and query string, for logs and events.
+    Sender of the requests of one query, and of the reads that prove its data.
 
-    `verification` is the read of the leader that says what is so; `other_verification` one of something else, which
-    proves that the servers are there.
+    - `resources`: what all pollers of the client share.
+    - `health`: health of the agents.
+    - `request`: the read.
+    - `spec`: how it blocks.
+
+    Attributes: `name` is the path and query string, for logs and events; `asked` the agent that was asked last;
+    `held_by_servers` True if a poll goes on in the servers after it was dropped. `verification` is the read of the
+    leader whose answer settles doubts; `other_verification` a read of something else that proves that the servers
+    answer, or None.
     """
 
     def __init__(
@@ -59,7 +66,7 @@ class Requester(Generic[T, Item]):
 
     @property
     def own_token(self) -> bool:
-        """Whether the query brings a token of its own."""
+        """True if the query has a token of its own, from its options."""
         return self._request.options.token is not None
 
     @property
@@ -73,23 +80,27 @@ class Requester(Generic[T, Item]):
 
     @property
     def has_another(self) -> bool:
-        """Whether the agent that was asked last is in trouble, and another one may serve instead."""
+        """True if the agent that was asked last is in trouble, and another one may serve instead."""
         return self.is_in_trouble(self.asked) and not self.is_in_trouble(self.address)
 
     def is_in_trouble(self, address: str) -> bool:
-        """Whether it is of no use to ask that agent now."""
+        """Return True if it is of no use to ask the agent at `address` now."""
         return self._health.trouble(address, self._datacenter, needs_leader=self._needs_leader) is not None
 
     def ask_for_leader(self) -> None:
-        """Have the agent that was asked last asked who leads, before long."""
+        """Have the agent that was asked last asked within seconds which leader it follows."""
         self._health.ask_for_leader(self.asked, self._datacenter)
 
     async def token_changed(self) -> bool:
-        """Whether the client's token is another one than that of the last request."""
+        """
+        Return True if the client's token is another one than that of the last request.
+
+        Always False for a query with a token of its own.
+        """
         return not self.own_token and await self._resources.sender.token_changed_since(self._token)
 
     async def ask(self, following: NextRequest) -> Response | ConsulError:
-        """Send what the protocol wants to know next."""
+        """Send the request `following` of the protocol, and return its answer or the error that came instead."""
         if following.kind is Kind.INDEX and self._index_from is not None:
             return await self.read(self._index_from, following.deadline)
         request = self.verification if following.plain else self._request
@@ -98,7 +109,14 @@ class Requester(Generic[T, Item]):
     async def read(
         self, request: Request[Other], deadline: float, extra: Parameters = (), *, polled: bool = False
     ) -> Response | ConsulError:
-        """Send one request; the answer, or the error that came instead."""
+        """
+        Send one request, and return its answer or the error that came instead.
+
+        - `request`: the request.
+        - `deadline`: seconds after which it is given up.
+        - `extra`: query parameters beside its own.
+        - `polled`: it is a poll.
+        """
         sender, address = self._resources.sender, self.address
         self.asked, self._token, sent = address, sender.token_mark(), self._resources.clock.now()
         answer: Response | ConsulError
@@ -106,7 +124,7 @@ class Requester(Generic[T, Item]):
             answer = await sender.attempt(request, extra=extra, deadline=deadline, address=address)
         except ConsulError as error:
             answer = error
-        except Exception as error:  # noqa: BLE001 - the caller's token function, say: a failure like others
+        except Exception as error:  # noqa: BLE001 - for one, of the caller's token function: a failure like others
             answer = ConsulError(f"the request could not be made: {type(error).__name__}", path=self._request.path)
             answer.__cause__ = error
         self._health.learn(address, answer, self._datacenter, polled=polled)
@@ -120,12 +138,16 @@ class Requester(Generic[T, Item]):
 
 
 def _another_may_serve(failed: ConsulError | None) -> bool:
-    """Whether another agent can do better; without a leader it cannot, and may be the one that is gone."""
+    """
+    Return True if another agent may do better.
+
+    Not so without a leader: that concerns the others too, and one of them may be the leader that is gone.
+    """
     return isinstance(failed, ConnectionFailed | RequestTimeout | ServerError) and not isinstance(failed, NoLeader)
 
 
 def plain(request: Request[T]) -> Request[T]:
-    """The same read, asked of the leader: what it says is so."""
+    """Return `request` as a read of the leader past the agent's cache, whose answer settles doubts."""
     options = request.options
     consistency = None if options.consistency == "stale" else options.consistency
     options = msgspec.structs.replace(options, cached=None, consistency=consistency)
@@ -133,12 +155,12 @@ def plain(request: Request[T]) -> Request[T]:
 
 
 def _alike(other: Request[Other], request: Request[T]) -> Request[Other]:
-    """Another read with the options of `request`."""
+    """Return the read `other` with the options of `request`, neither cached nor stale."""
     return msgspec.structs.replace(other, options=plain(request).options)
 
 
 def value_of(other: Request[Other], answer: Response | ConsulError) -> Other | None:
-    """What an answer says; None for one that is none."""
+    """Return the value of `answer`, an answer to `other`; None where it is an error, or cannot be decoded."""
     with suppress(ConsulError):
         return interpret(other, answer) if isinstance(answer, Response) else None
     return None

@@ -1,4 +1,4 @@
-"""One consumer's subscription to a poll: what it wants, how far it has come, and where it is woken."""
+"""Subscription of one consumer to a poll: its options, how far it has come, and where it is woken."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ Item = TypeVar("Item")
 
 class Cursor(msgspec.Struct, frozen=True):
     """
-    How far a watch has come; it can be stored, and given to `watch(since=…)` later, after a restart too.
+    Mark of how far a watch has come; it can be stored, and given to `watch(since=…)` after a restart.
 
-    `digest` is that of Consul's answer, `index` and `address` are where it came from, for the reader: whether something
-    changed is decided by the digest alone, since an index says nothing once the agent is another.
+    - `path`: path and query string of the query.
+    - `digest`: digest of Consul's answer; it alone decides whether something has changed, since an index says nothing
+      once the agent is another.
+    - `index`: Consul's index of the answer, None for none; for the reader only.
+    - `address`: the agent that gave it; for the reader only.
     """
 
     path: str
@@ -35,7 +38,15 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class WatchOptions(msgspec.Struct, Generic[Item], frozen=True):
-    """What one consumer wants: every state or the latest, held back until quiet, what counts, since when, how fresh."""
+    """
+    Options of one consumer of a query, as `Query.watch` takes them.
+
+    - `every`: deliver every state, not only the latest.
+    - `settle`: seconds of quiet, and seconds at most, for which a change is held back; None for none.
+    - `counts`: function that gives what of an item counts as a change; None for all of it.
+    - `since`: cursor of an earlier watch, None for none.
+    - `max_age`: oldest state in seconds that the consumer accepts, None for any.
+    """
 
     every: bool
     settle: tuple[float, float] | None
@@ -45,7 +56,17 @@ class WatchOptions(msgspec.Struct, Generic[Item], frozen=True):
 
 
 class Subscription(Generic[T, Item]):
-    """What one consumer holds. Its `wakeup` wakes for news, and at the end; `query` is its path and query string."""
+    """
+    Subscription of one consumer to the publisher of a poll.
+
+    - `publisher`: publisher of the poll.
+    - `resources`: what all pollers of the client share.
+    - `options`: options of the consumer.
+    - `query`: path and query string of the query.
+
+    Attributes: `wakeup` wakes the consumer for new data and at the end; `left` is True once the watch was left;
+    `delivered` is the last state that the consumer was given; `resumed` is the first result of `resumes`.
+    """
 
     __slots__ = ("_resources", "delivered", "left", "options", "publisher", "query", "resumed", "wakeup")
 
@@ -57,7 +78,7 @@ class Subscription(Generic[T, Item]):
         self.query: str = query
         self.wakeup: Wakeup = Wakeup()
         self.left: bool = False
-        self.resumed: bool | None = None  # what `resumes` said first
+        self.resumed: bool | None = None  # first result of `resumes`
         self.delivered: Snapshot[T, Item] | None = None
         self._resources = resources
         publisher.join(self.wakeup, max_age=options.max_age)
@@ -69,24 +90,24 @@ class Subscription(Generic[T, Item]):
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing to come: it was left, or the client was closed, or the poll ended."""
+        """True if no more data comes: the watch was left, the client was closed, or the poll ended."""
         return self.left or self.publisher.over
 
     def leave(self) -> None:
-        """End it."""
+        """End the subscription; it may be called twice."""
         if not self.left:
             self.left = True
             self.publisher.leave(self.wakeup, self.clock.now())
 
     def check_alive(self) -> None:
-        """Raise when nothing is to come."""
+        """Raise the error that ended the poll, or Closed, if no more data comes."""
         if not self.left:
             self.publisher.raise_end()
         if self.over:
             raise Closed("the watch was closed")
 
     def resumes(self, snapshot: Snapshot[T, Item]) -> bool:
-        """Whether nothing changed since the cursor that was given."""
+        """Return True if `snapshot` is the state of the cursor that was given; False without a cursor."""
         since = self.options.since
         if since is None:
             return False
@@ -96,7 +117,7 @@ class Subscription(Generic[T, Item]):
         return same
 
     def deliver(self, snapshot: Snapshot[T, Item], skipped: int) -> None:
-        """Note that the consumer is handed this state, `skipped` after the one that it had."""
+        """Note that the consumer is given the state `snapshot`, `skipped` states after the one before."""
         self.delivered = snapshot
         counters = self.publisher.counters
         if self.options.every:
@@ -109,5 +130,5 @@ class Subscription(Generic[T, Item]):
 
 
 def digest(snapshot: Snapshot[T, Item]) -> str:
-    """What a cursor remembers of a state."""
+    """Return the digest of the answer that brought `snapshot`, as a cursor holds it."""
     return hashlib.sha256(snapshot.body).hexdigest()

@@ -1,4 +1,4 @@
-"""Waking whoever waits for something."""
+"""Wakeup of tasks that wait for something."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from aioconsulconnect.clock import Clock
 
 class Wakeup:
     """
-    Wakes all who wait for it, and remembers nothing: look, wait, look again.
+    Wakes all tasks that wait on it, and remembers nothing: check the condition, wait, and check again.
 
-    Unlike asyncio.Event it costs a cancelled waiter a constant time, however many wait beside it.
+    Unlike with asyncio.Event, a cancelled waiter costs constant time, however many wait beside it.
     """
 
     __slots__ = ("_waiting",)
@@ -20,13 +20,13 @@ class Wakeup:
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     def wake_all(self) -> None:
-        """Wake everyone."""
+        """Wake all tasks that wait."""
         for future in self._waiting:
             _wake(future)
         self._waiting.clear()
 
     async def wait(self, clock: Clock | None = None, seconds: float = 0.0) -> None:
-        """Return when it is woken, or after `seconds` of that clock where one is given."""
+        """Return when woken, or after `seconds` on `clock` if a clock is given."""
         future = asyncio.get_running_loop().create_future()
         self._waiting[future] = None
         timer = asyncio.create_task(_after(clock, seconds, future)) if clock else None

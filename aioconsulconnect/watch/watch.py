@@ -1,4 +1,4 @@
-"""A live read, as its consumer holds it."""
+"""A watch: the live read of a query, for one consumer."""
 
 from __future__ import annotations
 
@@ -27,10 +27,18 @@ Item = TypeVar("Item")
 
 class Watch(Generic[T, Item]):
     """
-    A live read: `async with query.watch() as watch`, then iterate `watch.changes()` or `watch.snapshots()`.
+    A live read: enter it with `async with query.watch() as watch`, then iterate its changes or values.
 
-    Entering does no I/O. Failures of Consul do not end a watch, they are states of it; what no waiting can heal is
-    raised where one waits. Leaving it, or closing the client, ends all its iterators normally.
+    `watch.changes()` gives batches of changes, `watch.snapshots()` whole values. Entering does no I/O. Failures of
+    Consul do not end a watch, they are states of it; an error that no waiting can heal is raised where the consumer
+    waits. Leaving the watch, or closing the client, ends all its iterators normally.
+
+    `Query.watch` makes it, from:
+
+    - `pool`: pollers of the client.
+    - `request`: the read.
+    - `spec`: how it blocks, and what in its value can change.
+    - `options`: options of the consumer.
     """
 
     __slots__ = ("__weakref__", "_options", "_poller", "_pool", "_request", "_spec", "_subscription")
@@ -46,7 +54,7 @@ class Watch(Generic[T, Item]):
         self._subscription: Subscription[T, Item] | None = None
 
     async def __aenter__(self) -> Self:
-        """Join the poll of this query."""
+        """Join the poll of this query, and return the watch; Closed if it was entered before."""
         if self._subscription is not None:
             raise Closed("a watch can be entered once; make another with query.watch()")
         poller = self._poller = self._pool.poller(self._request, self._spec)
@@ -57,24 +65,32 @@ class Watch(Generic[T, Item]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave it."""
+        """Leave the watch, as `aclose` does."""
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End this watch and its iterators; the poll is not broken off. Twice, and from any task, if need be."""
+        """
+        End this watch and its iterators.
+
+        The poll, which others may share, is not broken off. It may be called from any task, and twice.
+        """
         if self._subscription is not None:
             self._subscription.leave()
 
-    # What is there now
+    # The present data
 
     @property
     def current(self) -> T:
-        """The last good value; NotReady before there is any."""
+        """The last good value; NotReady before there is one."""
         return self._newest().value
 
     @property
     def status(self) -> Status:
-        """How well this watch knows what is true."""
+        """
+        The status of the watch: its state, the age of its data, and the failure that it has, if any.
+
+        Before the watch is entered the state is `starting`.
+        """
         if self._poller is None or self._subscription is None:
             return Status(state="starting", since=self._pool.clock.now())
         status = self._poller.status
@@ -83,10 +99,10 @@ class Watch(Generic[T, Item]):
     @property
     def cursor(self) -> Cursor:
         """
-        How far this watch has told its consumer. While nothing was told: the cursor that was given as `since`.
+        The cursor for `watch(since=…)`: how far this watch has told its consumer.
 
-        Without one it is the newest state, for those who read `current` and iterate nothing; NotReady before there is
-        data.
+        While nothing was delivered it is the cursor that was given as `since`; without one, that of the newest state,
+        for consumers that read `current` and iterate nothing. Raises NotReady before there is data.
         """
         subscription = self._subscription
         if self._poller is None or subscription is None:
@@ -98,7 +114,11 @@ class Watch(Generic[T, Item]):
 
     @property
     def resumed(self) -> bool | None:
-        """Whether nothing had changed since the cursor that was given; None without one, and before there is data."""
+        """
+        True if nothing had changed since the cursor that was given as `since`, False if something had.
+
+        None without a cursor, and before there is data.
+        """
         subscription = self._subscription
         if subscription is None:
             return None
@@ -108,34 +128,52 @@ class Watch(Generic[T, Item]):
         return subscription.resumed
 
     def explain(self) -> tuple[PollRecord, ...]:
-        """The last 50 requests and what was made of each: the best part of a bug report."""
+        """Return the last 50 requests and what was made of each, for logs and bug reports; no secret is in it."""
         return () if self._poller is None else self._poller.poll_log
 
     def __repr__(self) -> str:
-        """What it watches, and its state."""
+        """Show the query, and the state of the watch."""
         state = "not entered" if self._subscription is None else self.status.state
         query = self._request.path + query_string(self._request.parameters)
         return f"<Watch {self._request.method} {query} {state}>"
 
     def __reduce__(self) -> NoReturn:
+        """Raise TypeError: a watch is bound to its client."""
         raise TypeError("a Watch is alive and cannot be pickled; store its cursor")
 
-    # What comes
+    # Iterating and waiting
 
     def snapshots(self) -> Snapshots[T, Item]:
-        """Iterate the whole values: the first at once, then the newest after each change."""
+        """
+        Return an iterator over whole values: the first at once, then the newest after each change.
+
+        Raises Closed before the watch was entered, and after it was left.
+        """
         return Snapshots(self._joined())
 
     def changes(self) -> Changes[T, Item]:
-        """Iterate batches of changes: the first adds all that is there."""
+        """
+        Return an iterator over batches of changes: the first adds everything that is there.
+
+        Raises Closed before the watch was entered, and after it was left.
+        """
         return Changes(self._joined())
 
     def states(self) -> States[T, Item]:
-        """Iterate the states: the present one, then each that follows; up to 64 are kept for a slow consumer."""
+        """
+        Return an iterator over statuses: the present one, then that after each change of state.
+
+        Up to 64 are kept for a slow consumer. Raises Closed before the watch was entered, and after it was left.
+        """
         return States(self._joined())
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait for the first data; NotReady when there is none within `timeout` seconds, with the reason."""
+        """
+        Wait for the first data.
+
+        `timeout` is in seconds, None for no limit. Raises NotReady, with the reason, when there is no data by then,
+        Closed when the watch or the client is closed, and the error that ended the watch, if one did.
+        """
         subscription = self._joined()
         async with self._within(timeout, "no data"):
             while subscription.publisher.snapshot is None:
@@ -143,7 +181,12 @@ class Watch(Generic[T, Item]):
                 await subscription.wakeup.wait()
 
     async def until(self, predicate: Callable[[T], bool], timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Wait for a value that fulfils `predicate`, the present one included; NotReady after `timeout` seconds."""
+        """
+        Wait for a value for which `predicate` is true, and return it; the present value counts too.
+
+        `timeout` is in seconds, None for no limit. Raises NotReady when there is no such value by then; else as `ready`
+        does.
+        """
         subscription = self._joined()
         async with self._within(timeout, "no such value"):
             while (snapshot := subscription.publisher.snapshot) is None or not predicate(snapshot.value):
@@ -152,7 +195,11 @@ class Watch(Generic[T, Item]):
             return snapshot.value
 
     async def wait_for_state(self, *states: State, timeout: float | None = None) -> Status:  # noqa: ASYNC109
-        """Wait until it is in one of these states; NotReady after `timeout` seconds."""
+        """
+        Wait until the watch is in one of `states`, and return its status.
+
+        `timeout` is in seconds, None for no limit. Raises NotReady when it is in none by then; else as `ready` does.
+        """
         subscription = self._joined()
         async with self._within(timeout, f"not {' or '.join(states)}"):
             while (status := self.status).state not in states:
@@ -161,17 +208,26 @@ class Watch(Generic[T, Item]):
             return status
 
     async def refresh(self) -> None:
-        """Read now, beside the poll; when it returns, the watch has what was true when it was called."""
+        """
+        Read now, beside the poll; on return the watch has data at least as new as this call.
+
+        Raises the ConsulError of that read, and Closed when the watch or the client is closed.
+        """
         self._joined().check_alive()
         task = self._polled().refresh()
-        await asyncio.wait({task})  # never cancelled with its caller: others may wait for the same read
+        await asyncio.wait({task})  # not cancelled with its caller: others may wait for the same read
         if task.cancelled():
             raise Closed("the client was closed")
         if (error := task.result()) is not None:
             raise copy.copy(error) from error
 
     async def caught_up(self, index: int, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait until the watch has seen Consul's `index` (a ModifyIndex, say): to read what one has written."""
+        """
+        Wait until the watch has seen Consul's `index`, such as the ModifyIndex of something just written.
+
+        `timeout` is in seconds, None for no limit. Raises NotReady when the index was not reached by then; else as
+        `refresh` and `ready` do.
+        """
         subscription, poller = self._joined(), self._polled()
         async with self._within(timeout, f"index {index} not reached"):
             if poller.last_index < index:
@@ -182,7 +238,7 @@ class Watch(Generic[T, Item]):
 
     @asynccontextmanager
     async def _within(self, timeout: float | None, what: str) -> AsyncGenerator[None]:  # noqa: ASYNC109
-        """Raise NotReady, with what keeps the watch from it, where it takes longer than `timeout` seconds."""
+        """Raise NotReady, with what holds the watch up, if the block takes longer than `timeout` seconds."""
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
@@ -215,7 +271,12 @@ class Watch(Generic[T, Item]):
 
 
 async def all_ready(*watches: Watch[T, Item], timeout: float | None = None) -> None:  # noqa: ASYNC109
-    """Wait until each of these watches has data; NotReady when one has none within `timeout` seconds for all."""
+    """
+    Wait until each of these `watches` has data.
+
+    `timeout` is in seconds, for all together; None for no limit. Raises NotReady when one has none by then; else as
+    `Watch.ready` does.
+    """
     end = None if timeout is None else asyncio.get_running_loop().time() + timeout
     for watch in watches:
         await watch.ready(None if end is None else max(0.0, end - asyncio.get_running_loop().time()))

@@ -1,1 +1,1 @@
-"""What takes several calls."""
+"""Operations that take several calls of the API."""

@@ -1,4 +1,8 @@
-"""All intentions at once, as config entries: a plan of what would change, and its application."""
+"""
+Plan that compares all stored intentions with the desired ones, and its application.
+
+Intentions are read and written as config entries of the kind `service-intentions`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,16 @@ SourceKey = tuple[str, str, str, str, str]
 async def make_plan(
     config: Config, desired: Iterable[ServiceIntentions], *, prune: bool, options: Options | None
 ) -> Plan:
-    """Compare what is stored with what is desired."""
+    """
+    Read the stored intentions, compare them with the desired ones, and return the plan.
+
+    - `config`: endpoints that read, and later write, the entries.
+    - `desired`: one entry for each destination.
+    - `prune`: True to plan the removal of stored entries that are not in `desired`.
+    - `options`: options of the read and of the writes.
+
+    Raises InvalidRequest for entries that Consul would refuse, or a destination that is given twice.
+    """
     wanted: dict[EntryKey, ServiceIntentions] = {}
     for given in desired:
         entry = _without_ids(given)
@@ -44,9 +57,14 @@ async def make_plan(
 
 class Plan:
     """
-    What would be `added`, `changed` (old, new) and `removed`; true when there is anything to do.
+    Changes that turn the stored intentions into the desired ones.
 
-    `str()` shows it, one line for each intention: `+`, `-`, or `~` with old and new.
+    A plan is true if there is anything to do. `str(plan)` has one line for each intention: `+` added, `-` removed, `~`
+    changed, with old and new.
+
+    - `added`: entries to create.
+    - `changed`: pairs of the stored entry and the one to replace it.
+    - `removed`: stored entries to delete.
     """
 
     def __init__(
@@ -69,11 +87,14 @@ class Plan:
 
     async def apply(self) -> None:
         """
-        Do it: each entry by check-and-set against what the plan was made of.
+        Write the changes, each entry by check-and-set against what was stored when the plan was made.
 
-        Not all at once: there is no such thing in Consul. Conflict when somebody changed an entry meanwhile; a note of
-        the error then says how much was applied before, and a new plan goes on from there. Removals need Consul 1.11,
-        which is checked before anything is written (Unsupported): delete those with `config.delete`, without `cas`.
+        The entries are written one after the other: Consul has no write of several entries that is applied as a whole.
+        If somebody changed an entry meanwhile, it raises Conflict. A note on any error says how many changes were
+        applied before; a new plan goes on from there.
+
+        Removals need Consul 1.11 (check-and-set on `DELETE /v1/config`). That is checked before anything is written,
+        and raises Unsupported; on an older Consul delete entries with `config.delete`, without `cas`.
         """
         if self.removed:
             await self._config.require_checked_delete(options=self._options)
@@ -113,7 +134,11 @@ def _key(entry: ServiceIntentions) -> EntryKey:
 
 
 def _everywhere(entry: ServiceIntentions) -> ServiceIntentions:
-    """Consul Enterprise names the default namespace and partition, others leave them out."""
+    """
+    The entry with an empty namespace and partition where they are `default`.
+
+    Consul Enterprise names the default namespace and partition, the Community Edition leaves them out.
+    """
     return replace(entry, namespace=_named(entry.namespace), partition=_named(entry.partition))
 
 
@@ -122,7 +147,11 @@ def _named(tenant: str) -> str:
 
 
 def _without_ids(entry: ServiceIntentions) -> ServiceIntentions:
-    """The entry without what only intentions made by id have: Consul drops it, or refuses it (meta)."""
+    """
+    The entry without the legacy fields, which only intentions created by id have.
+
+    On a write Consul drops them, and refuses `legacy_meta`.
+    """
     return replace(
         entry,
         sources=tuple(
@@ -137,7 +166,11 @@ def _source_key(source: SourceIntention) -> SourceKey:
 
 
 def _meaning(entry: ServiceIntentions) -> ServiceIntentions:
-    """The entry without what is Consul's own, and without the order of its sources, which decides nothing."""
+    """
+    The entry in a form in which two entries of the same meaning are equal.
+
+    It is without the fields that Consul sets, and its sources are sorted, since their order decides nothing.
+    """
     sources = sorted((_source_meaning(source) for source in _without_ids(entry).sources), key=_source_key)
     plain = _everywhere(entry)
     return replace(plain, name=entry.name.lower(), sources=tuple(sources), hash=0, create_index=0, modify_index=0)
@@ -162,7 +195,7 @@ def _upper(permission: Permission) -> Permission:
 
 
 def _check(entry: ServiceIntentions) -> None:
-    """Raise InvalidRequest, with the place, for what Consul refuses on every version."""
+    """Raise InvalidRequest, with the place in the entry, for what every Consul version refuses."""
     if not entry.name:
         raise InvalidRequest("an entry of service-intentions needs the name of its destination")
     if not entry.sources:

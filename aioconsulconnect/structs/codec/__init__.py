@@ -1,1 +1,1 @@
-"""What travels: msgspec structs for Consul's JSON, one module per resource."""
+"""Codec for Consul's JSON: base structs, durations, and decoding of bodies."""

@@ -1,4 +1,4 @@
-"""What all structs share: Consul's spelling of keys, and `null` for what is empty."""
+"""Base of all structs: Consul's spelling of keys, and `null` for empty values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 else:
 
     class NullAsEmpty:
-        """`OrEmpty[T]`: a list, map or object of type `T` which Consul sends as `null` when there is nothing in it."""
+        """
+        Type of a field that Consul sends as `null` when it is empty.
+
+        `NullAsEmpty[T]` is a list, map or object of type `T`. msgspec decodes it as `T | None`; `Nullable` then
+        replaces None by the default of the field.
+        """
 
         def __class_getitem__(cls, item: object) -> object:
-            """What msgspec has to accept: T, or null."""
+            """Return the type that msgspec must accept: `item` or null."""
             return item | None
 
 
@@ -31,7 +36,7 @@ _ACRONYMS = {
 
 
 def consul_case(name: str) -> str:
-    """The key that Consul uses for a field: `source_name` is `SourceName`, `service_id` is `ServiceID`."""
+    """Return Consul's key for a field: `SourceName` for `source_name`, `ServiceID` for `service_id`."""
     return "".join(_ACRONYMS.get(word) or word.capitalize() for word in name.split("_"))
 
 
@@ -41,22 +46,22 @@ class ConsulStruct(
     kw_only=True,
     omit_defaults=True,
     repr_omit_defaults=True,
-    gc=False,  # what JSON says has no circles, and thousands of items would keep the collector busy
+    gc=False,  # JSON has no reference cycles, and thousands of items would keep the collector busy
     rename=consul_case,
 ):
     """
-    A frozen struct of Consul's JSON.
+    Frozen struct of Consul's JSON.
 
-    Unknown keys are ignored on read and never sent; missing ones get their default; a default is not sent, so an older
-    server never sees a field that it does not know unless it was set.
+    Unknown keys are ignored when it is read, and missing ones get their default. A default is not sent, so an older
+    server never sees a field that it does not know, unless that field was set.
     """
 
 
 class Nullable(ConsulStruct, frozen=True, kw_only=True, omit_defaults=True, rename=consul_case):
-    """A struct with fields of type `OrEmpty[…]`, whose `null` becomes the empty default of the field."""
+    """Struct with fields of type `NullAsEmpty[…]`, for which `null` becomes the default of the field."""
 
     def __post_init__(self) -> None:
-        """Put the field's default where the wire had null."""
+        """Replace None by the default of the field."""
         for name, default in _null_as_empty(type(self)):
             if getattr(self, name) is None:
                 msgspec.structs.force_setattr(self, name, default() if callable(default) else default)

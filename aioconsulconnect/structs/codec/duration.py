@@ -1,4 +1,4 @@
-"""Durations: seconds for the user, Go's text on the wire."""
+"""Durations: seconds in Python, Go's text in JSON."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from aioconsulconnect.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    # To a reader and a type checker it is a float of seconds; any number given is taken for that.
+    # To a reader and a type checker it is a float of seconds; `Timed` converts any number given.
     Seconds = float
 else:
 
     class Seconds(float):
         """
-        A duration in seconds.
+        Duration in seconds.
 
-        Consul answers with text ("1m30s") in one place and with whole nanoseconds in another, by field and version;
-        both are read. Text is written, always: every field of every version takes it.
+        Consul answers with text ("1m30s") or with whole nanoseconds, depending on the field and the version; both are
+        read. Text is always written: every field of every version takes it.
         """
 
         def __reduce__(self) -> tuple[object, ...]:
@@ -32,7 +32,11 @@ _LIMIT = 2**63
 
 
 def seconds_of(value: object) -> Seconds:
-    """The duration that Go's text or a number of nanoseconds states; ValueError for anything else."""
+    """
+    Return the duration that Go's text or a number of nanoseconds states.
+
+    Raises ValueError for any other value.
+    """
     if isinstance(value, str):
         if value in {"", "0"}:
             return Seconds(0)
@@ -47,7 +51,11 @@ def seconds_of(value: object) -> Seconds:
 
 
 def go_text(seconds: float) -> str:
-    """`seconds` as Go writes it, to the nanosecond: `1h0m0s`, `1m30s`, `0.5s`."""
+    """
+    Return `seconds` as Go writes a duration, to the nanosecond: `1h0m0s`, `1m30s`, `0.5s`.
+
+    Raises InvalidRequest for a number that is not finite, or of more than 292 years.
+    """
     if not math.isfinite(seconds) or abs(seconds) * 10**9 >= _LIMIT:
         raise InvalidRequest(f"{seconds!r} seconds is no duration that Consul can hold")
     whole, fraction = divmod(round(abs(seconds) * 10**9), 10**9)
@@ -59,12 +67,20 @@ def go_text(seconds: float) -> str:
 
 
 def from_wire(kind: type[object], value: object) -> object:
-    """Decode what msgspec does not know by itself: durations. It asks for `object` too, and checks what it gets."""
+    """
+    Decode a duration for msgspec, as its `dec_hook`.
+
+    msgspec calls the hook for fields of type `object` too, whose value is left as it is.
+    """
     return seconds_of(value) if kind is Seconds else value
 
 
 def to_wire(value: object) -> object:
-    """Encode what msgspec does not know by itself."""
+    """
+    Encode a duration as Go's text for msgspec, as its `enc_hook`.
+
+    Raises NotImplementedError for any other type.
+    """
     if isinstance(value, Seconds):
         return go_text(value)
     raise NotImplementedError(type(value))

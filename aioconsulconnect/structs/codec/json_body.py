@@ -1,4 +1,8 @@
-"""JSON bodies to structs and back: whole, or in slices between which others may run."""
+"""
+Decoding of JSON bodies to structs, whole or in slices, and encoding.
+
+Between slices other tasks of the event loop can run.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,19 @@ T = TypeVar("T")
 
 
 Reader = Callable[[bytes], T]
-InSlices = Generator[None, None, T]  # yields where others may run, and returns the value
+InSlices = Generator[None, None, T]  # yields where other tasks may run, and returns the value
 
 _SLICE = 500
 
 
 def reader(kind: type[T]) -> Reader[T]:
-    """A function that decodes a JSON body into `kind`, and raises UnreadableResponse for any body that is not one."""
+    """
+    Return a function that decodes a JSON body into a value of type `kind`.
 
-    @cache  # built at the first use: at import it would cost everyone who needs another one
+    The function raises UnreadableResponse for any body that is no such value.
+    """
+
+    @cache  # built at the first use, since a program needs few of all decoders
     def decoder() -> Reader[T]:
         return msgspec.json.Decoder(kind, dec_hook=from_wire).decode
 
@@ -40,10 +48,14 @@ def reader(kind: type[T]) -> Reader[T]:
 
 def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[bytes], InSlices[tuple[T, ...]]]:
     """
-    The reader `whole` of a list, in slices.
+    Return a function that decodes a JSON list slice by slice, so that other tasks can run in between.
 
-    msgspec holds the interpreter while it decodes, so a thread would not help: a big list is first cut into its items,
-    which is quick, and those are read a few hundred at a time.
+    The function returns a generator that yields before each slice and returns the tuple. msgspec holds the interpreter
+    while it decodes, so a thread would not help: a big list is first cut into its items, which is quick, and these are
+    decoded slice by slice.
+
+    - `whole`: reader of a list.
+    - `size`: items in a slice; default 500.
     """
     cut = reader(list[msgspec.Raw])
 
@@ -59,12 +71,20 @@ def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[byt
 
 
 def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
-    """The error for a body that does not decode; it quotes where it failed, never the body itself."""
+    """
+    Return the error for a body that does not decode.
+
+    It says where decoding failed, and never quotes the body.
+    """
     return UnreadableResponse(f"a body of {len(body)} bytes does not decode: {error}")
 
 
 def encode(value: object) -> bytes:
-    """`value` as JSON; InvalidRequest where it holds what is not text at all (lone surrogates)."""
+    """
+    Return `value` as JSON.
+
+    Raises InvalidRequest if a text in it holds lone surrogates, which cannot be encoded.
+    """
     try:
         return msgspec.json.encode(value, enc_hook=to_wire)
     except UnicodeEncodeError as error:

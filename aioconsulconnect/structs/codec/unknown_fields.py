@@ -1,4 +1,4 @@
-"""Structs that are written back: what a newer Consul put into them survives, though this library does not know it."""
+"""Structs that keep unknown keys, so that what a newer Consul sent survives being written back."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aioconsulconnect.structs.codec.duration import Seconds, from_wire, to_wire
 S = TypeVar("S", bound="KeepsUnknown")
 
 _NESTED = (dict, list)
-_UNKNOWN = "..."  # the field needs a key of its own, and this is none of Consul's
+_UNKNOWN = "..."  # key for the field `unknown`; Consul has none of that name
 
 
 class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case):
-    """A struct with durations: any number given for one is seconds."""
+    """Struct with durations, which takes any number given for a duration as seconds."""
 
     def __post_init__(self) -> None:
-        """Turn plain numbers into durations, so that none travels as nanoseconds."""
+        """Turn plain numbers into `Seconds`, so that none is sent as nanoseconds."""
         super().__post_init__()
         for name in _durations(type(self)):
             value = getattr(self, name)
@@ -36,28 +36,41 @@ def _durations(kind: type[Timed]) -> tuple[str, ...]:
 
 class KeepsUnknown(ConsulStruct, frozen=True, kw_only=True, rename=consul_case):
     """
-    A struct that goes both ways.
+    Struct that is read and written back, with the keys that this library does not know.
 
-    `unknown` holds the keys, with their JSON, that came with it and that this library has no field for. `write` sends
-    them back as they came, and `msgspec.structs.replace` carries them over. It is empty in what you make yourself.
+    `unknown` holds these keys with their JSON, as they were read. It is filled in config entries and their parts
+    (`open_struct`), and empty in any other struct and in one that you make yourself. `config.write` sends the keys back
+    as they came, and `msgspec.structs.replace` copies them.
     """
 
     unknown: tuple[tuple[str, object], ...] = msgspec.field(default=(), name=_UNKNOWN)
 
 
 class Part(KeepsUnknown, Timed, frozen=True, kw_only=True, rename=consul_case):
-    """A part of a config entry: open, with durations, and with `null` for what is empty."""
+    """
+    Struct with durations, `null` for empty values, and room for keys that this library does not know.
+
+    It is the base of config entries and their parts, of services, nodes and checks.
+    """
 
 
 def open_struct(kind: type[S], data: Mapping[str, object]) -> S:
-    """`data` as a struct, with what it does not know kept at every level; msgspec's ValidationError if it is none."""
+    """
+    Return `data` as a struct of type `kind` that keeps unknown keys at every level.
+
+    Raises msgspec's ValidationError if the data does not fit.
+    """
     value = msgspec.convert(data, kind, dec_hook=from_wire)
     _keep(value, data)
     return value
 
 
 def _keep(value: object, data: object) -> None:
-    """Walk both in parallel: the struct was made of the data a moment ago, so all positions agree."""
+    """
+    Store unknown keys in `value` and the structs inside it.
+
+    It walks both in parallel: `value` was made from `data` just before, so all positions agree.
+    """
     if isinstance(value, KeepsUnknown) and _is_object(data):
         unknown: list[tuple[str, object]] = []
         fields, tag = _fields(type(value)), value.__struct_config__.tag_field
@@ -77,7 +90,11 @@ def _keep(value: object, data: object) -> None:
 
 
 def plain(value: object) -> object:
-    """`value` as plain JSON: no field that has its default, durations as text, and the unknown keys as they came."""
+    """
+    Return `value` as plain JSON data.
+
+    Fields that have their default are left out, durations become text, and unknown keys are as they came.
+    """
     if isinstance(value, KeepsUnknown):
         out: dict[str, object] = dict(value.unknown)
         if value.__struct_config__.tag_field is not None:
@@ -96,7 +113,11 @@ def plain(value: object) -> object:
 
 @cache
 def _fields(kind: type[KeepsUnknown]) -> dict[str, tuple[str, object]]:
-    """By key: the field's name and its default, from which a field that has none always differs."""
+    """
+    The name and the default of each field, by its key.
+
+    No value equals the stand-in default of a field that has none.
+    """
     return {
         field.encode_name: (field.name, field.default if field.default_factory is msgspec.NODEFAULT else {})
         for field in msgspec.structs.fields(kind)

@@ -1,1 +1,1 @@
-"""Config entries of every kind, and the discovery chain that Consul compiles from them."""
+"""Structs of config entries, and of the discovery chain that Consul compiles from them."""

@@ -1,4 +1,4 @@
-"""Config entries about who may: service-intentions, jwt-provider, exported-services."""
+"""Structs of config entries about access: service-intentions, jwt-provider, exported-services."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from aioconsulconnect.structs.intentions import Action, JWTRequirement, Permissi
 
 class SourceIntention(Part, frozen=True, kw_only=True):
     """
-    Whether one source may connect: `action`, or `permissions` for L7.
+    Rule for one source of a `ServiceIntentions` entry.
 
-    `precedence` and `type` are Consul's. `peer` needs Consul 1.13; `namespace`, `partition` and `sameness_group` Consul
-    Enterprise. The legacy fields stand in intentions that were created by id; Consul refuses a `legacy_meta` and drops
-    the other three when the entry is written.
+    - `name`: source service, or `*` for all.
+    - `action`, `permissions`: "allow" or "deny", or the rules for requests (L7); give one of the two.
+    - `description`: at most 512 bytes.
+    - `peer`: peer of the source (Consul 1.13); empty for a local one.
+    - `namespace`, `partition`, `sameness_group`: Consul Enterprise.
+    - `precedence`, `type`: set by Consul.
+    - `legacy_id`, `legacy_meta`, `legacy_create_time`, `legacy_update_time`: set if the intention was created by id.
+      When the entry is written, Consul refuses a `legacy_meta` and drops the other three.
     """
 
     name: str
@@ -39,9 +44,11 @@ class SourceIntention(Part, frozen=True, kw_only=True):
 
 class ServiceIntentions(NamedEntry, frozen=True, kw_only=True, tag="service-intentions"):
     """
-    All intentions of one destination (Consul 1.9); `name` may be `*`. Consul sorts the sources by precedence.
+    All intentions of one destination (kind service-intentions, Consul 1.9).
 
-    `jwt` needs Consul 1.16.
+    - `name`: destination service, or `*` for all.
+    - `sources`: a rule for each source; Consul sorts them by precedence.
+    - `jwt`: JSON Web Token that every request must have (Consul 1.16).
     """
 
     sources: NullAsEmpty[tuple[SourceIntention, ...]] = ()
@@ -49,21 +56,35 @@ class ServiceIntentions(NamedEntry, frozen=True, kw_only=True, tag="service-inte
 
 
 class LocalJWKS(Part, frozen=True, kw_only=True):
-    """Keys given here (base64 of the JSON) or in a file beside the proxy."""
+    """
+    JSON Web Key Set that is given in the entry, or in a file beside the proxy.
+
+    - `jwks`: the keys, as base64 of the JSON.
+    - `filename`: path of the file.
+    """
 
     jwks: str = ""
     filename: str = ""
 
 
 class RetryPolicyBackOff(Part, frozen=True, kw_only=True):
-    """Seconds between tries."""
+    """
+    Backoff between tries to fetch keys.
+
+    `base_interval` and `max_interval` are the first and the longest pause, in seconds.
+    """
 
     base_interval: Seconds | None = None
     max_interval: Seconds | None = None
 
 
 class RetryPolicy(Part, frozen=True, kw_only=True):
-    """How often to try again to fetch keys."""
+    """
+    Retries when keys are fetched.
+
+    - `num_retries`: number of retries.
+    - `retry_policy_back_off`: time between them.
+    """
 
     num_retries: int = 0
     retry_policy_back_off: RetryPolicyBackOff | None = None
@@ -71,10 +92,13 @@ class RetryPolicy(Part, frozen=True, kw_only=True):
 
 class TrustedCA(Part, frozen=True, kw_only=True):
     """
-    Where the root certificates for fetching keys are; one of them.
+    Root certificates for fetching keys; give one of the fields.
 
-    `inline_bytes` can only be read: Consul encodes it once more at every write, so `config.write` refuses it. Use
-    `inline_string`.
+    - `filename`: path of a file beside the proxy.
+    - `environment_variable`: variable of the proxy that holds the certificates.
+    - `inline_string`: the certificates themselves.
+    - `inline_bytes`: the same as read from Consul. It cannot be written: Consul encodes it once more at every write, so
+      `config.write` refuses it. Use `inline_string`.
     """
 
     filename: str = ""
@@ -84,21 +108,36 @@ class TrustedCA(Part, frozen=True, kw_only=True):
 
 
 class CertificateProviderInstance(Part, frozen=True, kw_only=True):
-    """Certificates from a plugin of Envoy."""
+    """
+    Certificates from a certificate provider plugin of Envoy.
+
+    `instance_name` and `certificate_name` are the names that the plugin knows.
+    """
 
     instance_name: str = ""
     certificate_name: str = ""
 
 
 class TLSCertificates(Part, frozen=True, kw_only=True):
-    """Which roots to trust when keys are fetched."""
+    """
+    Root certificates to trust when keys are fetched; give one of the fields.
+
+    - `ca_certificate_provider_instance`: roots from a plugin of Envoy.
+    - `trusted_ca`: roots from a file, a variable or the entry itself.
+    """
 
     ca_certificate_provider_instance: CertificateProviderInstance | None = None
     trusted_ca: TrustedCA | None = None
 
 
 class JWKSCluster(Part, frozen=True, kw_only=True):
-    """How the proxy reaches the server of the keys. `discovery_type` such as "STRICT_DNS"."""
+    """
+    Connection of the proxy to the server of the keys.
+
+    - `discovery_type`: discovery in Envoy's words, such as "STRICT_DNS".
+    - `connect_timeout`: seconds to connect.
+    - `tls_certificates`: root certificates to trust.
+    """
 
     discovery_type: str = ""
     connect_timeout: Seconds | None = None
@@ -106,7 +145,18 @@ class JWKSCluster(Part, frozen=True, kw_only=True):
 
 
 class RemoteJWKS(Part, frozen=True, kw_only=True):
-    """Keys to be fetched. `use_sni` needs a Consul newer than 1.20."""
+    """
+    JSON Web Key Set that the proxy fetches from a server.
+
+    - `uri`: URI of the keys.
+    - `request_timeout_ms`: milliseconds for a request.
+    - `cache_duration`: seconds for which fetched keys are kept.
+    - `fetch_asynchronously`: True to fetch keys when a request arrives, which then waits; False to fetch them before
+      the proxy listens.
+    - `use_sni`: True to send the host name in TLS. It needs a Consul newer than 1.20.
+    - `retry_policy`: retries when a request fails.
+    - `jwks_cluster`: connection to the server.
+    """
 
     uri: str = ""
     request_timeout_ms: int = 0
@@ -118,14 +168,20 @@ class RemoteJWKS(Part, frozen=True, kw_only=True):
 
 
 class JSONWebKeySet(Part, frozen=True, kw_only=True):
-    """Where the keys are; one of the two."""
+    """Keys that verify tokens: `local` ones or `remote` ones; give one of the two."""
 
     local: LocalJWKS | None = None
     remote: RemoteJWKS | None = None
 
 
 class JWTLocationHeader(Part, frozen=True, kw_only=True):
-    """A token in a header, after `value_prefix`; `forward` leaves it there for the service."""
+    """
+    Token in a request header.
+
+    - `name`: name of the header.
+    - `value_prefix`: text before the token, such as "Bearer ".
+    - `forward`: True to leave the header there for the service.
+    """
 
     name: str = ""
     value_prefix: str = ""
@@ -133,19 +189,19 @@ class JWTLocationHeader(Part, frozen=True, kw_only=True):
 
 
 class JWTLocationQueryParam(Part, frozen=True, kw_only=True):
-    """A token in a parameter of the query."""
+    """Token in the query parameter `name`."""
 
     name: str = ""
 
 
 class JWTLocationCookie(Part, frozen=True, kw_only=True):
-    """A token in a cookie."""
+    """Token in the cookie `name`."""
 
     name: str = ""
 
 
 class JWTLocation(Part, frozen=True, kw_only=True):
-    """Where a token may stand; one of the three."""
+    """Place of a token in a request: `header`, `query_param` or `cookie`; give one of the three."""
 
     header: JWTLocationHeader | None = None
     query_param: JWTLocationQueryParam | None = None
@@ -153,20 +209,34 @@ class JWTLocation(Part, frozen=True, kw_only=True):
 
 
 class JWTForwarding(Part, frozen=True, kw_only=True):
-    """In which header the verified payload goes to the service."""
+    """
+    Header in which the verified payload of a token goes to the service.
+
+    - `header_name`: name of the header.
+    - `pad_forward_payload_header`: True to pad its base64 text.
+    """
 
     header_name: str = ""
     pad_forward_payload_header: bool = False
 
 
 class JWTCacheConfig(Part, frozen=True, kw_only=True):
-    """How many tokens are remembered."""
+    """Cache of verified tokens; `size` is the number of results that it holds, 0 for none."""
 
     size: int = 0
 
 
 class JWTProvider(NamedEntry, frozen=True, kw_only=True, tag="jwt-provider"):
-    """Whose tokens are good, and where they stand (Consul 1.16). A `clock_skew_seconds` of 0 becomes 30."""
+    """
+    Issuer of JSON Web Tokens, and how they are verified (kind jwt-provider, Consul 1.16).
+
+    - `json_web_key_set`: keys that verify the tokens.
+    - `issuer`, `audiences`: issuer and audiences that a token must name.
+    - `locations`: places in a request where a token may be; without any, Envoy's default.
+    - `forwarding`: header in which the payload goes to the service.
+    - `clock_skew_seconds`: seconds by which clocks may differ; Consul makes 30 of 0.
+    - `cache_config`: cache of verified tokens.
+    """
 
     json_web_key_set: JSONWebKeySet | None = None
     issuer: str = ""
@@ -178,7 +248,11 @@ class JWTProvider(NamedEntry, frozen=True, kw_only=True, tag="jwt-provider"):
 
 
 class Consumer(Part, frozen=True, kw_only=True):
-    """Who gets a service: a peer, or in Consul Enterprise a partition or sameness group."""
+    """
+    Consumer of an exported service: a `peer`.
+
+    In Consul Enterprise it can also be a `partition` or a `sameness_group`.
+    """
 
     peer: str = ""
     partition: str = ""
@@ -186,7 +260,11 @@ class Consumer(Part, frozen=True, kw_only=True):
 
 
 class ExportedService(Part, frozen=True, kw_only=True):
-    """A service and who gets it."""
+    """
+    Service that is exported, and its `consumers`.
+
+    `name` is the service; its `namespace` is for Consul Enterprise.
+    """
 
     name: str
     namespace: str = ""
@@ -194,7 +272,11 @@ class ExportedService(Part, frozen=True, kw_only=True):
 
 
 class ExportedServices(NamedEntry, frozen=True, kw_only=True, tag="exported-services"):
-    """The services that peers may use (Consul 1.14 in the Community Edition). The one name is `default`."""
+    """
+    Services that peers may use (kind exported-services, Consul 1.14 in the Community Edition).
+
+    There is one entry, and its name is `default`.
+    """
 
     name: str = "default"
     services: NullAsEmpty[tuple[ExportedService, ...]] = ()

@@ -1,4 +1,4 @@
-"""The discovery chain: how a proxy that dials a service gets to its instances."""
+"""Structs of the discovery chain, which leads a proxy from a service name to instances."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from aioconsulconnect.structs.proxy import EnvoyExtension, Locality, MeshGateway
 
 
 class ChainFailover(Part, frozen=True, kw_only=True):
-    """The targets that come next when no instance of the first is healthy, in that order."""
+    """
+    Failover of a resolver node.
+
+    - `targets`: keys of the targets to try, in that order, when the node's own has no healthy instance.
+    - `policy`: order of the targets (Consul 1.16, Enterprise).
+    """
 
     targets: NullAsEmpty[tuple[str, ...]] = ()
     policy: FailoverPolicy | None = None
 
 
 class ChainResolver(Part, frozen=True, kw_only=True):
-    """The end of a chain: `target` is a key of the chain's targets. `default` where no config entry made it."""
+    """
+    Resolver: the end of a chain.
+
+    - `target`: key of the target in `DiscoveryChain.targets`.
+    - `default`: True if no config entry shaped it.
+    - `connect_timeout`, `request_timeout`: seconds.
+    - `failover`: targets to try when no instance is healthy.
+    """
 
     connect_timeout: Seconds | None = None
     request_timeout: Seconds | None = None
@@ -34,14 +46,25 @@ class ChainResolver(Part, frozen=True, kw_only=True):
 
 
 class ChainRoute(Part, frozen=True, kw_only=True):
-    """A route, and the node that it leads to."""
+    """
+    Route of a router node.
+
+    - `definition`: the route as configured.
+    - `next_node`: key of the node that it leads to.
+    """
 
     definition: Route | None = None
     next_node: str = ""
 
 
 class ChainSplit(Part, frozen=True, kw_only=True):
-    """A share of the requests in percent, and the node that it goes to. `definition` comes from Consul 1.10."""
+    """
+    Share of the requests in a splitter node.
+
+    - `definition`: the split as configured (Consul 1.10).
+    - `weight`: share in percent.
+    - `next_node`: key of the node that it goes to.
+    """
 
     definition: Split | None = None
     weight: float = 0.0
@@ -49,7 +72,12 @@ class ChainSplit(Part, frozen=True, kw_only=True):
 
 
 class ChainNode(Part, frozen=True, kw_only=True):
-    """A node of a chain; `type` says which one of the others is filled in."""
+    """
+    Node of a chain.
+
+    `type` is "router", "splitter" or "resolver", and says which one of `routes`, `splits` and `resolver` is filled in.
+    `load_balancer` is the choice among the instances of a resolver.
+    """
 
     type: str = ""
     name: str = ""
@@ -60,7 +88,17 @@ class ChainNode(Part, frozen=True, kw_only=True):
 
 
 class ChainTarget(Part, frozen=True, kw_only=True):
-    """The instances that a chain ends in, wherever they are; `sni` is the server name to dial them with."""
+    """
+    Instances that a chain ends in, in whatever datacenter or peer they are.
+
+    - `id`: key of the target in `DiscoveryChain.targets`.
+    - `service`, `service_subset`, `namespace`, `partition`, `datacenter`, `peer`: the instances.
+    - `subset`: definition of the subset.
+    - `connect_timeout`: seconds.
+    - `mesh_gateway`: route to other datacenters.
+    - `external`: True for a service outside of the mesh.
+    - `sni`, `name`: server name to connect with in TLS, and unique name of the target.
+    """
 
     id: str = ""
     service: str = ""
@@ -81,7 +119,7 @@ class ChainTarget(Part, frozen=True, kw_only=True):
 
 
 class DiscoveryChainKey(NamedTuple):
-    """What tells a chain from all others."""
+    """Key of a discovery chain."""
 
     service_name: str
     partition: str
@@ -91,9 +129,18 @@ class DiscoveryChainKey(NamedTuple):
 
 class DiscoveryChain(Part, frozen=True, kw_only=True):
     """
-    The compiled chain of a service. Keys of `nodes` and `targets` are opaque: follow them, never take them apart.
+    Compiled discovery chain of a service.
 
-    `default` (from Consul 1.10) where no config entry shapes it. The virtual addresses come from 1.16.
+    The keys of `nodes` and `targets` are opaque: follow them, never parse them.
+
+    - `service_name`, `namespace`, `partition`, `datacenter`: the service, and the datacenter that it is compiled for.
+    - `customization_hash`: set if `ChainOverrides` changed something.
+    - `default`: True if no config entry shapes the chain (Consul 1.10).
+    - `protocol`: protocol of the service.
+    - `service_meta`, `envoy_extensions`: from the config entries of the service.
+    - `start_node`: key of the first node.
+    - `nodes`, `targets`: nodes and targets by key.
+    - `auto_virtual_ips`, `manual_virtual_ips`: virtual addresses (Consul 1.16).
     """
 
     service_name: str = ""
@@ -113,15 +160,17 @@ class DiscoveryChain(Part, frozen=True, kw_only=True):
 
     @property
     def key(self) -> DiscoveryChainKey:
-        """What tells it from all others."""
+        """The key of the chain, unique among all chains."""
         return DiscoveryChainKey(self.service_name, self.partition, self.namespace, self.datacenter)
 
 
 class ChainOverrides(Part, frozen=True, kw_only=True):
     """
-    What to put in place of the configured: a protocol, a timeout in seconds, a mode of the mesh gateway.
+    Settings that replace the configured ones in the compilation of a chain.
 
-    The modes are "none", "local" and "remote".
+    - `protocol`: protocol; empty for the configured one.
+    - `connect_timeout`: seconds; None for the configured one.
+    - `mesh_gateway`: `MeshGateway` with the mode "none", "local" or "remote"; None for the configured one.
     """
 
     protocol: str = msgspec.field(default="", name="OverrideProtocol")
@@ -137,5 +186,5 @@ _read_answer = reader(_Answer)
 
 
 def read_chain(body: bytes) -> DiscoveryChain:
-    """The chain in a body."""
+    """Read the chain in a body of `/v1/discovery-chain/:service`."""
     return _read_answer(body).chain

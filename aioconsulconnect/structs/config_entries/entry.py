@@ -1,4 +1,4 @@
-"""What all config entries share."""
+"""Base structs of all config entries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from aioconsulconnect.structs.codec.unknown_fields import Part
 
 class EntryBase(Part, frozen=True, kw_only=True, tag_field="Kind"):
     """
-    A config entry. `kind` is Consul's word for its class.
+    Config entry.
 
-    `modify_index` is what check-and-set compares; indexes and `hash` (Consul 1.16.4) are Consul's own and never sent.
-    `namespace` and `partition` are Consul Enterprise's; elsewhere they are refused when they are set.
+    - `namespace`, `partition`: Consul Enterprise; the Community Edition refuses them when they are set.
+    - `meta`: metadata of your own.
+    - `modify_index`: index that check-and-set compares.
+    - `hash` (Consul 1.16.4), `create_index`: set by Consul, like `modify_index`, and never sent.
     """
 
     namespace: str = ""
@@ -25,11 +27,11 @@ class EntryBase(Part, frozen=True, kw_only=True, tag_field="Kind"):
 
     @property
     def kind(self) -> str:
-        """Consul's word, such as "service-defaults"."""
+        """Consul's name for the kind of entry, such as "service-defaults"."""
         return str(self.__struct_config__.tag)
 
 
 class NamedEntry(EntryBase, frozen=True, kw_only=True):
-    """A config entry with a name, which Consul compares without regard to case."""
+    """Config entry with a name, which Consul compares without regard to case."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Config entries of every kind: how they are read, and what of them is sent."""
+"""Reading of config entries of every kind, and the JSON that a write sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, Ser
 
 
 class EntryKey(NamedTuple):
-    """What tells a config entry from all others; `name` is in lower case, since Consul compares names so."""
+    """Key of a config entry; `name` is in lower case, since Consul compares names without regard to case."""
 
     kind: str
     partition: str
@@ -28,36 +28,41 @@ class EntryKey(NamedTuple):
 
 class UnknownEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A config entry of a kind that this library has no struct for: `content` is all of it, as JSON.
+    Config entry of a kind that this library has no struct for.
 
-    It can be read, changed (`content` of another one) and written like the others.
+    `content` is the whole entry as JSON data. The entry can be read, changed (as another one with its own `content`)
+    and written like any other.
     """
 
     content: Mapping[str, object]
 
     @property
     def kind(self) -> str:
-        """Consul's word."""
+        """The kind of the entry (`Kind`)."""
         return self._text("Kind")
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the entry (`Name`)."""
         return self._text("Name")
 
     @property
     def namespace(self) -> str:
-        """Its namespace (Enterprise)."""
+        """The namespace of the entry (Enterprise)."""
         return self._text("Namespace")
 
     @property
     def partition(self) -> str:
-        """Its partition (Enterprise)."""
+        """The partition of the entry (Enterprise)."""
         return self._text("Partition")
 
     @property
     def modify_index(self) -> int:
-        """What check-and-set compares. Consul moves it by itself where an entry has a `Status`."""
+        """
+        The index that check-and-set compares; 0 where the entry has none.
+
+        Consul changes it by itself if the entry has a `Status`.
+        """
         index = self.content.get("ModifyIndex")
         return index if isinstance(index, int) else 0
 
@@ -93,17 +98,29 @@ _read_objects_in_slices = in_slices(_read_objects, size=_SLICE)
 
 
 def read_entry(body: bytes) -> Entry:
-    """The entry in a body."""
+    """
+    Read the config entry in a body.
+
+    Raises UnreadableResponse for any other body.
+    """
     return _entry(body, _read_object(body))
 
 
 def read_entries(body: bytes) -> tuple[Entry, ...]:
-    """The entries in a body."""
+    """
+    Read config entries from a JSON array, such as one that `dump_entries` wrote.
+
+    An entry of a kind without a struct is an `UnknownEntry`. Raises UnreadableResponse for any other text.
+    """
     return tuple(_entry(body, data) for data in _read_objects(body))
 
 
 def read_entries_in_slices(body: bytes) -> InSlices[tuple[Entry, ...]]:
-    """The same for a big body: it yields where others may run."""
+    """
+    Read config entries from a big JSON array slice by slice, as a generator.
+
+    It yields where other tasks may run, and returns the entries.
+    """
     found: list[Entry] = []
     for number, data in enumerate((yield from _read_objects_in_slices(body))):
         if number % _SLICE == 0:
@@ -125,7 +142,11 @@ def _entry(body: bytes, data: Mapping[str, object]) -> Entry:
 
 
 def entry_data(entry: Entry) -> dict[str, object]:
-    """All of an entry as JSON: what is not its default, and what came with it that this library does not know."""
+    """
+    Return a config entry as JSON data.
+
+    Fields that have their default are left out; keys that this library does not know are as they came.
+    """
     if isinstance(entry, UnknownEntry):
         return dict(entry.content)
     data = msgspec.convert(plain(entry), dict[str, object])
@@ -133,7 +154,12 @@ def entry_data(entry: Entry) -> dict[str, object]:
 
 
 def entry_body(entry: Entry) -> bytes:
-    """What a write sends: without index and hash, which are Consul's own."""
+    """
+    Return the body that writes a config entry.
+
+    It is without `Hash`, `CreateIndex` and `ModifyIndex`, which Consul sets. Raises InvalidRequest for a jwt-provider
+    with `inline_bytes`.
+    """
     if isinstance(entry, JWTProvider):
         _refuse_inline_bytes(entry)
     return encode({key: value for key, value in entry_data(entry).items() if key not in _OWN})
@@ -147,15 +173,15 @@ def _refuse_inline_bytes(entry: JWTProvider) -> None:
 
 
 def dump_entries(entries: Iterable[Entry]) -> bytes:
-    """The entries as a JSON array, to be kept and read again with `read_entries`: indented, one after the other."""
+    """Return config entries as an indented JSON array, which `read_entries` reads again."""
     return msgspec.json.format(encode([entry_data(entry) for entry in entries]), indent=2)
 
 
 def entry_key(entry: Entry) -> EntryKey:
-    """What tells it from all others; Consul compares names without regard to case."""
+    """Return the key of a config entry, with its name in lower case."""
     return EntryKey(entry.kind, entry.partition, entry.namespace, entry.name.lower())
 
 
 def entries_by_key(entries: tuple[Entry, ...]) -> Mapping[Hashable, Entry]:
-    """The entries by what tells them apart."""
+    """Return the config entries by their keys."""
     return {entry_key(entry): entry for entry in entries}

@@ -1,4 +1,4 @@
-"""Config entries about where requests go: service-resolver, service-router, service-splitter."""
+"""Structs of config entries about traffic: service-resolver, service-router, service-splitter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aioconsulconnect.structs.config_entries.entry import NamedEntry
 
 
 class HeaderModifiers(Part, frozen=True, kw_only=True):
-    """Headers to add, set and remove."""
+    """Headers to `add`, to `set` (in place of the same ones) and to `remove`."""
 
     add: NullAsEmpty[Mapping[str, str]] = {}
     set: NullAsEmpty[Mapping[str, str]] = {}
@@ -20,14 +20,26 @@ class HeaderModifiers(Part, frozen=True, kw_only=True):
 
 
 class Subset(Part, frozen=True, kw_only=True):
-    """Some instances of a service: those that `filter` selects (all when empty)."""
+    """
+    Subset of a service's instances.
+
+    - `filter`: expression that selects them, such as `Service.Meta.version == "v1"`; empty for all.
+    - `only_passing`: True to leave out instances whose checks are in "warning".
+    """
 
     filter: str = ""
     only_passing: bool = False
 
 
 class Redirect(Part, frozen=True, kw_only=True):
-    """Another service in place of this one. `peer` needs Consul 1.14."""
+    """
+    Service that takes the place of this one.
+
+    - `service`, `service_subset`, `namespace`, `partition`, `datacenter`: the other service; what is empty stays as it
+      is. A subset or namespace needs a `service`.
+    - `peer`: peer of the service (Consul 1.14).
+    - `sameness_group`: Consul Enterprise (1.16).
+    """
 
     service: str = ""
     service_subset: str = ""
@@ -39,7 +51,7 @@ class Redirect(Part, frozen=True, kw_only=True):
 
 
 class FailoverTarget(Part, frozen=True, kw_only=True):
-    """One place to go to when no instance is healthy."""
+    """Target to try when no instance is healthy; what is empty is that of the service itself."""
 
     service: str = ""
     service_subset: str = ""
@@ -50,7 +62,15 @@ class FailoverTarget(Part, frozen=True, kw_only=True):
 
 
 class Failover(Part, frozen=True, kw_only=True):
-    """Where to go when no instance is healthy. `targets` (Consul 1.14) excludes the others."""
+    """
+    Targets to try when no instance is healthy.
+
+    - `service`, `service_subset`, `namespace`: another service or subset; what is empty stays as it is.
+    - `datacenters`: datacenters to try, in that order.
+    - `targets`: targets to try, in that order (Consul 1.14), instead of all other fields but `policy`.
+    - `policy`: order of the targets (Consul 1.16, Enterprise).
+    - `sameness_group`: Consul Enterprise (1.16).
+    """
 
     service: str = ""
     service_subset: str = ""
@@ -62,20 +82,34 @@ class Failover(Part, frozen=True, kw_only=True):
 
 
 class RingHashConfig(Part, frozen=True, kw_only=True):
-    """Of the policies "ring_hash" and "maglev"."""
+    """
+    Settings of the policy "ring_hash".
+
+    `minimum_ring_size` and `maximum_ring_size` bound the number of entries in the ring.
+    """
 
     minimum_ring_size: int = 0
     maximum_ring_size: int = 0
 
 
 class LeastRequestConfig(Part, frozen=True, kw_only=True):
-    """Of the policy "least_request"."""
+    """
+    Setting of the policy "least_request".
+
+    `choice_count` is the number of random instances of which the least busy one is chosen.
+    """
 
     choice_count: int = 0
 
 
 class CookieConfig(Part, frozen=True, kw_only=True):
-    """A cookie to hash by; `ttl` in seconds."""
+    """
+    Cookie that requests are hashed by.
+
+    - `session`: True for a cookie that ends with the session.
+    - `ttl`: lifetime of the cookie, in seconds.
+    - `path`: path of the cookie.
+    """
 
     session: bool = False
     ttl: Seconds | None = None
@@ -83,7 +117,14 @@ class CookieConfig(Part, frozen=True, kw_only=True):
 
 
 class HashPolicy(Part, frozen=True, kw_only=True):
-    """What to hash: `field` "header", "cookie" or "query_parameter" with `field_value` its name; or `source_ip`."""
+    """
+    Part of a request to hash, so that the same value leads to the same instance.
+
+    - `field`, `field_value`: "header", "cookie" or "query_parameter", and its name.
+    - `cookie_config`: settings of the cookie.
+    - `source_ip`: True to hash the address of the client instead.
+    - `terminal`: True to leave out the policies that follow if this one found something to hash.
+    """
 
     field: str = ""
     field_value: str = ""
@@ -93,7 +134,13 @@ class HashPolicy(Part, frozen=True, kw_only=True):
 
 
 class LoadBalancer(Part, frozen=True, kw_only=True):
-    """How instances are chosen (Consul 1.9): "random", "round_robin", "least_request", "ring_hash", "maglev"."""
+    """
+    Choice among the instances of a service (Consul 1.9).
+
+    - `policy`: "random", "round_robin", "least_request", "ring_hash" or "maglev".
+    - `ring_hash_config`, `least_request_config`: settings of these policies.
+    - `hash_policies`: parts of a request to hash, for "ring_hash" and "maglev".
+    """
 
     policy: str = ""
     ring_hash_config: RingHashConfig | None = None
@@ -103,9 +150,14 @@ class LoadBalancer(Part, frozen=True, kw_only=True):
 
 class ServiceResolver(NamedEntry, frozen=True, kw_only=True, tag="service-resolver"):
     """
-    Which instances stand behind a name; timeouts in seconds.
+    Instances behind the name of a service (kind service-resolver).
 
-    `request_timeout` needs Consul 1.14, `prioritize_by_locality` 1.16.
+    - `connect_timeout`, `request_timeout` (Consul 1.14): seconds.
+    - `default_subset`, `subsets`: subset to take where none is named, and all subsets by name.
+    - `redirect`: another service in place of this one; not together with `failover`.
+    - `failover`: targets to try when no instance is healthy, by subset; `*` is for all other subsets.
+    - `prioritize_by_locality`: preference for near instances (Consul 1.16, Enterprise).
+    - `load_balancer`: choice among the instances (Consul 1.9).
     """
 
     connect_timeout: Seconds | None = None
@@ -119,7 +171,14 @@ class ServiceResolver(NamedEntry, frozen=True, kw_only=True, tag="service-resolv
 
 
 class RouteHeaderMatch(Part, frozen=True, kw_only=True):
-    """A header to match: one of the conditions."""
+    """
+    Condition on a request header; give one of the conditions.
+
+    - `name`: name of the header.
+    - `present`: True if the header only has to be there.
+    - `exact`, `prefix`, `suffix`, `regex`: text that its value must match.
+    - `invert`: True to match where the condition does not hold.
+    """
 
     name: str = ""
     present: bool = False
@@ -131,7 +190,13 @@ class RouteHeaderMatch(Part, frozen=True, kw_only=True):
 
 
 class RouteQueryParamMatch(Part, frozen=True, kw_only=True):
-    """A parameter of the query to match: one of the conditions."""
+    """
+    Condition on a query parameter; give one of the conditions.
+
+    - `name`: name of the parameter.
+    - `present`: True if the parameter only has to be there.
+    - `exact`, `regex`: text that its value must match.
+    """
 
     name: str = ""
     present: bool = False
@@ -140,7 +205,14 @@ class RouteQueryParamMatch(Part, frozen=True, kw_only=True):
 
 
 class RouteHTTPMatch(Part, frozen=True, kw_only=True):
-    """What a request must look like; all that is given must match. `case_insensitive` needs Consul 1.20."""
+    """
+    Condition on a request: everything that is given must match.
+
+    - `path_exact`, `path_prefix`, `path_regex`: the path; at most one of them.
+    - `case_insensitive`: True to compare the path without case (Consul 1.20).
+    - `header`, `query_param`: conditions on headers and query parameters.
+    - `methods`: methods of which the request has one.
+    """
 
     path_exact: str = ""
     path_prefix: str = ""
@@ -152,13 +224,24 @@ class RouteHTTPMatch(Part, frozen=True, kw_only=True):
 
 
 class RouteMatch(Part, frozen=True, kw_only=True):
-    """Which requests take a route; without `http` all."""
+    """Condition on the requests that take a route; without `http` all do."""
 
     http: RouteHTTPMatch | None = None
 
 
 class RouteDestination(Part, frozen=True, kw_only=True):
-    """Where a request goes, and how; timeouts in seconds. `idle_timeout` and `retry_on` need Consul 1.14."""
+    """
+    Destination of a route, and how requests are sent there.
+
+    - `service`, `service_subset`, `namespace`, `partition`: the destination; what is empty is that of the router's own
+      service.
+    - `prefix_rewrite`: replaces the path that `path_exact` or `path_prefix` matched, one of which must be given.
+    - `request_timeout`, `idle_timeout` (Consul 1.14): seconds.
+    - `num_retries`: number of retries.
+    - `retry_on` (Consul 1.14), `retry_on_connect_failure`, `retry_on_status_codes`: conditions of Envoy, failures to
+      connect and HTTP statuses after which a request is retried.
+    - `request_headers`, `response_headers`: headers to add, set and remove.
+    """
 
     service: str = ""
     service_subset: str = ""
@@ -176,20 +259,27 @@ class RouteDestination(Part, frozen=True, kw_only=True):
 
 
 class Route(Part, frozen=True, kw_only=True):
-    """One route; the first that matches is taken."""
+    """Route of a router: the first whose `match` fits the request is taken, to its `destination`."""
 
     match: RouteMatch | None = None
     destination: RouteDestination | None = None
 
 
 class ServiceRouter(NamedEntry, frozen=True, kw_only=True, tag="service-router"):
-    """Which requests to a service go elsewhere; its protocol must be HTTP."""
+    """Routes of the requests to a service (kind service-router); its protocol must be HTTP."""
 
     routes: NullAsEmpty[tuple[Route, ...]] = ()
 
 
 class Split(Part, frozen=True, kw_only=True):
-    """A share of the requests in percent."""
+    """
+    Share of the requests to a service, and where it goes.
+
+    - `weight`: share in percent; Consul rounds it to two decimals.
+    - `service`, `service_subset`, `namespace`, `partition`: the destination; what is empty is that of the splitter's
+      own service.
+    - `request_headers`, `response_headers`: headers to add, set and remove.
+    """
 
     weight: float = 0.0
     service: str = ""
@@ -201,6 +291,10 @@ class Split(Part, frozen=True, kw_only=True):
 
 
 class ServiceSplitter(NamedEntry, frozen=True, kw_only=True, tag="service-splitter"):
-    """How the requests to a service are shared out; its protocol must be HTTP, and the weights make 100."""
+    """
+    Shares of the requests to a service (kind service-splitter); its protocol must be HTTP.
+
+    The weights of the `splits` must add up to 100.
+    """
 
     splits: NullAsEmpty[tuple[Split, ...]] = ()

@@ -1,1 +1,1 @@
-"""What configuration entries may hold, and what they mean."""
+"""The members, the rules and the meaning of configuration entries."""

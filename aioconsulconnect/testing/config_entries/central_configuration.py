@@ -1,7 +1,7 @@
-"""The central configuration of proxies: what proxy-defaults and service-defaults add to a registration.
+"""The central configuration of proxies: proxy-defaults and service-defaults, added to a registration.
 
-In two steps, as Consul takes them: what the servers resolve for a service and its upstreams, and the merging of that
-into what was registered, which wins.
+In two steps, as in Consul: the servers resolve it for a service and its upstreams, and then it is merged into what was
+registered, which wins.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,14 @@ _UPSTREAM: Final = (
 
 
 def resolved(definition: Object, lookup: Lookup, facts: VersionFacts) -> Object:
-    """A service with the central configuration merged in, where it takes part in that."""
+    """Merge the central configuration into a service, where its kind and its version take part in that.
+
+    Other services are returned as they are.
+
+    - `definition`: the service as it was registered.
+    - `lookup`: finds a configuration entry by kind and name.
+    - `facts`: the version.
+    """
     proxy = child(definition, "Proxy")
     kind = text(definition, "Kind")
     named = bool(text(proxy, "DestinationServiceID")) or facts.central_without_destination_id
@@ -81,7 +88,7 @@ def _first_gateway(*layers: Object) -> Object:
 
 
 def _expose(proxy: Object, own: Object, everywhere: Object) -> Object:
-    """Checks where any layer exposes them, and the paths of the first layer that names some."""
+    """Merge Expose: its checks if any layer exposes them, the paths of the first layer that has some."""
     layers = [child(layer, "Expose") for layer in (proxy, own, everywhere)]
     paths = next((layer["Paths"] for layer in layers if layer.get("Paths")), None)
     return {"Checks": any(layer.get("Checks") for layer in layers), "Paths": paths}
@@ -89,7 +96,7 @@ def _expose(proxy: Object, own: Object, everywhere: Object) -> Object:
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """Where the settings of upstreams come from."""
+    """The sources of the settings of a proxy's upstreams."""
 
     proxy: Object
     own: Object
@@ -97,7 +104,10 @@ class _Layers:
     lookup: Lookup
 
     def upstreams(self, *, transparent: bool) -> Iterator[Object]:
-        """What was registered, with the settings of all layers; a transparent proxy has others with settings too."""
+        """The registered upstreams, with the settings of all layers.
+
+        A transparent proxy also has the other services that have settings.
+        """
         registered = children(self.proxy, "Upstreams")
         overrides = {text(each, "Name"): each for each in children(child(self.own, "UpstreamConfig"), "Overrides")}
         names = [text(each, "DestinationName") for each in registered if _is_service(each)]
@@ -124,7 +134,10 @@ class _Layers:
         return text(there, "Protocol") or text(child(self.everywhere, "Config"), "protocol")
 
     def _config(self, override: Object, protocol: str = "") -> Object:
-        """Later layers win: the service's own mode, its defaults, the proxy's mode, the override."""
+        """Merge the settings of one upstream.
+
+        Later layers win: the service's own mesh gateway mode, its upstream defaults, the proxy's mode, the override.
+        """
         defaults = child(child(self.own, "UpstreamConfig"), "Defaults")
         config: Object = {"protocol": protocol} if protocol else {}
         for layer in (

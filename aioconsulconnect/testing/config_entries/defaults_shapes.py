@@ -1,4 +1,4 @@
-"""The members of service-defaults, proxy-defaults and jwt-provider, with the version that brought each."""
+"""The members of service-defaults, proxy-defaults and jwt-provider, and the versions that have them."""
 
 from typing import Final
 

@@ -21,31 +21,31 @@ HTTP_LIKE: Final = frozenset({"http", "http2", "grpc"})
 
 
 class GraphError(Exception):
-    """The entries do not fit together; the text is Consul's."""
+    """Configuration entries that do not fit together; the text is Consul's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Instances that a request may end at."""
+    """A set of instances that a request may end at: a service, a subset of it, a datacenter."""
 
     service: str
     subset: str
     datacenter: str
 
     def key(self, facts: VersionFacts) -> str:
-        """The id of the target in this version."""
+        """The id of the target in a version."""
         subset = f"{self.subset}." if self.subset else ""
         return f"{subset}{self.service}.{facts.chain_scope}.{self.datacenter}"
 
     def sni(self, trust_domain: str) -> str:
-        """The server name in TLS."""
+        """The TLS server name (SNI) of the target."""
         subset = f"{self.subset}." if self.subset else ""
         return f"{subset}{self.service}.default.{self.datacenter}.internal.{trust_domain}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the caller sets in place of the entries."""
+    """The settings of a request for a chain that take precedence over the entries; empty ones do not."""
 
     gateway_mode: str = ""
     protocol: str = ""
@@ -54,7 +54,11 @@ class Overrides:
 
 @dataclass(slots=True)
 class Compiler:
-    """One compilation."""
+    """The compilation of one discovery chain: call `compile` once.
+
+    `lookup` finds a configuration entry by kind and name; the other arguments say for which version, datacenter and
+    trust domain, and with which overrides. The rest is its state.
+    """
 
     lookup: Lookup
     facts: VersionFacts
@@ -68,7 +72,7 @@ class Compiler:
     customized: set[str] = field(default_factory=set[str])
 
     def compile(self, service: str) -> Object:
-        """The chain of a service."""
+        """Compile the chain of a service; GraphError where its entries do not fit together."""
         start = self._start(service)
         self._refuse_circles(start, ())
         self._flatten_splitters()
@@ -142,7 +146,7 @@ class Compiler:
         return f"router:{name}"
 
     def _plain(self) -> bool:
-        """Whether the caller's protocol leaves routers and splitters out."""
+        """True if the overriding protocol leaves routers and splitters out."""
         return bool(self.overrides.protocol) and self.overrides.protocol not in HTTP_LIKE
 
     def _splitter_or_resolver(self, target: Target, chain: str) -> str:
@@ -196,7 +200,7 @@ class Compiler:
         return f"resolver:{key}"
 
     def _redirected(self, target: Target, chain: str) -> tuple[Target, Object]:
-        """Where redirects and the default subset lead, and the resolver there."""
+        """Follow redirects and default subsets: the target in the end, and its resolver."""
         seen: list[Target] = []
         while True:
             if target in seen:
@@ -283,7 +287,7 @@ class Compiler:
             return wanted
         return mode
 
-    # The whole.
+    # The whole chain.
 
     def _record_protocol(self, service: str, chain: str) -> None:
         protocol = protocol_of(self.lookup, service)
@@ -336,7 +340,10 @@ _BOOKKEEPING: Final = frozenset({"Kind", "Name", "Meta", "Hash", "CreateIndex", 
 
 
 def protocol_of(lookup: Lookup, service: str) -> str:
-    """How a service wants to be spoken to: defaults of its own hide those of all, also where they name no protocol."""
+    """The protocol of `service` by service-defaults, else by proxy-defaults, else "tcp".
+
+    A service-defaults entry hides proxy-defaults, even if it names no protocol. `lookup` finds an entry.
+    """
     own = lookup("service-defaults", service)
     everywhere = child(lookup("proxy-defaults", "global") or {}, "Config")
     return (text(everywhere, "protocol") if own is None else text(own, "Protocol")) or "tcp"

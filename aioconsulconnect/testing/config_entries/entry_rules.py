@@ -1,4 +1,7 @@
-"""What the entries of traffic, gateways and the mesh may hold, in Consul's words, and how they are rewritten first."""
+"""The rules for entries of traffic, gateways and the mesh: how they are rewritten, and how refused.
+
+The refusals have Consul's words.
+"""
 
 import re
 from collections import Counter
@@ -33,7 +36,10 @@ _BLANK: Final = ("service-router", "service-splitter", "service-resolver", "jwt-
 
 
 def rewritten(kind: str, entry: Object, facts: VersionFacts) -> Object:
-    """An entry as the server rewrites it before it looks at it."""
+    """Rewrite an entry as the server does before it checks it: defaults, lower and upper case.
+
+    `kind` is that of `entry`; `facts` is the version.
+    """
     match kind:
         case "service-defaults":
             return {**entry, "Protocol": text(entry, "Protocol").lower()}
@@ -62,7 +68,7 @@ def _split(split: Object) -> Object:
 
 
 def go_number(weight: float) -> float:
-    """A weight with two decimals, a whole one without a point."""
+    """Round a weight to two decimals; a whole one becomes an integer."""
     rounded = round(weight, 2)
     return int(rounded) if rounded == int(rounded) else rounded
 
@@ -88,7 +94,10 @@ def _listeners(entry: Object) -> object:
 
 
 def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
-    """The first thing that is wrong with an entry in itself."""
+    """The first reason to refuse an entry by itself, in Consul's words; None where there is none.
+
+    `kind` is that of `entry`; `facts` is the version.
+    """
     if kind in _BLANK and not text(entry, "Name"):
         return "Name is required"
     rule = _RULES.get(kind)

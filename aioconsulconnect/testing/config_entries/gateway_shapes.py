@@ -1,4 +1,4 @@
-"""The members of the configuration entries of gateways, with the version that brought each."""
+"""The members of the configuration entries of gateways, and the versions that have them."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Which intention counts: precedence, order, and the decision."""
+"""The precedence of intentions, their order, and which of them decides."""
 
 import base64
 import hashlib
@@ -8,7 +8,10 @@ from aioconsulconnect.testing.go_json.values import Object, text
 
 
 def precedence(source: tuple[str, str], destination: tuple[str, str]) -> int:
-    """The precedence of an intention between two (namespace, name) pairs."""
+    """The precedence of an intention, from 1 to 9; the more exact its names, the higher.
+
+    `source` and `destination` are pairs of namespace and name.
+    """
     return 9 - 3 * _vagueness(destination) - _vagueness(source)
 
 
@@ -31,7 +34,14 @@ def order(intention: Object) -> tuple[object, ...]:
 
 
 def decides(intentions: Iterable[Object], side: str, name: str, namespace: str = "default") -> Object | None:
-    """The first intention whose given side (Source or Destination) is this service; peered sources are nobody's."""
+    """The first intention that applies to a service on one side; None where none does.
+
+    Intentions with a peer as their source never do.
+
+    - `intentions`: the candidates, in the order of their evaluation.
+    - `side`: "Source" or "Destination".
+    - `name`, `namespace`: the service; an intention with a wildcard applies too.
+    """
     for intention in intentions:
         if text(intention, "SourcePeer"):
             continue

@@ -1,4 +1,4 @@
-"""What an intention may hold, in Consul's words."""
+"""The rules for intentions, with refusals in Consul's words."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ PARTIAL = "wildcard character '*' cannot be used with partial values"
 
 
 def is_partial(name: str) -> bool:
-    """Whether a name has a wildcard that is not all of it."""
+    """True if a name has a wildcard and more."""
     return "*" in name and name != "*"
 
 
 def legacy_complaints(intention: Object) -> Iterator[str]:
-    """What the API by uuid finds wrong with an intention; all of it is listed."""
+    """Every reason to refuse an intention written by the API by uuid; Consul lists them all."""
     for side in ("Source", "Destination"):
         for part in ("NS", "Name"):
             if not text(intention, f"{side}{part}"):
@@ -53,7 +53,7 @@ def _lengths(intention: Object) -> Iterator[str]:
 
 
 def meta_complaint(meta: Object) -> str | None:
-    """What is wrong with the Meta of a configuration entry."""
+    """The first reason to refuse the Meta of a configuration entry; None where there is none."""
     if len(meta) > _MOST_META:
         return f"Meta exceeds maximum element count {_MOST_META}"
     for key, value in meta.items():
@@ -65,7 +65,10 @@ def meta_complaint(meta: Object) -> str | None:
 
 
 def entry_complaint(entry: Object, facts: VersionFacts, *, legacy: bool = False) -> str | None:
-    """The first thing that is wrong with a service-intentions entry."""
+    """The first reason to refuse the service-intentions `entry`; None where there is none.
+
+    `facts` is the version; `legacy` is true for a write by the API by uuid, which may set LegacyMeta.
+    """
     name, sources = text(entry, "Name"), children(entry, "Sources")
     if not name:
         return "Name is required"
@@ -160,7 +163,10 @@ def _header_complaints(header: Object, facts: VersionFacts) -> Iterator[str]:
 
 
 def jwt_complaint(entry: Object, known: frozenset[str]) -> str | None:
-    """What is wrong with the JWT requirements of an entry and its permissions."""
+    """The first reason to refuse the JWT requirements in the service-intentions `entry`; None without one.
+
+    `known` has the names of the JWT providers, in lower case.
+    """
     requirements = chain(
         [child(entry, "JWT")],
         (child(p, "JWT") for source in children(entry, "Sources") for p in children(source, "Permissions")),

@@ -1,4 +1,4 @@
-"""The members of intentions, and of the entries that hold them, with the version that brought each."""
+"""The members of intentions, and of the entries that hold them, and the versions that have them."""
 
 from typing import Final
 
@@ -98,7 +98,7 @@ INTENTION_FILTER: Final = Struct(
         Field("SourceType"),
     )
 )
-"""What the filter of intentions can look at."""
+"""The members that a filter of intentions can name."""
 SOURCE: Final = Struct(
     (
         Field("Name", always=True),

@@ -1,4 +1,4 @@
-"""The kinds of configuration entries, with their shapes, rights and versions: one table."""
+"""The table of the kinds of configuration entries, with their shapes, rights and versions."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,29 +11,32 @@ from aioconsulconnect.testing.versions import OLDEST, spans
 
 @dataclass(frozen=True, slots=True)
 class EntryKind:
-    """A kind of entry: its shape, the rights it takes, and the versions that know it."""
+    """A kind of configuration entry: its shape, the rights that it takes, and the versions that know it.
+
+    `since` and `until` are the first and the last version; `written_by_controller` refuses writes by clients.
+    """
 
     name: str
     struct: Struct | None
-    """None where the kind is Consul's and not modelled here."""
+    """The shape of an entry; None where Consul has the kind and the agent does not model it."""
     write: str
-    """The resource that a token needs to write it: by the entry's name, unless it is the mesh."""
+    """The resource of the right to write an entry: for the entry's name, unless it is the mesh."""
     read: str
-    """Likewise to read it; empty where anybody may."""
+    """The resource of the right to read an entry, likewise; empty where every token may."""
     since: str = OLDEST
     until: str = ""
     only_name: str = ""
-    """The one name that entries of this kind have."""
+    """The only name that entries of this kind have; empty for any name."""
     nameless: str = "serviceName is required"
-    """What the database says of an entry without a name."""
+    """The refusal of an entry without a name, in the words of the database."""
     written_by_controller: bool = False
 
     def on(self, resource: str, name: str) -> str:
-        """What a right of this kind names."""
+        """The name in a right to `resource` for the entry `name`; empty if the resource is the mesh."""
         return "" if resource == "mesh" else name
 
     def shown(self, entry: Object) -> Object:
-        """An entry as it goes out: that of the mesh has no name."""
+        """Copy an entry as it is shown: that of the kind mesh has no name."""
         return {key: value for key, value in entry.items() if key != "Name" or self.name != "mesh"}
 
 
@@ -70,5 +73,5 @@ COMPILED: Final = frozenset(
 
 
 def find_kind(name: str, version: str) -> EntryKind | None:
-    """The kind of that name, where the version knows it."""
+    """The kind called `name`; None where `version` does not know it."""
     return next((kind for kind in KINDS if kind.name == name and spans(version, kind.since, kind.until)), None)

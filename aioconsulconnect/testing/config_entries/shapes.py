@@ -1,4 +1,4 @@
-"""The members that entries of several kinds share, with the version that brought each."""
+"""The members that several kinds of entries share, and the versions that have them."""
 
 from typing import Final
 

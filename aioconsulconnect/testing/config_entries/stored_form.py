@@ -1,4 +1,4 @@
-"""The form in which an entry is kept and shown."""
+"""The form in which a configuration entry is stored and shown."""
 
 import hashlib
 
@@ -9,7 +9,12 @@ from aioconsulconnect.testing.versions import VersionFacts
 
 
 def stored_form(entry: Object, struct: Struct, facts: VersionFacts) -> Object:
-    """An entry as it is kept and shown, with the number that stands for its content."""
+    """Shape an entry as it is stored and shown, with the hash of its content where the version has it.
+
+    - `entry`: the checked entry.
+    - `struct`: the shape of its kind.
+    - `facts`: the version.
+    """
     shaped = shape({**entry, "Hash": None}, struct, facts.version)
     if not facts.entry_hash:
         return shaped

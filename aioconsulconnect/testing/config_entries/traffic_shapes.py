@@ -1,4 +1,4 @@
-"""The members of the configuration entries of traffic and the mesh, with the version that brought each."""
+"""The members of the configuration entries of traffic and the mesh, and the versions that have them."""
 
 from typing import Final
 

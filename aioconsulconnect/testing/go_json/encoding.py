@@ -12,7 +12,10 @@ _LITERALS: Final = {"t": "true", "f": "false", "n": "null"}
 
 
 def encode(value: object, *, pretty: bool, newline: bool) -> bytes:
-    """Write a value as Go does: HTML-safe, four spaces deep or without any space."""
+    """Write `value` as JSON in Go's layout, with the characters of HTML escaped.
+
+    With `pretty` it is indented by four spaces, else it has no space at all; `newline` ends it with a newline.
+    """
     layout = json.dumps(
         value,
         ensure_ascii=False,
@@ -24,7 +27,10 @@ def encode(value: object, *, pretty: bool, newline: bool) -> bytes:
 
 
 def parse(body: bytes) -> object:
-    """Read the first value of a body; what follows it is ignored, as a stream decoder does."""
+    """Read the first JSON value of a body; what follows it is ignored, as a stream decoder does.
+
+    DecodeError with Go's text where there is none.
+    """
     source = body.decode("utf-8", "replace")
     start = len(source) - len(source.lstrip(" \t\r\n"))
     if start == len(source):
@@ -44,7 +50,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _quote(character: str) -> str:
-    """A character as Go quotes it; its scanner sees bytes, so of a longer one the first byte."""
+    """Quote a character as Go does: its scanner sees bytes, so of a longer one the first byte."""
     byte = character.encode("utf-8", "surrogatepass")[0]
     named = {"'": "\\'", '"': '"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}.get(character)
     plain = chr(byte) if chr(byte).isprintable() else f"\\x{byte:02x}" if byte < 128 else f"\\u{byte:04x}"  # noqa: PLR2004
@@ -52,7 +58,7 @@ def _quote(character: str) -> str:
 
 
 def _explain(error: json.JSONDecodeError) -> str:
-    """Go's words for what Python's decoder found."""
+    """Word in Go's way what Python's decoder found."""
     source, at = error.doc, error.pos
     if error.msg.startswith("Illegal trailing comma"):
         at = at + 1 + len(source[at + 1 :]) - len(source[at + 1 :].lstrip())
@@ -85,7 +91,7 @@ def _explain(error: json.JSONDecodeError) -> str:
 
 
 def _inside_array(source: str, at: int) -> bool:
-    """Whether the innermost bracket open at a place is a square one."""
+    """True if the innermost bracket that is open at position `at` is a square one."""
     open_brackets: list[str] = []
     in_string = escaped = False
     for character in source[:at]:

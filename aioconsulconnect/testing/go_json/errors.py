@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 
 class DecodeError(ValueError):
-    """What Go's decoder says about a body."""
+    """A body that Go's decoder refuses; the text is Go's."""
 
 
 def go_type(value: object) -> str:
-    """What Go calls the type of a JSON value."""
+    """Go's name for the type of a JSON value: bool, string, number, array or object."""
     if isinstance(value, bool):
         return "bool"
     names: Mapping[type, str] = {str: "string", int: "number", float: "number", list: "array", dict: "object"}
@@ -16,6 +16,6 @@ def go_type(value: object) -> str:
 
 
 def errors(messages: list[str]) -> str:
-    """Several complaints in the list form that ends in two newlines."""
+    """Format complaints as Consul lists them: their number, a line for each, two newlines at the end."""
     lines = [f"\t* {message}\n" for message in messages]
     return f"{len(lines)} error{'s' if len(lines) > 1 else ''} occurred:\n{''.join(lines)}\n"

@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.errors import DecodeError
 
 
 def now() -> str:
-    """This moment with up to nine digits after the second, trailing zeros cut."""
+    """The present time in UTC, with up to nine digits after the second, trailing zeros cut."""
     seconds, fraction = divmod(time.time_ns(), 10**9)
     digits = f".{fraction:09}".rstrip("0").rstrip(".")
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{digits}Z"
@@ -31,7 +31,7 @@ _DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
 def parse_duration(value: str) -> int:
-    """Nanoseconds of a Go duration; ValueError with Go's words where it is none."""
+    """Read a Go duration such as `1m30s` into nanoseconds; ValueError with Go's words where it is none."""
     sign, rest = (-1, value[1:]) if value.startswith("-") else (1, value.removeprefix("+"))
     if rest == "0":
         return 0
@@ -46,7 +46,7 @@ def parse_duration(value: str) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """A duration as Go prints it: ``1m30s``, ``1.5s``, ``250ms``."""
+    """Write nanoseconds as Go prints a duration: `1m30s`, `1.5s`, `250ms`."""
     if nanoseconds < 0:
         return "-" + format_duration(-nanoseconds)
     if nanoseconds < 10**9:
@@ -61,7 +61,10 @@ def format_duration(nanoseconds: int) -> str:
 
 
 def read_duration(value: str | int, kind: Literal["duration", "nanoseconds"]) -> object:
-    """A duration, written as it is kept."""
+    """Read a duration, given as Go text or as nanoseconds, into the form in which it is kept.
+
+    A `kind` of "duration" keeps text (empty for 0), "nanoseconds" an integer. DecodeError if `value` is no duration.
+    """
     try:
         length = parse_duration(value) if isinstance(value, str) else int(value)
     except ValueError as error:

@@ -1,9 +1,9 @@
-"""The members of objects: their types, and the versions that have them.
+"""The members of JSON objects: their types, and the versions that have them.
 
-JSON is read in two ways. Most bodies go through Go's own decoder, which wants the right type and refuses an
-unknown member (``strict_decoder``). Configuration entries go through a weak one, which takes snake case and turns a
-number into a string (``weak_decoder``). Both give plain objects with Go's names; ``shaping`` then writes them in Go's
-order and fills in what is never absent.
+JSON is read in two ways. Most bodies go through Go's own decoder, which wants the right type and refuses an unknown
+member (`strict_decoder`). Configuration entries go through a weak one, which takes snake case and turns a number into a
+string (`weak_decoder`). Both give plain objects with Go's names; `shaping` then writes them in Go's order and fills in
+what is never absent.
 """
 
 import re
@@ -20,21 +20,29 @@ _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """An array of one kind of thing."""
+    """The type of an array whose elements are all of the type `item`."""
 
     item: "MemberType"
 
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """An object with free keys."""
+    """The type of an object with free keys, whose values are all of the type `item`."""
 
     item: "MemberType"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member: its name, its kind, whether it is written when empty, and which versions have it."""
+    """A member of an object, and the versions that have it.
+
+    - `name`: the name in Go's spelling.
+    - `of`: the type, a string by default.
+    - `always`: write it even when it is empty; off by default.
+    - `since`, `until`: the first and the last version that has it; by default all versions do.
+    - `alias`: another name that the decoders take, such as `peer_name`.
+    - `go_type`: Go's name for the type in errors, where it is not that of `of`.
+    """
 
     name: str
     of: "MemberType" = "string"
@@ -45,22 +53,22 @@ class Field:
     go_type: str = ""
 
     def answers_to(self, key: str) -> bool:
-        """Whether the weak decoder takes a key for this member."""
+        """True if the weak decoder takes `key` for this member: in any case, in snake case, or by its alias."""
         plain = key.lower()
         return plain in {self.name.lower(), self.alias, _WORD.sub("_", self.name).lower()}
 
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """An object with known members."""
+    """The type of an object with known members; `go_name` is Go's name for it in errors."""
 
     fields: tuple[Field, ...]
     go_name: str = "struct"
     snake: bool = False
-    """Whether the strict decoder takes snake case here too, as it does for services and checks."""
+    """True if the strict decoder takes snake case here too, as it does for services and checks."""
 
     def of(self, version: str) -> Iterator[Field]:
-        """The members that a version knows."""
+        """The members that `version` knows."""
         return (field for field in self.fields if spans(version, field.since, field.until))
 
 
@@ -68,7 +76,7 @@ MemberType = Scalar | Ignored | ListOf | MapOf | Struct
 
 
 def go_kind(kind: MemberType) -> str:
-    """What Go calls a kind of member."""
+    """Go's name for the type of a member, as errors spell it."""
     match kind:
         case ListOf(item):
             return f"[]{go_kind(item)}"
@@ -81,7 +89,7 @@ def go_kind(kind: MemberType) -> str:
 
 
 def walk(kind: MemberType) -> Iterator[Field]:
-    """Every member of an object, and those of the objects within it."""
+    """Every member of an object type, and those of the objects within it."""
     match kind:
         case Struct(fields):
             for field in fields:

@@ -1,11 +1,14 @@
-"""Objects as they go out: members in Go's order, what is empty left out unless it is always there."""
+"""Objects as they go out: members in Go's order, empty ones left out unless they are always there."""
 
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 
 
 def shape(value: Object, struct: Struct, version: str) -> Object:
-    """Write an object in Go's order: what is empty is left out, unless it is always there."""
+    """Write the object `value` with the members of `struct` that `version` has, in Go's order.
+
+    Empty members are left out, unless they are always there; unknown ones are dropped.
+    """
     shaped: Object = {}
     for field in struct.of(version):
         if field.of == "ignored":
@@ -38,7 +41,7 @@ def _shape_member(value: object, kind: MemberType, version: str) -> object:
 
 
 def _sorted(value: object) -> object:
-    """Free JSON with its keys in order, as Go writes maps."""
+    """Sort the keys of free JSON, as Go writes maps."""
     if is_object(value):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(each) for each in value] if is_list(value) else value

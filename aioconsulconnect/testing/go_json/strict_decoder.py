@@ -7,7 +7,7 @@ from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 
 
 class _WrongTypeError(Exception):
-    """A value of another type than its member wants."""
+    """A value of another type than its member has."""
 
     def __init__(self, found: str, kind: MemberType, path: str) -> None:
         super().__init__(f"json: cannot unmarshal {found}")
@@ -16,7 +16,10 @@ class _WrongTypeError(Exception):
 
 
 def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
-    """Read an object strictly. ``owner`` is what Go calls the struct in its complaints."""
+    """Read the object `value` with the members of `struct` that `version` has; null is an empty one.
+
+    DecodeError with Go's text for an unknown member or a wrong type. `owner` is Go's name for the struct in that text.
+    """
     if value is None:
         return {}
     if not is_object(value):

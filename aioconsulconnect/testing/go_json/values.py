@@ -1,4 +1,4 @@
-"""JSON values, and the members of objects by type."""
+"""JSON values, and access to the members of an object by type."""
 
 from typing import TypeGuard
 
@@ -6,40 +6,40 @@ Object = dict[str, object]
 
 
 def is_object(value: object) -> TypeGuard[Object]:
-    """Whether a JSON value is an object."""
+    """True if a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_list(value: object) -> TypeGuard[list[object]]:
-    """Whether a JSON value is an array."""
+    """True if a JSON value is an array."""
     return isinstance(value, list)
 
 
 def text(value: Object, key: str) -> str:
-    """A member that is a string, empty where it is absent."""
+    """The string in `value` at `key`; empty where there is none."""
     found = value.get(key)
     return found if isinstance(found, str) else ""
 
 
 def number(value: Object, key: str) -> int:
-    """A member that is an integer, 0 where it is absent."""
+    """The integer in `value` at `key`; 0 where there is none."""
     found = value.get(key)
     return found if isinstance(found, int) else 0
 
 
 def child(value: Object, key: str) -> Object:
-    """A member that is an object, an empty one where it is absent."""
+    """The object in `value` at `key`; an empty one where there is none."""
     found = value.get(key)
     return found if is_object(found) else {}
 
 
 def children(value: Object, key: str) -> list[Object]:
-    """The objects of a member that is an array."""
+    """The objects in the array in `value` at `key`; anything else in it is left out."""
     found = value.get(key)
     return [item for item in found if is_object(item)] if is_list(found) else []
 
 
 def texts(value: Object, key: str) -> list[str]:
-    """The strings of a member that is an array."""
+    """The strings in the array in `value` at `key`; anything else in it is left out."""
     found = value.get(key)
     return [item for item in found if isinstance(item, str)] if is_list(found) else []

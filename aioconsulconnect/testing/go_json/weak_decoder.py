@@ -10,7 +10,11 @@ from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 
 
 def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
-    """Read an object weakly: any case, snake case, numbers for strings; unknown keys are all named at once."""
+    """Read the object `value` weakly, with the members of `struct` that `version` has.
+
+    Keys count in any case and in snake case, and numbers stand for strings. DecodeError with Consul's text names all
+    unknown keys at once, or the first value of a wrong type.
+    """
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
     invalid.sort(key=lambda member_path: -member_path.count("."))
@@ -25,7 +29,7 @@ def _invalid_key(member_path: str) -> str:
 
 
 def decode_known(value: Object, struct: Struct, version: str) -> Object:
-    """Read an object weakly, passing over what is not known."""
+    """Read `value` by `struct` and `version` as `decode_weakly` does, but ignore unknown keys."""
     return _weak_object(value, struct, version, "", [])
 
 
@@ -37,7 +41,7 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
         member_path = f"{path}.{key}" if path else key
         if field is None:
             invalid.append(member_path)
-        elif field.name in value and key != field.name:  # The exact spelling counts, another case is one too many.
+        elif field.name in value and key != field.name:  # The exact spelling counts, another case is invalid.
             invalid.extend([member_path] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
             decoded[field.name] = _weak_member(member, field.of, version, member_path, invalid)
@@ -53,7 +57,7 @@ def _weak_member(value: object, kind: MemberType, version: str, path: str, inval
             return [_weak_member(each, item, version, f"{path}[{at}]", invalid) for at, each in enumerate(items)]
         case MapOf(item) if is_object(value):
             return {key: _weak_member(each, item, version, f"{path}[{key}]", invalid) for key, each in value.items()}
-        case MapOf() if is_list(value):  # It stands for the map that its maps make together.
+        case MapOf() if is_list(value):  # Its maps are merged into one.
             maps = [_weak_member(each, kind, version, path, invalid) for each in value if each is not None]
             return {key: member for each in maps if is_object(each) for key, member in each.items()}
         case str() if is_list(value) and len(value) == 1:
@@ -86,7 +90,7 @@ def _weak_scalar(value: object, kind: MemberType, path: str) -> object:
 
 
 def _weak_text(value: object, kind: MemberType, path: str) -> object:
-    """A number or boolean that was sent as a string."""
+    """Read a number or a boolean that was sent as a string; DecodeError for any other value."""
     if isinstance(value, str) and kind in {"int", "uint64", "float64"}:
         if re.fullmatch(r"-?\d+", value):
             return int(value)

@@ -1,6 +1,6 @@
-"""/v1/acl: policies and tokens, as many of their members as deciding needs.
+"""`/v1/acl`: policies and tokens, with the members that decisions need.
 
-Refusals are worded as 1.8 words them, in every version: the recordings of the others hold none of them.
+Refusals have the words of 1.8 in every version, as those of the others are not recorded.
 """
 
 import base64
@@ -47,7 +47,7 @@ _TOKEN: Final = Struct(
 
 
 class Tokens:
-    """The handlers of one agent."""
+    """The handlers of `/v1/acl` for one agent, with the management and the anonymous token if ACLs are on."""
 
     def __init__(self, context: AgentContext) -> None:
         self.context = context
@@ -75,7 +75,7 @@ class Tokens:
     # Policies.
 
     async def put_policy(self, request: ConsulRequest) -> Reply:
-        """Create a policy, or replace the one of an id."""
+        """Create a policy, or replace the one with an id (`PUT /v1/acl/policy`, `/v1/acl/policy/ID`)."""
         self._require(request, "write")
         body = self._body(request, _POLICY, "Policy decoding failed: ")
         acl, name, rules = self.context.acl, text(body, "Name"), text(body, "Rules")
@@ -119,7 +119,7 @@ class Tokens:
         return Reply(acl.policies[identifier])
 
     async def policy(self, request: ConsulRequest) -> Reply:
-        """The policy of an id."""
+        """Answer with the policy of an id (`GET /v1/acl/policy/ID`)."""
         self._require(request, "read")
         self._named(request, "policy")
         found = self.context.acl.policies.get(request.rest)
@@ -129,7 +129,7 @@ class Tokens:
         return Reply(found, meta=self._meta())
 
     async def policies(self, request: ConsulRequest) -> Reply:
-        """All policies, without their rules."""
+        """Answer with all policies, without their rules (`GET /v1/acl/policies`)."""
         self._require(request, "read")
         listed: list[Object] = []
         for policy in self.context.acl.policies.values():
@@ -138,7 +138,7 @@ class Tokens:
         return Reply(listed, meta=self._meta())
 
     async def delete_policy(self, request: ConsulRequest) -> Reply:
-        """Delete a policy; tokens that had it have it no more."""
+        """Delete a policy, also from the tokens that had it (`DELETE /v1/acl/policy/ID`)."""
         self._require(request, "write")
         self._named(request, "policy")
         check_uuid(request.rest, "failed acl policy lookup")
@@ -152,7 +152,7 @@ class Tokens:
     # Tokens.
 
     async def put_token(self, request: ConsulRequest) -> Reply:
-        """Create a token, or replace the one of an accessor id."""
+        """Create a token, or replace one by its accessor id (`PUT /v1/acl/token`, `/v1/acl/token/ID`)."""
         self._require(request, "write")
         body = self._body(request, _TOKEN, "Token decoding failed: ")
         if strange := next((name for name in _UNMODELLED if body.get(name)), None):
@@ -192,7 +192,7 @@ class Tokens:
         return Reply(self._shown(token))
 
     async def token(self, request: ConsulRequest) -> Reply:
-        """The token of an accessor id."""
+        """Answer with the token of an accessor id (`GET /v1/acl/token/ID`)."""
         self._require(request, "read")
         self._named(request, "token")
         found = self._by_accessor(request.rest)
@@ -202,7 +202,7 @@ class Tokens:
         return Reply(self._shown(found), meta=self._meta())
 
     async def self(self, request: ConsulRequest) -> Reply:
-        """The token of the request."""
+        """Answer with the token of the request (`GET /v1/acl/token/self`)."""
         self._require(request, "")
         found = self.context.acl.tokens.get(request.token)
         if found is None:
@@ -210,13 +210,13 @@ class Tokens:
         return Reply(self._shown(found), meta=self._meta())
 
     async def list_tokens(self, request: ConsulRequest) -> Reply:
-        """All tokens."""
+        """Answer with all tokens, without their secrets (`GET /v1/acl/tokens`)."""
         self._require(request, "read")
         listed = [self._shown(token) for token in self.context.acl.tokens.values()]
         return Reply([{k: v for k, v in token.items() if k != "SecretID"} for token in listed], meta=self._meta())
 
     async def delete_token(self, request: ConsulRequest) -> Reply:
-        """Delete a token."""
+        """Delete a token by its accessor id (`DELETE /v1/acl/token/ID`)."""
         self._require(request, "write")
         self._named(request, "token")
         check_uuid(request.rest, "Accessor ID is missing or an invalid UUID", whole=True)
@@ -227,7 +227,7 @@ class Tokens:
         self.context.store.write("acl")
         return Reply(body=True)
 
-    # What they share.
+    # Shared by the handlers.
 
     @staticmethod
     def _named(request: ConsulRequest, what: str) -> None:
@@ -287,7 +287,7 @@ class Tokens:
         return token
 
     def _shown(self, token: Object) -> Object:
-        """A token as Consul shows it: without what only this module needs, with the names of its policies."""
+        """Copy a token as Consul shows it: with the names of its policies, without internal members."""
         acl = self.context.acl
         identifiers = [each for each in texts(token, "PolicyIDs") if each in acl.policies]
         shown: Object = {key: token.get(key) for key in ("AccessorID", "SecretID", "Description")}

@@ -1,4 +1,4 @@
-"""/v1/agent/self and /v1/status: what the agent says of itself."""
+"""`/v1/agent/self` and `/v1/status`: the agent's own configuration, and the servers."""
 
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.context import AgentContext
@@ -7,13 +7,16 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 
 
 class System:
-    """The handlers of one agent."""
+    """The handlers of `/v1/agent/self` and `/v1/status` for one agent."""
 
     def __init__(self, context: AgentContext) -> None:
         self.context = context
 
     async def self(self, request: ConsulRequest) -> Reply:
-        """The part of the agent's configuration that tools look at; the rest is not modelled and not there."""
+        """Answer with the configuration of the agent (`GET /v1/agent/self`), as far as tools read it.
+
+        The rest is not modelled and left out.
+        """
         context, facts = self.context, self.context.facts
         who = context.acl.resolve(request.token)
         context.acl.require(who, "agent", "read", context.node_name)
@@ -31,9 +34,9 @@ class System:
         return Reply({"Config": config, "DebugConfig": debug, "Member": member, "Stats": {}, "Meta": {}})
 
     async def leader(self, request: ConsulRequest) -> Reply:  # noqa: ARG002 - it looks at nothing
-        """The address of the leader."""
+        """Answer with the address of the leader (`GET /v1/status/leader`)."""
         return Reply("127.0.0.1:8300")
 
     async def peers(self, request: ConsulRequest) -> Reply:  # noqa: ARG002 - it looks at nothing
-        """The addresses of the servers."""
+        """Answer with the addresses of the servers (`GET /v1/status/peers`)."""
         return Reply(["127.0.0.1:8300"])

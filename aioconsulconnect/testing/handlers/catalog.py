@@ -1,4 +1,4 @@
-"""/v1/catalog and /v1/health: where the instances of a service are, and how they are."""
+"""`/v1/catalog` and `/v1/health`: the instances of a service, and their checks."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _RETRIES: Final = (5.0, 8.0)
-"""For how many seconds a streaming read tries again before it tells of an unknown token."""
+"""The range of seconds for which a streaming read tries again before it refuses an unknown token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ Search = Callable[[str], _Seen]
 
 
 class Catalog:
-    """The handlers of one agent."""
+    """The handlers of `/v1/catalog` and `/v1/health` for one agent."""
 
     def __init__(self, context: AgentContext, registry: Registry, graph: Graph) -> None:
         self.context = context
@@ -48,7 +48,7 @@ class Catalog:
         self.view: ServiceView = ServiceView(context, registry)
         self._views: dict[tuple[str, str], int] = {}
 
-    # What is looked for.
+    # Searches.
 
     def _named(self, name: str, *, checks: bool) -> _Seen:
         found = self.registry.named(name)
@@ -72,11 +72,11 @@ class Catalog:
     # The catalog.
 
     async def connect(self, request: ConsulRequest) -> Reply:
-        """The instances through which a service is reached in the mesh."""
+        """Answer with the proxies and native instances of a service (`GET /v1/catalog/connect/NAME`)."""
         return await self._catalog(request, lambda name: self._in_mesh(name, checks=False), mesh=True)
 
     async def service(self, request: ConsulRequest) -> Reply:
-        """The instances of a service."""
+        """Answer with the instances of a service (`GET /v1/catalog/service/NAME`)."""
         return await self._catalog(request, lambda name: self._named(name, checks=False), mesh=False)
 
     async def _catalog(self, request: ConsulRequest, search: Search, *, mesh: bool) -> Reply:
@@ -111,7 +111,7 @@ class Catalog:
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     async def services(self, request: ConsulRequest) -> Reply:
-        """The names of all services with the tags of their instances."""
+        """Answer with the names of all services and their tags (`GET /v1/catalog/services`)."""
         request.enterprise_options()
         request.read_options()
         context = self.context
@@ -130,7 +130,7 @@ class Catalog:
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
 
     async def gateway_services(self, request: ConsulRequest) -> Reply:
-        """The services behind a gateway."""
+        """Answer with the services behind a gateway (`GET /v1/catalog/gateway-services/NAME`)."""
         request.enterprise_options()
         request.read_options()
         if not request.rest:
@@ -156,19 +156,25 @@ class Catalog:
     # Health.
 
     async def healthy_connect(self, request: ConsulRequest) -> Reply:
-        """The instances through which a service is reached in the mesh, with their checks."""
+        """Answer with the proxies and native instances of a service, and their checks.
+
+        `GET /v1/health/connect/NAME`.
+        """
         return await self._health(request, lambda name: self._in_mesh(name, checks=True), "connect")
 
     async def healthy_service(self, request: ConsulRequest) -> Reply:
-        """The instances of a service, with their checks."""
+        """Answer with the instances of a service, and their checks (`GET /v1/health/service/NAME`)."""
         return await self._health(request, lambda name: self._named(name, checks=True), "service")
 
     async def healthy_ingress(self, request: ConsulRequest) -> Reply:
-        """The ingress gateways that lead to a service, with their checks."""
+        """Answer with the ingress gateways that lead to a service, and their checks.
+
+        `GET /v1/health/ingress/NAME`.
+        """
         return await self._health(request, self._ingress, "ingress")
 
     async def checks(self, request: ConsulRequest) -> Reply:
-        """The checks of the instances of a service."""
+        """Answer with the checks of the instances of a service (`GET /v1/health/checks/NAME`)."""
         name = self._service_name(request)
         context = self.context
 
@@ -228,7 +234,10 @@ class Catalog:
         return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
 
     def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
-        """What a view holds: it is not told of other services, and while it is empty its index stands."""
+        """Narrow a result to what a streaming view holds.
+
+        Changes of other services do not reach the view, and its index does not move while it is empty.
+        """
         own = tuple(key for key in seen.keys if key != "services")
         if seen.instances:
             return replace(seen, keys=own)
@@ -236,7 +245,10 @@ class Catalog:
         return replace(seen, index=max(first, self.context.store.touched(*own)), keys=own)
 
     async def _late_refusal(self, request: ConsulRequest) -> Reply | None:
-        """How streaming tells of an unknown token: after seconds of trying again, if the wait lasts that long."""
+        """Refuse an unknown token as streaming does; None for a known one.
+
+        Newer versions try again for seconds before, and answer with an empty list if the wait ends earlier.
+        """
         context = self.context
         try:
             context.acl.resolve(request.token)
@@ -265,10 +277,10 @@ class Catalog:
             raise Refused(400, "Invalid value for ?passing", at=at)
         return "passing" in request.query and wanted not in FALSE
 
-    # What they share.
+    # Shared by the handlers.
 
     def _service_name(self, request: ConsulRequest) -> str:
-        """The name in the path, after the options were read."""
+        """Read the options of a request, and then the name in its path."""
         request.enterprise_options()
         request.read_options()
         if not request.rest:
@@ -280,15 +292,14 @@ class Catalog:
     def _merges(self, request: ConsulRequest) -> bool:
         return "merge-central-config" in request.query and self.context.facts.virtual_ips
 
-    def _definition(
-        self, instance: Instance, merged: bool
-    ) -> Object:  # the merge is done again, over what it did before
+    def _definition(self, instance: Instance, merged: bool) -> Object:
+        """The definition of an instance; if `merged`, central configuration is merged over it once more."""
         if not merged:
             return instance.resolved
         return resolved(instance.resolved, self.context.store.entry, self.context.facts)
 
     def _tagged(self, request: ConsulRequest, instances: list[Instance], *, mesh: bool) -> list[Instance]:
-        """The instances with the tags and on the nodes requested; queries of the mesh do not look at tags."""
+        """The instances with the requested tags and node metadata; queries of the mesh ignore tags."""
         meta = child(self.view.node(), "Meta")
         pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
         if any(meta.get(key) != value for key, _, value in pairs):
@@ -299,7 +310,7 @@ class Catalog:
     def _visible(
         self, request: ConsulRequest, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
     ) -> tuple[list[Object], bool]:
-        """What the filter and the token leave, and whether the token leaves something out."""
+        """The objects that filter and token leave, and true if the token hides some of them."""
         facts, expression = self.context.facts, request.first("filter")
         keep = compile_filter(expression, facts.version, filtered_by) if expression else None
         node = who.may("node", "read", self.context.node_name)
@@ -313,7 +324,7 @@ class Catalog:
 
 
 class _Denied(Exception):
-    """The token has no right to the service; the answer is empty and says nothing."""
+    """The token lacks the right to the service, and the answer is an empty list."""
 
 
 def _passes(found: Object) -> bool:

@@ -1,4 +1,4 @@
-"""/v1/connect/ca and /v1/agent/connect: roots, configuration, leaves, authorize."""
+"""`/v1/connect/ca` and `/v1/agent/connect`: roots, CA configuration, leaf certificates, authorize."""
 
 import re
 import time
@@ -43,14 +43,14 @@ _LEAF_WAIT: Final = 600.0
 
 
 class Certificates:
-    """The handlers of one agent."""
+    """The handlers of `/v1/connect/ca` and `/v1/agent/connect` for one agent."""
 
     def __init__(self, context: AgentContext, intentions: IntentionStore) -> None:
         self.context = context
         self.intentions = intentions
 
     async def roots(self, request: ConsulRequest) -> Reply:
-        """The roots that the server knows, as JSON or as PEM."""
+        """Answer with the roots that the server has, as JSON or PEM (`GET /v1/connect/ca/roots`)."""
         request.read_options()
         context, wanted = self.context, request.first("pem")
         if wanted and wanted not in TRUE | FALSE:
@@ -67,7 +67,7 @@ class Certificates:
         return Reply(found.value, meta=Meta(found.index, known_leader=context.facts.knows_leader_of_roots))
 
     async def agent_roots(self, request: ConsulRequest) -> Reply:
-        """The roots in the agent's cache."""
+        """Answer with the roots in the agent's cache (`GET /v1/agent/connect/ca/roots`)."""
         request.read_options()
         context = self.context
 
@@ -85,14 +85,14 @@ class Certificates:
         return Reply(found.value, meta=meta, cache=cache, age=age)
 
     async def configuration(self, request: ConsulRequest) -> Reply:
-        """The configuration of the CA."""
+        """Answer with the configuration of the CA (`GET /v1/connect/ca/configuration`)."""
         request.read_options()
         self._operator(request)
         self.context.check_datacenter(request)
         return Reply(self.context.authority.configuration())
 
     async def configure(self, request: ConsulRequest) -> Reply:
-        """Replace the configuration of the CA."""
+        """Replace the configuration of the CA (`PUT /v1/connect/ca/configuration`)."""
         facts = self.context.facts
         value = request.json()
         if value is None:
@@ -114,7 +114,10 @@ class Certificates:
         self.context.acl.require(who, "operator", "write")
 
     async def leaf(self, request: ConsulRequest) -> Reply:
-        """The certificate of a service, held or signed now."""
+        """Answer with the leaf certificate of a service, one that is held or one signed now.
+
+        `GET /v1/agent/connect/ca/leaf/NAME`. A blocking query waits for 600 seconds unless the request sets the wait.
+        """
         request.enterprise_options()
         request.read_options()
         if not request.options.explicit_wait:
@@ -146,7 +149,10 @@ class Certificates:
         return Reply(found.value.value, meta=meta, cache="HIT" if hit else "MISS", age=age)
 
     async def authorize(self, request: ConsulRequest) -> Reply:
-        """Whether a certificate may connect to a service, and why."""
+        """Decide if a client certificate may connect to a service, and answer with the reason.
+
+        `POST /v1/agent/connect/authorize`. An intention with permissions counts as a denial.
+        """
         context, facts = self.context, self.context.facts
         who = self._authorizer_for(request)
         try:
@@ -181,7 +187,10 @@ class Certificates:
         return prefix + refusal if self.context.facts.authorize_error_prefix else refusal
 
     def _client(self, request: ConsulRequest, uri: str) -> tuple[str, str]:
-        """The service and the partition of a client's URI; trust domain and datacenter are not looked at."""
+        """The service and the partition in a client's SPIFFE URI, or a refusal.
+
+        Trust domain and datacenter are not looked at.
+        """
         scheme, _, rest = uri.partition("://")
         path = rest[rest.index("/") :] if "/" in rest else ""
         facts = self.context.facts

@@ -1,4 +1,4 @@
-"""/v1/config: configuration entries."""
+"""`/v1/config`: configuration entries."""
 
 import re
 from typing import Final
@@ -23,13 +23,13 @@ from aioconsulconnect.testing.state.gateway_controller import ROUTES, check_bind
 from aioconsulconnect.testing.state.store import entry_key
 
 _FINAL: Final = (403, 501)
-"""The refusals that mean the same wherever they arise; others of a kind are a malformed request on a write."""
+"""The statuses of an unusable kind that a write answers as they are; others become a 400."""
 
 _OTHER_GATEWAY: Final = {"ingress-gateway": "terminating-gateway", "terminating-gateway": "ingress-gateway"}
 
 
 class Entries:
-    """The handlers of one agent."""
+    """The handlers of `/v1/config` for one agent."""
 
     def __init__(self, context: AgentContext) -> None:
         self.context = context
@@ -49,7 +49,10 @@ class Entries:
     # Reading.
 
     async def get(self, request: ConsulRequest) -> Reply:
-        """One entry, those of a kind, or all."""
+        """Answer with one entry, the entries of a kind, or all entries.
+
+        `GET /v1/config/KIND/NAME`, `/v1/config/KIND`, `/v1/config/`.
+        """
         request.enterprise_options()
         request.read_options()
         kind, slash, name = request.rest.partition("/")
@@ -116,7 +119,7 @@ class Entries:
     # Writing.
 
     async def put(self, request: ConsulRequest) -> Reply:
-        """Write an entry, with check-and-set where ``cas`` is given."""
+        """Write an entry, with check-and-set where `cas` is given (`PUT /v1/config`)."""
         request.enterprise_options()
         value = request.json("Request decoding failed: ")
         kind, struct, entry = self._decoded(request, value)
@@ -140,7 +143,7 @@ class Entries:
         return Reply(body=True)
 
     def _check_graph(self, kind: EntryKind, name: str, proposed: Object | None) -> None:
-        """Refuse an entry, or its absence, that breaks what other entries rely on."""
+        """Refuse a write or (`proposed` is None) a deletion that breaks other entries."""
         if proposed:
             self._check_gateway(kind, name)
         if proposed and kind.name in {"api-gateway", *ROUTES}:
@@ -191,7 +194,7 @@ class Entries:
             raise request.bad(f"Request decoding failed: {refused.text}") from refused
 
     def _checked(self, kind: EntryKind, struct: Struct, entry: Object) -> Object:
-        """An entry in the form in which it is stored, refused where it is wrong."""
+        """Bring an entry into the form in which it is stored, or refuse it."""
         if kind.name == KIND:
             return self.intentions.checked(entry)
         normal: Object = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
@@ -203,7 +206,10 @@ class Entries:
         return {**stored_form(normal, struct, self.context.facts), "Name": normal["Name"]}
 
     async def delete(self, request: ConsulRequest) -> Reply:
-        """Delete an entry; nothing to delete is fine."""
+        """Delete an entry, with check-and-set where `cas` is given (`DELETE /v1/config/KIND/NAME`).
+
+        Deleting nothing succeeds. Versions without the fact `cas_delete` ignore `cas` here.
+        """
         request.enterprise_options()
         kind_name, slash, name = request.rest.partition("/")
         if not slash:
@@ -243,5 +249,5 @@ class Entries:
 
 
 def _content(entry: Object) -> Object:
-    """What makes two entries the same: everything but their indexes."""
+    """The members in which two entries must agree to be the same: all but index and hash."""
     return {key: value for key, value in entry.items() if key not in {"CreateIndex", "ModifyIndex", "Hash"}}

@@ -1,4 +1,4 @@
-"""What every handler of one agent works on, and the loop of a blocking query."""
+"""The state that all handlers of an agent share, and the loop of a blocking query."""
 
 import asyncio
 import random
@@ -21,21 +21,24 @@ _LOOK_AFTER_CLIENT: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """What a query finds: the value, the index of its table, and the keys whose writes may change it."""
+    """The result of a query: the value, the index of its table, and the keys whose writes may change it.
+
+    `filtered` is true if the token hides some of it.
+    """
 
     value: T
     index: int
     keys: tuple[str, ...]
     absent: bool = False
-    """Nothing is there: a wake-up that finds nothing again is not passed on."""
+    """True if nothing is there: a blocking query does not end by finding nothing once more."""
     unchanged: object = None
-    """What is compared where a wake-up without a change is not passed on."""
+    """A value to compare: a blocking query does not end by finding an equal one; None compares nothing."""
     filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldQuery:
-    """A blocking query that waits now."""
+    """A blocking query that waits: its `path`, its parameters in `query`, and the `index` it waits beyond."""
 
     path: str
     query: dict[str, list[str]]
@@ -44,7 +47,7 @@ class HeldQuery:
 
 @dataclass(slots=True)
 class AgentContext:
-    """What every handler of one agent works on."""
+    """The state that all handlers of one agent share."""
 
     facts: VersionFacts
     store: Store
@@ -54,18 +57,20 @@ class AgentContext:
     node_name: str
     node_id: str
     cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
-    """The queries that the agent's cache holds."""
+    """The keys of the queries that the agent's cache holds."""
     held_queries: set[HeldQuery] = field(default_factory=set[HeldQuery])
 
     def check_datacenter(self, request: ConsulRequest) -> None:
-        """Refuse a datacenter that nobody knows."""
+        """Refuse a request for another datacenter, with status 500."""
         if request.datacenter not in {"", self.datacenter}:
             raise Refused(500, "No path to datacenter", from_server=True)
 
     async def block(self, request: ConsulRequest, query: Callable[[], Found[T]], *, local: bool = False) -> Found[T]:
-        """Answer when the index is above the one requested, else at the end of the wait, as Consul's loop does.
+        """Run a query until its index is above the requested one or the wait is over, as Consul does.
 
-        ``local`` waits are the agent's own and end on time; the server adds up to a sixteenth.
+        - `request`: the request; without an index the query runs once.
+        - `query`: the function that finds the result, run again after each write to one of its keys.
+        - `local`: true for a wait of the agent, which ends on time; the server's may last up to a sixteenth longer.
         """
         wait = request.options.wait
         deadline = asyncio.get_running_loop().time() + wait + (0 if local else random.uniform(0, wait / 16))
@@ -83,7 +88,10 @@ class AgentContext:
                     return found
 
     async def _changed(self, keys: tuple[str, ...], deadline: float, request: ConsulRequest, *, local: bool) -> bool:
-        """Wait for a write; what the agent waits for by itself ends soon after its client is gone."""
+        """Wait for a write until the deadline; true if there was one.
+
+        A `local` wait, which is the agent's own, ends soon after its client has gone.
+        """
         clock = asyncio.get_running_loop().time
         while local and clock() + _LOOK_AFTER_CLIENT < deadline:
             if await self.store.wait(keys, clock() + _LOOK_AFTER_CLIENT):
@@ -98,7 +106,7 @@ class AgentContext:
 
     @contextmanager
     def holding(self, request: ConsulRequest, *, waits: bool) -> Generator[None, None, None]:
-        """List a blocking query among those held while it is answered."""
+        """List the blocking query of `request` among those held, while it is answered and if it `waits`."""
         if not waits:
             yield
             return
@@ -110,7 +118,11 @@ class AgentContext:
             self.held_queries.discard(held)
 
     def cached(self, request: ConsulRequest, key: tuple[object, ...]) -> tuple[str, int | None]:
-        """What the agent's cache says of a query: X-Cache and Age. It follows every write at once, so Age stays 0."""
+        """The `X-Cache` and `Age` headers of a query to the agent's cache, which then holds it.
+
+        `key` names the query; with the token and the datacenter of `request` it is the key in the cache. The cache
+        follows every write at once, so that Age stays 0.
+        """
         held = (request.token, request.datacenter, *key)
         if held in self.cache:
             return "HIT", 0
@@ -118,7 +130,10 @@ class AgentContext:
         return "MISS", None
 
     def meta(self, request: ConsulRequest, found: Found[T], *, consistency: bool = False) -> Meta:
-        """The headers of a read."""
+        """Make the headers of a read from its `request` and its result `found`.
+
+        `consistency` adds the header with the consistency of the request.
+        """
         return Meta(
             found.index, consistency=request.options.consistency if consistency else None, filtered=found.filtered
         )

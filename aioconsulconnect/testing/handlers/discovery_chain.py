@@ -1,4 +1,4 @@
-"""/v1/discovery-chain and /v1/exported-services."""
+"""`/v1/discovery-chain` and `/v1/exported-services`."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ _OVERRIDES: Final = Struct(
 
 
 class Chains:
-    """The handlers of one agent."""
+    """The handlers of `/v1/discovery-chain` and `/v1/exported-services` for one agent."""
 
     def __init__(self, context: AgentContext, registry: Registry, graph: Graph) -> None:
         self.context = context
@@ -34,7 +34,10 @@ class Chains:
         self.graph = graph
 
     async def chain(self, request: ConsulRequest) -> Reply:
-        """The discovery chain of a service, with what the body overrides."""
+        """Answer with the discovery chain of a service (`GET` or `POST /v1/discovery-chain/NAME`).
+
+        The body of a POST may override mesh gateway mode, protocol and connect timeout.
+        """
         request.enterprise_options()
         request.read_options()
         if not request.rest:
@@ -91,7 +94,7 @@ class Chains:
         )
 
     async def exported(self, request: ConsulRequest) -> Reply:
-        """The services that peers may use, by the exported-services entry."""
+        """Answer with the services that peers may use (`GET /v1/exported-services`, Consul 1.17.3)."""
         request.enterprise_options()
         request.read_options()
         context = self.context

@@ -1,4 +1,7 @@
-"""The services behind a gateway, by its configuration entry; a wildcard stands for what is registered."""
+"""The services behind a gateway, by its configuration entry.
+
+A wildcard stands for the services that are registered.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,10 @@ from aioconsulconnect.testing.state.service_registry import Registry
 
 
 def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:
-    """What /v1/catalog/gateway-services lists for a gateway, by service and port."""
+    """The rows of `/v1/catalog/gateway-services/NAME` for the gateway `name`, by service and port.
+
+    `registry` has the services that a wildcard stands for; `graph` gives their protocols.
+    """
     store = registry.store
     terminating, ingress = (store.entry(kind, name) for kind in ("terminating-gateway", "ingress-gateway"))
     rows = [
@@ -19,7 +25,7 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
 
 
 def gateway_keys(registry: Registry) -> tuple[str, ...]:
-    """What may change the services behind a gateway: gateways, and services where one has a wildcard."""
+    """The keys whose writes may change the services behind a gateway: those of services for a wildcard."""
     kinds = ("ingress-gateway", "terminating-gateway")
     gateways = [entry for kind in kinds for entry in registry.store.of_kind(kind)]
     listed = [
@@ -33,7 +39,10 @@ def gateway_keys(registry: Registry) -> tuple[str, ...]:
 
 
 def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
-    """The ingress gateways that lead to a service."""
+    """The entries of the ingress gateways that lead to `service`.
+
+    `registry` has the services that a wildcard stands for; `graph` gives their protocols.
+    """
     found = registry.store.of_kind("ingress-gateway")
     named: Object = {"Name": service}
     return [
@@ -66,7 +75,7 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
 
 
 def _plain_services(registry: Registry) -> list[str]:
-    """The services that a wildcard of a terminating gateway stands for: those that are no part of the mesh."""
+    """The services that the wildcard of a terminating gateway stands for: those outside the mesh."""
     takes_native = registry.facts.wildcard_takes_native
     return [
         each.name

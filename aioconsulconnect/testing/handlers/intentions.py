@@ -1,4 +1,4 @@
-"""/v1/connect/intentions in all its forms."""
+"""`/v1/connect/intentions`: list, match, check, and intentions by name and by uuid."""
 
 from collections.abc import Iterable
 
@@ -19,14 +19,17 @@ from aioconsulconnect.testing.state.intention_store import IntentionStore
 
 
 def readable(who: Authorizer, intention: Object) -> bool:
-    """Whether a token sees an intention: by rights on either side, a peer's side not counting."""
+    """True if the token `who` sees `intention`, by its rights to the source or the destination.
+
+    A source that belongs to a peer does not count.
+    """
     if not text(intention, "SourcePeer") and who.may("intention", "read", text(intention, "SourceName")):
         return True
     return who.may("intention", "read", text(intention, "DestinationName"))
 
 
 class Intentions:
-    """The handlers of one agent."""
+    """The handlers of `/v1/connect/intentions` for one agent."""
 
     def __init__(self, context: AgentContext, intentions: IntentionStore) -> None:
         self.context = context
@@ -34,7 +37,7 @@ class Intentions:
         self.entries: EntryIntentionStore | None = intentions if isinstance(intentions, EntryIntentionStore) else None
 
     async def list(self, request: ConsulRequest) -> Reply:
-        """All intentions that the token may see."""
+        """Answer with all intentions that the token may see (`GET /v1/connect/intentions`)."""
         request.intention_options()
         request.read_options()
         context, expression = self.context, request.first("filter")
@@ -54,7 +57,7 @@ class Intentions:
         return Reply(found.value, meta=context.meta(request, found))
 
     async def create(self, request: ConsulRequest) -> Reply:
-        """Create an intention with a uuid."""
+        """Create an intention with a uuid (`POST /v1/connect/intentions`)."""
         context = self.context
         request.intention_options()
         value = request.json("Failed to decode request body: ", status=500)
@@ -76,7 +79,10 @@ class Intentions:
         return Reply({"ID": self.intentions.create(self._defaults(intention))})
 
     async def match(self, request: ConsulRequest) -> Reply:
-        """The intentions that match each of some names on one side."""
+        """Answer with the intentions that match each of some names on one side.
+
+        `GET /v1/connect/intentions/match`.
+        """
         request.intention_options()
         request.read_options()
         side = request.only("by")
@@ -109,7 +115,7 @@ class Intentions:
         return Reply(found.value, meta=meta, cache=cache, age=age)
 
     def _cached(self, request: ConsulRequest, key: tuple[str, ...]) -> tuple[str | None, int | None]:
-        """What the agent's cache says of a cached read: it follows every write at once."""
+        """The `X-Cache` and `Age` headers of a read from the agent's cache, which follows writes at once."""
         if not request.options.cached or not self.context.facts.match_has_meta:
             return None, None
         return self.context.cached(request, ("match", *key))
@@ -123,7 +129,10 @@ class Intentions:
             _own_namespace(name, "match entry namespace")
 
     async def check(self, request: ConsulRequest) -> Reply:
-        """Whether a connection would be allowed, permissions counting as a refusal."""
+        """Decide if a connection would be allowed (`GET /v1/connect/intentions/check`).
+
+        An intention with permissions counts as a denial.
+        """
         request.intention_options()
         request.read_options()
         context, facts = self.context, self.context.facts
@@ -150,7 +159,7 @@ class Intentions:
     # By name.
 
     async def read_exact(self, request: ConsulRequest) -> Reply:
-        """The intention between two names."""
+        """Answer with the intention between two names (`GET /v1/connect/intentions/exact`, 1.9)."""
         request.intention_options()
         request.read_options()
         context, entries = self.context, self._entries()
@@ -175,7 +184,7 @@ class Intentions:
         return Reply((await context.block(request, query)).value)
 
     async def put_exact(self, request: ConsulRequest) -> Reply:
-        """Create or replace the intention between two names."""
+        """Create or replace the intention between two names (`PUT /v1/connect/intentions/exact`, 1.9)."""
         request.intention_options()
         source, destination = self._exact_names(request)
         value = request.json()
@@ -188,7 +197,10 @@ class Intentions:
         return Reply(body=True)
 
     async def delete_exact(self, request: ConsulRequest) -> Reply:
-        """Delete the intention between two names; nothing to delete is fine."""
+        """Delete the intention between two names (`DELETE /v1/connect/intentions/exact`, 1.9).
+
+        Deleting nothing succeeds.
+        """
         request.intention_options()
         source, destination = self._exact_names(request)
         self._may_write(self.context.acl.resolve(request.token), destination)
@@ -213,7 +225,7 @@ class Intentions:
     # By uuid.
 
     async def read(self, request: ConsulRequest) -> Reply:
-        """The intention of a uuid."""
+        """Answer with the intention of a uuid (`GET /v1/connect/intentions/UUID`)."""
         request.intention_options()
         request.read_options()
         if not request.rest and self.context.facts.empty_uuid_is_missing:
@@ -232,7 +244,7 @@ class Intentions:
         return Reply(found)
 
     async def update(self, request: ConsulRequest) -> Reply:
-        """Replace the intention of a uuid."""
+        """Replace the intention of a uuid (`PUT /v1/connect/intentions/UUID`)."""
         request.intention_options()
         value = request.json()
         if value is None:
@@ -251,7 +263,7 @@ class Intentions:
         return Reply({"ID": request.rest})
 
     async def delete(self, request: ConsulRequest) -> Reply:
-        """Delete the intention of a uuid."""
+        """Delete the intention of a uuid (`DELETE /v1/connect/intentions/UUID`)."""
         request.intention_options()
         self._right_datacenter(request)
         who = self.context.acl.resolve(request.token)
@@ -269,10 +281,10 @@ class Intentions:
             raise refused_by_server(f"Cannot {verb} non-existent intention: '{identifier}'")
         return found
 
-    # What they share.
+    # Shared by the handlers.
 
     def _right_datacenter(self, request: ConsulRequest) -> None:
-        """Send a write where it belongs: to the primary, or to the datacenter it names."""
+        """Refuse a write for another datacenter, unless the version sends all to the primary."""
         if not self.context.facts.writes_go_to_primary:
             self.context.check_datacenter(request)
 
@@ -297,7 +309,7 @@ class Intentions:
 
     @staticmethod
     def _defaults(intention: Object) -> Object:
-        """What the server fills in before it looks at an intention."""
+        """Fill in the defaults of an intention, as the server does before it checks it."""
         filled = dict(intention)
         for key, default in (("SourceNS", "default"), ("DestinationNS", "default"), ("SourceType", "consul")):
             filled[key] = text(intention, key) or default

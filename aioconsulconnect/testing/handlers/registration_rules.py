@@ -1,4 +1,7 @@
-"""What a service may be registered as, in Consul's words, and what a sidecar is where its definition is silent."""
+"""The rules for the registration of services, and the defaults of a sidecar.
+
+The refusals have Consul's words.
+"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -25,7 +28,7 @@ class NoPortLeftError(Exception):
 
 
 def weights_complaint(definition: Object) -> str | None:
-    """What is wrong with the weights of a service."""
+    """The first reason to refuse the weights of a service; None where there is none."""
     weights = definition.get("Weights")
     if not is_object(weights):
         return None
@@ -40,7 +43,7 @@ def weights_complaint(definition: Object) -> str | None:
 
 
 def meta_complaint(definition: Object) -> str | None:
-    """What is wrong with the meta data of a service."""
+    """The first reason to refuse the metadata of a service; None where there is none."""
     meta = child(definition, "Meta")
     if len(meta) > _MOST_META:
         return f"Invalid Service Meta: Node metadata cannot contain more than {_MOST_META} key/value pairs"
@@ -65,7 +68,7 @@ def _pair_complaint(key: str, value: str) -> str | None:
 
 
 def complaints(definition: Object, facts: VersionFacts) -> Iterator[str]:
-    """All that is wrong with the mesh part of a service."""
+    """Every reason to refuse the mesh part of the service `definition`; `facts` is the version."""
     kind, connect = text(definition, "Kind"), child(definition, "Connect")
     endless = not number(definition, "Port") and not text(definition, "SocketPath")
     if kind == PROXY:
@@ -97,7 +100,7 @@ def _proxy_complaints(definition: Object, endless: bool, facts: VersionFacts) ->
     binds: set[str] = set()
     for upstream in children(proxy, "Upstreams"):
         yield from _upstream_complaints(upstream, names, binds, facts)
-    # The words are those of 1.8.7; of newer versions none are recorded, and theirs are taken to be the same.
+    # The texts are those of 1.8.7; newer versions are not recorded and are assumed to use the same.
     yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"))
 
 
@@ -165,7 +168,7 @@ def _gateway_complaints(definition: Object, kind: str) -> Iterator[str]:
 
 
 def check_complaint(check: Object, facts: VersionFacts) -> str | None:
-    """What is wrong with the definition of a check."""
+    """The first reason to refuse the definition of `check`; None without one; `facts` is the version."""
     timed = any(check.get(member) for member in _INTERVAL)
     alias = bool(text(check, "AliasNode") or text(check, "AliasService"))
     interval, ttl = (parse_duration(text(check, member) or "0") for member in ("Interval", "TTL"))
@@ -183,20 +186,20 @@ def check_complaint(check: Object, facts: VersionFacts) -> str | None:
 
 
 def is_script(check: Object) -> bool:
-    """Whether a check runs a command."""
+    """True if a check runs a command."""
     return any(check.get(member) for member in _SCRIPT)
 
 
 def check_definitions(definition: Object) -> list[Object]:
-    """The checks of a service: the one, where it says anything about a check, and the many."""
+    """The checks of a service: Check, if it says anything about one, followed by Checks."""
     one = child(definition, "Check")
-    # An empty map of headers is something to Go, unlike an empty list; the id of the service is no part of a check.
+    # For Go an empty map of headers is a value, unlike an empty list; the id of the service is not part of a check.
     said = any(value or value == {} for member, value in one.items() if member != "ServiceID")
     return [*([one] if said else []), *children(definition, "Checks")]
 
 
 def filled(definition: Object) -> Object:
-    """A service with the defaults of what it does not say."""
+    """Fill in the defaults of a service definition."""
     weights, proxy = definition.get("Weights"), child(definition, "Proxy")
     upstreams = [{"DestinationType": "service", **each} for each in children(proxy, "Upstreams")]
     return {
@@ -210,7 +213,14 @@ def filled(definition: Object) -> Object:
 
 
 def sidecar_of(service: Object, taken: Collection[int], before: Object | None) -> Object | None:
-    """The sidecar that a service has by its definition; it keeps the port that it had before."""
+    """The sidecar in the definition of a service, with its defaults; None where there is none.
+
+    `NoPortLeftError` where it needs a port and none is left.
+
+    - `service`: the definition, with its own defaults filled in.
+    - `taken`: the ports that are in use.
+    - `before`: the definition of the sidecar until now, whose port it keeps.
+    """
     given = child(service, "Connect").get("SidecarService")
     if not is_object(given):
         return None

@@ -1,4 +1,4 @@
-"""The members of services and checks: as they are registered, and as the agent, the catalog and health show them."""
+"""The members of services and checks, as registered and as the agent, catalog and health show them."""
 
 from typing import Final
 

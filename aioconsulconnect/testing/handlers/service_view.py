@@ -37,7 +37,7 @@ class ServiceView:
         self.registry = registry
 
     def agent_service(self, instance: Instance) -> Object:
-        """A service as /v1/agent shows it."""
+        """A service as `/v1/agent` shows it."""
         given = instance.resolved
         service: Object = {**given, "Service": given["Name"], "Datacenter": self.context.datacenter, "Connect": None}
         if text(given, "Kind") not in {PROXY, *GATEWAYS}:
@@ -49,17 +49,17 @@ class ServiceView:
         return shape(service, shapes.AGENT_SERVICE, self.context.facts.version)
 
     def with_hash(self, service: Object, content: str) -> Object:
-        """A service with the hash of its content among its members."""
+        """Copy `service` with `content`, the hash of its content, among its members."""
         return shape({**service, "ContentHash": content}, shapes.AGENT_SERVICE, self.context.facts.version)
 
     @staticmethod
     def content_hash(service: Object) -> str:
-        """The number that stands for what a service is, in hexadecimal digits without padding."""
+        """The hash of a service, in hexadecimal digits without padding."""
         content = json.dumps(service, sort_keys=True).encode()
         return f"{int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()):x}"
 
     def node(self) -> Object:
-        """The one node there is."""
+        """The only node, as the catalog shows it."""
         context = self.context
         meta: Object = {"consul-network-segment": ""}
         if context.facts.node_tells_version:
@@ -81,7 +81,10 @@ class ServiceView:
         return addresses or None
 
     def healthy_service(self, instance: Instance, definition: Object) -> Object:
-        """A service as health shows it, with its node and its checks."""
+        """A service as `/v1/health` shows it, with its node and its checks.
+
+        `definition` is that of `instance`, with or without the central configuration.
+        """
         service = {
             **definition,
             "Service": definition["Name"],
@@ -96,7 +99,11 @@ class ServiceView:
         return shape(found, shapes.HEALTHY_SERVICE, self.context.facts.version)
 
     def catalog_service(self, instance: Instance, definition: Object, *, blank: bool = False) -> Object:
-        """A service as the catalog shows it, with its node, which is blank where the configuration was merged in."""
+        """A service as `/v1/catalog` shows it, with its node.
+
+        `definition` is that of `instance`, with or without the central configuration; `blank` leaves out the node but
+        for its name.
+        """
         node = {"Node": self.context.node_name} if blank else self.node()
         service: Object = {
             **node,
@@ -110,7 +117,7 @@ class ServiceView:
         return shape(service, shapes.CATALOG_SERVICE, self.context.facts.version)
 
     def check(self, check: Check, instance: Instance, *, shown: bool) -> Object:
-        """A check: as the catalog has it, or as the agent has it."""
+        """The `check` of `instance` as the catalog shows it if `shown`, else as the agent shows it."""
         status, output = check.shown if shown else (check.status, check.output)
         timing = check.definition if self.context.facts.checks_tell_interval else {}
         found: Object = {
@@ -132,7 +139,7 @@ class ServiceView:
         return shape(found, shapes.CHECK, self.context.facts.version)
 
     def serf_health(self) -> Object:
-        """The check of the node itself."""
+        """The check of the node itself, which always passes."""
         found: Object = {
             "Node": self.context.node_name,
             "CheckID": "serfHealth",
@@ -147,5 +154,5 @@ class ServiceView:
 
 
 def checks_of(instance: Instance) -> list[Check]:
-    """The checks of a service in the order of their ids."""
+    """The checks of a service, in the order of their ids."""
     return [check for _, check in sorted(instance.checks.items())]

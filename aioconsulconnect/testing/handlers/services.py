@@ -1,4 +1,4 @@
-"""/v1/agent/service and /v1/agent/check: registration, and what the agent has of its services."""
+"""`/v1/agent/service` and `/v1/agent/check`: registration, the agent's services, and their checks."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ _NO_REASON: Final = (
 
 
 class Services:
-    """The handlers of one agent."""
+    """The handlers of `/v1/agent/service` and `/v1/agent/check` for one agent."""
 
     def __init__(self, context: AgentContext, registry: Registry) -> None:
         self.context = context
@@ -50,7 +50,7 @@ class Services:
     # Registering.
 
     async def register(self, request: ConsulRequest) -> Reply:
-        """Register a service and its sidecar."""
+        """Register a service and its sidecar (`PUT /v1/agent/service/register`)."""
         request.enterprise_options()
         definition = self._definition(request)
         checks = check_definitions(definition)
@@ -121,7 +121,7 @@ class Services:
         raise Refused(403, f"Permission denied: Missing service:write on {name}")
 
     async def deregister(self, request: ConsulRequest) -> Reply:
-        """Remove a service with its checks and its sidecar."""
+        """Remove a service, its checks and its sidecar (`PUT /v1/agent/service/deregister/ID`)."""
         request.enterprise_options()
         context, facts = self.context, self.context.facts
         who = context.acl.resolve(request.token)
@@ -134,7 +134,10 @@ class Services:
         return empty(facts)
 
     def _refuse_unknown(self, identifier: str) -> None:
-        """Refuse a service that is not there; the older versions do so only where ACLs make them look for it."""
+        """Refuse a service that is not there, as the version does.
+
+        Older versions do so only with ACLs, which make them look for it, or where the id is empty.
+        """
         facts = self.context.facts
         if facts.unknown_service_is_missing:
             raise Refused(404, facts.unknown_service_text.format(identifier))
@@ -144,7 +147,7 @@ class Services:
             raise Refused(500, "ServiceID missing")
 
     async def maintenance(self, request: ConsulRequest) -> Reply:
-        """Put a service into maintenance or take it out."""
+        """Put a service into maintenance or take it out (`PUT /v1/agent/service/maintenance/ID`)."""
         if not request.rest:
             raise Refused(400, "Missing service ID")
         if "enable" not in request.query:
@@ -166,7 +169,10 @@ class Services:
     # Reading.
 
     async def service(self, request: ConsulRequest) -> Reply:
-        """One service; waits while it has the hash in the request."""
+        """Answer with one service (`GET /v1/agent/service/ID`).
+
+        With `hash` it waits as long as the service has that content hash.
+        """
         request.enterprise_options()
         request.read_options()
         context = self.context
@@ -185,14 +191,14 @@ class Services:
         return Reply(self.view.with_hash(service, content), headers=(("X-Consul-Contenthash", content),))
 
     async def services(self, request: ConsulRequest) -> Reply:
-        """All services of the agent that the token may see."""
+        """Answer with all services that the token may see (`GET /v1/agent/services`)."""
         request.enterprise_options()
         shown = {each.identifier: self.view.agent_service(each) for each in self.registry.all()}
         names = {each.identifier: each.name for each in self.registry.all()}
         return self._visible(request, shown, names, AGENT_SERVICE)
 
     async def checks(self, request: ConsulRequest) -> Reply:
-        """All checks of the agent that the token may see."""
+        """Answer with all checks that the token may see (`GET /v1/agent/checks`)."""
         request.enterprise_options()
         pairs = [(each, check) for each in self.registry.all() for check in checks_of(each)]
         pairs.sort(key=lambda pair: pair[1].identifier)
@@ -213,19 +219,19 @@ class Services:
     # Checks.
 
     async def passing(self, request: ConsulRequest) -> Reply:
-        """Report a check as passing."""
+        """Report a TTL check as passing (`PUT /v1/agent/check/pass/ID`)."""
         return self._report(request, "passing", request.first("note"))
 
     async def warning(self, request: ConsulRequest) -> Reply:
-        """Report a check as warning."""
+        """Report a TTL check as warning (`PUT /v1/agent/check/warn/ID`)."""
         return self._report(request, "warning", request.first("note"))
 
     async def failing(self, request: ConsulRequest) -> Reply:
-        """Report a check as failing."""
+        """Report a TTL check as critical (`PUT /v1/agent/check/fail/ID`)."""
         return self._report(request, "critical", request.first("note"))
 
     async def update(self, request: ConsulRequest) -> Reply:
-        """Report a check with the status in the body."""
+        """Report a TTL check with the status in the body (`PUT /v1/agent/check/update/ID`)."""
         try:
             body = decode(_json(request), _UPDATE, self.context.facts.version, "checkUpdate")
         except DecodeError as error:
@@ -256,7 +262,7 @@ class Services:
 
 
 def _refuse_scripts(checks: list[Object]) -> None:
-    """Run no commands, as an agent in development mode does."""
+    """Refuse checks that run commands, as an agent in development mode does."""
     if any(is_script(check) for check in checks):
         raise Refused(
             500,
@@ -265,7 +271,7 @@ def _refuse_scripts(checks: list[Object]) -> None:
 
 
 def _json(request: ConsulRequest) -> object:
-    """The body, refused without the prefix that other malformed bodies get."""
+    """Read the body as JSON; its refusal lacks the prefix that other malformed bodies get."""
     try:
         return request.json("")
     except Refused as refused:
@@ -273,7 +279,7 @@ def _json(request: ConsulRequest) -> object:
 
 
 def _kept(service: Object) -> Object:
-    """What the agent keeps of a definition."""
+    """The members of a definition that the agent keeps."""
     connect = child(service, "Connect")
     gone = {"Check", "Checks", "Token", "Connect"}
     return {

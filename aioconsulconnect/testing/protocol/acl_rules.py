@@ -10,7 +10,7 @@ from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
 from aioconsulconnect.testing.versions import spans
 
 Written: TypeAlias = tuple[str, str, Object]
-"""A rule before it is judged: resource, name, body."""
+"""A rule before it is checked: resource, name, body."""
 
 _NAMED: Final = {
     "agent": ("AgentRule", "Node"),
@@ -22,7 +22,7 @@ _NAMED: Final = {
     "session": ("SessionRule", "Node"),
     "identity": ("IdentityRule", "Name"),
 }
-"""The resources with names: what Go calls a rule for one, and its name."""
+"""The resources with names: Go's name for the struct of a rule, and for the member with the name."""
 _ENTERPRISE: Final = ("key", "node", "service", "identity")
 _GLOBAL: Final = ("acl", "keyring", "mesh", "operator", "peering")
 _TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([\w./-]+)|([{}=,\[\]:])', re.DOTALL)
@@ -36,7 +36,14 @@ _KEY_POLICIES: Final = (*_POLICIES, "list")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A policy for a resource: for one name, for all that begin with it, or for a resource without names."""
+    """A policy for a resource: for one name, for a prefix of names, or for a resource without names.
+
+    - `resource`: the resource, such as "service", without `_prefix`.
+    - `name`: the name or the prefix; empty for a resource without names.
+    - `exact`: true for a name, false for a prefix.
+    - `policy`: "read", "write", "deny", for keys also "list"; empty where the version does not know the resource.
+    - `intentions`: the policy for intentions of a service; empty where none is given.
+    """
 
     resource: str
     name: str
@@ -46,7 +53,10 @@ class Rule:
 
 
 def merged(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """One rule for each name: of several the strictest policy counts, and the strictest word on intentions."""
+    """Merge rules into one for each resource and name.
+
+    Of several rules the strictest policy counts, and the strictest policy for intentions.
+    """
     by_name: dict[tuple[str, str, bool], Rule] = {}
     for rule in rules:
         key = (rule.resource, rule.name, rule.exact)
@@ -64,11 +74,15 @@ def merged(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 
 class RulesError(ValueError):
-    """The rules cannot be read."""
+    """ACL rules that cannot be read; the text is Consul's."""
 
 
 def parse_rules(source: str, version: str) -> tuple[Rule, ...]:
-    """The rules of a policy, as a version understands them."""
+    """Read the rules in `source`, in HCL or in JSON, as `version` understands them.
+
+    RulesError where they cannot be read or name a policy that does not exist. Resources that the version does not know
+    are ignored.
+    """
     stripped = source.strip()
     if stripped.startswith("{"):
         try:
@@ -80,7 +94,7 @@ def parse_rules(source: str, version: str) -> tuple[Rule, ...]:
     else:
         written = _Reader(stripped).rules()
     last = {resource: at for at, (resource, _, _) in enumerate(written)}
-    # Of a resource without names a policy has one rule, and the last word on it counts.
+    # For a resource without names a policy has one rule: the last one counts.
     kept = [each for at, each in enumerate(written) if each[0] not in _GLOBAL or at == last[each[0]]]
     return tuple(_rule(*each, version) for each in kept)
 
@@ -101,7 +115,7 @@ def _rule(resource: str, name: str, body: Object, version: str) -> Rule:
     exact = not resource.endswith("_prefix")
     plain = resource.removesuffix("_prefix")
     if plain not in {*_NAMED, *_GLOBAL} or not spans(version, _SINCE.get(plain, version)):
-        return Rule(plain, name, exact, "")  # It is passed over, whatever it holds.
+        return Rule(plain, name, exact, "")  # Consul ignores unknown resources, whatever their policy.
     policy, intentions = body.get("policy", ""), body.get("intentions", "")
     if not isinstance(policy, str) or policy not in (_KEY_POLICIES if plain == "key" else _POLICIES):
         raise RulesError(f"Invalid {resource} policy: " + _shown(plain, name, policy, intentions))
@@ -111,7 +125,7 @@ def _rule(resource: str, name: str, body: Object, version: str) -> Rule:
 
 
 def _shown(resource: str, name: str, policy: object, intentions: object) -> str:
-    """A rule as Go prints its struct."""
+    """Write a rule as Go prints its struct, for an error."""
     if resource in _GLOBAL:
         return f'"{policy}"'
     kind, label = _NAMED[resource]
@@ -121,7 +135,7 @@ def _shown(resource: str, name: str, policy: object, intentions: object) -> str:
 
 
 class _Reader:
-    """Reads the part of HCL that rules are written in."""
+    """A reader of the part of HCL that ACL rules are written in."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -151,7 +165,7 @@ class _Reader:
         return str(json.loads(token)) if token.startswith('"') else token
 
     def value(self) -> str:
-        """What stands behind an equals sign: a string in quotes, or a number or truth, which no policy is."""
+        """Take the value after an equals sign: a string in quotes, or a number or boolean, which is no policy."""
         if self.tokens and _IDENTIFIER.fullmatch(self.tokens[-1]) and self.tokens[-1] not in {"true", "false"}:
             before = self.source[: self.positions[-1]].encode()
             line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")

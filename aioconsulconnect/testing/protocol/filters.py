@@ -1,4 +1,4 @@
-"""The filter language of list endpoints: its grammar, and what an operator means for each kind of member."""
+"""The filter language of list endpoints: its grammar, and the operators of each type of member."""
 
 import re
 from collections.abc import Callable
@@ -19,9 +19,12 @@ _PREFIX: Final = "Failed to create boolean expression evaluator: "
 
 
 def compile_filter(expression: str, version: str, shape: Struct, *, of_agent: bool = False) -> Predicate:
-    """The predicate that an expression stands for; a refusal in Consul's words where it stands for nothing.
+    """Compile a filter into a predicate; `Refused` in Consul's words where it is malformed.
 
-    ``of_agent``: what the agent filters itself, it begins the refusal of a selector otherwise.
+    - `expression`: the text of the parameter `filter`.
+    - `version`: the version, which decides on the members that selectors may name.
+    - `shape`: the type of the objects to filter.
+    - `of_agent`: true for what the agent filters itself: its refusal of a selector or a value lacks the usual prefix.
     """
     return _Parser(expression, version, shape, "" if of_agent else _PREFIX).parse()
 
@@ -31,6 +34,8 @@ def _fail(reason: str, prefix: str = _PREFIX) -> NoReturn:
 
 
 class _Parser:
+    """A recursive-descent parser of one filter."""
+
     def __init__(self, expression: str, version: str, shape: Struct, prefix: str) -> None:
         self.shape = shape
         self.prefix = prefix
@@ -64,12 +69,12 @@ class _Parser:
         return predicate
 
     def peek(self) -> str:
-        """The next token where it is a word of the language, not a quoted value."""
+        """The next token if it is a word of the language; empty if it is a quoted value or missing."""
         token, quoted = self.tokens[self.at] if self.at < len(self.tokens) else ("", True)
         return "" if quoted else token
 
     def accept(self, *words: str) -> bool:
-        """Take these words where they come next."""
+        """Take these words if they come next."""
         ahead = self.tokens[self.at : self.at + len(words)]
         if [token for token, quoted in ahead if not quoted] != list(words):
             return False
@@ -131,13 +136,13 @@ class _Parser:
         return self.unexpected()
 
     def made(self, selector: str, operator: str, value: str) -> Predicate:
-        """The predicate of one comparison."""
+        """Build the predicate of one comparison."""
         positive = operator.replace("Not ", "")
         test = self.positive(selector, positive, operator, value)
         return (lambda item: not test(item)) if positive != operator else test
 
     def positive(self, selector: str, positive: str, operator: str, value: str) -> Predicate:
-        """The predicate of a selector and an operator, with ``operator`` for the refusal."""
+        """Build the predicate of a comparison without its `not`; a refusal names the whole `operator`."""
         found = select(self.shape, selector, self.version)
         if found is None:
             _fail(f'Selector "{selector}" is not valid', self.prefix)
@@ -148,7 +153,7 @@ class _Parser:
         return lambda item: any(test(each) for each in read(item))
 
     def test(self, kind: MemberType, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
-        """What an operator tests in one value; None where it has no meaning for that kind."""
+        """Build the test of one value; None where the operator has no meaning for its type."""
         match kind, operator:
             case "string", "Equal":
                 return lambda found: (found or "") == value
@@ -171,14 +176,14 @@ class _Parser:
                 return None
 
     def pattern(self, value: str) -> re.Pattern[str]:
-        """A regular expression."""
+        """Compile a regular expression, or refuse it."""
         try:
             return re.compile(value)
         except re.error as error:
             _fail(f"Failed to compile regular expression {value!r}: {error}", self.prefix)
 
     def converted(self, convert: Callable[[str], int], function: str, selector: str, value: str) -> int:
-        """A value as the number or truth that a selector holds."""
+        """Convert a value to the number or boolean that a selector holds, or refuse it."""
         try:
             return convert(value)
         except (KeyError, ValueError):
@@ -190,7 +195,11 @@ class _Parser:
 
 
 def select(shape: Struct, selector: str, version: str) -> tuple[MemberType, Callable[[Object], list[object]]] | None:
-    """The kind of what a selector names, and how to read it; of lists every element counts."""
+    """Resolve `selector`: the type of the member that it names, and a function that reads it.
+
+    None where `version` has no such member in `shape`, or where it cannot be filtered by. Of a list, the values of all
+    elements are read.
+    """
     kind: MemberType = shape
     path = [found[1] or found[2] for found in _PART.finditer(selector)]
     for part in path:

@@ -10,7 +10,7 @@ _UUID_LENGTH = 36
 
 
 class Name(NamedTuple):
-    """A service as a query parameter names it."""
+    """A service as a query parameter names it, with its `namespace`, `partition` and `peer`."""
 
     name: str
     namespace: str = "default"
@@ -19,7 +19,15 @@ class Name(NamedTuple):
 
 
 def parse_name(written: str, label: str, facts: VersionFacts, *, peers: bool = False) -> Name:
-    """Read ``name``, ``namespace/name``, ``partition/namespace/name`` or ``peer:p/name``."""
+    """Read `name`, `namespace/name`, `partition/namespace/name` or `peer:p/name`.
+
+    `Refused` with status 500 where it has too many parts or is an unexpected or incomplete peer.
+
+    - `written`: the value of the parameter.
+    - `label`: the parameter's name, for the refusal.
+    - `facts`: the version, which decides on the number of parts and on peers.
+    - `peers`: true where a peer may be named; false by default.
+    """
     invalid = f'{label} "{written}" is invalid: '
     peer, rest = "", written
     if facts.peers and written.startswith("peer:"):
@@ -39,7 +47,10 @@ def parse_name(written: str, label: str, facts: VersionFacts, *, peers: bool = F
 
 
 def check_uuid(identifier: str, lookup: str, *, whole: bool = False) -> None:
-    """Refuse what cannot be a uuid, in the words of the database after those of the look-up, or in one text."""
+    """Refuse an `identifier` that cannot be a uuid, with status 500 and the text of the database.
+
+    `lookup` is the text before it. With `whole` an id that is no full uuid is refused with `lookup` alone.
+    """
     if whole and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", identifier):
         raise Refused(500, lookup, from_server=True)
     if len(identifier) != _UUID_LENGTH:

@@ -1,4 +1,4 @@
-"""What a handler answers, and the headers that say how it was read."""
+"""The answer of a handler, and the headers that say how it was read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,14 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a read says of itself in its headers."""
+    """The headers of a read; a member that is None sends none.
+
+    - `index`: `X-Consul-Index`.
+    - `known_leader`: `X-Consul-KnownLeader`, and with it `X-Consul-LastContact` of 0.
+    - `consistency`: `X-Consul-Effective-Consistency`: "leader", "stale" or "consistent".
+    - `backend`: `X-Consul-Query-Backend`, where the version has it: "blocking-query" or "streaming".
+    - `filtered`: true sends `X-Consul-Results-Filtered-By-ACLs`, where the version has it.
+    """
 
     index: int | None = None
     known_leader: bool | None = True
@@ -26,7 +33,14 @@ FALSE_META: Final = Meta(index=1, known_leader=False)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: JSON unless it is text, bytes as they are."""
+    """The answer of a handler.
+
+    - `body`: bytes to send as they are, or any other value to send as JSON.
+    - `status`, `content_type`: 200 and JSON by default.
+    - `meta`: the headers of a read; None for a write.
+    - `cache`, `age`: the headers `X-Cache` and `Age` (in seconds) of the agent's cache.
+    - `headers`: further headers.
+    """
 
     body: object = None
     status: int = 200
@@ -38,12 +52,12 @@ class Reply:
 
 
 def empty(facts: VersionFacts) -> Reply:
-    """The answer of a write that has nothing to say."""
+    """Make the answer of a write that has nothing to say."""
     return Reply(b"", content_type=facts.empty_body_type)
 
 
 def meta_headers(meta: Meta | None, facts: VersionFacts) -> Iterable[tuple[str, str]]:
-    """The headers of a read, spelled as Go spells them on the wire."""
+    """The headers of a read by `meta`, as Go spells them on the wire; `facts` says which the version has."""
     if meta is None:
         return
     if meta.consistency:

@@ -1,4 +1,4 @@
-"""A request as Consul's HTTP layer reads it: parameters, headers, body, and how a read is to be served."""
+"""A request as Consul's HTTP layer reads it: parameters, headers, body and read options."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,14 @@ _DIRECTIVE: Final = re.compile(r"(max-age|stale-if-error)=(.*)", re.IGNORECASE)
 
 @dataclass(slots=True)
 class ReadOptions:
-    """How a read is to be served: from which index on, for how long at most, and by whom."""
+    """The options of a read.
+
+    - `index`: the index to wait beyond; 0 does not wait.
+    - `wait`: the longest wait in seconds; 300 by default, at most 600.
+    - `explicit_wait`: true if the request sets the wait.
+    - `consistency`: "leader" (the default), "stale" or "consistent".
+    - `cached`: true if the agent's cache may answer.
+    """
 
     index: int = 0
     wait: float = _DEFAULT_WAIT
@@ -30,12 +37,16 @@ class ReadOptions:
 
 @dataclass(slots=True)
 class ConsulRequest:
-    """A request, taken apart as far as every handler needs it."""
+    """A request, taken apart as far as every handler needs it.
+
+    `datacenter` is that of the parameters `dc` or `datacenter`; `token` that of the parameter, the header
+    `X-Consul-Token` or the bearer token, in this order. `options` is filled by `read_options`.
+    """
 
     method: str
     path: str
     rest: str
-    """What follows the pattern of the route, unescaped."""
+    """The part of the path after the pattern of the route, unescaped."""
     query: dict[str, list[str]]
     headers: dict[str, str]
     body: bytes
@@ -43,9 +54,9 @@ class ConsulRequest:
     options: ReadOptions = field(default_factory=ReadOptions)
     datacenter: str = ""
     gone: Callable[[], bool] = lambda: False
-    """Whether the client has closed its connection."""
+    """A function that is true once the client has closed its connection."""
     waited: bool = False
-    """Whether the answer was not there at once."""
+    """True if the answer had to be waited for."""
     token: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,29 +67,35 @@ class ConsulRequest:
         )
 
     def first(self, name: str) -> str:
-        """The first value of a parameter, empty where it is absent."""
+        """The first value of a parameter; empty where it is absent."""
         return self.query.get(name, [""])[0]
 
     def only(self, name: str) -> str:
-        """A parameter that must be there exactly once."""
+        """The value of a parameter that must be there exactly once; `Refused` with status 500 otherwise."""
         values = self.query.get(name, [])
         if len(values) != 1:
             raise Refused(500, f"required query parameter '{name}' not set")
         return values[0]
 
     def bad(self, text: str) -> Refused:
-        """The refusal of a request that the HTTP layer finds wrong."""
+        """Make the refusal of a request that the HTTP layer finds wrong, with status 400."""
         return Refused(400, self.facts.bad_request_prefix + text)
 
     def json(self, complaint: str = "Request decode failed: ", status: int = 400) -> object:
-        """The body as JSON."""
+        """Read the body as JSON; `Refused` with `complaint` and Go's words where it is none.
+
+        `status` is that of the refusal, 400 by default.
+        """
         try:
             return parse(self.body)
         except DecodeError as error:
             raise (self.bad if status == 400 else failed)(complaint + str(error)) from error  # noqa: PLR2004
 
     def read_options(self) -> None:
-        """Read what every blocking endpoint takes, in the order in which Consul finds faults."""
+        """Read the parameters that every blocking endpoint takes into `options`.
+
+        `Refused` with status 400 for the first bad one, in Consul's order.
+        """
         stale, consistent = "stale" in self.query, "consistent" in self.query
         self.options.cached = "cached" in self.query
         if self.first("max_stale"):
@@ -115,7 +132,7 @@ class ConsulRequest:
             self.options.index = int(index)
 
     def enterprise_options(self) -> None:
-        """Refuse what only Consul Enterprise takes."""
+        """Refuse the parameters and headers that only Consul Enterprise takes, with status 400."""
         partitions = self.facts.partition_parameter
         for parameter, header, feature in (("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions")):
             if self.first(parameter) and (parameter == "ns" or partitions):
@@ -124,6 +141,9 @@ class ConsulRequest:
                 raise self.bad(f'Invalid header: "X-Consul-{header}" - {feature} are a Consul Enterprise feature')
 
     def intention_options(self) -> None:
-        """The same for intentions, which an old server did not look at."""
+        """Refuse namespaces and partitions in requests for intentions, where the version does.
+
+        Versions with `intentions_take_namespace` do not look at them.
+        """
         if not self.facts.intentions_take_namespace:
             self.enterprise_options()

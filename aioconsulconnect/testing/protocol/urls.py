@@ -5,7 +5,10 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 
 
 def parse_query(raw: str, *, semicolon_separates: bool) -> dict[str, list[str]] | None:
-    """The parameters by name; None where they are malformed."""
+    """Read the parameters of the query `raw`, by name; None where it is malformed.
+
+    `semicolon_separates` makes a semicolon separate parameters, as older versions of Go do.
+    """
     query: dict[str, list[str]] = {}
     for pair in re.split("[&;]" if semicolon_separates else "&", raw):
         if not pair:
@@ -18,17 +21,17 @@ def parse_query(raw: str, *, semicolon_separates: bool) -> dict[str, list[str]] 
 
 
 def well_escaped(escaped: str) -> bool:
-    """Whether every percent sign begins an escape."""
+    """True if every percent sign begins an escape."""
     return not re.search(r"%(?![0-9a-fA-F]{2})", escaped)
 
 
 def unescape(path: str) -> str:
-    """A path without its escapes."""
+    """Decode the escapes of a path."""
     return unquote_to_bytes(path).decode("utf-8", "replace")
 
 
 def clean(path: str) -> str:
-    """A path without doubled slashes and dots, as Go redirects to it."""
+    """Remove doubled slashes and dot segments from a path, as Go's redirect does."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":

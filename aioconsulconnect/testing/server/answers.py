@@ -1,4 +1,4 @@
-"""Answers that are not the handler's: made from nothing, or from the handler's by taking it apart."""
+"""Answers that faults make: from nothing, or by changing the answer of a handler."""
 
 import gzip
 import json
@@ -15,14 +15,14 @@ _HTML: Final = "text/html; charset=utf-8"
 
 
 def refusal(status: int, text: str, index: int | None = None) -> web.Response:
-    """An error with Consul's text, and the index that comes with some of them."""
+    """Make an error with `status`, `text` and, unless it is None, `index`."""
     answer = web.Response()
     refuse(answer, status, text, index)
     return answer
 
 
 def refuse(answer: web.Response, status: int, text: str, index: int | None = None) -> None:
-    """Make an error of an answer."""
+    """Turn `answer` into an error with `status`, `text` and, unless it is None, `index`."""
     answer.set_status(status)
     set_body(answer, text.encode())
     answer.headers["Content-Type"] = PLAIN
@@ -32,17 +32,17 @@ def refuse(answer: web.Response, status: int, text: str, index: int | None = Non
 
 
 def page(status: int) -> web.Response:
-    """The page of a proxy."""
+    """Make the HTML error page of a proxy."""
     return web.Response(status=status, body=_html(status), headers={"Content-Type": _HTML})
 
 
 def raw_page(status: int) -> bytes:
-    """The page of a proxy, as bytes of the connection."""
+    """Make the HTML error page of a proxy, as bytes to write to the connection."""
     return _raw(status, _HTML, _html(status))
 
 
 def raw_refusal(status: int, text: str) -> bytes:
-    """An error, as bytes of the connection."""
+    """Make an error with `status` and `text`, as bytes to write to the connection."""
     return _raw(status, "text/plain", text.encode())
 
 
@@ -60,18 +60,21 @@ def _raw(status: int, content_type: str, body: bytes) -> bytes:
 
 
 def body_of(answer: web.Response) -> bytes:
-    """The body as it is on the wire."""
+    """The body of an answer as it is on the wire."""
     return bytes(answer.body) if isinstance(answer.body, (bytes, bytearray)) else b""
 
 
 def set_body(answer: web.Response, body: bytes) -> None:
-    """Give an answer another body."""
+    """Replace the body of `answer` by `body`, which is not compressed."""
     answer.headers.pop("Content-Encoding", None)
     answer.body = body
 
 
 def empty(answer: web.Response) -> None:
-    """Take everything out of a list, or out of an object of lists as match gives it; leave any other answer alone."""
+    """Empty the list in an answer, or each list in an object of lists, as match answers.
+
+    Any other answer is left alone.
+    """
     body = body_of(answer)
     if answer.headers.get("Content-Encoding") == "gzip":
         body = gzip.decompress(body)
@@ -86,7 +89,7 @@ def empty(answer: web.Response) -> None:
 
 
 def streamed(answer: web.Response) -> tuple[bytes, web.StreamResponse]:
-    """The body of an answer, and its head, to be sent apart."""
+    """Split an answer into its body and a head that can be sent before it."""
     body = body_of(answer)
     head = web.StreamResponse(status=answer.status, headers=answer.headers)
     head.content_length = len(body)

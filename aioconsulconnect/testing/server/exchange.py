@@ -1,4 +1,4 @@
-"""What faults are made of: the exchanges they meet, what they do there, and how long they are in force."""
+"""Faults in general: the exchanges that they meet, their effects, and how long they are in force."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,14 @@ from aioconsulconnect.testing.protocol.refusals import Dropped
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """A request that is being answered, and the connection it came on."""
+    """A request that is being answered, and its connection.
+
+    - `request`: the request of aiohttp.
+    - `path`, `query`: its path and query, as they were sent.
+    - `began`: when it arrived, by the clock of the event loop.
+    - `timers`: the timers of faults that act later.
+    - `met`: the faults that have counted it.
+    """
 
     request: web.Request
     path: str
@@ -23,14 +30,17 @@ class Exchange:
     met: set["Fault"] = field(default_factory=set["Fault"])
 
     def close(self, last_words: bytes = b"") -> None:
-        """Close the connection, at most with some bytes for an answer; the handler goes on, as one of Consul's does."""
+        """Close the connection, after writing `last_words` where there are any.
+
+        The handler goes on, as one of Consul's does.
+        """
         transport = self.request.transport
         if transport is not None and not transport.is_closing():
             transport.write(last_words)
             transport.close()
 
     def reset(self) -> None:
-        """Close the connection at once, whatever is still to be sent."""
+        """Abort the connection at once, whatever is still to be sent."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -43,31 +53,37 @@ Later: TypeAlias = tuple[float, Callable[[Exchange], None]]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Fault:
-    """A fault in force. Clear it, or use it as a ``with`` block; ``hits`` counts the requests it has met."""
+    """A fault in force: call `clear` to end it, or use it as a `with` block.
+
+    `hits` counts the requests that it has met. The methods of `Faults` make it.
+    """
 
     path: str = ""
-    """Only requests whose path begins so."""
+    """Only requests whose path begins with this are met."""
     times: int | None = None
-    """How many requests it meets before it ends by itself."""
+    """The number of requests to meet before the fault ends by itself; None for no limit."""
     arriving: Arriving | None = None
-    """Done when a request arrives; what it returns is the answer in place of the handler's."""
+    """Called when a request arrives; an answer that it returns takes the place of the handler's."""
     change: Change | None = None
-    """Done to an answer before it is sent."""
+    """Called with an answer before it is sent, to change it."""
     leaving: Leaving | None = None
-    """Holds an answer back, or sends it in a way of its own."""
+    """Called with an answer to hold it back or to send it in another way."""
     later: Later | None = None
-    """Done to an exchange that is open for so many seconds."""
+    """A time in seconds, and a function that is called for an exchange that is open for so long."""
     held: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     hits: int = 0
     cleared: bool = False
 
     @property
     def over(self) -> bool:
-        """Whether no further request meets it."""
+        """True if the fault meets no further request."""
         return self.cleared or self.hits == self.times
 
     def meets(self, exchange: Exchange) -> bool:
-        """Whether it is in force for an exchange, which then counts, once."""
+        """True if the fault is in force for `exchange`, which is then counted, once.
+
+        An exchange that was counted is met until the fault is cleared, also after the last of its `times`.
+        """
         if self.cleared:
             return False
         if self not in exchange.met:
@@ -78,7 +94,7 @@ class Fault:
         return True
 
     def clear(self) -> None:
-        """End it; the requests that it holds go on."""
+        """End the fault; the requests that it holds go on, except for those of `Faults.half_open`."""
         self.cleared = True
         for waiter in self.held:
             _release(waiter)
@@ -93,7 +109,7 @@ class Fault:
 
 
 class FaultInjector:
-    """Applies the faults in force to every exchange of one agent."""
+    """The faults in force of one agent, applied to every exchange."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -103,7 +119,7 @@ class FaultInjector:
     async def inject(
         self, exchange: Exchange, answer: Callable[[], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Answer an exchange, past every fault that is in force when it arrives and when it leaves."""
+        """Answer `exchange` with `answer`, under the faults in force when it arrives and when it leaves."""
         self._open.add(exchange)
         try:
             for fault in self._faults:
@@ -128,7 +144,7 @@ class FaultInjector:
         return None
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force, for the exchanges that are open as well."""
+        """Put a fault in force, also for the exchanges that are open, and return it."""
         self._faults = [each for each in self._faults if not each.over] + [fault]
         for exchange in self._open:
             self._arm(fault, exchange)
@@ -147,13 +163,16 @@ class FaultInjector:
         exchange.timers.append(asyncio.get_running_loop().call_at(exchange.began + seconds, due))
 
     def clear(self) -> None:
-        """End every fault."""
+        """End every fault; the requests that they hold go on."""
         for fault in self._faults:
             fault.clear()
         self._faults = []
 
     async def hold(self, fault: Fault | None = None, seconds: float | None = None) -> None:
-        """Wait until the fault is cleared or the time is over, but never longer than the agent lives."""
+        """Wait until `fault` is cleared or for `seconds`, and forever without either.
+
+        `Dropped` when the agent stops first.
+        """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(seconds, _release, waiter) if seconds is not None else None
@@ -169,7 +188,7 @@ class FaultInjector:
                 holder.discard(waiter)
 
     def release(self) -> None:
-        """Let go of whatever is held: the agent ends, and with it every connection."""
+        """End all that is held with `Dropped`: the agent stops, and every connection with it."""
         for waiter in self._held:
             if not waiter.done():
                 waiter.set_exception(Dropped())

@@ -1,4 +1,4 @@
-"""The HTTP side of an agent: from a raw request to a handler, and from its reply to bytes as Go would send them."""
+"""The HTTP side of an agent: requests are read and routed, replies written as Go writes them."""
 
 import asyncio
 import gzip
@@ -27,7 +27,16 @@ _CHUNKED_FROM: Final = 2048
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A request that the agent has seen; ``status`` is None until it is answered."""
+    """A request that the in-process agent has received.
+
+    - `method`: the HTTP method.
+    - `path`: the path, unescaped unless the request is malformed or was redirected.
+    - `query`: the parameters, each with all its values.
+    - `token`: the ACL token; empty without one, and where the path is unknown.
+    - `body`: the body; empty without one, and where the path is unknown.
+    - `status`: the status of the answer; None until it is answered, and where the connection ended without an answer.
+    - `seconds`: the time until the answer; None in the same cases.
+    """
 
     method: str
     path: str
@@ -39,7 +48,7 @@ class Request:
 
 
 class Frontend:
-    """Serves the table of one agent."""
+    """The HTTP server of one agent: its routes (`table`), its faults and the requests it has received."""
 
     def __init__(
         self, context: AgentContext, table: tuple[Route, ...], faults: FaultInjector, requests: deque[Request]
@@ -50,7 +59,10 @@ class Frontend:
         self.requests = requests
 
     def application(self) -> web.Application:
-        """What a runner serves: one handler for everything, as the routing is Consul's and not aiohttp's."""
+        """Make the application to serve, with one handler for every path.
+
+        The routing is Consul's and not aiohttp's.
+        """
         application = web.Application(client_max_size=_LARGEST_BODY)
         application.router.add_route("*", "/{path:(?s:.*)}", self.serve)
         application.on_response_prepare.append(_without_additions)
@@ -67,7 +79,7 @@ class Frontend:
         except (Dropped, Closed):
             if request.transport is not None:
                 request.transport.close()
-            return web.Response()  # It goes nowhere: aiohttp sees that the connection is gone.
+            return web.Response()  # Not sent: the connection is closed.
         seen.status, seen.seconds = response.status, asyncio.get_running_loop().time() - exchange.began
         return response
 
@@ -169,7 +181,7 @@ class Frontend:
 
 
 async def _without_additions(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001
-    """Take out what aiohttp puts into every answer and Go does not."""
+    """Remove the headers that aiohttp adds to every answer and Go does not."""
     response.headers.pop("Server", None)
     if response.headers.get("Content-Type") == "application/octet-stream":
         del response.headers["Content-Type"]

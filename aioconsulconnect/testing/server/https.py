@@ -13,7 +13,10 @@ from aioconsulconnect.testing.state.certificates import Signer, key_pem, make_ke
 
 
 class HttpsIdentity:
-    """Files for one agent that runs, in a directory that goes with ``close``."""
+    """The files and the TLS context of one running agent, in a directory that `close` removes.
+
+    With `client_certificates` the context demands a client certificate of the same CA.
+    """
 
     def __init__(self, *, client_certificates: bool) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="agent-in-a-box-")
@@ -40,7 +43,7 @@ class HttpsIdentity:
 
 
 def _certificate(name: str, issuer: Signer | None) -> Signer:
-    """A CA where there is no issuer, else a certificate for this machine."""
+    """Make a CA certificate if there is no issuer, else a certificate for localhost and 127.0.0.1."""
     key = make_key()
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     signer = issuer.key if issuer else key

@@ -1,7 +1,7 @@
-"""Every path the agent knows: one table.
+"""The table of every path that the agent serves.
 
-A pattern that ends in a slash takes whatever follows. ``since`` and ``until`` name the first and the last version that
-has the path; one that is not there falls to the next shorter pattern, as it does in Consul, or is an unknown path.
+A pattern that ends in a slash takes whatever follows. `since` and `until` name the first and the last version that has
+the path; in other versions the next shorter pattern takes it, as in Consul, or it is an unknown path.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -25,21 +25,26 @@ Handler = Callable[[ConsulRequest], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path and who answers each of its methods."""
+    """A pattern of paths, with a handler for each of its methods.
+
+    - `blocks`: true if it takes blocking queries.
+    - `since`, `until`: the first and the last version that has it; by default all versions do.
+    """
 
     pattern: str
     handlers: Mapping[str, Handler]
-    """Method to handler, in the order in which Allow names them."""
+    """The handler of each method, in the order in which the Allow header names them."""
     rights: str = ""
-    """What a token needs, for the reader: the handler looks at it, as the order of checks differs."""
+    """The rights that a token needs, for the reader; handlers check them, as the order of checks differs."""
     blocks: bool = False
     since: str = OLDEST
     until: str = ""
     false_index: bool = False
-    """Whether refusals by the server carry an index of 1."""
+    """True if refusals of reads by the server carry an index of 1."""
     false_index_until: str = ""
+    """The last version in which refusals carry an index of 1; empty for no end."""
     since_meta: str = OLDEST
-    """The first version whose answers have read headers."""
+    """The first version whose answers have the headers of a read."""
 
 
 UNMODELLED: Final = (
@@ -62,12 +67,12 @@ UNMODELLED: Final = (
     ("/v1/txn", OLDEST),
     ("/ui/", OLDEST),
 )
-"""What Consul serves and the in-process agent does not: it says so instead of pretending that there is nothing."""
+"""The paths of Consul, with their first version, that the agent does not model and answers with 501."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """Who answers, of one agent."""
+    """The handlers of one agent, by part of the API."""
 
     intentions: Intentions
     certificates: Certificates
@@ -80,7 +85,7 @@ class Handlers:
 
 
 def build_table(of: Handlers) -> tuple[Route, ...]:
-    """The table for the handlers of one agent."""
+    """Make the table of routes for the handlers of one agent."""
     intentions, certificates, config, acl = of.intentions, of.certificates, of.config, of.acl
     return (
         Route(
@@ -161,7 +166,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
 
 
 def service_routes(services: Services) -> tuple[Route, ...]:
-    """The part of the table that registers services and reports on checks."""
+    """Make the routes that register services and report on checks."""
     write = "service:write on the service; a sidecar and a proxy's destination too"
     return (
         Route("/v1/agent/services", {"GET": services.services}, rights="filtered by service:read"),
@@ -178,7 +183,7 @@ def service_routes(services: Services) -> tuple[Route, ...]:
 
 
 def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
-    """The part of the table that says where services are and how they are."""
+    """Make the routes that say where services are and how healthy they are."""
     health = (
         ("connect", catalog.healthy_connect),
         ("service", catalog.healthy_service),
@@ -201,16 +206,16 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
 
 
 def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
-    """The route with the longest pattern that fits."""
+    """The route in `table` of `version` with the longest pattern that fits `path`; None where none does."""
     fitting = (route for route in table if spans(version, route.since, route.until) and fits(route.pattern, path))
     return max(fitting, key=lambda route: len(route.pattern), default=None)
 
 
 def is_unmodelled(path: str, version: str) -> bool:
-    """Whether Consul would have an answer that the in-process agent has not."""
+    """True if Consul serves `path` in `version` and the in-process agent does not."""
     return any(spans(version, since) and fits(pattern, path) for pattern, since in UNMODELLED)
 
 
 def fits(pattern: str, path: str) -> bool:
-    """Whether a pattern takes a path."""
+    """True if `pattern` takes `path`."""
     return path.startswith(pattern) if pattern.endswith("/") else path == pattern

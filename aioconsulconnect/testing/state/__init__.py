@@ -1,1 +1,1 @@
-"""What one agent holds."""
+"""The state of one agent."""

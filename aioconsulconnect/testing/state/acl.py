@@ -1,4 +1,4 @@
-"""Tokens, policies, and what they allow."""
+"""ACL tokens and policies, and the rights that they give."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,13 @@ _IMPLIED: Final = {"read": "read", "write": "read", "list": "read"}
 
 @dataclass(slots=True)
 class Authorizer:
-    """What one token may do; with ACLs disabled, everything."""
+    """The rights of one token.
+
+    - `accessor`: the accessor id of the token.
+    - `default`: the policy where no rule applies, "allow" or "deny".
+    - `everything`: true for all rights: ACLs are disabled, or the token has the management policy.
+    - `rules`: the rules of its policies, merged.
+    """
 
     accessor: str
     default: str
@@ -25,7 +31,12 @@ class Authorizer:
     rules: tuple[Rule, ...] = ()
 
     def may(self, resource: str, access: str, name: str = "") -> bool:
-        """Whether the token has an access (read or write) to a named thing, or to a resource without names."""
+        """True if the token has a right.
+
+        - `resource`: the resource, such as "service" or "operator".
+        - `access`: "read" or "write".
+        - `name`: the name of the thing; empty for a resource without names.
+        """
         if self.everything:
             return True
         if resource == "intention" and name in {"*", ""}:
@@ -36,7 +47,7 @@ class Authorizer:
         return _LEVELS.get(policy, 0) >= _LEVELS[access] if policy is not None else self.default == "allow"
 
     def _policy(self, resource: str, name: str) -> str | None:
-        """The policy of the rule that fits best: the exact one, else the longest prefix."""
+        """The policy of the rule that fits best: the exact one, else that with the longest prefix."""
         best: tuple[int, str] | None = None
         for rule in self.rules:
             policy = _policy_of(rule, resource)
@@ -63,7 +74,10 @@ class Authorizer:
 
     @property
     def anything(self) -> bool:
-        """Whether the token has any rule at all: the anonymous one is not told what it misses."""
+        """True if the token is not the anonymous one, or has all rights.
+
+        Only then does the API tell that results were hidden from it.
+        """
         return self.everything or self.accessor != ANONYMOUS
 
 
@@ -77,7 +91,10 @@ State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[R
 
 
 class Acl:
-    """The ACL system of one agent: off, or with a default policy, policies and tokens."""
+    """The ACL system of one agent: off, or on with a default policy, policies and tokens.
+
+    `policies` is by id, `tokens` by secret; `parsed` has the rules of each policy.
+    """
 
     def __init__(self, facts: VersionFacts, *, enabled: bool, default: str, management_token: str) -> None:
         self.facts = facts
@@ -89,16 +106,19 @@ class Acl:
         self.management_token = management_token
 
     def state(self) -> State:
-        """What a snapshot keeps."""
+        """Copy the policies and tokens for a snapshot."""
         return dict(self.policies), dict(self.tokens), dict(self.parsed)
 
     def load(self, state: State) -> None:
-        """Be as a snapshot was."""
+        """Restore the policies and tokens of a snapshot."""
         policies, tokens, parsed = state
         self.policies, self.tokens, self.parsed = dict(policies), dict(tokens), dict(parsed)
 
     def resolve(self, secret: str) -> Authorizer:
-        """What a token may do. An unknown one is refused; none at all is the anonymous one."""
+        """The rights of the token with this secret; without a secret, those of the anonymous token.
+
+        `Refused` with status 403 for an unknown one.
+        """
         if not self.enabled:
             return Authorizer(ANONYMOUS, "allow", everything=True)
         if not secret:
@@ -118,11 +138,11 @@ class Acl:
 
     @property
     def allows_by_default(self) -> bool:
-        """What holds where no intention matches."""
+        """True if a connection is allowed where no intention matches."""
         return not self.enabled or self.default == "allow"
 
     def denied(self, who: Authorizer, permission: str, on: str = "") -> Refused:
-        """The refusal that names what is missing, as far as the version does."""
+        """Make the refusal of the token `who`: newer versions name `permission` and the thing it is `on`."""
         if not self.facts.permission_reasons:
             return Refused(403, "Permission denied", from_server=True)
         lacks = f"lacks permission '{permission}'" + (f' on "{on}"' if on else "")
@@ -136,11 +156,14 @@ class Acl:
         return Refused(403, f"Permission denied: token with AccessorID '{who.accessor}' {lacks}", from_server=True)
 
     def require(self, who: Authorizer, resource: str, access: str, name: str = "", on: str | None = None) -> None:
-        """Refuse a token that lacks an access."""
+        """Refuse the token `who` with status 403 if it lacks a right.
+
+        `resource`, `access` and `name` are those of `Authorizer.may`; `on` is named in the refusal instead of `name`.
+        """
         if not who.may(resource, access, name):
             raise self.denied(who, f"{resource}:{access}", name if on is None else on)
 
 
 def bare_denial() -> Refused:
-    """The refusal that says no more."""
+    """Make the refusal that names no permission."""
     return Refused(403, "Permission denied", from_server=True)

@@ -27,7 +27,7 @@ _CURVES: Final = (224, 256, 384, 521)
 
 @dataclass(slots=True, eq=False)
 class Root:
-    """A root and what the server says of it."""
+    """A root certificate with the data that the server keeps for it."""
 
     signer: Signer
     kind: str
@@ -39,13 +39,13 @@ class Root:
 
     @property
     def id(self) -> str:
-        """The fingerprint that names the root."""
+        """The fingerprint (SHA-1) that names the root."""
         return colons(self.signer.certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - Consul names roots so
 
 
 @dataclass(slots=True, eq=False)
 class Leaf:
-    """A certificate that the agent holds for a service."""
+    """A leaf certificate that the agent holds for a service."""
 
     value: Object
     root: Root
@@ -55,7 +55,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The configuration of the provider as it understands it."""
+    """The configuration of the CA as the provider understands it; lifetimes are in nanoseconds."""
 
     leaf: int = 72 * _HOUR
     intermediate: int = _YEAR
@@ -66,13 +66,13 @@ class Settings:
     certificate: str = ""
 
     def identity(self, *, with_kind: bool) -> tuple[object, ...]:
-        """What makes a new root when it changes."""
+        """The settings that make a new root when they change; the type of the key only `with_kind`."""
         return (self.key.strip(), self.certificate.strip(), *((self.kind, self.bits) if with_kind else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a snapshot keeps of a CA."""
+    """The state of a CA in a snapshot."""
 
     cluster: str
     roots: tuple[Root, ...]
@@ -103,7 +103,7 @@ class Authority:
 
     @property
     def trust_domain(self) -> str:
-        """The domain of all SPIFFE ids of the cluster."""
+        """The trust domain: the domain of all SPIFFE ids of the cluster."""
         return f"{self.cluster}.consul"
 
     # Roots.
@@ -118,7 +118,7 @@ class Authority:
 
     @property
     def active(self) -> Root:
-        """The root that signs."""
+        """The root that signs leaves."""
         return next(root for root in self.roots if root.active)
 
     def _make_root(self, settings: Settings, index: int) -> Root:
@@ -141,7 +141,7 @@ class Authority:
         return Root(Signer(certificate, key), *certificates.kind_and_bits(key), created=index, modified=index)
 
     def roots_value(self) -> Object:
-        """The roots as JSON."""
+        """The roots as the JSON that the API shows."""
         return {
             "ActiveRootID": self.active.id,
             "TrustDomain": self.trust_domain,
@@ -172,7 +172,7 @@ class Authority:
         return "".join(pem(root.signer.certificate) + "".join(root.intermediates) for root in self.roots)
 
     def rotate(self, settings: Settings | None = None) -> None:
-        """Make a new root, signed by the old one as well, and renew every leaf that is held."""
+        """Make a new root, cross-signed by the old one, and wake queries for roots and for all leaves."""
         old = self.active
         new = self._make_root(settings or self._settings, self.store.index + 1)
         cross = certificates.cross_sign(new.signer.certificate, old.signer, next(self._serials))
@@ -183,12 +183,12 @@ class Authority:
         self._roots.append(new)
 
     def state(self) -> State:
-        """What a snapshot keeps: all but the leaves, which the agent holds."""
+        """Copy all but the leaves, which the agent holds, for a snapshot."""
         roots = tuple(replace(root, intermediates=list(root.intermediates)) for root in self.roots)
         return State(self.cluster, roots, self._config, self._settings, self._force, self._modified)
 
     def load(self, state: State) -> None:
-        """Be as a snapshot was; leaves of roots that are no longer there are signed anew when they are read."""
+        """Restore a snapshot; leaves of roots that are no longer there are signed anew when they are read."""
         self.cluster = state.cluster
         self._config, self._settings = state.config, state.settings
         self._force, self._modified = state.force, state.modified
@@ -198,13 +198,13 @@ class Authority:
             leaf.root = by_id.get(leaf.root.id, leaf.root)
 
     def forget_leaves(self) -> None:
-        """Lose what the agent holds, as it does when it is started again."""
+        """Forget the leaves, as an agent does that is started again."""
         self._leaves.clear()
 
     # Configuration.
 
     def configuration(self) -> Object:
-        """The configuration as JSON."""
+        """The configuration as the JSON that the API shows."""
         return {
             "Provider": "consul",
             "Config": self._config,
@@ -215,7 +215,7 @@ class Authority:
         }
 
     def configure(self, wanted: Object) -> None:
-        """Replace the configuration; a changed key makes a new root."""
+        """Replace the configuration; a changed key makes a new root, an impossible one is refused."""
         provider, config = text(wanted, "Provider"), wanted.get("Config")
         if self._broken:
             raise refused_by_server("provider not initialized")
@@ -248,7 +248,7 @@ class Authority:
     # Leaves.
 
     def held(self, service: str, token: str) -> Leaf | None:
-        """The leaf that the agent holds for a token, as long as the root that signed it is the active one."""
+        """The leaf held for `service` and `token`; None where there is none signed by the active root."""
         leaf = self._leaves.get(self._leaf_key(service, token))
         return leaf if leaf and leaf.root is self.active else None
 
@@ -257,11 +257,11 @@ class Authority:
         return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
 
     def _leaf_key(self, service: str, token: str) -> tuple[str, str]:
-        """Where a leaf is held: the newer versions share it among all tokens."""
+        """The key of a leaf among those held: newer versions share it among all tokens."""
         return service, token if self.facts.leaf_minds_token else ""
 
     def leaf(self, service: str, token: str) -> Leaf:
-        """The leaf of a service for a token, signed where none is held."""
+        """The leaf of `service` for `token`, signed now where none is held."""
         if held := self.held(service, token):
             return held
         if self._broken:
@@ -294,7 +294,7 @@ def _stamp(moment: datetime) -> str:
 
 
 def read_settings(config: Object) -> Settings:
-    """The settings in a configuration, refused where they are impossible. Keys count in any case, not in snake case."""
+    """Read the settings in a configuration, in any case but not snake case; impossible ones are refused."""
     given = {key.lower(): value for key, value in config.items()}
 
     def duration(key: str, default: int) -> int:
@@ -326,7 +326,7 @@ def read_settings(config: Object) -> Settings:
 
 
 def _complaint(settings: Settings) -> str | None:
-    """The first thing that is wrong with the settings."""
+    """The first reason to refuse the settings; None where there is none."""
     least = format_duration(3 * settings.leaf)
     faults = {
         "must provide a private key when providing a root cert": bool(settings.certificate and not settings.key),

@@ -1,4 +1,4 @@
-"""X.509 as the built-in CA of Consul makes it."""
+"""X.509 certificates and keys as the built-in CA of Consul makes them."""
 
 import base64
 import hashlib
@@ -22,21 +22,21 @@ _CURVES: dict[int, type[ec.EllipticCurve]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signer:
-    """A CA certificate and its key."""
+    """A CA certificate and its private key."""
 
     certificate: x509.Certificate
     key: PrivateKey
 
 
 def make_key(kind: str = "ec", bits: int = 256) -> PrivateKey:
-    """A new private key."""
+    """Generate a private key: `kind` is "ec" (the default) or "rsa", `bits` its length (256 by default)."""
     if kind == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=bits)
     return ec.generate_private_key(_CURVES[bits]())
 
 
 def load_key(pem: str) -> PrivateKey | None:
-    """A private key from PEM, None where it is none that a CA can use."""
+    """Load an EC or RSA private key from PEM; None where it is none."""
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except ValueError:
@@ -51,28 +51,31 @@ def key_id(key: PrivateKey) -> bytes:
 
 
 def kind_and_bits(key: PrivateKey) -> tuple[str, int]:
-    """What Consul calls the type of a key, and its length."""
+    """Consul's name for the type of a key ("ec" or "rsa"), and its length in bits."""
     return ("rsa" if isinstance(key, rsa.RSAPrivateKey) else "ec"), key.key_size
 
 
 def colons(data: bytes) -> str:
-    """Bytes as lower-case hex with colons."""
+    """Write bytes as lower-case hexadecimal digits with colons."""
     return data.hex(":")
 
 
 def pem(certificate: x509.Certificate) -> str:
-    """A certificate as PEM with a newline at the end."""
+    """Write a certificate as PEM with a newline at the end."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def key_pem(key: PrivateKey) -> str:
-    """A private key as PEM in the traditional form (SEC1 for EC)."""
+    """Write a private key as PEM in the traditional form (SEC1 for EC)."""
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain).decode()
 
 
 def common_name(kind: str, trust_domain: str) -> str:
-    """The name of a CA certificate: seven random letters and the beginning of the cluster's id."""
+    """Make the common name of a CA certificate: random letters, the beginning of the cluster's id.
+
+    `kind` is the first part of it, such as "pri"; `trust_domain` begins with the cluster's id.
+    """
     random_part = base64.b32encode(secrets.token_bytes(5)).decode().lower()[:7]
     return f"{kind}-{random_part}.consul.ca.{trust_domain[:8]}.consul"
 
@@ -91,7 +94,7 @@ def _named(name: str) -> x509.Name:
 
 
 def usage(*, authority: bool) -> x509.KeyUsage:
-    """What the key of a certificate may be used for."""
+    """The key usage extension of a CA certificate (`authority`) or of a leaf certificate."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -106,7 +109,13 @@ def usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def make_root(key: PrivateKey, trust_domain: str, serial: int, lifetime: timedelta) -> x509.Certificate:
-    """A root certificate that signs itself."""
+    """Make a root certificate that signs itself, valid from now.
+
+    - `key`: its private key.
+    - `trust_domain`: the trust domain, which is its SPIFFE id.
+    - `serial`: the serial number.
+    - `lifetime`: the time from now to the end of its validity.
+    """
     name = _named(common_name("pri", trust_domain))
     begin = _moment()
     identifier = key_id(key)
@@ -130,7 +139,10 @@ def make_root(key: PrivateKey, trust_domain: str, serial: int, lifetime: timedel
 
 
 def cross_sign(new: x509.Certificate, old: Signer, serial: int) -> x509.Certificate:
-    """The certificate of a new root under an old one, so that who trusts the old one still finds a way."""
+    """Sign the certificate of the root `new` with the root `old`, for seven days.
+
+    A client that trusts only the old root can verify leaves of the new one with it. `serial` is the serial number.
+    """
     builder = (
         x509.CertificateBuilder()
         .subject_name(new.subject)
@@ -151,7 +163,14 @@ def cross_sign(new: x509.Certificate, old: Signer, serial: int) -> x509.Certific
 def make_leaf(
     uri: str, name: str, signer: Signer, serial: int, lifetime: timedelta
 ) -> tuple[x509.Certificate, PrivateKey]:
-    """A certificate for a service, valid from a minute ago, with its key."""
+    """Make a leaf certificate for a service, valid from a minute ago, and its private key.
+
+    - `uri`: the SPIFFE id.
+    - `name`: the common name; empty for none.
+    - `signer`: the root that signs it.
+    - `serial`: the serial number.
+    - `lifetime`: the time from the beginning to the end of its validity.
+    """
     key = make_key()
     begin = _moment() - timedelta(minutes=1)
     certificate = (

@@ -1,4 +1,4 @@
-"""The checks of the agent's services, and what runs them: a time limit, another service, a dial.
+"""The checks of the agent's services, and their runner: TTL, alias of a service, TCP and HTTP.
 
 TTL and alias checks run as they do in Consul. TCP and HTTP checks dial, at first after a random part of their interval.
 The catalog learns of a new status at once; of a new output alone a real agent tells it minutes later, this one never.
@@ -22,7 +22,13 @@ _RUN: Final = {"TTL": "ttl", "HTTP": "http", "TCP": "tcp", "AliasService": "alia
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """One check, as the agent has it; ``shown`` is what the catalog has of status and output."""
+    """A check as the agent has it.
+
+    - `kind`: "ttl", "tcp", "http", "alias" or "maintenance".
+    - `created`, `modified`: the indexes of the catalog; 0 until it is written.
+    - `shown`: the status and the output that the catalog has.
+    - `timer`: the timer of its next run or of the end of its TTL.
+    """
 
     identifier: str
     name: str
@@ -39,7 +45,12 @@ class Check:
 
 
 def make_check(definition: Object, service_id: str, service_name: str, default_id: str) -> Check:
-    """A check by its definition; ``default_id`` is the id that it gets where it names none."""
+    """Make a check; `Refused` with status 501 for a kind that the agent does not run.
+
+    - `definition`: its definition.
+    - `service_id`, `service_name`: the service that it is a check of.
+    - `default_id`: the id of a check whose definition has none.
+    """
     kind = next((kind for member, kind in _RUN.items() if definition.get(member)), None)
     if kind is None or text(definition, "AliasNode") or text(definition, "HTTP").startswith("https:"):
         raise Refused(
@@ -59,14 +70,14 @@ def make_check(definition: Object, service_id: str, service_name: str, default_i
 
 
 class Runner:
-    """Runs checks, and says what came out."""
+    """The runner of checks: it calls `report` with a check, its status and its output."""
 
     def __init__(self, report: Callable[[Check, str, str], None]) -> None:
         self._report = report
         self._dialling: set[asyncio.Task[None]] = set()
 
     def start(self, check: Check) -> None:
-        """Run a check from now on."""
+        """Run a TTL, TCP or HTTP check from now on; for other kinds there is nothing to run."""
         if check.kind == "ttl":
             self._limit(check)
         elif check.kind in _DIALS:
@@ -74,18 +85,18 @@ class Runner:
             self._later(check, random.uniform(0, interval), self._dial)
 
     def stop(self, check: Check) -> None:
-        """Run it no more."""
+        """Cancel the next run of a check."""
         if check.timer is not None:
             check.timer.cancel()
             check.timer = None
 
     def touched(self, check: Check, status: str, output: str) -> None:
-        """Take a report from outside for a check with a time limit, and begin it anew."""
+        """Report `status` and `output` of a TTL `check`, as sent to the agent, and begin its TTL anew."""
         self._report(check, status, output)
         self._limit(check)
 
     async def close(self) -> None:
-        """End what runs; timers are with their checks."""
+        """Cancel the checks that dial now; timers are cancelled by `stop`."""
         for task in self._dialling:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
@@ -107,17 +118,17 @@ class Runner:
         task.add_done_callback(self._dialling.discard)
 
     async def run(self, check: Check) -> None:
-        """Run a check that dials now, and again after its interval."""
+        """Run a TCP or HTTP check now, and again after its interval."""
         if check.kind not in _DIALS:
             return
         status, output = await _DIALS[check.kind](check)
-        if check.timer is not None:  # else it was stopped meanwhile
+        if check.timer is not None:  # otherwise it was stopped meanwhile
             self._report(check, status, output)
             self._later(check, parse_duration(text(check.definition, "Interval")) / 1e9, self._dial)
 
 
 async def _connect(check: Check) -> tuple[str, str]:
-    """What a TCP check finds."""
+    """Run a TCP check: its status and its output."""
     address = text(check.definition, "TCP")
     host, _, port = address.rpartition(":")
     found = await _exchange(host, port, b"")
@@ -125,7 +136,7 @@ async def _connect(check: Check) -> tuple[str, str]:
 
 
 async def _get(check: Check) -> tuple[str, str]:
-    """What an HTTP check finds."""
+    """Run an HTTP check: its status and its output."""
     url, method = text(check.definition, "HTTP"), text(check.definition, "Method") or "GET"
     address = urlsplit(url)
     path = f"{address.path or '/'}{'?' if address.query else ''}{address.query}"
@@ -140,7 +151,7 @@ async def _get(check: Check) -> tuple[str, str]:
 
 
 async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
-    """What comes back for a request, nothing where there is none; else why it cannot be sent."""
+    """Connect and send `request`, if any: the answer as bytes, or the error as text."""
     try:
         async with asyncio.timeout(_DIAL_TIMEOUT):
             reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
@@ -159,7 +170,7 @@ _DIALS: Final[dict[str, Callable[[Check], Awaitable[tuple[str, str]]]]] = {"tcp"
 
 
 def aliased(checks: Iterable[Check]) -> tuple[str, str]:
-    """The status and output of an alias of a service with these checks."""
+    """The status and the output of an alias of a service with these checks."""
     status, output = "passing", "No checks found."
     for check in checks:
         if check.status == "passing":

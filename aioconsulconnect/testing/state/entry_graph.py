@@ -1,4 +1,4 @@
-"""The services as their configuration entries tie them together: chains, and what no write may break."""
+"""The services as configuration entries connect them: chains, and the writes that would break them."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _ROUTING: Final = ("service-router", "service-splitter", "service-resolver")
 
 
 class Graph:
-    """The services of one agent."""
+    """The services of one agent, as its configuration entries connect them."""
 
     def __init__(self, store: Store, facts: VersionFacts, datacenter: str, authority: Authority) -> None:
         self.store = store
@@ -24,18 +24,26 @@ class Graph:
     def compile(
         self, service: str, lookup: Lookup, *, datacenter: str = "", overrides: Overrides | None = None
     ) -> Object:
-        """The chain of a service."""
+        """Compile the discovery chain of `service`; GraphError where its entries do not fit together.
+
+        - `lookup`: finds a configuration entry by kind and name.
+        - `datacenter`: the datacenter to compile for, by default the agent's.
+        - `overrides`: the settings of the request that take precedence over the entries.
+        """
         compiler = Compiler(
             lookup, self.facts, datacenter or self.datacenter, self.authority.trust_domain, overrides or Overrides()
         )
         return compiler.compile(service)
 
     def protocol(self, service: str) -> str:
-        """How a service is spoken to, in the end."""
+        """The protocol of a service by its compiled chain."""
         return text(self.compile(service, self.store.entry), "Protocol")
 
     def check(self, kind: str, name: str, proposed: Object | None) -> None:
-        """Refuse an entry, or its absence, with which the entries would no longer fit together."""
+        """Refuse a write after which the entries would not fit together.
+
+        `proposed` is the new entry of this `kind` and `name`, None for a deletion.
+        """
 
         def lookup(of: str, called: str) -> Object | None:
             if (of, called.lower()) == (kind, name.lower()):

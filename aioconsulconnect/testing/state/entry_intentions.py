@@ -1,4 +1,4 @@
-"""Intentions from 1.9 on: sources inside a service-intentions entry, seen through the older interface."""
+"""Intentions from 1.9 on: sources inside service-intentions entries, seen through the older API."""
 
 import uuid
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _HTTP: Final = frozenset({"http", "http2", "grpc"})
 
 
 class EntryIntentionStore:
-    """The intentions of a store that keeps them in configuration entries."""
+    """The intentions of an agent that keeps them in configuration entries."""
 
     def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
@@ -31,25 +31,25 @@ class EntryIntentionStore:
     # Reading.
 
     def index(self) -> int:
-        """The index of the table: all kinds of configuration entries share it."""
+        """The index of the table, which all kinds of configuration entries share."""
         return self.store.touched("config")
 
     def all(self) -> list[Object]:
-        """Every intention, in order."""
+        """Every intention, in the order of evaluation."""
         return sorted((i for entry in self.store.of_kind(KIND) for i in intentions_of(entry)), key=order)
 
     def list_keys(self) -> tuple[str, ...]:
-        """What wakes a list: any intention; where there is none, any entry at all."""
+        """The keys that wake a list: any intention; where there is none, any entry at all."""
         return (f"config/{KIND}",) if self.store.of_kind(KIND) else ("config",)
 
     def to(self, name: str, namespace: str = "default") -> list[Object]:  # noqa: ARG002 - there is but one here
-        """The intentions whose destination is a service or everything."""
+        """The intentions whose destination is the service `name` or the wildcard."""
         names = dict.fromkeys((name.lower(), "*"))
         entries = [entry for each in names if (entry := self.store.entry(KIND, each))]
         return sorted((i for entry in entries for i in intentions_of(entry)), key=order)
 
     def by(self, name: str, namespace: str = "default") -> list[Object]:  # noqa: ARG002 - there is but one here
-        """The intentions whose source is a service or everything."""
+        """The intentions whose source is the service `name` or the wildcard."""
         found: list[Object] = []
         for entry in self.store.of_kind(KIND):
             local = {text(source, "Name") for source in children(entry, "Sources") if not text(source, "Peer")}
@@ -58,16 +58,22 @@ class EntryIntentionStore:
         return sorted(found, key=order)
 
     def match_keys(self, side: str, name: str) -> tuple[str, ...]:
-        """What may change a match."""
+        """The keys whose writes wake a match of `name` on one `side`.
+
+        For the source any intention does, for the destination its own entry and that of `*`.
+        """
         return (f"config/{KIND}",) if side == "source" else (entry_key(KIND, name), entry_key(KIND, "*"))
 
     def get(self, identifier: str) -> Object | None:
-        """The intention of a uuid."""
+        """The intention with a uuid; None where there is none, a refusal where it cannot be one."""
         check_uuid(identifier, self.facts.lookup_of_uuid)
         return next((i for i in self.all() if i.get("ID") == identifier), None)
 
     def exact(self, source: str, destination: str, peer: str = "") -> Object | None:
-        """The intention between two names."""
+        """The intention from `source` to `destination`; None where there is none.
+
+        With `peer` the source is that of a peer.
+        """
         entry = self.store.entry(KIND, destination)
         wanted = (source, peer)
         found = (i for i in intentions_of(entry or {}) if (text(i, "SourceName"), text(i, "SourcePeer")) == wanted)
@@ -76,7 +82,10 @@ class EntryIntentionStore:
     # Writing by name.
 
     def upsert(self, source: str, destination: str, intention: Object) -> None:
-        """Create or replace the source of that name, also where it is that of a peer."""
+        """Create `intention` from `source` to `destination`, or replace the source of that name.
+
+        A source of that name that belongs to a peer is replaced too.
+        """
         entry = self.store.entry(KIND, destination)
         meta = child(intention, "Meta")
         if meta and entry is None:
@@ -90,7 +99,10 @@ class EntryIntentionStore:
         self.store.put_entry(self.checked(changed))
 
     def remove(self, source: str, destination: str) -> None:
-        """Delete the first source of that name; the last one takes its entry with it."""
+        """Delete the first source called `source` from the entry of `destination`.
+
+        The last one takes its entry with it.
+        """
         entry = self.store.entry(KIND, destination)
         sources = children(entry or {}, "Sources")
         at = next((at for at, each in enumerate(sources) if each["Name"] == source), None)
@@ -106,7 +118,7 @@ class EntryIntentionStore:
     # Writing by uuid.
 
     def create(self, intention: Object) -> str:
-        """Add an intention with a uuid of its own."""
+        """Add an intention, and return the uuid that it got."""
         moment = now()
         identifier = str(uuid.uuid4())
         self._check_legacy(intention)
@@ -124,7 +136,7 @@ class EntryIntentionStore:
         return identifier
 
     def update(self, before: Object, intention: Object) -> None:
-        """Replace an intention under its uuid."""
+        """Replace the intention `before` by `intention`; another destination is refused."""
         check_datacenter, there = text(before, "DestinationName"), text(intention, "DestinationName")
         if check_datacenter.lower() != there.lower():
             raise refused_by_server(self.facts.cannot_move_text)
@@ -146,10 +158,13 @@ class EntryIntentionStore:
         if complaints := list(legacy_complaints(intention)):
             raise refused_by_server(errors(complaints))
 
-    # Both.
+    # Checks of every write.
 
     def checked(self, entry: Object, *, legacy: bool = False) -> Object:
-        """An entry in the form in which it is stored, refused where it is wrong."""
+        """Bring `entry` into the form in which it is stored, or refuse it.
+
+        `legacy` is true for a write by the API by uuid.
+        """
         normal = normalised(entry, legacy=legacy)
         if complaint := entry_complaint(normal, self.facts, legacy=legacy):
             raise refused_by_server(complaint)
@@ -162,7 +177,12 @@ class EntryIntentionStore:
         return frozenset(text(entry, "Name").lower() for entry in self.store.of_kind("jwt-provider"))
 
     def check_protocols(self, entries: Iterable[Object], proposed: Object | None = None, gone: str = "") -> None:
-        """Refuse permissions for a destination that does not speak HTTP, with a proposed entry in force."""
+        """Refuse permissions for a destination whose protocol is not HTTP.
+
+        - `entries`: the service-intentions entries to check.
+        - `proposed`: an entry that is about to be written, taken as written.
+        - `gone`: the key of an entry that is about to be deleted, taken as deleted.
+        """
         for entry in entries:
             name = text(entry, "Name")
             if any(source.get("Permissions") for source in children(entry, "Sources")):
@@ -215,7 +235,7 @@ def _intention(entry: Object, source: Object) -> Object:
 
 
 def _source(name: str, intention: Object) -> Object:
-    """The source that an intention given by name becomes."""
+    """The source in an entry that an intention given by name becomes."""
     return {
         "Name": name,
         "Action": intention.get("Action", ""),
@@ -237,7 +257,10 @@ def _legacy_source(intention: Object, identifier: str, created: str, updated: st
 
 
 def normalised(entry: Object, *, legacy: bool = False) -> Object:
-    """An entry as the server rewrites it before it looks at it: defaults, upper-case methods, order of precedence."""
+    """Rewrite `entry` as the server does before it checks it: defaults, upper-case methods, order.
+
+    `legacy` is true for a write by the API by uuid, which keeps the legacy members of sources.
+    """
     name = text(entry, "Name")
     sources: list[Object] = []
     for source in children(entry, "Sources"):

@@ -1,4 +1,4 @@
-"""The controller of API gateways: it writes the status of gateways and routes after they were written."""
+"""The controller of API gateways, which writes the status of gateways and routes after each write."""
 
 from typing import Final
 
@@ -14,7 +14,10 @@ ROUTES: Final = ("http-route", "tcp-route")
 
 
 class Controller:
-    """Watches the entries of one agent. What it writes raises the index of an entry once more."""
+    """The controller of one agent's API gateways, called when an entry changes.
+
+    The status that it writes raises the index of the entry once more.
+    """
 
     def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
@@ -22,7 +25,7 @@ class Controller:
         store.listeners.append(self.entry_changed)
 
     def entry_changed(self, kind: str, name: str) -> None:
-        """Judge a gateway or a route that was written."""
+        """Write the status of the gateway or route of this `kind` and `name`, if it has changed."""
         entry = self.store.entry(kind, name)
         if entry is None or kind not in {"api-gateway", *ROUTES}:
             return
@@ -37,7 +40,10 @@ class Controller:
 
 
 def check_bindings(entry: Object, store: Store) -> None:
-    """Refuse what would end in a status whose words are not known."""
+    """Refuse with 501 an `entry` of a gateway or a route whose status is not modelled.
+
+    `store` has the gateways that a route needs.
+    """
     for listener in children(entry, "Listeners"):
         if children(child(listener, "TLS"), "Certificates"):
             raise Refused(501, "The in-process agent does not model the certificates of API gateways")
@@ -47,7 +53,7 @@ def check_bindings(entry: Object, store: Store) -> None:
 
 
 def gateway_conditions(gateway: Object) -> list[Object]:
-    """What is said of a gateway in order."""
+    """The status conditions of a valid gateway."""
     return [
         _condition("Accepted", "True", "Accepted", "gateway is valid"),
         *(
@@ -62,7 +68,7 @@ def gateway_conditions(gateway: Object) -> list[Object]:
 
 
 def route_conditions(route: Object) -> list[Object]:
-    """What is said of a route whose gateways are there."""
+    """The status conditions of a valid route whose gateways exist."""
     return [
         _condition("Accepted", "True", "Accepted", "route is valid"),
         *(

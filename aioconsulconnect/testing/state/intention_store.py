@@ -1,4 +1,4 @@
-"""The intentions of an agent, wherever its version keeps them."""
+"""The interface to the intentions of an agent, wherever its version keeps them."""
 
 from typing import Protocol
 
@@ -10,42 +10,45 @@ from aioconsulconnect.testing.versions import VersionFacts
 
 
 class IntentionStore(Protocol):
-    """The intentions of an agent, wherever its version keeps them."""
+    """The intentions of an agent, in configuration entries or (1.8) in a table of their own."""
 
     def index(self) -> int:
-        """The index of the table."""
+        """The index of the table that holds the intentions."""
         ...
 
     def all(self) -> list[Object]:
-        """Every intention, in order."""
+        """Every intention, in the order of evaluation."""
         ...
 
     def list_keys(self) -> tuple[str, ...]:
-        """What wakes a list."""
+        """The keys whose writes wake a blocking query for the list."""
         ...
 
     def to(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose destination is a service or everything."""
+        """The intentions whose destination is the service `name` in `namespace`, or a wildcard."""
         ...
 
     def by(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose source is a service or everything."""
+        """The intentions whose source is the service `name` in `namespace`, or a wildcard."""
         ...
 
     def match_keys(self, side: str, name: str) -> tuple[str, ...]:
-        """What may change a match."""
+        """The keys whose writes wake a blocking query for a match.
+
+        `side` is "source" or "destination", `name` the service.
+        """
         ...
 
     def get(self, identifier: str) -> Object | None:
-        """The intention of a uuid."""
+        """The intention with a uuid; None where there is none, a refusal where it cannot be one."""
         ...
 
     def create(self, intention: Object) -> str:
-        """Add an intention with a uuid of its own."""
+        """Add an intention, and return the uuid that it got."""
         ...
 
     def update(self, before: Object, intention: Object) -> None:
-        """Replace an intention under its uuid."""
+        """Replace the intention `before` by `intention`, under its uuid."""
         ...
 
     def delete(self, intention: Object) -> None:
@@ -54,5 +57,5 @@ class IntentionStore(Protocol):
 
 
 def intention_store_of(store: Store, facts: VersionFacts) -> IntentionStore:
-    """The store of intentions that the version has."""
+    """Make the intention store of the version in `facts`, on `store`."""
     return (EntryIntentionStore if facts.intentions_are_entries else TableIntentionStore)(store, facts)

@@ -1,4 +1,7 @@
-"""The services and checks of the agent, and what the catalog says of them. There is one node, so both are one thing."""
+"""The services and checks of the agent, and their rows in the catalog.
+
+There is one node, so the agent and the catalog share them.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,12 +21,18 @@ MAINTENANCE: Final = "_service_maintenance:"
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """A service instance: as it was registered, and with the central configuration merged into it."""
+    """A service instance, as it was registered and with the central configuration merged into it.
+
+    - `definition`: as it was registered.
+    - `resolved`: with the central configuration.
+    - `created`, `modified`: the indexes of the catalog.
+    - `checks`: its checks by id.
+    """
 
     definition: Object
     resolved: Object
     parent: str = ""
-    """The service that this one is the sidecar of, if it was registered with it."""
+    """The id of the instance whose registration brought this one as its sidecar; empty without one."""
     created: int = 0
     modified: int = 0
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
@@ -40,7 +49,7 @@ class Instance:
 
     @property
     def destination(self) -> str | None:
-        """The service that is reached through this instance in the mesh, if one is."""
+        """The service that is reached through this instance in the mesh; None where none is."""
         if text(self.definition, "Kind") == PROXY:
             return text(child(self.definition, "Proxy"), "DestinationServiceName")
         return self.name if child(self.definition, "Connect").get("Native") else None
@@ -66,7 +75,7 @@ class Registry:
         await self.runner.close()
 
     def open(self) -> None:
-        """Run the checks of what was registered before."""
+        """Run the checks of the services that were registered before."""
         for instance in self._instances.values():
             for check in instance.checks.values():
                 self.runner.start(check)
@@ -74,15 +83,15 @@ class Registry:
     # Reading.
 
     def get(self, identifier: str) -> Instance | None:
-        """The instance of an id."""
+        """The instance with an id; None where there is none."""
         return self._instances.get(identifier)
 
     def all(self) -> list[Instance]:
-        """Every instance in the order of their ids."""
+        """Every instance, in the order of their ids."""
         return [self._instances[key] for key in sorted(self._instances)]
 
     def named(self, name: str) -> list[Instance]:
-        """The instances of a service."""
+        """The instances of a service; the case of its name does not count."""
         return [each for each in self.all() if each.name.lower() == name.lower()]
 
     def connect(self, name: str) -> list[Instance]:
@@ -90,16 +99,21 @@ class Registry:
         return [each for each in self.all() if (each.destination or "").lower() == name.lower() != ""]
 
     def check(self, identifier: str) -> tuple[Instance, Check] | None:
-        """A check and its service."""
+        """The check with an id, and its service; None where there is none."""
         found = (each for each in self._instances.values() if identifier in each.checks)
         return next(((each, each.checks[identifier]) for each in found), None)
 
     def ports(self) -> set[int]:
-        """The ports that services have."""
+        """The ports of all services."""
         return {number(each.definition, "Port") for each in self._instances.values()}
 
     def index(self, name: str, *, exists: bool, checks: bool) -> int:
-        """The index of a service as Consul has it: its own, that of the last one that vanished, or the table's."""
+        """The index of a service: its own, that of the last service that vanished, or that of the table.
+
+        - `name`: the service.
+        - `exists`: true if it has instances.
+        - `checks`: true if writes of checks count.
+        """
         if not exists and (gone := self.store.touched("extinctions")) > 1:
             return gone
         tables = ("nodes", "services", "checks") if checks else ("nodes", "services")
@@ -108,7 +122,13 @@ class Registry:
     # Writing.
 
     def register(self, definition: Object, checks: Iterable[Object], *, replace: bool, parent: str = "") -> Instance:
-        """Register a service, or register it anew: what does not change wakes nobody."""
+        """Register a service, or register it anew; only a change wakes blocking queries.
+
+        - `definition`: the service.
+        - `checks`: the definitions of its checks.
+        - `replace`: true to drop its other checks, but for that of maintenance.
+        - `parent`: the id of the instance that it is a sidecar of.
+        """
         identifier, name = text(definition, "ID"), text(definition, "Name")
         definitions = list(checks)
         default_ids = [
@@ -139,7 +159,10 @@ class Registry:
         return instance
 
     def _add_checks(self, instance: Instance, made: Iterable[Check]) -> bool:
-        """Put checks in place of those of their ids, whose state they keep; whether the catalog sees something new."""
+        """Put checks in place of those with their ids, whose state they keep.
+
+        True if the catalog shows something new.
+        """
         news = False
         for check in made:
             before = instance.checks.get(check.identifier)
@@ -165,7 +188,10 @@ class Registry:
             self.deregister(sidecar)
 
     def set_maintenance(self, instance: Instance, reason: str, *, on: bool) -> None:
-        """Put a service into maintenance or take it out; saying it twice changes nothing."""
+        """Put `instance` into maintenance if `on`, else take it out; nothing changes if it is so already.
+
+        `reason` becomes the notes of the check that says so.
+        """
         key = MAINTENANCE + instance.identifier
         if on == (key in instance.checks):
             return
@@ -178,7 +204,7 @@ class Registry:
         self._refresh_aliases(instance)
 
     def _reported(self, check: Check, status: str, output: str) -> None:
-        """Note what came out of a check."""
+        """Note the result of a check."""
         changed = check.status != status
         check.status, check.output = status, output
         instance = self._instances.get(check.service_id)
@@ -199,7 +225,7 @@ class Registry:
                     self._reported(check, *aliased(each for each in others if each is not check))
 
     async def run_checks(self) -> None:
-        """Run all that dials now."""
+        """Run every TCP and HTTP check now."""
         checks = [check for instance in self.all() for check in instance.checks.values()]
         await asyncio.gather(*(self.runner.run(check) for check in checks))
 
@@ -208,7 +234,7 @@ class Registry:
             self.refresh()
 
     def refresh(self) -> None:
-        """Merge the central configuration anew."""
+        """Merge the central configuration into every service anew."""
         for instance in self.all():
             now = resolved(instance.definition, self.store.entry, self.facts)
             if now != instance.resolved:

@@ -1,8 +1,8 @@
-"""What the agent holds: configuration entries, one raft-like index, and one way to wait for a change.
+"""The configuration entries, one raft-like index, and one way to wait for a change.
 
-Every write takes the next index and touches keys: the table, the part of it, the thing.
-``config/service-intentions/db`` touches ``config``, ``config/service-intentions`` and itself, so that a blocked query
-can wait for as much or as little as Consul's does.
+Every write takes the next index and touches keys: the table, the part of it, the thing. `config/service-intentions/db`
+touches `config`, `config/service-intentions` and itself, so that a blocking query can wait for as much or as little as
+Consul's does.
 """
 
 import asyncio
@@ -20,7 +20,10 @@ class Closed(Exception):
 
 
 class Store:
-    """Tables of plain JSON, an index, and the queries that wait."""
+    """The configuration entries as plain JSON, the index of each key, and the queries that wait.
+
+    `index` is the first index, `tables` the index of each table at first.
+    """
 
     def __init__(self, index: int, tables: Mapping[str, int]) -> None:
         self.index: int = index
@@ -29,10 +32,13 @@ class Store:
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
         self._closed = False
         self.listeners: list[Callable[[str, str], None]] = []
-        """Called with kind and name after a configuration entry was written or deleted."""
+        """Functions to call with kind and name after a configuration entry was written or deleted."""
 
     def write(self, *keys: str) -> int:
-        """Take the next index, note it at the keys and all above them, and wake who waits for any of these."""
+        """Take the next index, note it at the keys and all above them, and return it.
+
+        The queries that wait for any of these keys wake.
+        """
         self.index += 1
         for key in {above for each in keys for above in _upwards(each)}:
             self._touched[key] = self.index
@@ -48,7 +54,10 @@ class Store:
         return max(1, *(self._touched.get(key, 0) for key in keys))
 
     async def wait(self, keys: Iterable[str], deadline: float) -> bool:
-        """Wait for a write to any of the keys until a time of the loop's clock; false when that comes first."""
+        """Wait for a write to any of `keys`; true if there was one, false after the deadline.
+
+        `deadline` is a time of the event loop's clock. `Closed` when the agent stops.
+        """
         if self._closed:
             raise Closed
         keys = tuple(keys)
@@ -68,16 +77,19 @@ class Store:
                         del self._waiting[key]
 
     def end_polls(self, path: str = "") -> None:
-        """Let the blocking queries of the server end as if their time were over; those of the agent's cache wait on."""
+        """End the blocking queries of the server as if their wait were over.
+
+        `path` limits it to those whose path begins with it. Queries of the agent's cache wait on.
+        """
         for key in [key for key in self._waiting if key.startswith(poll_key(path))]:
             self._wake(key, changed=False)
 
     def open(self) -> None:
-        """Be there again after ``close``."""
+        """Let queries wait again, after `close`."""
         self._closed = False
 
     def close(self) -> None:
-        """End all waiting."""
+        """End all waiting with `Closed`."""
         self._closed = True
         for waiters in self._waiting.values():
             for waiter in waiters:
@@ -85,11 +97,14 @@ class Store:
                     waiter.set_exception(Closed())
 
     def state(self) -> State:
-        """What a snapshot keeps."""
+        """Copy the entries and the index of each key for a snapshot."""
         return dict(self._touched), dict(self._entries)
 
     def load(self, state: State) -> None:
-        """Be as a snapshot was. The index of the next write lies above all there have been, as in raft."""
+        """Restore a snapshot: the entries, and the old index of each key.
+
+        The index of the next write lies above all that have been, as in raft.
+        """
         touched, entries = state
         before, self._entries = self._entries, dict(entries)
         self._touched = dict(touched)
@@ -106,15 +121,15 @@ class Store:
         return MappingProxyType(self._entries)
 
     def entry(self, kind: str, name: str) -> Object | None:
-        """One entry; names are compared without regard to case."""
+        """The entry of `kind` called `name`, in any case; None where there is none."""
         return self._entries.get((kind, name.lower()))
 
     def of_kind(self, kind: str) -> list[Object]:
-        """The entries of a kind in the order of their names."""
+        """The entries of a kind, in the order of their names."""
         return [entry for (of, _), entry in sorted(self._entries.items()) if of == kind]
 
     def put_entry(self, entry: Object) -> None:
-        """Write an entry in place of the one of its name, at a new index."""
+        """Write an entry at a new index, in place of the one of its kind and name."""
         kind, name = text(entry, "Kind"), text(entry, "Name")
         before = self.entry(kind, name)
         index = self.write(entry_key(kind, name))
@@ -123,7 +138,7 @@ class Store:
         self._tell(kind, name)
 
     def delete_entry(self, kind: str, name: str) -> None:
-        """Delete an entry. Deleting nothing takes an index too, but wakes nobody."""
+        """Delete the entry of `kind` called `name`; deleting nothing takes an index, but wakes no query."""
         if self._entries.pop((kind, name.lower()), None) is None:
             self.index += 1
         else:
@@ -136,7 +151,7 @@ class Store:
 
 
 def entry_key(kind: str, name: str) -> str:
-    """The key that a write of a configuration entry touches."""
+    """The key that a write of the configuration entry of `kind` called `name` touches."""
     return f"config/{kind}/{name.lower()}"
 
 
@@ -151,6 +166,6 @@ def _settle(waiter: asyncio.Future[bool], changed: bool) -> None:
 
 
 def _upwards(key: str) -> Iterator[str]:
-    """A key and the two above it; a name may hold slashes."""
+    """The key and those above it, three at most; a name may hold slashes."""
     parts = key.split("/", 2)
     return ("/".join(parts[: depth + 1]) for depth in range(len(parts)))

@@ -17,7 +17,7 @@ _TABLE: Final = "intentions"
 
 
 class TableIntentionStore:
-    """The intentions of a store that keeps them apart."""
+    """The intentions of an agent that keeps them in a table of their own."""
 
     def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
@@ -25,35 +25,35 @@ class TableIntentionStore:
         self._rows: dict[str, Object] = {}
 
     def state(self) -> dict[str, Object]:
-        """What a snapshot keeps."""
+        """Copy the table for a snapshot."""
         return dict(self._rows)
 
     def load(self, state: dict[str, Object]) -> None:
-        """Be as a snapshot was."""
+        """Restore the table of a snapshot."""
         self._rows = dict(state)
 
     def index(self) -> int:
-        """The index of the table."""
+        """The index of the table of intentions."""
         return self.store.touched(_TABLE)
 
     def all(self) -> list[Object]:
-        """Every intention, in order."""
+        """Every intention, in the order of evaluation."""
         return sorted(self._rows.values(), key=order)
 
     def list_keys(self) -> tuple[str, ...]:
-        """What wakes a list: any intention."""
+        """The keys that wake a list: any intention does."""
         return (_TABLE,)
 
     def match_keys(self, side: str, name: str) -> tuple[str, ...]:  # noqa: ARG002 - any intention wakes any match
-        """What may change a match: any intention."""
+        """The keys that wake a match, whatever `side` and `name`: any intention does."""
         return (_TABLE,)
 
     def to(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose destination is a service or everything."""
+        """The intentions whose destination is the service `name` in `namespace`, or a wildcard."""
         return self._side("Destination", name, namespace)
 
     def by(self, name: str, namespace: str = "default") -> list[Object]:
-        """The intentions whose source is a service or everything."""
+        """The intentions whose source is the service `name` in `namespace`, or a wildcard."""
         return self._side("Source", name, namespace)
 
     def _side(self, side: str, name: str, namespace: str) -> list[Object]:
@@ -64,18 +64,18 @@ class TableIntentionStore:
         return sorted((row for row in self._rows.values() if matches(row)), key=order)
 
     def get(self, identifier: str) -> Object | None:
-        """The intention of a uuid."""
+        """The intention with a uuid; None where there is none, a refusal where it cannot be one."""
         check_uuid(identifier, self.facts.lookup_of_uuid)
         return self._rows.get(identifier.lower())
 
     def create(self, intention: Object) -> str:
-        """Add an intention with a uuid of its own."""
+        """Add an intention, and return the uuid that it got."""
         identifier = str(uuid.uuid4())
         self._put(identifier, intention, None)
         return identifier
 
     def update(self, before: Object, intention: Object) -> None:
-        """Replace an intention under its uuid."""
+        """Replace the intention `before` by `intention`, under its uuid."""
         self._put(text(before, "ID"), intention, before)
 
     def _put(self, identifier: str, intention: Object, before: Object | None) -> None:
@@ -114,12 +114,12 @@ class TableIntentionStore:
 
 
 def _pair(intention: Object) -> tuple[str, ...]:
-    """What no two intentions share; the case of names does not count."""
+    """The names that no two intentions share, in lower case."""
     return tuple(text(intention, key).lower() for key in ("SourceNS", "SourceName", "DestinationNS", "DestinationName"))
 
 
 def describe(intention: Object) -> str:
-    """An intention as 1.8 prints it."""
+    """Write an intention as 1.8 prints it."""
     source = f"{intention['SourceNS']}/{intention['SourceName']}"
     destination = f"{intention['DestinationNS']}/{intention['DestinationName']}"
     action = str(intention["Action"]).upper()

@@ -1,4 +1,4 @@
-"""What an agent holds, to look at from a test."""
+"""A view of the state of an agent, for a test to read."""
 
 import copy
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from aioconsulconnect.testing.state.store import Store
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read-only view: what it gives are copies."""
+    """The state of an in-process agent, to read; everything in it is a copy."""
 
     _store: Store
     _intentions: IntentionStore
@@ -19,7 +19,7 @@ class View:
 
     @property
     def index(self) -> int:
-        """The raft-like index of the last write."""
+        """The index of the last write."""
         return self._store.index
 
     @property
@@ -29,7 +29,7 @@ class View:
 
     @property
     def entries(self) -> list[Object]:
-        """Every configuration entry, by kind and name."""
+        """Every configuration entry, in the order of kinds and names."""
         return copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())])
 
     @property

@@ -7,11 +7,11 @@ from aioconsulconnect.testing.state.store import Store
 
 _BASE: Final = IPv4Address("240.0.0.0")
 _KINDS: Final = ("service-intentions", "service-resolver", "service-router", "service-splitter")
-"""The entries that give the service of their name an address."""
+"""The kinds of entries that give the service of their name an address."""
 
 
 class VirtualIps:
-    """The addresses of one agent."""
+    """The virtual addresses of one agent's services."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -20,12 +20,12 @@ class VirtualIps:
         store.listeners.append(self.entry_changed)
 
     def entry_changed(self, kind: str, name: str) -> None:
-        """Give or take an address when an entry came or went."""
+        """Assign or release the address of `name` after its entry of `kind` was written or deleted."""
         if kind in _KINDS and name != "*":
             self._settle(name)
 
     def use(self, name: str, *, used: bool) -> None:
-        """Note whether a service has an instance in the mesh."""
+        """Note whether the service `name` has an instance in the mesh (`used`), which gives it an address."""
         if used:
             self._instances.add(name.lower())
         else:
@@ -33,7 +33,7 @@ class VirtualIps:
         self._settle(name)
 
     def of(self, name: str) -> str | None:
-        """The address of a service."""
+        """The address of a service; None where it has none."""
         number = self._numbers.get(name.lower())
         return str(_BASE + number) if number else None
 

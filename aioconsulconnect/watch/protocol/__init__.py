@@ -1,1 +1,1 @@
-"""The protocol of one watch: pure, time and chance handed in."""
+"""The protocol of one watch, without I/O: time and randomness are passed in."""

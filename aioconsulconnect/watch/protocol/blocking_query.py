@@ -1,23 +1,25 @@
 """
-The protocol of one blocking query, as a pure state machine: no I/O, and time and randomness are handed in.
+State machine of one blocking query, without I/O; time and randomness are passed in.
 
-Theory. A read tells the state and its position (X-Consul-Index, or a hash). A poll sends that position and a wait; the
-server holds it until the position moves or the wait is over. That is all Consul promises, and it keeps less: the
-position may go back, stand still while the data changes, be 0, be missing, or belong to another server; an answer may
-lack items because somebody lost a leader or replays a log. So:
+Theory. A plain read brings the state and its position (X-Consul-Index, or a content hash). A poll sends that position
+and a wait; the server holds it until the position moves or the wait is over. Consul promises no more, and keeps less:
+the position may go back, stand still while the data changes, be 0, be missing, or belong to another server; an answer
+may lack items because a server has lost its leader or replays a log. So:
 
-1. The position is a hint when to look; whether something changed is decided by the content alone, first as bytes.
-2. After whatever is odd the position is dropped, and the next request is a plain read, which asks for the truth.
-3. No failure changes the data, and no answer ends a watch that has had data. What is missing in an answer, where there
-   is any doubt, is confirmed by the leader first.
-4. An answer counts in the order of what it says, not of its arrival: what was overtaken is asked again.
-5. Every turn is paced, and every failure is waited for.
+1. The position only says when to look. Whether something changed is decided by the content, which is first compared as
+   bytes.
+2. After anything odd the position is dropped, and the next request is a plain read.
+3. No failure changes the data, and no answer ends a watch that has had data. Items that an answer lacks are, where
+   there is any doubt, confirmed by the leader first.
+4. Answers count in the order of what they say, not of their arrival: one that was overtaken is dropped or asked again.
+5. Every request is paced, and after every failure there is a pause.
 
-The states, events and transitions are data: `transitions`. Here an event is named for each answer, and the table
-walked. `next_request` says what to send next and not before when, `start` and `receive` frame the request,
-`start_beside` and `receive_beside` a plain read that is made beside the loop (a refresh, a verification, a new token).
-In `snapshot` is the last good state, in `end` the error that no waiting will heal. `abandoned` says that what is under
-way cannot tell what is asked now: the caller leaves it to its end, and sends the next request.
+The states, events and transitions are data, in `transitions`. This module names the event for each answer, and looks
+the transition up. `next_request` gives the next request and the earliest time for it; the caller calls `start` before
+it sends it and `receive` with its answer. `start_beside` and `receive_beside` do the same for a plain read that is made
+beside the loop (a refresh, a verification, a new token). `snapshot` is the last good state, `end` the error that no
+waiting can heal. `abandoned` says that the request under way cannot bring what is wanted now: the caller leaves it to
+its end, and sends the next request.
 """
 
 from __future__ import annotations
@@ -57,11 +59,11 @@ from aioconsulconnect.watch.protocol.verdict import DENIALS, cut_short, ends_wat
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_LOGGED = 50  # kept for explain()
-_FROZEN = 1.5  # times the deadline: then it was not the server that was slow
-_EARLY = 0.9  # of the wait
-_BORROW_AGAIN = 60.0  # seconds after which an index is borrowed again that could not be
-_CACHE_IS_WRONG = 660.0  # seconds: how long an agent's cache was seen to outlive the truth
+_LOGGED = 50  # requests kept for explain()
+_FROZEN = 1.5  # times the deadline: after so long the process was frozen, not the server slow
+_EARLY = 0.9  # part of the wait: an answer before that is early
+_BORROW_AGAIN = 60.0  # seconds until it is tried again to borrow an index
+_CACHE_IS_WRONG = 660.0  # seconds that an agent's cache was seen to serve discarded data
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
 _QUIET = frozenset(
@@ -75,11 +77,21 @@ _QUIET = frozenset(
         Outcome.DENIED,
         Outcome.THROTTLED,
     }
-)  # not worth a word in the log of requests
+)  # outcomes that the log of requests leaves out: the verdict or the error says enough
 
 
 class NextRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send next, not before `at`; a poll has `position` and `wait`; `plain`: past caches, to the leader."""
+    """
+    The next request of a blocking query, and the earliest time for it.
+
+    - `kind`: kind of the request.
+    - `at`: earliest time for it, in seconds on the client's clock.
+    - `deadline`: seconds after which it is given up.
+    - `extra`: query parameters beside those of the read: position and wait of a poll.
+    - `position`: index or hash that a poll sends, else None.
+    - `wait`: seconds that a poll asks the server to wait, else 0.
+    - `plain`: the read goes past the agent's cache and to the leader.
+    """
 
     kind: Kind
     at: float
@@ -91,30 +103,30 @@ class NextRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Course(msgspec.Struct, kw_only=True):
-    """Where the loop is: what it asks next and when, from which position, and what is under way."""
+    """Progress of the loop: the next request, the position, and the request under way."""
 
     following: Kind = Kind.READ
     not_before: float = 0.0
     position: Position = None
-    backend: str | None = None  # of the position: those of two backends do not compare
-    proves: bool = True  # whether the answers of the loop come from the servers
+    backend: str | None = None  # of the position: positions of two backends do not compare
+    proves: bool = True  # the answers of the loop come from the servers themselves
     cached: bool = False
     borrows: bool = False
-    borrow_at: float = float("-inf")  # when a borrowed index is tried again
+    borrow_at: float = float("-inf")  # earliest time to try again to borrow an index
     under_way: NextRequest | None = None
-    news: bool = False  # whether this turn has brought a change
+    news: bool = False  # this turn has brought a change
     superseded: bool = False  # what is under way may be older than what is known
     old_token: bool = False  # what is under way was asked with another token
     abandoned: bool = False
     absent_since: float | None = None
-    interval: float | None = None  # between reads, where there is no poll
+    interval: float | None = None  # seconds between reads, where there is no poll
     over_budget: bool = False
     reread: float = float("-inf")
     plain_until: float = float("-inf")
 
 
 class _Report(msgspec.Struct, kw_only=True):
-    """What the query says of itself: its state, since when, and the failure that it has."""
+    """State that the query reports, with the time since when, and the present failure."""
 
     state: State = "starting"
     since: float = 0.0
@@ -123,7 +135,7 @@ class _Report(msgspec.Struct, kw_only=True):
 
 
 class _Failures(msgspec.Struct, kw_only=True):
-    """What went wrong in a row: failures, failed verifications, denials."""
+    """Failures in a row: of polls and reads, of verifications, and denials."""
 
     backoff: Backoff
     verification: Backoff
@@ -133,7 +145,21 @@ class _Failures(msgspec.Struct, kw_only=True):
 
 
 class BlockingQuery(Generic[T, Item]):
-    """One blocking query: the caller sends `next_request`, one at a time, and hands back what came."""
+    """
+    One blocking query: it gives the next request, and takes the answer to it.
+
+    Only one request at a time is under way, except for plain reads beside the loop and requests that were abandoned.
+
+    - `request`: the read.
+    - `spec`: how it blocks, and what in its value can change.
+    - `settings`: waits, pauses and limits.
+    - `random`: source of the jitter, 0 to 1.
+    - `now`: present time, in seconds on the client's clock, as everywhere here.
+
+    Attributes for the caller: `end` (the error that ended the query, or None), `counters`, `poll_log` (the last 50
+    requests), `last_index` (the index that the data is known to have reached) and `max_age` (set by the caller: the
+    oldest state in seconds that a consumer accepts, or None).
+    """
 
     def __init__(
         self, request: Request[T], spec: WatchSpec[T, Item], settings: PollSettings, random: Random, now: float
@@ -142,7 +168,7 @@ class BlockingQuery(Generic[T, Item]):
         self.counters: Counters = Counters()
         self.poll_log: deque[PollRecord] = deque(maxlen=_LOGGED)
         self.last_index: int = 0  # the index that the data is known to have reached
-        self.max_age: float | None = None  # the oldest state that a consumer wants
+        self.max_age: float | None = None  # seconds: the oldest state that a consumer accepts
         self._spec = spec
         self._settings = settings
         self._random = random
@@ -159,18 +185,22 @@ class BlockingQuery(Generic[T, Item]):
 
     @property
     def snapshot(self) -> Snapshot[T, Item] | None:
-        """The last good state."""
+        """The last good state, None before there is one."""
         return self._store.snapshot
 
     @property
     def state(self) -> State:
-        """The state that `status` tells."""
+        """The state, as in `status`."""
         return self._report.state
 
-    # What to do
+    # The next request
 
     def next_request(self, now: float, *, scarce: bool = False) -> NextRequest:
-        """The next request, and the earliest time for it; `scarce`: connections are short, so polls are."""
+        """
+        Return the next request and the earliest time for it.
+
+        `now` is the present time; `scarce` says that connections are short, which makes polls wait shorter.
+        """
         course, kind = self._course, self._course.following
         plain = kind is Kind.CONFIRM or now < course.plain_until
         if kind is not Kind.POLL:
@@ -188,11 +218,15 @@ class BlockingQuery(Generic[T, Item]):
         )
 
     def delay(self, seconds: float) -> None:
-        """Put the next request off: many start at once."""
+        """Put the next request off by `seconds`, for where many queries start at once."""
         self._course.not_before += seconds
 
     def on_over_budget(self, now: float, interval: float) -> None:
-        """Read in `interval` seconds instead: there is no connection for a poll."""
+        """
+        Turn to reads at intervals, because there is no connection for a poll.
+
+        The next one is about `interval` seconds after `now`.
+        """
         course = self._course
         course.following, course.position = Kind.READ, None
         course.over_budget, course.interval = True, interval
@@ -200,7 +234,7 @@ class BlockingQuery(Generic[T, Item]):
         self._settle(now)
 
     def start(self, asked: NextRequest, now: float) -> Sent:
-        """Note that the request is about to be sent."""
+        """Note that the request `asked` is about to be sent at `now`, and return its mark for `receive`."""
         course = self._course
         course.under_way, course.superseded, course.abandoned, course.old_token = asked, False, False, False
         if asked.kind is Kind.POLL:
@@ -211,11 +245,15 @@ class BlockingQuery(Generic[T, Item]):
         return self._store.send(now)
 
     def start_beside(self, now: float) -> Sent:
-        """Note that a plain read is about to be sent beside the loop."""
+        """Note that a plain read is about to be sent beside the loop at `now`, and return its mark."""
         return self._store.send(now)
 
     def token_changed(self, now: float) -> bool:
-        """Believe nothing that was asked with the old token, and read at once; whether something is under way."""
+        """
+        Discard what is asked with the old token, and read again at `now`.
+
+        Returns True if a request is under way: its answer will not count, and a read beside it brings the data sooner.
+        """
         course = self._course
         self._forget_denials()
         course.borrow_at = now
@@ -226,10 +264,10 @@ class BlockingQuery(Generic[T, Item]):
 
     def doubt(self, error: ConsulError | None, now: float, *, retry_at: float) -> None:
         """
-        Hear that the agent is silent or has lost its leader (`error`), or is well again or follows another leader.
+        Note that the agent is in trouble (`error`), or with None that it is well or has another leader.
 
-        A request under way is of no more use then: the servers may hold it longer than the trouble lasts. `retry_at`:
-        see `try_again`.
+        A request under way is abandoned: the servers may hold it for longer than the trouble lasts. Nothing is counted
+        as a failure. `now` is the present time, `retry_at` the time for the next read (see `try_again`).
         """
         course = self._course
         if error is not None:
@@ -239,34 +277,53 @@ class BlockingQuery(Generic[T, Item]):
         self.try_again(retry_at)
 
     def try_again(self, at: float) -> None:
-        """End the pause after a failure, because an agent is well again; not where one is denied or throttled."""
+        """
+        End the pause after a failure because an agent is well again: the next read is made at `at`.
+
+        Does nothing while a request is under way, and nothing to a query that is denied or throttled.
+        """
         if self._course.under_way is None and self._report.state == "stale":
             self._read_again(at)
 
     @property
     def abandoned(self) -> bool:
-        """Whether the request under way is of no more use: the next one need not wait for it."""
+        """True if the request under way is of no more use, so that the next one need not wait for it."""
         return self._course.abandoned
 
     def abandon(self, now: float) -> None:
-        """Let go of the request under way: what comes of it does not count; the next one is a read, at `now`."""
+        """
+        Stop waiting for the request under way, and read again at `now`.
+
+        Its answer will not count.
+        """
         self._course.under_way, self._course.abandoned = None, False
         self._read_again(now)
 
     @property
     def verify_by(self) -> float | None:
-        """When a plain read has to prove that the source is not blind; None while its own answers prove it."""
+        """The time by which a plain read has to prove the data; None while the query's own answers prove it."""
         idle = self.snapshot is None or self.end is not None or self._course.proves
         return None if idle else self._verify_at
 
-    # What came
+    # The answer
 
     def prepare(self, asked: NextRequest, answer: Response) -> Iterator[None]:
-        """Do the heavy part of `receive` for a big answer; where it yields, the caller lets others run."""
+        """
+        Do the expensive part of `receive` for a large `answer` to `asked`, in steps.
+
+        The iterator yields where the caller may let other tasks run.
+        """
         return self._store.prepare(answer) if asked.kind is not Kind.INDEX else iter(())
 
     def receive(self, asked: NextRequest, sent: Sent, now: float, answer: Response | ConsulError) -> Outcome:
-        """Take the answer to a request, or the error that came instead; what it was."""
+        """
+        Take the answer to a request, or the error that came instead, and return the outcome.
+
+        - `asked`: the request.
+        - `sent`: its mark from `start`.
+        - `now`: when the answer came.
+        - `answer`: the answer or the error.
+        """
         course, before = self._course, self.snapshot
         course.under_way = None
         verdict, outcome = self._outcome(asked, sent, now, answer)
@@ -282,7 +339,11 @@ class BlockingQuery(Generic[T, Item]):
         return outcome
 
     def spent(self, seconds: float, now: float) -> None:
-        """Note what it cost to take an answer: the next poll does not begin before ten times that."""
+        """
+        Note that processing an answer took `seconds`, which delays the next poll.
+
+        It begins no sooner than ten times that after `now`.
+        """
         if self._course.following is Kind.POLL:
             self._course.not_before = max(self._course.not_before, after_cost(seconds, now))
 
@@ -290,9 +351,16 @@ class BlockingQuery(Generic[T, Item]):
         self, sent: Sent, now: float, answer: Response | ConsulError, *, same: bool = True, value: object = None
     ) -> tuple[ConsulError | None, bool]:
         """
-        Take a plain read that was made beside the loop; the error that it was, and whether it must be made again.
+        Take the answer to a plain read that was made beside the loop.
 
-        `same` is false for a read of something else, which proves that the servers are there; `value` is what it said.
+        - `sent`: its mark from `start_beside`.
+        - `now`: when the answer came.
+        - `answer`: the answer, or the error that came instead.
+        - `same`: it was a read of the query itself; False for a read of something else, which only proves that the
+          servers answer.
+        - `value`: what that other read brought, None for nothing.
+
+        Returns the error (None for success), and True if the read was overtaken and has to be made again.
         """
         error, verdict, again = self._error_of(answer), "proof", False
         if error is None and isinstance(answer, Response):
@@ -334,18 +402,18 @@ class BlockingQuery(Generic[T, Item]):
         return None, verdict.value
 
     def _waits_in_vain(self, answer: Answer) -> bool:
-        """Whether the poll under way waits for a position that the servers have not reached any more."""
+        """Return True if the poll under way waits at an index that is higher than that of the servers."""
         asked = self._course.under_way
         if asked is None or not isinstance(asked.position, int) or answer.index is None:
             return False
         return answer.index < asked.position
 
-    # What it means
+    # Its meaning
 
     def _outcome(
         self, asked: NextRequest, sent: Sent, now: float, response: Response | ConsulError
     ) -> tuple[str, Outcome]:
-        """What was made of the data, and what the answer means for the loop."""
+        """Return the verdict on the data, and the outcome of the request."""
         error = self._error_of(response)
         if self._course.superseded and not self._still_counts(asked, error, response):
             return "", Outcome.SUPERSEDED
@@ -372,7 +440,11 @@ class BlockingQuery(Generic[T, Item]):
         return verdict.value, self._move(asked, answer, now, changed=self.snapshot is not before)
 
     def _still_counts(self, asked: NextRequest, error: ConsulError | None, response: Response | ConsulError) -> bool:
-        """Whether an answer counts although a read beside the loop changed the data meanwhile: it stands higher."""
+        """
+        Return True if a poll's answer counts although a read beside the loop has changed the data.
+
+        It does where it has a higher index of the same backend.
+        """
         if self._course.old_token or asked.kind is not Kind.POLL:
             return False
         if error is not None or not isinstance(response, Response):
@@ -389,7 +461,11 @@ class BlockingQuery(Generic[T, Item]):
         return None if absent and self._spec.value_when_absent is not None else answer.error
 
     def _index(self, meta: Meta, now: float) -> Outcome:
-        """The index that is borrowed: where it stands, what was read before is still true."""
+        """
+        Return the outcome of reading the borrowed index.
+
+        While it stands, the value that was read before is still true.
+        """
         if not meta.index:
             return self._no_index(now)
         stands = meta.index == self._course.position
@@ -401,7 +477,7 @@ class BlockingQuery(Generic[T, Item]):
         return Outcome.NO_INDEX
 
     def _move(self, asked: NextRequest, answer: Answer, now: float, *, changed: bool) -> Outcome:
-        """What the position of a good answer means."""
+        """Return the outcome of a good answer, by its position."""
         course, meta = self._course, answer.meta
         position: Position = meta.content_hash if self._spec.cursor_kind == "hash" else meta.index
         if position is None:
@@ -441,7 +517,7 @@ class BlockingQuery(Generic[T, Item]):
         return Outcome.EARLY
 
     def _without_position(self, asked: NextRequest, answer: Answer, now: float, *, changed: bool) -> Outcome:
-        """The answer names no position: borrow one, or read at intervals."""
+        """Return the outcome of an answer without a position: borrow one, or read at intervals."""
         course = self._course
         course.borrows = course.borrows or (self._may_borrow and now >= course.borrow_at)
         if course.borrows:
@@ -458,7 +534,7 @@ class BlockingQuery(Generic[T, Item]):
         return Outcome.UNPLACED
 
     def _failure(self, asked: NextRequest, error: ConsulError | None, elapsed: float, now: float) -> Outcome:
-        """Keep the data, and say what kind of failure it is."""
+        """Return the outcome of a failure; the data stays as it is."""
         if error is None:
             return Outcome.FAILED
         failures = self._failures
@@ -487,10 +563,10 @@ class BlockingQuery(Generic[T, Item]):
     def _forget_denials(self) -> None:
         self._failures.denials, self._failures.denied_since = 0, None
 
-    # Where to go on
+    # The transition
 
     def _step(self, asked: NextRequest, outcome: Outcome, now: float) -> None:
-        """Walk the table."""
+        """Make the transition that belongs to the outcome."""
         transition, course = TRANSITIONS[asked.kind, outcome], self._course
         if transition.following is None:
             return
@@ -500,7 +576,7 @@ class BlockingQuery(Generic[T, Item]):
         course.not_before = self._after(transition.pause, now)
 
     def _after(self, pause: Pause, now: float) -> float:
-        """The earliest time for the next request."""
+        """Return the earliest time for the next request."""
         course, settings, backoff = self._course, self._settings, self._failures.backoff
         match pause:
             case Pause.NONE:
@@ -529,7 +605,7 @@ class BlockingQuery(Generic[T, Item]):
     def _may_borrow(self) -> bool:
         return self._spec.index_from is not None and self._spec.cursor_kind == "index"
 
-    # What it says of itself
+    # The report
 
     def _trouble(self, error: ConsulError, now: float, *, counts: bool = True) -> str:
         name = type(error).__name__
@@ -563,7 +639,11 @@ class BlockingQuery(Generic[T, Item]):
         self.poll_log.append(PollRecord(now, kind, position, got, now - sent.time, answer.status, len(body), verdict))
 
     def status(self, now: float) -> Status:
-        """What is known about this query at `now`."""
+        """
+        Return the status of this query at `now`.
+
+        Fields that only the poller knows are left at their defaults.
+        """
         snapshot, store, course, report = self.snapshot, self._store, self._course, self._report
         waiting = report.error and course.under_way is None
         return Status(

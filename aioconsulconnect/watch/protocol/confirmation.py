@@ -1,9 +1,9 @@
 """
-Does an answer prove that something is missing? One question, asked of an answer that lacks what the last one had.
+Rules for whether an answer that lacks items proves that these were removed.
 
-Consul answers 200 with too little in cases where nothing was removed: a server that replays its log, a view that has
-lost its leader, an agent's cache of a state that was discarded. A higher index is proof: that server has applied the
-removal. Where there is none, one plain read of the leader decides, and what it says is so.
+Consul answers 200 with too few items in cases where nothing was removed: a server that replays its log, a streaming
+view that has lost its leader, an agent's cache of a state that was discarded. A higher index is proof: the server that
+answered has applied the removal. Without one, a single plain read of the leader decides, and its answer is final.
 """
 
 from __future__ import annotations
@@ -12,16 +12,26 @@ from aioconsulconnect.transport.metadata import Meta
 
 
 def is_blind(meta: Meta) -> bool:
-    """Whether the server knew nothing: index 1 without a leader is what one says that has no data yet."""
+    """
+    Return True if the server has no data yet: its answer has index 1, and it knows no leader.
+
+    `meta` holds the headers of the answer.
+    """
     return meta.index == 1 and meta.known_leader is False
 
 
 def leaves_doubt(meta: Meta, index: int | None, last: Meta, last_index: int | None, *, failed: bool) -> bool:
     """
-    Whether an answer that lacks items has to be confirmed.
+    Return True if an answer that lacks items has to be confirmed by a read of the leader.
 
-    `index` is where the data stands by this answer, `last_index` by the last one; they compare within one backend.
-    `failed` says that something went wrong between the two.
+    There is doubt after a failure, for an answer from the agent's cache, and unless the index is known and higher than
+    before.
+
+    - `meta`: headers of this answer.
+    - `index`: index at which the data stands by this answer, None if it has none.
+    - `last`: headers of the last answer that was accepted.
+    - `last_index`: index at which the data stood by that answer. The two compare only within one backend.
+    - `failed`: something went wrong between the two answers.
     """
     if failed or meta.cache is not None:
         return True

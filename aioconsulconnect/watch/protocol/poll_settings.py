@@ -1,4 +1,4 @@
-"""How the polls of a client behave: settings in seconds and counts."""
+"""Settings for the polls of a client, in seconds and counts."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ _LONGEST_WAIT = 600.0  # Consul's own cap
 
 class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How the client polls, in seconds and counts; the defaults suit a service that runs for months.
+    Settings for how a client polls; the defaults suit a service that runs for months.
 
-    InvalidRequest for what would spin or never end.
+    Times are in seconds. Raises InvalidRequest for values with which polling would never pause or never end.
     """
 
     wait: float = 55.0
-    """What a poll asks the server to hold it, at most 600 s; jittered down by up to a fifth."""
+    """Time for which the server is asked to hold a poll, at most 600 s; jittered down by up to a fifth."""
     shortest_wait: float = 2.0
-    """The shortest wait that is asked for where a proxy cuts polls off."""
+    """Shortest wait that is asked for where a proxy cuts polls off."""
     margin: float = 10.0
-    """How much longer than wait x 17/16 a poll may take before it is given up."""
+    """Time beyond wait x 17/16 after which a poll is given up."""
     read_timeout: float = 10.0
-    """How long a read without an index may take."""
+    """Deadline of a read without an index."""
     verify_interval: float = 60.0
-    """How often a watch that is answered from a cache or a streaming view proves itself by a plain read."""
+    """Time between plain reads that prove the data of a watch served from a cache or a streaming view."""
     probe_interval: float = 30.0
-    """How often each agent that is polled is asked for its leader, whatever the number of polls; 0 switches it off."""
+    """Time between questions for its leader to each agent, for all its polls together; 0 for none."""
     burst: int = 100
-    """How many changes of one query are followed at once before the rate limits them."""
+    """Number of changes of one query that are followed at once before the rate limits them."""
     rate: float = 2.0
-    """How many changes a second are followed when the burst is used up, and how fast it fills again."""
+    """Number of changes a second that are followed when the burst is used up, and how fast it fills again."""
     min_interval: float = 0.05
-    """The shortest time between two polls of one query when more than a fifth of the burst is used up."""
+    """Shortest time between two polls of one query when more than a fifth of the burst is used up."""
     backoff_cap: float = 30.0
-    """The longest pause after failures."""
+    """Longest pause after failures."""
     throttled: tuple[float, float] = (60.0, 180.0)
-    """The pause where Consul says that it is asked too much: anywhere between the two."""
+    """Pause after Consul has refused a request as one too many: a random time between the two."""
     denied: tuple[float, float] = (1.0, 60.0)
-    """The pause after a denial: the first one, doubling up to the second."""
+    """Pause after a denial: the first value, doubled with each denial up to the second."""
     interval: tuple[float, float] = (5.0, 60.0)
-    """The pause between reads where the server cannot block: the first one, growing to the second."""
+    """Pause between reads on which the server cannot block: the first value, growing to the second."""
     absent: tuple[float, float] = (2.0, 15.0)
-    """The same for what is not there, and where a server cannot block until it is."""
+    """Pause between reads of what is absent and cannot be blocked on: the first value, then longer."""
     over_budget_interval: float = 5.0
-    """The shortest pause between the reads of a watch that finds no connection for a poll."""
+    """Shortest pause between the reads of a watch that finds no connection for a poll."""
     reread: float = 5.0
-    """The shortest time between two plain reads because a poll came back early."""
+    """Shortest time between two plain reads that are made because a poll came back early."""
     max_polls: int = 32
-    """Connections for polls, together with the polls that were given up and that the servers still hold."""
+    """Connections for polls, counting the polls that were given up and that the servers still hold."""
     idle_timeout: float = 30.0
-    """How long a poll goes on without a consumer."""
+    """Time for which a poll goes on without a consumer."""
     max_pending: int = 256
-    """How many states are kept for a consumer of every one (`delivery="all"`) that is behind; 16 MiB at most."""
+    """Number of states kept for slow consumers of every one (`delivery="all"`); at most 16 MiB in all."""
 
     def __post_init__(self) -> None:
-        """Refuse what would spin or never end."""
+        """Raise InvalidRequest for values with which polling would never pause or never end."""
         for name in self.__struct_fields__:
             value: float | tuple[float, float] = getattr(self, name)
             numbers = value if isinstance(value, tuple) else (value,)

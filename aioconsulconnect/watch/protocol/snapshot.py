@@ -1,9 +1,9 @@
 """
-What is known of a query's data, and what one more answer adds to it; pure.
+The last good state of a query, and the rules by which the next answer changes it.
 
-The value is what Consul last said: it is never mended from memory. Bytes are compared before anything is decoded. Items
-that did not change stay the same objects, so that later comparisons are cheap. An answer that leaves doubt, or that
-comes from a server which knows nothing, leaves everything as it was.
+Pure. The value is what Consul said last; it is never completed from memory. Bodies are compared as bytes before
+anything is decoded. Items that did not change stay the same objects, which makes later comparisons cheap. An answer
+that leaves doubt, or that comes from a server without data, changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,15 @@ _ABSENT = 404
 
 
 class Verdict(Enum):
-    """What was made of an answer."""
+    """
+    Verdict on the data of one answer.
+
+    - `FIRST`: it brought the first data.
+    - `CHANGED`: it brought other data than before.
+    - `UNCHANGED`: it brought the same data.
+    - `DOUBTFUL`: it lacks items, and a read of the leader has to confirm that.
+    - `BLIND`: the server has no data yet.
+    """
 
     FIRST = "first"
     CHANGED = "changed"
@@ -42,15 +50,22 @@ class Verdict(Enum):
 
     @property
     def believed(self) -> bool:
-        """Whether the answer counts."""
+        """True if the answer was accepted."""
         return self not in {Verdict.DOUBTFUL, Verdict.BLIND}
 
 
 class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     """
-    A good state: its value, its parts by stable key, where and when it was seen; `version` counts from 1.
+    A good state of a query's data.
 
-    `filtered` and `anonymous` say that what is missing in it may only be hidden.
+    - `value`: the value.
+    - `items`: its parts by stable key.
+    - `index`: Consul's index of the answer that brought it, None for none.
+    - `time`: when that answer came, on the client's clock.
+    - `version`: number of the state, counted from 1.
+    - `body`: the bytes of the answer.
+    - `filtered`: the token may not see everything, so that what is missing may only be hidden.
+    - `anonymous`: no token was sent; likewise.
     """
 
     value: T
@@ -64,14 +79,26 @@ class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """When a request was sent; `order` tells it from what was sent or came in the same instant."""
+    """
+    Time and order of a request that was sent.
+
+    - `time`: seconds on the client's clock.
+    - `order`: number that orders it among all that was sent or accepted, also within the same instant.
+    """
 
     time: float
     order: int
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A good answer, and when it was asked for and came; `index` is where the data stands by it, if anywhere."""
+    """
+    A good answer, with the times when it was asked for and when it came.
+
+    - `response`: the answer.
+    - `sent`: when the request was sent.
+    - `received`: when the answer came, in seconds on the client's clock.
+    - `index`: index at which the data stands by it, None for none.
+    """
 
     response: Response
     sent: Sent
@@ -80,22 +107,22 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def meta(self) -> Meta:
-        """What its headers say."""
+        """Metadata from the headers of the answer."""
         return self.response.meta
 
     @property
     def absent(self) -> bool:
-        """Whether it says that what is asked for is not there."""
+        """True if the answer says that what is asked for does not exist (404)."""
         return self.response.status == _ABSENT
 
     @property
     def proves(self) -> bool:
-        """Whether it came from the servers: not from the agent's cache, and not from its streaming view."""
+        """True if the servers themselves answered, not the agent's cache or its streaming view."""
         return self.meta.backend != "streaming" and self.meta.cache is None
 
 
 class _Ahead(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
-    """What was worked out of an answer before it was taken, compared with what was known then."""
+    """The result of decoding an answer before it is taken, with the state that it was compared with."""
 
     body: bytes
     value: T
@@ -105,10 +132,16 @@ class _Ahead(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
 
 class SnapshotStore(Generic[T, Item]):
     """
-    The last good state, the last answer that counted, and since when the state is known to be true.
+    The last good state of a query, the last accepted answer, and how far the state is proved.
 
-    `failed`: something went wrong since. `proved`: when the servers themselves last said that it is so; `unproved`:
-    they were asked whether it still is, and could not say.
+    `request` is the read whose answers are decoded, `spec` its description, `counters` what is counted up. The state is
+    in these attributes:
+
+    - `snapshot`: the last good state, None before there is one.
+    - `last`: the last accepted answer.
+    - `failed`: something went wrong since that answer.
+    - `proved`: when the servers themselves last confirmed the state, None for never.
+    - `unproved`: the servers were asked for a confirmation, and could not give it.
     """
 
     def __init__(self, request: Request[T], spec: WatchSpec[T, Item], counters: Counters) -> None:
@@ -122,20 +155,20 @@ class SnapshotStore(Generic[T, Item]):
         self._counters = counters
         self._ahead: _Ahead[T, Item] | None = None
         self._verification: object = None
-        self._order = 0  # of all that is sent and all that counts
-        self._accepted = 0  # the order of the last answer that counted
+        self._order = 0  # number of requests sent and answers accepted
+        self._accepted = 0  # the order of the last accepted answer
 
     @property
     def meta(self) -> Meta:
-        """What the headers of the last answer that counted said."""
+        """Metadata of the last accepted answer; empty before there is one."""
         return Meta() if self.last is None else self.last.meta
 
     def age(self, now: float) -> float | None:
         """
-        Seconds since the servers last said that the state is so; None before there is one.
+        Return the seconds at `now` since the servers last confirmed the state; None before there is one.
 
-        Headers can make it older and never younger. The Age of a leaf, which comes without LastContact, is that of the
-        certificate.
+        Headers can make it older and never younger. An Age header without LastContact is ignored: the leaf endpoint
+        sends it, and there it is the age of the certificate.
         """
         if self.snapshot is None:
             return None
@@ -144,16 +177,21 @@ class SnapshotStore(Generic[T, Item]):
         return age if self.meta.age is None or self.meta.last_contact is None else max(age, self.meta.age)
 
     def send(self, now: float) -> Sent:
-        """Note that a request is about to be sent."""
+        """Return the mark of a request that is about to be sent at `now`."""
         self._order += 1
         return Sent(now, self._order)
 
     def prepare(self, response: Response) -> Iterator[None]:
-        """Decode and compare a big answer ahead of `take`; it yields where the event loop may turn."""
+        """
+        Decode and compare a large answer ahead of `take`, in steps.
+
+        The iterator yields where the event loop may run other tasks. An error in `response` is left for `take` to
+        raise.
+        """
         if self._is_known(response) or response.error is not None:
             return
         slices, old = self._request.slices, self.snapshot
-        with contextlib.suppress(ConsulError):  # `take` will meet it again
+        with contextlib.suppress(ConsulError):  # `take` raises it again
             value = interpret(self._request, response) if slices is None else (yield from slices(response))
             yield
             items = self._spec.items(value)
@@ -164,9 +202,10 @@ class SnapshotStore(Generic[T, Item]):
 
     def take(self, answer: Answer, *, authoritative: bool) -> Verdict:
         """
-        Take a good answer; a ConsulError when it cannot be decoded, or is none for what was asked.
+        Take a good `answer`, and return what became of it.
 
-        `authoritative`: it is a plain read of the leader, which settles every doubt.
+        `authoritative` says that it is a plain read of the leader, which settles every doubt. Raises ConsulError when
+        the answer cannot be decoded, or is an error.
         """
         if is_blind(answer.meta):
             return Verdict.BLIND
@@ -195,9 +234,10 @@ class SnapshotStore(Generic[T, Item]):
 
     def overtaken(self, answer: Answer) -> bool:
         """
-        Whether an answer to a read beside the loop came too late to be believed: a newer one has counted meanwhile.
+        Return True if a plain read beside the loop is outdated: a newer answer was accepted meanwhile.
 
-        It counts all the same where it says the same, or stands at a higher index of the same backend.
+        It is not outdated if `answer` says the same as the last accepted one, or has a higher index of the same
+        backend.
         """
         last = self.last
         if last is None or self._accepted < answer.sent.order or self._is_known(answer.response):
@@ -206,21 +246,26 @@ class SnapshotStore(Generic[T, Item]):
         return not (higher and answer.meta.backend == last.meta.backend)
 
     def satisfied_since(self, sent: Sent) -> bool:
-        """Whether an answer has counted that was asked for later: whoever asked then knows enough."""
+        """Return True if an accepted answer was asked for after the request of `sent`."""
         return self.last is not None and self.last.sent.order > sent.order
 
     def verified(self, now: float, value: object) -> None:
-        """Note that the servers have answered another read, with this value: what the agent says is theirs."""
+        """
+        Note that the servers have answered another read at `now`, which confirms the state.
+
+        `value` is what that read brought; `WatchSpec.replaces` is given it.
+        """
         self.proved, self.unproved, self._verification = now, False, value
 
     def _is_known(self, response: Response) -> bool:
-        """Whether it has the very bytes of the last one that counted."""
+        """Return True if `response` has the very bytes of the last accepted answer."""
         last = self.last
         if last is None or response.body != last.response.body:
             return False
         return (response.status == _ABSENT) == last.absent
 
     def _is_doubtful(self, answer: Answer, old: Snapshot[T, Item], items: Mapping[Hashable, Item]) -> bool:
+        """Return True if items are missing that were there before, and that is not proved."""
         if all(key in items for key in old.items):
             return False
         last_index = None if self.last is None else self.last.index
@@ -260,7 +305,7 @@ class SnapshotStore(Generic[T, Item]):
 
 
 def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Generator[None, None, Mapping[Hashable, Item]]:
-    """`new`, with the old object for each item that is equal to it; it yields where others may run."""
+    """Return `new`, with the old object in place of each equal item; it yields where other tasks may run."""
     kept: dict[Hashable, Item] = {}
     for number, (key, item) in enumerate(new.items(), 1):
         if number % _SLICE == 0:
@@ -271,7 +316,7 @@ def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Generat
 
 
 def _at_once(steps: Generator[None, None, T]) -> T:
-    """What `steps` return, without a pause between them."""
+    """Run `steps` to their end, and return their result."""
     while True:
         try:
             next(steps)

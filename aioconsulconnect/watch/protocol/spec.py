@@ -1,4 +1,4 @@
-"""What a watch has to know of a read: how it blocks, and what in its value can change."""
+"""Description of a read for watching it: how it blocks, and what in its value can change."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ Item = TypeVar("Item")
 
 class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     """
-    How a read blocks, and what can change in it.
+    Description of how a read blocks, and of what in its value can change.
 
-    `items` gives the parts of a value by stable key, for differences. `cursor_kind` is the header that moves. `source`
-    says who answers a waiting call: the servers ("servers": dropping the connection leaves the query running there),
-    the agent itself ("agent": roots and leaf from its cache), or its streaming view ("streaming"). `index_from` is
-    another read whose index moves with this one, for servers that send none here (match on 1.8: the list).
-    `verify_with` is a read that the servers answer, for a source that can be blind without saying so: the same value
-    (then with the same `decode`) or another; None for the read itself without the agent's cache. `value_when_absent`
-    gives the value for a 404, where "it is not there" is a state that can change; None where a 404 is an error.
-    `index_from` and `verify_with` get the options of the read. `incomplete` tells a value that says that the servers
-    know nothing yet. `replaces` decides whether a new value takes the place of an old one, where two agents may answer
-    in turn; it is also given what `verify_with` last brought.
+    - `items`: function that gives the parts of a value by stable key, for differences.
+    - `cursor_kind`: the header that moves with a change: "index" (X-Consul-Index) or "hash" (X-Consul-ContentHash).
+    - `source`: who answers a blocking query: "servers" (there the query goes on after the connection was dropped),
+      "agent" (roots and leaf, from the agent's cache) or "streaming" (the agent's streaming view).
+    - `index_from`: another read whose index moves with this one, for servers that send none here; Consul 1.8 sends none
+      with a match of intentions, and the list has it.
+    - `verify_with`: a read that the servers answer, for a source that can be out of touch with them without saying so.
+      It is the same value (then with the same `decode`) or another; None for the read itself past the agent's cache.
+    - `value_when_absent`: function that gives the value for a 404, where absence is a state that can change; None where
+      a 404 is an error.
+    - `incomplete`: function that is True for a value that shows that the servers have no data yet.
+    - `replaces`: function of the old value, the new one, and what `verify_with` last brought. It is True if the new
+      value takes the place of the old one, for addresses behind which two agents answer in turn.
+
+    `index_from` and `verify_with` are sent with the options of the read itself, except that they are neither cached nor
+    stale.
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]

@@ -1,4 +1,4 @@
-"""What a watch tells about itself."""
+"""Status, counters and events: everything that a watch reports about itself."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ Position = int | str | None
 
 class PollRecord(msgspec.Struct, frozen=True):
     """
-    One request of a poll and what came of it, for `explain()`; never with a secret.
+    Record of one request of a poller and what came of it, for `explain()`; it never holds a secret.
 
-    `asked` is read, poll, list (the borrowed index), confirm or check (a plain read beside the loop); `sent` and `got`
-    are the index or hash; `verdict` says what was made of the answer.
+    - `time`: when the answer came, on the client's clock.
+    - `asked`: read, poll, list (the borrowed index), confirm, or check (a plain read beside the loop).
+    - `sent`: index or hash that was sent, None for none.
+    - `got`: index or hash that came back, None for none.
+    - `took`: seconds from the request to the answer.
+    - `status`: HTTP status, None without an answer.
+    - `size`: bytes of the body.
+    - `verdict`: what was made of the answer.
     """
 
     time: float
@@ -30,7 +36,22 @@ class PollRecord(msgspec.Struct, frozen=True):
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """What a poll has seen since it began; `errors` by class."""
+    """
+    Counters of one poller since it began, shared by all its consumers.
+
+    - `requests`: requests that were answered or failed.
+    - `changed`: answers that brought new data, the first one included.
+    - `unchanged`: answers that brought the same data.
+    - `early`: polls that came back before the wait was over, with the same index or hash.
+    - `reset`: polls that came back with a lower index of the same backend.
+    - `timeout`: polls whose wait was over without a change.
+    - `zero`: answers with index 0.
+    - `confirm`: answers that a read of the leader had to confirm.
+    - `decoded`: answers that were decoded because their bytes were new.
+    - `merged`: states that slow consumers of the latest state skipped.
+    - `dropped`: states that slow consumers of every state lost.
+    - `errors`: failures by class name.
+    """
 
     requests: int = 0
     changed: int = 0
@@ -48,18 +69,32 @@ class Counters(msgspec.Struct, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The state of a watch.
+    Status of a watch: its state, the age of its data, and the failure that it has, if any.
 
-    `state`: starting (no data yet), synced, absent (synced, and what is watched is not there), polling (reads at an
-    `interval`, because the server cannot block on it or the budget of polls is used up), throttled, denied (the token
-    is refused), stale (something fails), closed. In throttled, denied and stale the last good data stays readable.
+    - `state`: starting (no data yet), synced, absent (synced, and what is watched does not exist), polling (reads at an
+      `interval`, because the server cannot block on it or because there is no connection left for a poll), throttled,
+      denied (the token is refused), stale (something fails), closed. In throttled, denied and stale the last good data
+      stays readable.
+    - `since`: when the state began.
+    - `age`: seconds since the servers last confirmed the data, None before there is data. While a poll is open it
+      grows, up to the wait of the poll.
+    - `index`: Consul's index of the answer that brought the data, None for none.
+    - `changed`: when that answer came, None before there is data.
+    - `address`: the agent in use.
+    - `backend`: X-Consul-Query-Backend of the last answer, None where Consul does not name it.
+    - `wait`: longest wait that polls ask for now, in seconds.
+    - `interval`: seconds between reads where there are no polls, else None.
+    - `failures`: failures in a row, as the backoff counts them.
+    - `retry_in`: seconds to the next try after a failure, else None.
+    - `error`, `error_class`: the last failure while it lasts, else empty.
+    - `filtered`: the token may not see everything (Consul 1.11 tells).
+    - `anonymous`: no token was sent. Under this or `filtered`, what is missing may only be hidden.
+    - `policy`: default ACL policy that the agent names, None where it names none.
+    - `consumers`: number of watches that share the poll.
+    - `zombies`: polls of the whole client that were given up and that the servers still hold.
+    - `counters`: what was counted since the poll began.
 
-    `age`: seconds since the servers last said that the data is so, None before there is data; while a poll waits it
-    grows, up to the poll's wait. `filtered`: the token may not see everything (Consul 1.11 tells); `anonymous`: no
-    token was sent: under either what is missing may only be hidden. `policy`: the default ACL policy that the agent
-    names. `error` and `error_class`: the last failure while it lasts. `retry_in`: seconds to the next try after a
-    failure. `zombies`: polls of the whole client that were given up and still occupy the servers. Times are those of
-    the client's clock (`time.monotonic`).
+    Times are seconds on the client's clock (`time.monotonic`).
     """
 
     state: State
@@ -85,10 +120,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the metrics hook is told, of which `query` (path and query string), and in which `state` it is.
+    Event for the metrics hook: a request of a poll, a change of state, or a delivery to a consumer.
 
-    `kind` "poll": a request of a poll, its `verdict` and how long it `took`. "state": the watch is in another `state`.
-    "delivered": a consumer was handed a change `took` seconds after its answer came, `merged` with so many others.
+    - `kind`: "poll" (a request of a poll was answered or failed), "state" (the watch is in another state) or
+      "delivered" (a consumer was given a change).
+    - `query`: path and query string.
+    - `state`: state of the watch.
+    - `verdict`: with "poll": what was made of the answer.
+    - `took`: with "poll": seconds from the request to the answer; with "delivered": from the answer to the delivery.
+    - `merged`: with "delivered": number of states that were skipped before this one.
     """
 
     kind: Literal["poll", "state", "delivered"]
@@ -100,7 +140,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path(self) -> str:
-        """The path of the query."""
+        """The path of the query, without the query string."""
         return self.query.partition("?")[0]
 
 

@@ -1,8 +1,8 @@
 """
-What follows what in the life of a blocking query: the states, the events and the transitions, as data.
+The states, events and transitions of a blocking query, as data.
 
-A state is the kind of request that is made next, an event is what became of it. `blocking_query` names the event and
-walks the table; nothing else decides what is asked next. `table()` prints it.
+A state is the kind of request that is made next, an event is the outcome of a request. `blocking_query` names the event
+and looks the transition up; nothing else decides what is asked next. `table()` prints the transitions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Kind(Enum):
-    """What is asked: the state of a blocking query."""
+    """Kind of a request: the states of a blocking query."""
 
     READ = "read"
     """The value, at once: a plain read."""
@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 class Outcome(Enum):
-    """What came of a request: the events of a blocking query."""
+    """Outcome of a request: the events of a blocking query."""
 
     PLACED = "good, with a position"
     MOVED = "good, the position moved on"
@@ -55,7 +55,7 @@ class Outcome(Enum):
 
 
 class Pause(Enum):
-    """What the next request waits for; `pacing` knows how long that is."""
+    """Pause before the next request; `pacing` has the lengths in seconds."""
 
     NONE = "nothing"
     COUNTED = "nothing, but it counts for the rate"
@@ -70,7 +70,12 @@ class Pause(Enum):
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """What is asked next, and what that waits for; None ends the watch."""
+    """
+    Transition to the next request of a blocking query.
+
+    - `following`: kind of the next request; None ends the watch.
+    - `pause`: what the request waits for.
+    """
 
     following: Kind | None
     pause: Pause
@@ -79,7 +84,7 @@ class Transition(msgspec.Struct, frozen=True):
 _VALUE = (Kind.READ, Kind.POLL, Kind.CONFIRM)
 _ALL = (*_VALUE, Kind.INDEX)
 
-# In the order in which a reader wants them: the usual way first.
+# In the order of the table that is printed: the usual course first.
 _ROWS: tuple[tuple[tuple[Kind, ...], Outcome, Kind | None, Pause], ...] = (
     ((Kind.READ, Kind.CONFIRM), Outcome.PLACED, Kind.POLL, Pause.RATE),
     ((Kind.POLL,), Outcome.MOVED, Kind.POLL, Pause.RATE),
@@ -113,7 +118,7 @@ TRANSITIONS: dict[tuple[Kind, Outcome], Transition] = {
 
 
 def table() -> str:
-    """The transitions in Markdown."""
+    """Return the transitions as a Markdown table."""
     rows = (
         f"| {', '.join(kind.value for kind in kinds)} | {outcome.value} | "
         f"{following.value if following else 'the end'} | {pause.value} |"

@@ -1,4 +1,8 @@
-"""What a failure means for a watch. Pure."""
+"""
+Meaning of a failure for a watch: its end, an absent agent, or a poll cut off by a proxy.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,12 @@ DENIALS = frozenset(
 
 def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None = None) -> bool:
     """
-    Whether no waiting will heal it. Nothing that an answer says ends a watch that has `worked`.
+    Return True if `error` ends a watch, because no waiting can help.
 
-    Before the first data it is Consul's own verdict on the request (`error.final`), our own, and "Permission denied",
-    where the first such answer is `denied_for` seconds old (None: this is the first). Closed ends always.
+    `worked` says that the watch has had data: then only Closed ends it. Before that it also ends with Consul's own
+    verdict that the request can never work (`error.final`), with InvalidRequest, and with a denial for lack of rights
+    where the first such answer is at least 1 s old. `denied_for` is the age of that first denial in seconds, None for
+    no denial.
     """
     if isinstance(error, Closed):
         return True
@@ -38,16 +44,25 @@ def ends_watch(error: ConsulError, *, worked: bool, denied_for: float | None = N
 
 
 def is_unreachable(error: ConsulError) -> bool:
-    """Whether there was no connection because there is no agent at the address."""
+    """Return True if `error` says that nobody listens at the agent's address."""
     return error.reason is ErrorReason.UNREACHABLE
 
 
 def cut_short(error: ConsulError, elapsed: float, wait: float) -> bool:
-    """Whether something between us and Consul can have ended a poll: early, and not in Consul's words."""
+    """
+    Return True if something between the client and Consul can have cut a poll off.
+
+    It came before the wait was over, as a broken connection (other than a new one that was closed at once), a gateway's
+    status (408, 502, 504, or 503 not in Consul's words), or Consul's own "i/o deadline reached".
+
+    - `error`: error of the poll.
+    - `elapsed`: seconds since the poll was sent.
+    - `wait`: seconds that it asked for.
+    """
     if elapsed >= wait:
         return False
     if isinstance(error, ConnectionFailed):
-        return error.reason is not ErrorReason.RESET_AT_ONCE  # that was a connection, and no poll yet
+        return error.reason is not ErrorReason.RESET_AT_ONCE  # the connection was refused, no poll was cut
     gateway = error.status in {408, 502, 504} or (
         error.status == 503 and error.reason is ErrorReason.NOT_CONSUL  # noqa: PLR2004
     )
