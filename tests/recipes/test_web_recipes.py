@@ -1,0 +1,179 @@
+"""The web services among the recipes: what they answer, and when they refuse to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import recipes.aiohttp_app
+import recipes.fastapi_app
+from aiohttp.test_utils import TestClient, TestServer
+
+from aioconsulconnect import Consul, HTTPPermission, Intention, JWTProviderRequirement, JWTRequirement, Permission
+from aioconsulconnect.structs import ServiceDefaults, ServiceIntentions, SourceIntention
+from aioconsulconnect.testing import Agent, Faults
+
+PATIENCE = 8.0
+READ_ONLY = Permission(action="allow", http=HTTPPermission(path_prefix="/", methods=("GET",)))
+
+Answer = tuple[int, dict[str, Any]]
+Get = Callable[[str], Awaitable[Answer]]
+Service = Callable[[float], AbstractAsyncContextManager[Get]]
+
+
+@asynccontextmanager
+async def fastapi_service(max_age: float) -> AsyncIterator[Get]:
+    app = recipes.fastapi_app.create_app("db", max_age)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+    ):
+
+        async def get(source: str) -> Answer:
+            response = await client.get(f"/callers/{source}")
+            return response.status_code, response.json()
+
+        yield get
+
+
+@asynccontextmanager
+async def aiohttp_service(max_age: float) -> AsyncIterator[Get]:
+    async with TestClient(TestServer(recipes.aiohttp_app.create_app("db", max_age))) as client:
+
+        async def get(source: str) -> Answer:
+            async with client.get(f"/callers/{source}") as response:
+                return response.status, await response.json()
+
+        yield get
+
+
+SERVICES = pytest.mark.parametrize("service", [fastapi_service, aiohttp_service])
+
+
+async def until(get: Get, source: str, right: Callable[[int, dict[str, Any]], bool]) -> None:
+    """Ask again and again until the answer is right, or fail."""
+    async with asyncio.timeout(PATIENCE):
+        while not right(*await get(source)):
+            await asyncio.sleep(0.01)
+
+
+async def answers(get: Get, source: str, *, allowed: bool, why: str) -> None:
+    """Wait until it answers so."""
+    await until(
+        get, source, lambda status, body: status == 200 and body["allowed"] is allowed and why in body["reason"]
+    )
+
+
+async def refuses(get: Get, why: str) -> None:
+    """Wait until it says that it does not know, and why."""
+    await until(get, "web", lambda status, body: status == 503 and why in body["detail"])
+
+
+@SERVICES
+async def test_service_that_knows_answers_by_the_first_intention_for_the_source(
+    service: Service, consul: Consul
+) -> None:
+    await consul.config.write(ServiceDefaults(name="db", protocol="http"))
+    await consul.intentions.upsert("web", "db", action="allow")
+    await consul.intentions.upsert("reports", "db", permissions=[READ_ONLY])
+    await consul.intentions.upsert("*", "db", action="deny")
+    async with service(30) as get:
+        await answers(get, "web", allowed=True, why="web => db")
+        assert await get("reports") == (
+            200,
+            {"allowed": False, "reason": "it depends on the request, which the proxy judges (permissions, JWT)"},
+        )
+        assert await get("batch") == (200, {"allowed": False, "reason": "* => db is its intention"})
+        for source in ("web", "reports", "batch"):
+            assert (await get(source))[1]["allowed"] == await consul.intentions.check(source, "db")
+
+
+@SERVICES
+async def test_service_after_a_change_answers_by_what_is_so_now(service: Service, consul: Consul) -> None:
+    await consul.intentions.upsert("web", "db", action="allow")
+    async with service(30) as get:
+        await answers(get, "web", allowed=True, why="web => db")
+        await consul.intentions.upsert("web", "db", action="deny")
+        await answers(get, "web", allowed=False, why="web => db")
+        await consul.intentions.delete("web", "db")  # this agent allows by default; the service does not
+        await answers(get, "web", allowed=False, why="no intention names it")
+
+
+@SERVICES
+async def test_service_with_an_intention_for_a_peer_denies_the_local_namesake(service: Service, consul: Consul) -> None:
+    sources = (SourceIntention(name="web", peer="other", action="allow"),)
+    await consul.config.write(ServiceIntentions(name="db", sources=sources))
+    async with service(30) as get:
+        await answers(get, "web", allowed=False, why="no intention names it")
+
+
+@SERVICES
+async def test_service_that_never_had_data_refuses(service: Service, consul_agent: Agent) -> None:
+    await consul_agent.stop()
+    async with service(30) as get:
+        assert (await get("web"))[0] == 503
+        await refuses(get, "the watch is stale ConnectionFailed")
+        await consul_agent.start()
+        await answers(get, "web", allowed=False, why="no intention names it")
+
+
+@SERVICES
+async def test_service_whose_token_is_refused_refuses(service: Service, consul: Consul, consul_faults: Faults) -> None:
+    await consul.intentions.upsert("web", "db", action="allow")
+    async with service(30) as get:
+        await answers(get, "web", allowed=True, why="web => db")
+        consul_faults.denied()
+        consul_faults.wake()
+        await refuses(get, "the watch is denied PermissionDenied")
+
+
+@SERVICES
+async def test_service_that_hears_nothing_refuses_by_age(
+    service: Service, consul: Consul, consul_faults: Faults
+) -> None:
+    await consul.intentions.upsert("web", "db", action="allow")
+    async with service(0.5) as get:
+        await answers(get, "web", allowed=True, why="web => db")
+        with consul_faults.frozen():
+            await refuses(get, "older than 0.5 s")
+        await answers(get, "web", allowed=True, why="web => db")
+
+
+@SERVICES
+async def test_service_whose_token_sees_a_part_refuses(service: Service, consul: Consul, consul_faults: Faults) -> None:
+    await consul.intentions.upsert("web", "db", action="allow")
+    consul_faults.hidden()
+    async with service(30) as get:
+        await refuses(get, "may not see every intention")
+
+
+ALLOW = Intention(source_name="*", destination_name="db", action="allow")
+JWT = JWTRequirement(providers=(JWTProviderRequirement(name="issuer"),))
+
+
+@pytest.mark.parametrize("decide", [recipes.fastapi_app.decide, recipes.aiohttp_app.decide])
+@pytest.mark.parametrize(
+    ("first", "allowed"),
+    [
+        (Intention(source_name="web", action="allow"), True),
+        (Intention(source_name="other", action="deny"), True),
+        (Intention(source_name="web", source_peer="far", action="deny"), True),
+        (Intention(source_name="web", action="allow", jwt=JWTRequirement()), True),
+        (Intention(source_name="web", action="deny"), False),
+        (Intention(source_name="web"), False),
+        (Intention(source_name="web", permissions=(READ_ONLY,)), False),
+        (Intention(source_name="web", action="allow", jwt=JWT), False),
+        (Intention(source_name="web", source_namespace="team", action="allow"), False),
+        (Intention(source_name="web", source_partition="part", action="allow"), False),
+        (Intention(source_name="web", source_sameness_group="group", action="allow"), False),
+    ],
+)
+def test_decision_about_a_rule_before_a_wildcard_allow_is_never_looser_than_the_rule(
+    decide: Callable[[str, tuple[Intention, ...]], tuple[bool, str]], first: Intention, allowed: bool
+) -> None:
+    assert decide("web", (first, ALLOW))[0] is allowed
