@@ -223,7 +223,7 @@ class Unsupported(ConsulError):
       "connect.enabled = true"; empty where that is not known.
     - `final`: True by default, unlike in other errors.
 
-    All other parameters are those of `ConsulError`.
+    `message`, `reason`, `status`, `text`, `method`, `path` and `address` are those of every `ConsulError`.
     """
 
     def __init__(

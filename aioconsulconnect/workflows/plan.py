@@ -65,6 +65,7 @@ class Plan:
     - `added`: entries to create.
     - `changed`: pairs of the stored entry and the one to replace it.
     - `removed`: stored entries to delete.
+    - `config`, `options`: endpoints and options with which `apply` writes.
     """
 
     def __init__(

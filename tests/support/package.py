@@ -19,8 +19,14 @@ MODULES = {
 
 
 def lines_of(module: str) -> int:
-    """How many lines a module has."""
-    return len(FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8").splitlines())
+    """How many lines a module has, docstrings aside: they are as long as they have to be."""
+    lines = FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8").splitlines()
+    texts = (
+        node.end_lineno - node.lineno + 1
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.end_lineno is not None
+    )
+    return len(lines) - sum(texts)
 
 
 def imports(module: str) -> Iterator[str]:

@@ -74,7 +74,7 @@ def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
     """
     Return the error for a body that does not decode.
 
-    It says where decoding failed, and never quotes the body.
+    `error` is what msgspec said of `body`. The result says where decoding failed, and never quotes the body.
     """
     return UnreadableResponse(f"a body of {len(body)} bytes does not decode: {error}")
 

@@ -43,13 +43,13 @@ class EntryIntentionStore:
         return (f"config/{KIND}",) if self.store.of_kind(KIND) else ("config",)
 
     def to(self, name: str, namespace: str = "default") -> list[Object]:  # noqa: ARG002 - there is but one here
-        """The intentions whose destination is the service `name` or the wildcard."""
+        """The intentions whose destination is the service `name` or the wildcard, in any `namespace`."""
         names = dict.fromkeys((name.lower(), "*"))
         entries = [entry for each in names if (entry := self.store.entry(KIND, each))]
         return sorted((i for entry in entries for i in intentions_of(entry)), key=order)
 
     def by(self, name: str, namespace: str = "default") -> list[Object]:  # noqa: ARG002 - there is but one here
-        """The intentions whose source is the service `name` or the wildcard."""
+        """The intentions whose source is the service `name` or the wildcard, in any `namespace`."""
         found: list[Object] = []
         for entry in self.store.of_kind(KIND):
             local = {text(source, "Name") for source in children(entry, "Sources") if not text(source, "Peer")}
