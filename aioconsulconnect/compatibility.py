@@ -61,6 +61,51 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "discovery_chain": ("GET, POST /v1/discovery-chain/:service", ""),
 }
 
+# For each operation the ACL rights that its token needs. What is "filtered" is left out of the answer without an error.
+RIGHTS: dict[str, str] = {
+    "intentions.list": "`intentions:read` on source or destination; filtered",
+    "intentions.match": "`intentions:read` on the name",
+    "intentions.match_many": "`intentions:read` on every name",
+    "intentions.check": "`service:read` on the destination",
+    "intentions.read": "`intentions:read` on source or destination",
+    "intentions.upsert": "`intentions:write` on the destination",
+    "intentions.delete": "`intentions:write` on the destination",
+    "intentions.create": "`intentions:write` on the destination",
+    "intentions.read_by_id": "`intentions:read` on source or destination",
+    "intentions.update_by_id": "`intentions:write` on the destination",
+    "intentions.delete_by_id": "`intentions:write` on the destination",
+    "intentions.export": "`intentions:read` on the destination; filtered",
+    "intentions.plan": "`intentions:read` on the destination, filtered; `intentions:write` to apply",
+    "intentions.import_": "`intentions:write` on the destination",
+    "ca.roots": "none",
+    "ca.roots_pem": "none",
+    "ca.configuration": "`operator:write`",
+    "ca.update_configuration": "`operator:write`",
+    "agent.roots": "none",
+    "agent.leaf": "`service:write` on the service",
+    "agent.authorize": "`service:write` and `intentions:read` on the target",
+    "agent.register": "`service:write` on the service",
+    "agent.deregister": "`service:write` on the service",
+    "agent.service": "`service:read` on the service",
+    "agent.services": "`service:read`; filtered",
+    "agent.maintenance": "`service:write` on the service",
+    "agent.check_pass": "`service:write` on the check's service",
+    "agent.check_warn": "`service:write` on the check's service",
+    "agent.check_fail": "`service:write` on the check's service",
+    "agent.info": "`agent:read` on the node",
+    "catalog.connect": "`service:read` on the service, `node:read`; filtered",
+    "catalog.gateway_services": "`service:read` on the gateway, and on each service; those are filtered",
+    "health.connect": "`service:read` on the service, `node:read`; filtered",
+    "health.ingress": "`service:read` on the service, `node:read`; filtered",
+    "health.service": "`service:read` on the service, `node:read`; filtered",
+    "config.read": "read of the kind, see below",
+    "config.list": "read of the kind, see below; filtered",
+    "config.write": "write of the kind, see below",
+    "config.delete": "write of the kind, see below",
+    "config.delete with cas": "write of the kind, see below",
+    "discovery_chain": "`service:read` on the service",
+}
+
 # For each kind of config entry the oldest Consul version that knows it; the kinds left out are known to `OLDEST`.
 KIND_SINCE = {
     "service-intentions": "1.9",
@@ -205,6 +250,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table() -> str:
-    """Return the operations as a Markdown table: name, request and oldest Consul version."""
-    rows = (f"| `{name}` | `{request}` | {since or OLDEST} |" for name, (request, since) in OPERATIONS.items())
-    return "\n".join(("| operation | request | Consul |", "| --- | --- | --- |", *rows)) + "\n"
+    """Return the operations as a Markdown table: name, request, oldest Consul version and the ACL rights needed."""
+    rows = (
+        f"| `{name}` | `{request}` | {since or OLDEST} | {RIGHTS[name]} |"
+        for name, (request, since) in OPERATIONS.items()
+    )
+    return "\n".join(("| operation | request | Consul | rights |", "| --- | --- | --- | --- |", *rows)) + "\n"

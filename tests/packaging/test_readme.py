@@ -1,4 +1,4 @@
-"""What README.md shows works: every Python block and the programs of every shell command, as they stand.
+"""What the pages show works: every Python block of each, and the programs of the main README's shell commands.
 
 A Python block with tests goes through pytest. Any other is a program of its own, run against an agent in a box to
 which CONSUL_HTTP_ADDR leads; what it awaits at the top level may use `consul`, an open client. It ends by itself, or,
@@ -17,11 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.package import FOLDER
 from support.paths import ROOT
 
 from aioconsulconnect.testing import Agent
 
 README = (ROOT / "README.md").read_text()
+PAGES = {"README": README} | {
+    page.parent.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in sorted(FOLDER.rglob("README.md"))
+}
 PATIENCE = 20.0
 LINGER = 1.0
 
@@ -50,10 +54,10 @@ else:
 """
 
 
-def blocks(language: str) -> Iterator[tuple[str, str]]:
+def blocks(page: str, language: str) -> Iterator[tuple[str, str]]:
     """The blocks of a language, each under the heading that it stands below, with a number."""
     heading, numbers = "", dict[str, int]()
-    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         if match[1]:
             heading = match[1]
         elif match[2] == language:
@@ -61,8 +65,8 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
             yield f"{heading} {numbers[heading]}", match[3]
 
 
-PYTHON = dict(blocks("python"))
-SHELL = dict(blocks("sh"))
+PYTHON = {f"{name}: {block}": source for name, page in PAGES.items() for block, source in blocks(page, "python")}
+SHELL = dict(blocks(README, "sh"))
 
 
 def printing_lines(source: str) -> set[int]:

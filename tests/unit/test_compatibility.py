@@ -12,7 +12,7 @@ from support.versions import VERSIONS
 
 from aioconsulconnect import structs
 from aioconsulconnect.client import Consul
-from aioconsulconnect.compatibility import FIELD_SINCE, KIND_SINCE, OPERATIONS, Capabilities, table, version_of
+from aioconsulconnect.compatibility import FIELD_SINCE, KIND_SINCE, OPERATIONS, RIGHTS, Capabilities, table, version_of
 from aioconsulconnect.endpoints.capabilities import Prober
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupported
@@ -41,9 +41,10 @@ def test_every_operation_of_the_client_is_in_the_table() -> None:
 
 def test_the_table_is_markdown() -> None:
     lines = table().splitlines()
-    assert lines[0] == "| operation | request | Consul |"
-    assert "| `intentions.upsert` | `PUT /v1/connect/intentions/exact` | 1.9 |" in lines
-    assert "| `agent.leaf` | `GET /v1/agent/connect/ca/leaf/:service` | 1.8 |" in lines
+    assert lines[0] == "| operation | request | Consul | rights |"
+    needed = "`intentions:write` on the destination"
+    assert f"| `intentions.upsert` | `PUT /v1/connect/intentions/exact` | 1.9 | {needed} |" in lines
+    assert list(RIGHTS) == list(OPERATIONS)
     assert len(lines) == len(OPERATIONS) + 2
 
 
@@ -135,9 +136,9 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
         await Prober(sender, polls, NO_OPTIONS)()
 
 
-def test_the_readme_has_this_table() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert table().strip() in readme
+def test_the_page_of_endpoints_has_this_table() -> None:
+    page = (ROOT / "aioconsulconnect" / "endpoints" / "README.md").read_text("utf-8")
+    assert table().strip() in page
 
 
 def test_key_that_a_version_of_the_agent_does_not_know_has_its_version_here() -> None:

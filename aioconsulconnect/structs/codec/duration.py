@@ -70,8 +70,8 @@ def from_wire(kind: type[object], value: object) -> object:
     """
     Decode a duration for msgspec, as its `dec_hook`.
 
-    `kind` is the type of the field, `value` what was read for it. msgspec calls the hook for fields of type `object` too,
-    whose value is left as it is.
+    `kind` is the type of the field, `value` what was read for it. msgspec calls the hook for fields of type `object`
+    too, whose value is left as it is.
     """
     return seconds_of(value) if kind is Seconds else value
 
