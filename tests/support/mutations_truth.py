@@ -175,12 +175,6 @@ TRUTH: tuple[Mutation, ...] = (
     Mutation("w22", "AddressHealth._ask", "answer.error is None and (not leader)", "False"),
     Mutation("w22", "AddressHealth._ask_in_rounds", "(listener.asked, datacenter)", "(listener.asked, '')"),
     Mutation("w22", "AddressHealth._question", "not address", "True"),
-    Mutation(
-        "w22",
-        "AddressHealth.join",
-        "self._rounds is None and self._resources.settings.probe_interval",
-        "self._rounds is None",
-    ),
     Mutation("w23", "sharing_key", "(msgspec.structs.replace(request, options=options), spec)", "object()"),
     Mutation(
         "w23",
