@@ -210,8 +210,18 @@ class SnapshotStore(Generic[T, Item]):
         return self.last is not None and self.last.sent.order > sent.order
 
     def verified(self, now: float, value: object) -> None:
-        """Note that the servers have answered another read, with this value: what the agent says is theirs."""
+        """
+        Note that the servers have answered another read, with this value: what the agent says is theirs.
+
+        By that value an answer may count that was passed over before.
+        """
         self.proved, self.unproved, self._verification = now, False, value
+        last, old, replaces = self.last, self.snapshot, self._spec.replaces
+        if last is None or old is None or replaces is None or last.response.body == old.body:
+            return
+        found, items = self._value_and_items(last)
+        if items != old.items and replaces(old.value, found, value):
+            self._publish(msgspec.structs.replace(last, received=now), found, items, version=old.version + 1)
 
     def _is_known(self, response: Response) -> bool:
         """Whether it has the very bytes of the last one that counted."""
