@@ -69,6 +69,8 @@ async def _crowd(url: str) -> None:
                 for snapshot in (holding, waiting)
             )
             pool = consul._pool
+            while not pool.resources.budget.open:
+                await asyncio.sleep(0.01)
             queries, connections = len(pool._pollers), pool.resources.budget.open
             began = time.perf_counter()
             await write(session, url, "crowd")

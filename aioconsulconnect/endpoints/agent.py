@@ -355,13 +355,13 @@ def _replaces(old: Leaf, new: Leaf, roots: object) -> bool:
     """
     Return True if the leaf `new` takes the place of `old`.
 
-    So it does if it alone is signed by the active root, else if it was issued later. Behind one address there may be
-    two agents, each with a leaf of its own.
+    So it does if it alone is signed by the active root, else if it was issued later; of two that were issued within one
+    second the index tells which. Behind one address there may be two agents, each with a leaf of its own.
     """
     active = roots.active if isinstance(roots, Roots) else None
     if active is not None and (signed := new.signed_by(active)) != old.signed_by(active):
         return signed
-    return new.valid_after > old.valid_after
+    return (new.valid_after, new.modify_index) > (old.valid_after, old.modify_index)
 
 
 def _authorization(response: Response) -> Authorization:

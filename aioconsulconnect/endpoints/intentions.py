@@ -353,7 +353,7 @@ class Intentions(Group):
         Check by a read, which Consul answers truthfully, that a write by name does what it says.
 
         Community servers act on the default namespace and partition whatever a write names, but refuse a match of a
-        foreign one; and a write by name takes the first source of that name, also a peer's.
+        foreign one; and a write by name takes the first source of that name, also a peer's (facts 1 and 2).
         """
         truthful = Options(consistency="default", cached=False)
         if options is not None:

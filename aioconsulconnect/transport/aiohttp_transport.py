@@ -60,7 +60,7 @@ async def _no_hidden_resend(
     """
     Keep aiohttp from sending a request again whose connection had died idle.
 
-    aiohttp does so for GET, PUT and DELETE; here only `Transport.send` decides on another try.
+    aiohttp does so for GET, PUT and DELETE (fact 3); here only `Transport.send` decides on another try.
     """
     try:
         return await handler(request)

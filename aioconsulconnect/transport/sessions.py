@@ -25,7 +25,7 @@ TraceConfig = aiohttp.TraceConfig
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
-_KEEP_ALIVE = 7.0  # seconds; the agent counts idle connections and never closes any, aiohttp checks once in that time
+_KEEP_ALIVE = 7.0  # seconds: the agent counts idle connections (fact 4), and aiohttp checks once in that time
 _POOL = 12  # connections for plain calls: the agent limits those of a whole host, with all its programs
 # A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
 # TCP_KEEPALIVE is the idle time.)

@@ -27,7 +27,7 @@ _DEADLINE = 5.0
 _JUST_WELL = 5.0  # seconds after an agent was found well in which a refused connection alone accuses it of nothing
 _SETTLED = 5.0  # seconds until an agent is asked for its leader, after its first answer or a hint of a change
 _AGENT = None  # in place of a datacenter: the agent as a whole
-_NOTICES_BY = 10.0  # seconds that a server may take to notice that its leader is gone
+_NOTICES_BY = 10.0  # seconds that a server may take to notice that its leader is gone (fact 8)
 _read_leader = reader(str)
 _NOT_CONSULS_WORDS = frozenset({ErrorReason.NOT_CONSUL, ErrorReason.UNSPECIFIED})
 

@@ -18,11 +18,11 @@ class ConnectionBudget:
     """
     Budget of `limit` connections, of which an eighth is reserved for short reads.
 
-    A poll that is given up goes on in Consul's servers until its wait is over, and occupies a connection there. So it
-    is counted here for as long; otherwise polls that are given up and made anew would soon lock this host out of its
-    agent.
+    A poll that is given up goes on in Consul's servers until its wait is over, and occupies a connection there
+    (fact 1). So it is counted here for as long; otherwise polls that are given up and made anew would soon lock this
+    host out of its agent.
 
-    The agent counts the connections of all programs of a host together. Where it says that there are too many, the
+    The agent counts the connections of all programs of a host together (fact 12). Where it says that there are too many, the
     limit is halved. It comes back slowly and by itself only to three quarters, so that several programs on one host
     settle; after half an hour the whole limit is tried again.
 

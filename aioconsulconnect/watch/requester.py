@@ -10,7 +10,6 @@ import msgspec
 from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
-    NoLeader,
     PermissionDenied,
     RequestTimeout,
     ServerError,
@@ -27,6 +26,8 @@ from aioconsulconnect.watch.protocol.transitions import Kind
 T = TypeVar("T")
 Item = TypeVar("Item")
 Other = TypeVar("Other")
+
+_ANOTHER_MAY_SERVE = (ConnectionFailed, RequestTimeout, ServerError)
 
 
 class Requester(Generic[T, Item]):
@@ -132,18 +133,9 @@ class Requester(Generic[T, Item]):
         self._resources.budget.heed(sender.crowding.seen)
         if not polled and self.held_by_servers and isinstance(answer, RequestTimeout):
             self._resources.budget.given_up(sent)
-        if isinstance(failed, PermissionDenied) or (not polled and _another_may_serve(failed)):
+        if isinstance(failed, PermissionDenied) or (not polled and isinstance(failed, _ANOTHER_MAY_SERVE)):
             sender.avoid(address)
         return answer
-
-
-def _another_may_serve(failed: ConsulError | None) -> bool:
-    """
-    Return True if another agent may do better.
-
-    Not so without a leader: that concerns the others too, and one of them may be the leader that is gone.
-    """
-    return isinstance(failed, ConnectionFailed | RequestTimeout | ServerError) and not isinstance(failed, NoLeader)
 
 
 def plain(request: Request[T]) -> Request[T]:

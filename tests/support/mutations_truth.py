@@ -87,6 +87,7 @@ TRUTH: tuple[Mutation, ...] = (
     Mutation("w22", "SnapshotStore.overtaken", "answer.meta.backend == last.meta.backend", "True"),
     Mutation("w22", "SnapshotStore.satisfied_since", "self.last.sent.order > sent.order", "True"),
     Mutation("w22", "SnapshotStore.satisfied_since", "self.last.sent.order > sent.order", "False"),
+    Mutation("w39", "SnapshotStore.verified", "last.response.body == old.body", "True"),
     Mutation(
         "w22",
         "SnapshotStore.verified",
@@ -175,12 +176,6 @@ TRUTH: tuple[Mutation, ...] = (
     Mutation("w22", "AddressHealth._ask", "answer.error is None and (not leader)", "False"),
     Mutation("w22", "AddressHealth._ask_in_rounds", "(listener.asked, datacenter)", "(listener.asked, '')"),
     Mutation("w22", "AddressHealth._question", "not address", "True"),
-    Mutation(
-        "w22",
-        "AddressHealth.join",
-        "self._rounds is None and self._resources.settings.probe_interval",
-        "self._rounds is None",
-    ),
     Mutation("w23", "sharing_key", "(msgspec.structs.replace(request, options=options), spec)", "object()"),
     Mutation(
         "w23",
@@ -323,8 +318,19 @@ TRUTH: tuple[Mutation, ...] = (
         "self.proved, self.unproved, self._verification = now, False, value",
         "self.proved, self.unproved = now, False",
     ),
-    Mutation("w39", "_replaces", "new.valid_after > old.valid_after", "new.valid_after >= old.valid_after"),
-    Mutation("w39", "_replaces", "new.valid_after > old.valid_after", "False"),
+    Mutation(
+        "w39",
+        "_replaces",
+        "(new.valid_after, new.modify_index) > (old.valid_after, old.modify_index)",
+        "new.valid_after >= old.valid_after",
+    ),
+    Mutation("w39", "_replaces", "(new.valid_after, new.modify_index) > (old.valid_after, old.modify_index)", "False"),
+    Mutation(
+        "w39",
+        "_replaces",
+        "(new.valid_after, new.modify_index) > (old.valid_after, old.modify_index)",
+        "new.valid_after > old.valid_after",
+    ),
     Mutation("w39", "_replaces", "active is not None", "False"),
     Mutation("w40", "roots_by_key", "roots.roots", "[root for root in roots.roots if root is roots.active]"),
 )

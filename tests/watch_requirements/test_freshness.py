@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -317,7 +318,8 @@ async def test_w22_each_datacenter_that_is_polled_is_asked_about() -> None:
     far = Options(datacenter="far")
     async with World(QUESTIONED, a="1") as world, world.query().watch(), world.query(options=far).watch():
         await world.clock.advance(100)
-        assert {call.parameters.get("dc") for call in world.consul.questions} == {None, "far"}
+        asked = Counter(call.parameters.get("dc") for call in world.consul.questions)
+        assert asked[None] == asked["far"] > 2
 
 
 async def test_w22_a_maximum_age_holds_from_the_moment_in_which_it_is_asked_for() -> None:

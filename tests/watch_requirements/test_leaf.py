@@ -47,7 +47,7 @@ def certificate(subject: str, issuer: str, after: dt.datetime, serial: int) -> s
     return built.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def leaf(serial: int, hours: float, root: str = "one") -> bytes:
+def leaf(serial: int, hours: float, root: str = "one", index: int = 0) -> bytes:
     """A leaf of that root, valid from so many hours on."""
     after = BEGIN + hours * HOUR
     pem = key("web").private_bytes(
@@ -61,6 +61,7 @@ def leaf(serial: int, hours: float, root: str = "one") -> bytes:
         "ServiceURI": "spiffe://x.consul/ns/default/dc/dc1/svc/web",
         "ValidAfter": after.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "ValidBefore": (after + 72 * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ModifyIndex": index,
     }
     return json.dumps(fields).encode()
 
@@ -122,6 +123,41 @@ async def test_w39_of_two_leaves_issued_at_one_moment_the_first_stays() -> None:
             told: Told = Told(watch.snapshots(), world.clock)
             await world.clock.advance(300)
             assert [found.serial_number for found in told.got] == ["01"]
+
+
+async def test_w39_of_two_leaves_issued_within_one_second_the_index_tells_which_is_later() -> None:
+    async with World() as world:
+        two_agents(world, (leaf(1, 4, index=15), "15"), (leaf(2, 4, index=28), "28"), roots("one"))
+        async with Agent(world.consul, world.polls, Options()).leaf("web").watch() as watch:
+            told: Told = Told(watch.snapshots(), world.clock)
+            await world.clock.advance(300)
+            assert [found.serial_number for found in told.got] == ["01", "02"]
+
+
+async def test_w39_a_leaf_that_was_passed_over_is_told_once_its_root_is_known() -> None:
+    """The clock of the server that signs after a rotation is behind: only the roots tell which leaf counts."""
+    async with World() as world:
+        issued, known_roots = [(leaf(1, 4), "15")], [roots("one")]
+
+        async def rotated(call: Call) -> Answer | None:
+            if call.path != LEAF:
+                return Response(200, {"x-consul-index": "9"}, known_roots[-1])
+            body, index = issued[-1]
+            if call.parameters.get("index") == index:
+                await world.consul.moved.wait(world.clock, call.wait)
+                body, index = issued[-1]
+            return Response(200, {"x-consul-index": index, "x-cache": "MISS"}, body)
+
+        world.consul.fault = rotated
+        async with Agent(world.consul, world.polls, Options()).leaf("web").watch() as watch:
+            told: Told = Told(watch.snapshots(), world.clock)
+            await world.clock.advance(100)
+            issued.append((leaf(2, 3.999, "two"), "28"))
+            known_roots.append(roots("two", "one"))
+            world.consul.wake()
+            await world.clock.advance(70)
+            assert [found.serial_number for found in told.got] == ["01", "02"]
+            assert watch.current.serial_number == "02"
 
 
 async def test_w39_a_leaf_of_the_active_root_replaces_a_later_one_of_another() -> None:

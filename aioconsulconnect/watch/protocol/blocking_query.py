@@ -61,9 +61,9 @@ Item = TypeVar("Item")
 
 _LOGGED = 50  # requests kept for explain()
 _FROZEN = 1.5  # times the deadline: after so long the process was frozen, not the server slow
-_EARLY = 0.9  # part of the wait: an answer before that is early
+_EARLY = 0.9  # part of the wait: an answer before that is early (fact 4)
 _BORROW_AGAIN = 60.0  # seconds until it is tried again to borrow an index
-_CACHE_IS_WRONG = 660.0  # seconds that an agent's cache was seen to serve discarded data
+_CACHE_IS_WRONG = 660.0  # seconds that an agent's cache was seen to serve discarded data (fact 5)
 _OVERTAKEN = "overtaken"
 _BLIND = "the servers know nothing yet"
 _QUIET = frozenset(

@@ -13,7 +13,7 @@ from aioconsulconnect.transport.metadata import Meta
 
 def is_blind(meta: Meta) -> bool:
     """
-    Return True if the server has no data yet: its answer has index 1, and it knows no leader.
+    Return True if the server has no data yet: its answer has index 1, and it knows no leader (fact 3).
 
     `meta` holds the headers of the answer.
     """

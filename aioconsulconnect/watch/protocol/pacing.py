@@ -13,14 +13,14 @@ from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 Random = Callable[[], float]
 
-FROZEN_SERVER = 40.0  # seconds that a frozen server was seen to hold a request beyond its time
+FROZEN_SERVER = 40.0  # seconds that a frozen server was seen to hold a request beyond its time (fact 9)
 HERD = 20  # polls that may start within one second; more are spread over a second
 TOKEN_INTERVAL = 2.0  # seconds between two reads of the token's source while requests are denied
 REPEATED_DENIAL = 1.0  # seconds between two denials that end a watch without data
 JITTERED_READ = 1.0  # seconds over which the reads of all watches of an agent in doubt are spread
 
-_JITTER = 0.2  # part of the wait: Consul adds no jitter to polls of the agent's cache and of streaming
-_SERVER_JITTER = 17 / 16  # Consul adds up to a sixteenth to the wait that it was asked for
+_JITTER = 0.2  # part of the wait: Consul adds no jitter to polls of the agent's cache and streaming
+_SERVER_JITTER = 17 / 16  # Consul adds up to a sixteenth to the wait that it was asked for (fact 11)
 _RESTART = 30.0  # seconds that a restart of an agent may take
 _LONG_REFUSED = 5.0
 _FIRST_BACKOFF = 0.5
@@ -36,7 +36,7 @@ _COST = 10.0  # times the time spent on an answer, until the next turn
 _MAX_AGE_SHARE = 0.6  # part of the age that a consumer accepts: the wait of its polls
 _SHORT_WAIT = 0.25  # part of the wait beyond half of the budget, and of the interval of probes beyond all of it
 _EARLIER = 0.25  # part of the interval of probes: the jitter that keeps clients from asking at once
-_UNKNOWN_FOR = 45  # denials: an agent may take half a minute to know a new token
+_UNKNOWN_FOR = 45  # denials: an agent may take half a minute to know a new token (fact 10)
 _LOOKS = 12  # reads of an absent value, in as much time as it has been absent already
 
 

@@ -254,8 +254,16 @@ class SnapshotStore(Generic[T, Item]):
         Note that the servers have answered another read at `now`, which confirms the state.
 
         `value` is what that read brought; `WatchSpec.replaces` is given it.
+
+        An answer that was passed over may be accepted now, by that value.
         """
         self.proved, self.unproved, self._verification = now, False, value
+        last, old, replaces = self.last, self.snapshot, self._spec.replaces
+        if last is None or old is None or replaces is None or last.response.body == old.body:
+            return
+        found, items = self._value_and_items(last)
+        if items != old.items and replaces(old.value, found, value):
+            self._publish(msgspec.structs.replace(last, received=now), found, items, version=old.version + 1)
 
     def _is_known(self, response: Response) -> bool:
         """Return True if `response` has the very bytes of the last accepted answer."""
