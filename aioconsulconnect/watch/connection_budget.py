@@ -22,9 +22,9 @@ class ConnectionBudget:
     (fact 1). So it is counted here for as long; otherwise polls that are given up and made anew would soon lock this
     host out of its agent.
 
-    The agent counts the connections of all programs of a host together (fact 12). Where it says that there are too many, the
-    limit is halved. It comes back slowly and by itself only to three quarters, so that several programs on one host
-    settle; after half an hour the whole limit is tried again.
+    The agent counts the connections of all programs of a host together (fact 12). Where it says that there are too
+    many, the limit is halved. It comes back slowly and by itself only to three quarters, so that several programs on
+    one host settle; after half an hour the whole limit is tried again.
 
     - `limit`: number of connections.
     - `clock`: clock of the client.
