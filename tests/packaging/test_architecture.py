@@ -24,6 +24,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("watch",),
     ("endpoints",),
     ("workflows",),
+    ("authorization.rules",),
+    ("authorization",),
     ("client",),
     ("testing.versions",),
     ("testing.go_json",),
@@ -61,6 +63,19 @@ PURE = {
         "verdict",
     },
     "watch": {"changes"},
+    "authorization.rules": {
+        "decision",
+        "normalization",
+        "permissions",
+        "regex",
+        "request",
+        "rows",
+        "rule",
+        "settings",
+        "source",
+        "verdict",
+    },
+    "authorization": {"explain", "lint", "table", "unknown_fields"},
 }
 WORLD = {
     "aiohttp", "anyio", "asyncio", "http", "logging", "os", "random", "secrets", "select", "shutil", "signal", "socket",
@@ -158,6 +173,11 @@ def test_pure_modules_import_nothing_impure(folder: str) -> None:
 def test_protocol_of_a_watch_is_pure_as_a_whole() -> None:
     found = {module.rpartition(".")[2] for module in MODULES if module.startswith("watch.protocol.")}
     assert found - {"__init__"} == PURE["watch.protocol"]
+
+
+def test_rules_of_authorization_are_pure_as_a_whole() -> None:
+    found = {module.rpartition(".")[2] for module in MODULES if module.startswith("authorization.rules.")}
+    assert found - {"__init__"} == PURE["authorization.rules"]
 
 
 @pytest.mark.parametrize(("imported", "places"), ONLY.items())

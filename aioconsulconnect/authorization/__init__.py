@@ -1,0 +1,1 @@
+"""Local decisions: who may connect to what, and with which requests."""

@@ -1,0 +1,1 @@
+"""Semantics of intentions: what matches, and what that decides."""

@@ -1,0 +1,160 @@
+"""
+Normalization of a request as Envoy does it, before rules are held against it.
+
+A rule for `/admin` is worth nothing if `/x/../admin` passes it, so the path that is judged is the one to serve.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from aioconsulconnect.authorization.rules.request import UNSEEN, HTTPRequest, Pairs, Seen
+from aioconsulconnect.authorization.rules.verdict import Reason
+from aioconsulconnect.structs.config_entries.defaults import RequestNormalization
+
+MOST_BYTES = 60 * 1024
+"""The size of path and headers above which Envoy answers 431."""
+
+# Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
+_PLAIN = re.compile(r"(?:/(?:[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)?)+")
+_FORBIDDEN = re.compile(r"[^!-~]|#")  # control characters, space, DEL, bytes beyond ASCII, a fragment
+_ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
+_ESCAPED_SLASH = re.compile(r"%2[Ff]|%5[Cc]")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|[\"<>^`{|}]")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
+_DOTS_WITH_PARAMETER = re.compile(r"\.\.;")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_HEADERS = re.compile(r"(?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[^\x00\r\n]*\n)*")
+
+_SLASHES = {
+    "": "keep", "IMPLEMENTATION_SPECIFIC_DEFAULT": "keep", "KEEP_UNCHANGED": "keep", "REJECT_REQUEST": "reject",
+    "UNESCAPE_AND_REDIRECT": "redirect", "UNESCAPE_AND_FORWARD": "forward",
+}  # fmt: skip
+_UNDERSCORES = {"": "allow", "ALLOW": "allow", "REJECT_REQUEST": "reject", "DROP_HEADER": "drop"}
+
+CONSULS_DEFAULT = RequestNormalization()
+"""What holds without a mesh entry, from Consul 1.20.1 on."""
+
+
+def normalize(request: HTTPRequest, settings: RequestNormalization) -> Seen | Reason:
+    """
+    Return the request as rules see it, or the reason why no rule ever sees it.
+
+    - `request`: the request as it came in.
+    - `settings`: those of the mesh entry.
+    """
+    slashes = _SLASHES.get(settings.path_with_escaped_slashes_action)
+    underscores = _UNDERSCORES.get(settings.headers_with_underscores_action)
+    if slashes is None or underscores is None or settings.unknown:
+        return Reason.FIELD_UNKNOWN
+    pairs = _headers(request.pairs, underscores)
+    if isinstance(pairs, Reason):
+        return pairs
+    target = request.path
+    if len(target) > MOST_BYTES or not request.method or request.method == "CONNECT":
+        return Reason.REQUEST_REFUSED
+    if _PLAIN.fullmatch(target) and not (settings.merge_slashes and "//" in target):
+        return Seen(_as_judged(request, target, pairs), target)
+    if _FORBIDDEN.search(target):
+        return Reason.REQUEST_REFUSED
+    if target == "*" and request.method == "OPTIONS":
+        return Seen(_as_judged(request, target, pairs), target)
+    if not target.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            return Reason.REQUEST_REFUSED
+        pairs = (("host", absolute[1]), *(pair for pair in pairs if pair[0].lower() != "host"))
+        target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+    path, question, query = target.partition("?")
+    normal = _normal_path(path, settings, slashes)
+    if isinstance(normal, Reason):
+        return normal
+    return Seen(_as_judged(request, normal + question + query, pairs), normal)
+
+
+def _as_judged(request: HTTPRequest, target: str, pairs: Pairs) -> HTTPRequest:
+    """The request itself where nothing is different, so that the usual case makes no copy."""
+    if target is request.path and pairs is request.pairs:
+        return request
+    return msgspec.structs.replace(request, path=target, headers=pairs)
+
+
+def _headers(pairs: Pairs, underscores: str) -> Pairs | Reason:
+    if not pairs:
+        return pairs
+    text = "".join([f"{name}:{value}\n" for name, value in pairs])
+    if len(text) > MOST_BYTES or not _HEADERS.fullmatch(text):
+        return Reason.REQUEST_REFUSED
+    names = [name.lower() for name, _ in pairs]
+    if names.count("host") > 1:
+        return Reason.REQUEST_REFUSED
+    if underscores != "allow" and any("_" in name for name in names):
+        if underscores == "reject":
+            return Reason.REQUEST_REFUSED
+        pairs = tuple(pair for pair in pairs if "_" not in pair[0])
+    if UNSEEN.isdisjoint(names):
+        return pairs
+    hidden = set(UNSEEN)
+    for name, value in pairs:
+        if name.lower() == "connection":
+            hidden.update(token.strip(" \t").lower() for token in value.split(","))
+    if any(name.lower() == "upgrade" and value.strip(" \t").lower() == "websocket" for name, value in pairs):
+        hidden.discard("upgrade")
+    return tuple(pair for pair in pairs if pair[0].lower() not in hidden)
+
+
+def _normal_path(path: str, settings: RequestNormalization, slashes: str) -> str | Reason:
+    if slashes != "keep" and _ESCAPED_SLASH.search(path):
+        if slashes == "reject":
+            return Reason.REQUEST_REFUSED
+        if slashes == "redirect":
+            return Reason.REQUEST_REDIRECTED
+        path = path.replace("%2F", "/").replace("%2f", "/").replace("%5C", "\\").replace("%5c", "\\")
+    if "%00" in path:
+        return Reason.REQUEST_REFUSED
+    if not settings.insecure_disable_path_normalization:
+        normal = canonical_path(path)
+        if normal is None:
+            return Reason.VERSIONS_DIFFER
+        path = normal
+    if settings.merge_slashes and "//" in path:
+        inner = "/".join(segment for segment in path.split("/") if segment)
+        path = f"/{inner}/" if path.endswith("/") else f"/{inner}"  # of slashes alone two are left
+    return path
+
+
+def canonical_path(path: str) -> str | None:
+    """
+    Return the canonical form of a path that starts with a slash.
+
+    Dot segments are resolved, and escapes are undone as far as that is possible. It is None where versions of Envoy
+    differ, or where the result could be taken for another path (A11).
+    """
+    kept: list[str] = []
+    segments = path.replace("\\", "/").split("/")[1:]
+    last = len(segments) - 1
+    for i, segment in enumerate(segments):
+        if _DOTS.fullmatch(segment):
+            if segment.lower().replace("%2e", ".") == ".." and kept:
+                kept.pop()
+            if i == last:
+                kept.append("")
+        elif _DOTS_WITH_PARAMETER.match(segment):
+            return None
+        else:
+            plain = _ESCAPE.sub(_unescaped, segment)
+            if plain != segment and _BROKEN_ESCAPE.search(segment):
+                return None
+            kept.append(plain)
+    return "/" + "/".join(kept)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    digits = match[1]
+    if digits is None:
+        return f"%{ord(match[0]):02X}"
+    character = chr(int(digits, 16))
+    return character if character in _UNRESERVED else match[0]

@@ -1,0 +1,109 @@
+"""
+Regular expressions of rules, judged by RE2 alone.
+
+Python's `re` takes other expressions and can need hours for a short path, so without google-re2 they stay unknown.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Protocol, cast
+
+LONGEST_PATTERN = 4096
+LONGEST_TEXT = 16 * 1024
+
+
+class _Pattern(Protocol):
+    def fullmatch(self, text: bytes) -> object | None:
+        """Return a match of the whole text, or None."""
+        ...
+
+
+class _Options(Protocol):
+    log_errors: bool
+    never_capture: bool
+    encoding: object
+    Encoding: object
+
+    def __call__(self) -> _Options:
+        """Make options: the class is used like one of its instances."""
+        ...
+
+
+class _RE2(Protocol):
+    error: type[Exception]
+    Options: _Options
+
+    def compile(self, pattern: bytes, options: object) -> _Pattern:
+        """Compile a pattern."""
+        ...
+
+
+@cache
+def _library() -> _RE2 | None:
+    """Google's wrapper: others of the same name fall back to `re`, and have no options of this kind."""
+    try:
+        found = importlib.import_module("re2")
+    except ImportError:
+        return None
+    return cast("_RE2", found) if hasattr(found, "Options") and hasattr(found, "Set") else None
+
+
+def is_available() -> bool:
+    """Return True if google-re2 is installed."""
+    return _library() is not None
+
+
+class Regex:
+    """
+    Regular expression that must match a whole text.
+
+    Up to Envoy 1.39.0 it is read as characters of UTF-8, from 1.39.1 on as bytes (A10); `characters` and `octets` are
+    the pattern compiled in these two ways.
+    """
+
+    __slots__ = ("_characters", "_octets")
+
+    def __init__(self, characters: _Pattern, octets: _Pattern) -> None:
+        self._characters = characters
+        self._octets = octets
+
+    def matches(self, text: str, *, all_versions: bool) -> bool | None:
+        """
+        Return True if the whole text matches, and None if that is not known.
+
+        - `text`: the text; above `LONGEST_TEXT` bytes it is not judged.
+        - `all_versions`: True if all versions of Envoy have to agree; False for what the newest one says.
+        """
+        data = text.encode("utf-8", "surrogateescape")
+        if len(data) > LONGEST_TEXT:
+            return None
+        found = self._octets.fullmatch(data) is not None
+        if all_versions and not text.isascii() and (self._characters.fullmatch(data) is not None) is not found:
+            return None
+        return found
+
+
+def compile_regex(pattern: str) -> Regex | None:
+    """Compile a regular expression; None if RE2 is not installed or refuses it."""
+    library = _library()
+    if library is None:
+        return None
+    try:
+        data = pattern.encode()
+        if len(data) > LONGEST_PATTERN:
+            return None
+        return Regex(
+            library.compile(data, _options(library, "UTF8")), library.compile(data, _options(library, "LATIN1"))
+        )
+    except (library.error, UnicodeEncodeError):
+        return None
+
+
+def _options(library: _RE2, encoding: str) -> object:
+    options = library.Options()
+    options.log_errors = False
+    options.never_capture = True  # only whether it matches is asked, which takes time in proportion to the text
+    options.encoding = getattr(library.Options.Encoding, encoding)
+    return options

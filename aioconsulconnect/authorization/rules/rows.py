@@ -1,0 +1,181 @@
+"""
+Intentions by destination and source, and the search for those that match.
+
+Precedence lies in the order of the lookups: exact destination before `*`, and for each the exact source before `*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from aioconsulconnect.authorization.rules.rule import (
+    Held,
+    Key,
+    Rule,
+    held,
+    intention_of,
+    is_literal,
+    key_of_destination,
+    key_of_source,
+    keys_for,
+    uri_of,
+)
+from aioconsulconnect.authorization.rules.source import DEFAULT, Source
+from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, precedence
+from aioconsulconnect.structs.intentions import Intention, IntentionKey
+
+_SLICE = 500
+_NOTHING: Final[Mapping[Key, Held]] = {}
+
+UnknownFields = Mapping[IntentionKey, tuple[str, ...]]
+"""Keys that Consul sent and this version does not know, by intention."""
+
+Tiers = tuple[Key, Key, Key]
+"""Keys under which the intentions for a destination stand: its own, its namespace's `*`, the `*` of all namespaces."""
+
+
+class Rows:
+    """
+    Intentions by destination, and in each row by source.
+
+    - `by_destination`: the rows.
+    - `special`: rules that no lookup finds: those with a source that is not understood, or that is a pattern to Envoy.
+    - `refused`: rules for which Envoy refuses all rules of their destination, one for each; filled where it matters.
+    - `has_tenancy`: True if an intention names a namespace or partition that is not the default one.
+    """
+
+    __slots__ = ("by_destination", "has_tenancy", "refused", "special")
+
+    def __init__(self) -> None:
+        self.by_destination: dict[Key, dict[Key, Held]] = {}
+        self.special: dict[Key, tuple[Rule, ...]] = {}
+        self.refused: dict[Key, Rule] = {}
+        self.has_tenancy = False
+
+    def add(self, intention: Intention, unknown_fields: tuple[str, ...]) -> Held:
+        """
+        Take in an intention, while the rows are built, and return what is held of it.
+
+        - `intention`: the intention.
+        - `unknown_fields`: keys that Consul sent and this version does not know.
+        """
+        one = held(intention, unknown_fields)
+        destination, source = key_of_destination(intention), key_of_source(intention)
+        if isinstance(one, Rule) and (one.is_vague or one.is_pattern):
+            self.special[destination] = (*self.special.get(destination, ()), one)
+        if type(destination) is tuple or (type(source) is tuple and source[1:3] != (DEFAULT, DEFAULT)):
+            self.has_tenancy = True
+        if isinstance(one, Rule) and one.is_vague:
+            return one
+        row = self.by_destination.get(destination)
+        if row is None:
+            self.by_destination[destination] = {source: one}
+        elif source in row:
+            row[source] = _merged(row[source], one)
+        else:
+            row[source] = one
+        return one
+
+    def find(self, source: Source, tiers: Tiers) -> list[Held]:
+        """
+        Return the intentions that match as Consul compares them, the one with the highest precedence first.
+
+        - `source`: who calls.
+        - `tiers`: the keys of the destination.
+        """
+        keys = keys_for(source)
+        found: list[Held] = []
+        for tier in tiers:
+            row = self.by_destination.get(tier, _NOTHING)
+            found += [one for key in keys if (one := row.get(key)) is not None]
+            if tier in self.special:
+                found += [rule for rule in self.special[tier] if rule.is_vague and rule.may_concern(source)]
+        if self.special:
+            found.sort(key=_rank)
+        return found
+
+    def find_as_envoy(self, source: Source, tiers: Tiers) -> list[Held] | Verdict:
+        """
+        Return the intentions that match as Envoy compares them, or a denial where that is not known.
+
+        - `source`: who calls.
+        - `tiers`: the keys of the destination.
+        """
+        refused = next((self.refused[tier] for tier in tiers if tier in self.refused), None)
+        if refused is not None:
+            return denied(Reason.RULES_REFUSED, refused.intention)
+        found = self.find(source, tiers)
+        if not self.special:
+            return found
+        found = [one for one in found if is_literal(intention_of(one).source_name) or _is_vague(one)]
+        uri = uri_of(source)
+        for rule in (rule for tier in tiers for rule in self.special.get(tier, ())):
+            if rule.is_vague or rule.intention.source_peer != source.peer:
+                continue
+            if uri is None:
+                return denied(Reason.NO_SERVICE)
+            matches = None
+            if rule.source_pattern is not None:
+                matches = rule.source_pattern.matches(uri, all_versions=True)
+            if matches is None:
+                return denied(Reason.REGEX_UNKNOWN, rule.intention)
+            if matches:
+                found.append(rule)
+        found.sort(key=_rank)
+        vague = next((one for one in found if _is_vague(one)), None)
+        if vague is not None:
+            return denied(Reason.SOURCE_KIND_UNKNOWN, intention_of(vague))
+        return found
+
+
+def _is_vague(one: Held) -> bool:
+    return isinstance(one, Rule) and one.is_vague
+
+
+def _rank(one: Held) -> float:
+    """Where an intention stands among those that match: one whose source nobody understands as high as it could be."""
+    intention = intention_of(one)
+    if intention.source_type in {"", "consul"}:
+        return -precedence(intention)
+    return -precedence(msgspec.structs.replace(intention, source_namespace=DEFAULT, source_name="any")) - 0.5
+
+
+def _merged(one: Held, other: Held) -> Held:
+    """One of two intentions with the same names, whatever their order: where they contradict each other, neither."""
+    first, second = sorted((one, other), key=lambda each: repr(intention_of(each)))
+    a, b = intention_of(first), intention_of(second)
+    flaws = [each.flaw for each in (first, second) if isinstance(each, Rule) and each.flaw is not None]
+    if flaws or (a.action, a.permissions, a.jwt) != (b.action, b.permissions, b.jwt):
+        merged = Rule(a)
+        merged.flaw = flaws[0] if flaws else Reason.MALFORMED
+        return merged
+    return first
+
+
+def rows_in_slices(
+    intentions: Iterable[Intention], unknown: UnknownFields, *, compile_all: bool, as_envoy: bool
+) -> Generator[None, None, Rows]:
+    """
+    Return a generator that builds rows, yields where other tasks may run, and returns them.
+
+    - `intentions`: the intentions, in any order.
+    - `unknown`: fields that are not known, by intention.
+    - `compile_all`: True to compile permissions at once.
+    - `as_envoy`: True to find out which rules Envoy would refuse.
+    """
+    rows = Rows()
+    for i, intention in enumerate(intentions, 1):
+        one = rows.add(intention, unknown.get(intention.key, ()) if unknown else ())
+        if isinstance(one, Rule):
+            if compile_all:
+                one.conditions()
+            if as_envoy and one.is_refused_by_envoy():
+                rows.refused[key_of_destination(intention)] = one
+            if compile_all or as_envoy:
+                yield
+        if i % _SLICE == 0:
+            yield
+    return rows
