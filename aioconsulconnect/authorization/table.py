@@ -7,10 +7,10 @@ A table never changes: whoever follows Consul builds a new one and puts it in th
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, by_default, enforced, first_match
-from aioconsulconnect.authorization.rules.normalization import normalize
+from aioconsulconnect.authorization.rules.normalization import Normalizer
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.rows import Rows, Tiers, UnknownFields, rows_in_slices
@@ -26,7 +26,9 @@ _SLICE = 500
 _MOST_RECENT = 4096
 _LONGEST_CALLER = 2048
 _INTENTION: Final = Reason.INTENTION
+_NOTHING: Final[dict[Key, Held]] = {}
 
+Kept = TypeVar("Kept")
 Found = Sequence[Held] | Verdict
 """The intentions that match, the one with the highest precedence first; or a denial, if that is not known."""
 
@@ -42,21 +44,34 @@ class Table:
     - `destinations`: keys of the destinations that it knows; None for all.
     """
 
-    __slots__ = ("_answers", "_default", "_found", "_is_plain", "_only", "_otherwise", "_ready", "_trust",
-                 "destinations", "rows", "settings")  # fmt: skip
+    __slots__ = (
+        "_answers",
+        "_default",
+        "_found",
+        "_is_plain",
+        "_normalizer",
+        "_only",
+        "_otherwise",
+        "_ready",
+        "_trust",
+        "destinations",
+        "rows",
+        "settings",
+    )
 
     def __init__(self, settings: DecisionSettings, rows: Rows, destinations: frozenset[Key] | None) -> None:
         self.settings = settings
         self.rows = rows
         self.destinations = destinations
         self._trust = settings.trust
+        self._normalizer = Normalizer(settings.normalization)
         self._default = by_default(settings.default, CONNECTION)
-        self._is_plain = settings.mode == "consul" and not rows.special and not rows.has_tenancy
+        self._is_plain = not (rows.special or rows.refused or rows.has_tenancy)
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
         self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have
         self._otherwise: Verdict | None = None  # its verdict for any other name, where there is one
-        self._answers: dict[object, Verdict] = {}  # its last verdicts about other callers
-        self._found: dict[object, Found] = {}  # what was last found, by caller and destination
+        self._answers: dict[object, Verdict] = {}  # the last verdicts about connections, by caller and destination
+        self._found: dict[object, Found] = {}  # what was last found for requests, by caller and destination
 
     @classmethod
     def in_slices(
@@ -145,27 +160,28 @@ class Table:
         return self.judge(source, destination, request, claims, self.settings.mode)
 
     def _look_up(self, source: str, destination: str) -> Verdict:
-        """Decide in the usual case: plain names, the first match, no rule that needs more than a lookup."""
+        """Decide about a connection where all names are plain and no rule is out of the ordinary."""
         rows = self.rows.by_destination
-        if type(destination) is not str or not destination or "/" in destination:
+        if type(destination) is not str or destination in {"", "*"} or "/" in destination or ":" in destination:
             return self.judge(source, destination, None, None, self.settings.mode)
         row = rows.get(destination)
         if row is None:
             destination = fold(destination)
-            row = rows.get(destination)
+            row = rows.get(destination, _NOTHING)
         if self.destinations is not None and destination not in self.destinations:
             return denied(Reason.DESTINATION_UNKNOWN)
-        found = None
-        if row is not None:
-            found = row.get(source) or row.get("*")
+        everywhere = rows.get("*", _NOTHING)
+        found = row.get(source)
         if found is None:
-            everywhere = rows.get("*")
-            if everywhere is not None:
-                found = everywhere.get(source) or everywhere.get("*")
+            found, other = row.get("*"), everywhere.get(source)
             if found is None:
-                return self._default
+                found = other or everywhere.get("*")
+                if found is None:
+                    return self._default
+            elif other is not None and self.settings.mode == "envoy":  # a sidecar applies both (A5)
+                return enforced((found, other), self.settings.default, CONNECTION)
         if isinstance(found, Rule):
-            return first_match((found,), self.settings.default, CONNECTION)
+            return self._decide((found,), CONNECTION, self.settings.mode)
         return Verdict(found.action == "allow", _INTENTION, found)
 
     def judge(
@@ -177,22 +193,52 @@ class Table:
         - `source`, `destination`, `request`, `claims`: as for `check`.
         - `mode`: the mode to decide in.
         """
+        if request is None:
+            if mode == self.settings.mode:
+                return self._of_connection(source, destination)
+            found = self.find(source, destination, mode)
+            return found if isinstance(found, Verdict) else self._decide(found, CONNECTION, mode)
+        _check_types(request, claims)
         found = self._recall(source, destination, mode)
         if isinstance(found, Verdict):
             return found
-        asked = CONNECTION
-        if request is not None:
-            _check_types(request, claims)
-            seen = normalize(request, self.settings.normalization)
-            if isinstance(seen, Reason):
-                return denied(seen)
-            asked = Asked(seen, claims, self.settings.issuers)
-        verdict = (first_match if mode == "consul" else enforced)(found, self.settings.default, asked)
-        if request is None and destination is None and mode == self.settings.mode and _is_kept(source):
-            if len(self._answers) >= _MOST_RECENT:
-                self._answers.clear()
-            self._answers[source] = verdict
+        seen = self._normalizer.normalize(request)
+        if isinstance(seen, Reason):
+            return denied(seen)
+        return self._decide(found, Asked(seen, claims, self.settings.issuers), mode)
+
+    def _decide(self, found: Sequence[Held], asked: Asked, mode: Mode) -> Verdict:
+        if mode == "consul":
+            return first_match(found, self.settings.default, asked)
+        return enforced(found, self.settings.default, asked)
+
+    def _of_connection(self, source: Caller, destination: str | None) -> Verdict:
+        is_kept = _is_kept(source) and (destination is None or _is_kept(destination))
+        key = source if destination is None else (source, destination)
+        if is_kept:
+            verdict = self._answers.get(key)
+            if verdict is not None:
+                return verdict
+        who = identify(source, self._trust)
+        verdict = self._of_plain(who, destination) if isinstance(who, Source) else denied(who)
+        if verdict is None:
+            found = self._find(who, destination, self.settings.mode)
+            verdict = found if isinstance(found, Verdict) else self._decide(found, CONNECTION, self.settings.mode)
+        if is_kept:
+            _keep(self._answers, key, verdict)
         return verdict
+
+    def _of_plain(self, who: Source, destination: str | None) -> Verdict | None:
+        """The verdict about a local service with a plain name, where lookups alone tell it."""
+        name = who.name
+        if who.peer or who.partition != DEFAULT or who.namespace != DEFAULT or "/" in name or ":" in name:
+            return None
+        if destination is None:
+            verdict = self._ready.get(name)
+            return self._otherwise if verdict is None else verdict
+        if not self._is_plain or type(destination) is not str or destination in {"", "*"} or "/" in destination:
+            return None
+        return None if ":" in destination else self._look_up(name, destination)
 
     def _recall(self, source: Caller, destination: str | None, mode: Mode) -> Found:
         if mode != self.settings.mode or not _is_kept(source) or not (destination is None or _is_kept(destination)):
@@ -201,9 +247,7 @@ class Table:
         found = self._found.get(key)
         if found is None:
             found = self.find(source, destination, mode)
-            if len(self._found) >= _MOST_RECENT:
-                self._found.clear()
-            self._found[key] = found
+            _keep(self._found, key, found)
         return found
 
     def find(self, source: Caller, destination: str | None, mode: Mode) -> Found:
@@ -213,10 +257,12 @@ class Table:
         - `source`, `destination`: as for `check`.
         - `mode`: the mode whose comparison of names is used.
         """
+        return self._find(identify(source, self._trust), destination, mode)
+
+    def _find(self, who: Source | Reason, destination: str | None, mode: Mode) -> Found:
         tiers = self._only if destination is None else self._tiers(destination)
         if tiers is None:
             return denied(Reason.DESTINATION_UNKNOWN)
-        who = identify(source, self._trust)
         if isinstance(who, Reason):
             return denied(who)
         is_foreign = who.namespace != DEFAULT or (who.partition != DEFAULT and not who.peer)
@@ -237,24 +283,21 @@ class Table:
     def _prepare(self, destination: str) -> Generator[None, None, None]:
         """Make all verdicts of the one destination ready, and yield where other tasks may run."""
         self._only = tiers_of(destination)
-        mode = self.settings.mode
         for tier in self._only or ():
             for i, key in enumerate(self.rows.by_destination.get(tier, ()), 1):
                 if type(key) is str and "/" not in key and ":" not in key and key not in {"", "*"}:
-                    self._ready[key] = self.judge(Source(key), None, None, None, mode)
+                    self._ready[key] = self._of_connection(Source(key), None)
                 if i % _SLICE == 0:
                     yield
-        self._found.clear()
-        self._answers.clear()
         self._ready[""] = denied(Reason.NO_SERVICE)
         if not self.rows.special:  # else another name can match a pattern, or a rule that nobody understands
-            self._otherwise = self.judge(Source("*"), None, None, None, mode)
+            self._otherwise = self._of_connection(Source("*"), None)
 
 
 def _check_types(request: object, claims: object) -> None:
     if not isinstance(request, HTTPRequest):
         raise InvalidRequest("request must be an HTTPRequest")
-    if not isinstance(claims, Mapping | None):
+    if claims is not None and not isinstance(claims, Mapping):
         raise InvalidRequest("claims must be a mapping of the claims by provider")
 
 
@@ -263,16 +306,21 @@ def _is_kept(name: Caller) -> bool:
     return len(name) <= _LONGEST_CALLER if type(name) is str else isinstance(name, SpiffeId)
 
 
+def _keep(cache: dict[object, Kept], key: object, value: Kept) -> None:
+    if len(cache) >= _MOST_RECENT:
+        cache.clear()
+    cache[key] = value
+
+
 def tiers_of(destination: str) -> Tiers | None:
     """
     Return the keys of a destination: of its own, of its namespace's `*`, of the `*` of all namespaces.
 
     `destination` is `name`, `namespace/name` or `partition/namespace/name`. It is None for other text.
     """
-    where = identify(destination, _ANY) if type(destination) is str else Reason.NO_SERVICE
-    if isinstance(where, Reason) or where.peer:
+    if type(destination) is not str or "://" in destination:
+        return None
+    where = identify(destination, Trust())
+    if isinstance(where, Reason) or where.peer or where.name == "*":
         return None
     return keys_for_destination(where.partition, where.namespace, fold(where.name))
-
-
-_ANY: Final = Trust(compare=False)

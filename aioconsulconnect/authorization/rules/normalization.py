@@ -18,7 +18,8 @@ MOST_BYTES = 60 * 1024
 """The size of path and headers above which Envoy answers 431."""
 
 # Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
-_PLAIN = re.compile(r"(?:/(?:[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)?)+")
+_SEGMENT = r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*"
+_PLAIN = re.compile(rf"((?:/(?:{_SEGMENT})?)+)(?:\?[!\"$-~]*)?")  # a path that no setting changes, and any query
 _FORBIDDEN = re.compile(r"[^!-~]|#")  # control characters, space, DEL, bytes beyond ASCII, a fragment
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 _ESCAPED_SLASH = re.compile(r"%2[Ff]|%5[Cc]")
@@ -27,7 +28,9 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
 _DOTS_WITH_PARAMETER = re.compile(r"\.\.;")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_HEADERS = re.compile(r"(?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[^\x00\r\n]*\n)*")
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_ALL_NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
+_SPECIAL = re.compile(r"connection|keep-alive|upgrade|x-envoy-")
 
 _SLASHES = {
     "": "keep", "IMPLEMENTATION_SPECIFIC_DEFAULT": "keep", "KEEP_UNCHANGED": "keep", "REJECT_REQUEST": "reject",
@@ -39,40 +42,57 @@ CONSULS_DEFAULT = RequestNormalization()
 """What holds without a mesh entry, from Consul 1.20.1 on."""
 
 
-def normalize(request: HTTPRequest, settings: RequestNormalization) -> Seen | Reason:
+class Normalizer:
     """
-    Return the request as rules see it, or the reason why no rule ever sees it.
+    Normalization with the settings of the mesh entry.
 
-    - `request`: the request as it came in.
-    - `settings`: those of the mesh entry.
+    - `settings`: these settings.
     """
-    slashes = _SLASHES.get(settings.path_with_escaped_slashes_action)
-    underscores = _UNDERSCORES.get(settings.headers_with_underscores_action)
-    if slashes is None or underscores is None or settings.unknown:
-        return Reason.FIELD_UNKNOWN
-    pairs = _headers(request.pairs, underscores)
-    if isinstance(pairs, Reason):
-        return pairs
-    target = request.path
-    if len(target) > MOST_BYTES or not request.method or request.method == "CONNECT":
-        return Reason.REQUEST_REFUSED
-    if _PLAIN.fullmatch(target) and not (settings.merge_slashes and "//" in target):
-        return Seen(_as_judged(request, target, pairs), target)
-    if _FORBIDDEN.search(target):
-        return Reason.REQUEST_REFUSED
-    if target == "*" and request.method == "OPTIONS":
-        return Seen(_as_judged(request, target, pairs), target)
-    if not target.startswith("/"):
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
+
+    __slots__ = ("_flaw", "_settings", "_slashes", "_underscores")
+
+    def __init__(self, settings: RequestNormalization) -> None:
+        self._settings = settings
+        self._slashes = _SLASHES.get(settings.path_with_escaped_slashes_action, "")
+        self._underscores = _UNDERSCORES.get(settings.headers_with_underscores_action, "")
+        is_known = self._slashes and self._underscores and not settings.unknown
+        self._flaw = None if is_known else Reason.FIELD_UNKNOWN
+
+    def normalize(self, request: HTTPRequest) -> Seen | Reason:
+        """Return a request as rules see it, or the reason why no rule ever sees it."""
+        if self._flaw is not None:
+            return self._flaw
+        pairs = request.pairs
+        if pairs:
+            found = _headers(pairs, self._underscores)
+            if isinstance(found, Reason):
+                return found
+            pairs = found
+        target = request.path
+        if len(target) > MOST_BYTES or not request.method or request.method == "CONNECT":
             return Reason.REQUEST_REFUSED
-        pairs = (("host", absolute[1]), *(pair for pair in pairs if pair[0].lower() != "host"))
-        target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
-    path, question, query = target.partition("?")
-    normal = _normal_path(path, settings, slashes)
-    if isinstance(normal, Reason):
-        return normal
-    return Seen(_as_judged(request, normal + question + query, pairs), normal)
+        plain = _PLAIN.fullmatch(target)
+        if plain is not None and not (self._settings.merge_slashes and "//" in plain[1]):
+            return Seen(_as_judged(request, target, pairs), plain[1])
+        return self._from_odd(request, target, pairs)
+
+    def _from_odd(self, request: HTTPRequest, target: str, pairs: Pairs) -> Seen | Reason:
+        """Normalize a target that is not the plain path that nearly all are."""
+        if _FORBIDDEN.search(target):
+            return Reason.REQUEST_REFUSED
+        if target == "*" and request.method == "OPTIONS":
+            return Seen(_as_judged(request, target, pairs), target)
+        if not target.startswith("/"):
+            absolute = _ABSOLUTE.fullmatch(target)
+            if absolute is None:
+                return Reason.REQUEST_REFUSED
+            pairs = (("host", absolute[1]), *(pair for pair in pairs if pair[0].lower() != "host"))
+            target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+        path, question, query = target.partition("?")
+        normal = _normal_path(path, self._settings, self._slashes)
+        if isinstance(normal, Reason):
+            return normal
+        return Seen(_as_judged(request, normal + question + query, pairs), normal)
 
 
 def _as_judged(request: HTTPRequest, target: str, pairs: Pairs) -> HTTPRequest:
@@ -83,12 +103,17 @@ def _as_judged(request: HTTPRequest, target: str, pairs: Pairs) -> HTTPRequest:
 
 
 def _headers(pairs: Pairs, underscores: str) -> Pairs | Reason:
-    if not pairs:
-        return pairs
-    text = "".join([f"{name}:{value}\n" for name, value in pairs])
-    if len(text) > MOST_BYTES or not _HEADERS.fullmatch(text):
+    text = "\n".join([name for name, _ in pairs])
+    values = "\n".join([value for _, value in pairs])
+    between = len(pairs) - 1
+    if len(text) + len(values) > MOST_BYTES or text.count("\n") != between or values.count("\n") != between:
         return Reason.REQUEST_REFUSED
-    names = [name.lower() for name, _ in pairs]
+    if not _ALL_NAMES.fullmatch(text) or "\r" in values or "\0" in values:
+        return Reason.REQUEST_REFUSED
+    text = text.lower()
+    if text.count("host") <= 1 and not _SPECIAL.search(text) and (underscores == "allow" or "_" not in text):
+        return pairs
+    names = text.split("\n")
     if names.count("host") > 1:
         return Reason.REQUEST_REFUSED
     if underscores != "allow" and any("_" in name for name in names):

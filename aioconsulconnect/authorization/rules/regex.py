@@ -11,16 +11,22 @@ from functools import cache
 from typing import Protocol, cast
 
 LONGEST_PATTERN = 4096
-LONGEST_TEXT = 16 * 1024
+MOST_MEMORY = 2 << 20
+"""Bytes that a compiled pattern may take; more would take a tenth of a second to compile."""
+MOST_STEPS = 3_000_000
+"""Bytes of a text times instructions of a pattern: the work of RE2 at its worst, which takes some 20 ms."""
 
 
 class _Pattern(Protocol):
+    programsize: int
+
     def fullmatch(self, text: bytes) -> object | None:
         """Return a match of the whole text, or None."""
         ...
 
 
 class _Options(Protocol):
+    max_mem: int
     log_errors: bool
     never_capture: bool
     encoding: object
@@ -63,21 +69,22 @@ class Regex:
     the pattern compiled in these two ways.
     """
 
-    __slots__ = ("_characters", "_octets")
+    __slots__ = ("_characters", "_longest", "_octets")
 
     def __init__(self, characters: _Pattern, octets: _Pattern) -> None:
         self._characters = characters
         self._octets = octets
+        self._longest = MOST_STEPS // max(characters.programsize, octets.programsize, 1)
 
     def matches(self, text: str, *, all_versions: bool) -> bool | None:
         """
         Return True if the whole text matches, and None if that is not known.
 
-        - `text`: the text; above `LONGEST_TEXT` bytes it is not judged.
+        - `text`: the text; one so long that the pattern would need more than `MOST_STEPS` for it is not judged.
         - `all_versions`: True if all versions of Envoy have to agree; False for what the newest one says.
         """
         data = text.encode("utf-8", "surrogateescape")
-        if len(data) > LONGEST_TEXT:
+        if len(data) > self._longest:
             return None
         found = self._octets.fullmatch(data) is not None
         if all_versions and not text.isascii() and (self._characters.fullmatch(data) is not None) is not found:
@@ -86,7 +93,7 @@ class Regex:
 
 
 def compile_regex(pattern: str) -> Regex | None:
-    """Compile a regular expression; None if RE2 is not installed or refuses it."""
+    """Compile a regular expression; None if RE2 is not installed or refuses it, or if it is too large."""
     library = _library()
     if library is None:
         return None
@@ -103,6 +110,7 @@ def compile_regex(pattern: str) -> Regex | None:
 
 def _options(library: _RE2, encoding: str) -> object:
     options = library.Options()
+    options.max_mem = MOST_MEMORY
     options.log_errors = False
     options.never_capture = True  # only whether it matches is asked, which takes time in proportion to the text
     options.encoding = getattr(library.Options.Encoding, encoding)

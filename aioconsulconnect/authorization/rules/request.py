@@ -73,7 +73,7 @@ class Seen:
     def __init__(self, request: HTTPRequest, path: str) -> None:
         self.request = request
         self.path = path
-        self._values: dict[str, tuple[str, ...]] | None = None
+        self._values: dict[str, tuple[str, ...]] | None = None  # made at the first rule that asks for a header
 
     def values(self, name: str) -> tuple[str, ...] | None:
         """
@@ -94,7 +94,7 @@ class Seen:
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.request.pairs:
             lower = name.lower()
-            found[lower] = (*found.get(lower, ()), value.strip(" \t"))
+            found[lower] = (*found[lower], value.strip(" \t")) if lower in found else (value.strip(" \t"),)
         found[":path"], found[":method"] = (self.request.path,), (self.request.method,)
         if "host" in found:
             found[":authority"] = found["host"]

@@ -64,12 +64,13 @@ class Rows:
         """
         one = held(intention, unknown_fields)
         destination, source = key_of_destination(intention), key_of_source(intention)
-        if isinstance(one, Rule) and (one.is_vague or one.is_pattern):
-            self.special[destination] = (*self.special.get(destination, ()), one)
         if type(destination) is tuple or (type(source) is tuple and source[1:3] != (DEFAULT, DEFAULT)):
             self.has_tenancy = True
         if isinstance(one, Rule) and one.is_vague:
+            self.special[destination] = (*self.special.get(destination, ()), one)
             return one
+        if isinstance(one, Rule) and one.is_pattern:
+            self.special.setdefault(destination, ())
         row = self.by_destination.get(destination)
         if row is None:
             self.by_destination[destination] = {source: one}
@@ -78,6 +79,13 @@ class Rows:
         else:
             row[source] = one
         return one
+
+    def finish(self) -> None:
+        """Put the rules that no lookup finds in an order of their own, after the last intention was taken in."""
+        for destination, vague in self.special.items():
+            row = self.by_destination.get(destination, _NOTHING).values()
+            patterns = [one for one in row if isinstance(one, Rule) and one.is_pattern]
+            self.special[destination] = tuple(sorted([*vague, *patterns], key=_rank))
 
     def find(self, source: Source, tiers: Tiers) -> list[Held]:
         """
@@ -135,12 +143,13 @@ def _is_vague(one: Held) -> bool:
     return isinstance(one, Rule) and one.is_vague
 
 
-def _rank(one: Held) -> float:
+def _rank(one: Held) -> tuple[float, bool, str]:
     """Where an intention stands among those that match: one whose source nobody understands as high as it could be."""
     intention = intention_of(one)
-    if intention.source_type in {"", "consul"}:
-        return -precedence(intention)
-    return -precedence(msgspec.structs.replace(intention, source_namespace=DEFAULT, source_name="any")) - 0.5
+    rank = -float(precedence(intention))
+    if intention.source_type not in {"", "consul"}:
+        rank = -precedence(msgspec.structs.replace(intention, source_namespace=DEFAULT, source_name="any")) - 0.5
+    return rank, _is_vague(one), repr(intention)
 
 
 def _merged(one: Held, other: Held) -> Held:
@@ -170,12 +179,12 @@ def rows_in_slices(
     for i, intention in enumerate(intentions, 1):
         one = rows.add(intention, unknown.get(intention.key, ()) if unknown else ())
         if isinstance(one, Rule):
-            if compile_all:
-                one.conditions()
-            if as_envoy and one.is_refused_by_envoy():
-                rows.refused[key_of_destination(intention)] = one
             if compile_all or as_envoy:
-                yield
+                yield from one.compile_in_slices()
+            if as_envoy and one.is_refused_by_envoy():
+                refused = rows.refused.setdefault(key_of_destination(intention), one)
+                rows.refused[key_of_destination(intention)] = min(refused, one, key=_rank)
         if i % _SLICE == 0:
             yield
+    rows.finish()
     return rows

@@ -7,6 +7,7 @@ An intention that only says "allow" or "deny" is kept as it is; any other become
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from typing import final
 
 from aioconsulconnect.authorization.rules.permissions import Condition, has_unknown_fields, requires
@@ -46,8 +47,17 @@ class Rule:
     def conditions(self) -> tuple[Condition, ...]:
         """The permissions, compiled at the first use: a large table holds many that nobody asks about."""
         if self._conditions is None:
-            self._conditions = tuple(Condition(each, i) for i, each in enumerate(self.intention.permissions))
-        return self._conditions
+            for _ in self.compile_in_slices():
+                pass
+        return self._conditions or ()
+
+    def compile_in_slices(self) -> Generator[None, None, None]:
+        """Compile the permissions, and yield after each: a large regular expression takes some milliseconds."""
+        made: list[Condition] = []
+        for i, permission in enumerate(self.intention.permissions):
+            made.append(Condition(permission, i))
+            yield
+        self._conditions = tuple(made)
 
     @property
     def is_vague(self) -> bool:
