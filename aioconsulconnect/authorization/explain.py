@@ -1,4 +1,8 @@
-"""Explanation of a decision, as data and in words: what matched, what was shadowed, what the other mode would say."""
+"""
+Explanation of a decision, as data and in words.
+
+It tells what matched, what was shadowed, and what the other mode would say.
+"""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _never(http: HTTPPermission, settings: DecisionSettings) -> str:
         whole = path if http.path_exact else path.rpartition("/")[0] + "/"
         if canonical_path(whole) != whole:
             return f"after its normalization no path is {path!r}, or begins so"
-        if settings.normalization.merge_slashes and "//" in whole.rstrip("/"):
+        if settings.normalization.merge_slashes and "//" in path and path != "//":
             return f"adjacent slashes are merged, and {path!r} has some"
     return next((why for header in http.header if (why := _never_header(header, settings))), "")
 

@@ -29,6 +29,7 @@ _INTENTION: Final = Reason.INTENTION
 _NOTHING: Final[dict[Key, Held]] = {}
 
 Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 Found = Sequence[Held] | Verdict
 """The intentions that match, the one with the highest precedence first; or a denial, if that is not known."""
 
@@ -48,10 +49,10 @@ class Table:
         "_answers",
         "_default",
         "_found",
-        "_is_plain",
         "_normalizer",
+        "_odd",
         "_only",
-        "_otherwise",
+        "_pairs",
         "_ready",
         "_trust",
         "destinations",
@@ -66,12 +67,17 @@ class Table:
         self._trust = settings.trust
         self._normalizer = Normalizer(settings.normalization)
         self._default = by_default(settings.default, CONNECTION)
-        self._is_plain = not (rows.special or rows.refused or rows.has_tenancy)
+        # Destinations for which names are compared as patterns; None where every lookup has to go the long way.
+        self._odd: frozenset[Key] | None = frozenset()
+        if rows.has_vague or rows.has_tenancy:
+            self._odd = None
+        elif settings.mode == "envoy":
+            self._odd = frozenset((*rows.special, *rows.refused))
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
-        self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have
-        self._otherwise: Verdict | None = None  # its verdict for any other name, where there is one
-        self._answers: dict[object, Verdict] = {}  # the last verdicts about connections, by caller and destination
-        self._found: dict[object, Found] = {}  # what was last found for requests, by caller and destination
+        self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have, `*` for any other
+        self._answers: dict[object, Verdict] = {}  # its last verdicts about connections of other callers
+        self._pairs: dict[tuple[object, str], Verdict] = {}  # the same, by caller and destination
+        self._found: dict[tuple[object, str | None], Found] = {}  # what was last found for requests
 
     @classmethod
     def in_slices(
@@ -153,9 +159,11 @@ class Table:
                     verdict = None
                 if verdict is not None:
                     return verdict
-                if self._otherwise is not None and type(source) is str and "/" not in source and ":" not in source:
-                    return self._otherwise
-            elif self._is_plain and type(source) is str and "/" not in source and ":" not in source and source:
+                if type(source) is str and "/" not in source and ":" not in source:
+                    verdict = self._ready.get("*")
+                    if verdict is not None:
+                        return verdict
+            elif self._odd is not None and type(source) is str and "/" not in source and ":" not in source and source:
                 return self._look_up(source, destination)
         return self.judge(source, destination, request, claims, self.settings.mode)
 
@@ -170,6 +178,8 @@ class Table:
             row = rows.get(destination, _NOTHING)
         if self.destinations is not None and destination not in self.destinations:
             return denied(Reason.DESTINATION_UNKNOWN)
+        if self._odd and (destination in self._odd or "*" in self._odd):
+            return self._long_way(Source(source), destination)
         everywhere = rows.get("*", _NOTHING)
         found = row.get(source)
         if found is None:
@@ -213,20 +223,26 @@ class Table:
         return enforced(found, self.settings.default, asked)
 
     def _of_connection(self, source: Caller, destination: str | None) -> Verdict:
-        is_kept = _is_kept(source) and (destination is None or _is_kept(destination))
-        key = source if destination is None else (source, destination)
-        if is_kept:
-            verdict = self._answers.get(key)
-            if verdict is not None:
-                return verdict
+        """Decide about a connection, and keep the answer for the next one of the same caller."""
+        if not _is_kept(source) or not (destination is None or _is_kept(destination)):
+            return self._anew(source, destination)
+        verdict = self._answers.get(source) if destination is None else self._pairs.get((source, destination))
+        if verdict is None:
+            verdict = self._anew(source, destination)
+            if destination is None:
+                _keep(self._answers, source, verdict)
+            else:
+                _keep(self._pairs, (source, destination), verdict)
+        return verdict
+
+    def _anew(self, source: Caller, destination: str | None) -> Verdict:
         who = identify(source, self._trust)
         verdict = self._of_plain(who, destination) if isinstance(who, Source) else denied(who)
-        if verdict is None:
-            found = self._find(who, destination, self.settings.mode)
-            verdict = found if isinstance(found, Verdict) else self._decide(found, CONNECTION, self.settings.mode)
-        if is_kept:
-            _keep(self._answers, key, verdict)
-        return verdict
+        return self._long_way(who, destination) if verdict is None else verdict
+
+    def _long_way(self, who: Source | Reason, destination: str | None) -> Verdict:
+        found = self._find(who, destination, self.settings.mode)
+        return found if isinstance(found, Verdict) else self._decide(found, CONNECTION, self.settings.mode)
 
     def _of_plain(self, who: Source, destination: str | None) -> Verdict | None:
         """The verdict about a local service with a plain name, where lookups alone tell it."""
@@ -235,8 +251,8 @@ class Table:
             return None
         if destination is None:
             verdict = self._ready.get(name)
-            return self._otherwise if verdict is None else verdict
-        if not self._is_plain or type(destination) is not str or destination in {"", "*"} or "/" in destination:
+            return self._ready.get("*") if verdict is None else verdict
+        if self._odd is None or type(destination) is not str or destination in {"", "*"} or "/" in destination:
             return None
         return None if ":" in destination else self._look_up(name, destination)
 
@@ -252,7 +268,7 @@ class Table:
 
     def find(self, source: Caller, destination: str | None, mode: Mode) -> Found:
         """
-        Return the intentions that match, the one with the highest precedence first, or a denial if that is not known.
+        Return the intentions that match, by precedence, or a denial if that is not known.
 
         - `source`, `destination`: as for `check`.
         - `mode`: the mode whose comparison of names is used.
@@ -266,19 +282,15 @@ class Table:
         if isinstance(who, Reason):
             return denied(who)
         is_foreign = who.namespace != DEFAULT or (who.partition != DEFAULT and not who.peer)
-        if is_foreign and not self._has_tenancy:
+        if is_foreign and not self.settings.enterprise:
             return denied(Reason.FOREIGN_TENANCY)
         return self.rows.find(who, tiers) if mode == "consul" else self.rows.find_as_envoy(who, tiers)
-
-    @property
-    def _has_tenancy(self) -> bool:
-        return self.settings.enterprise or self.rows.has_tenancy
 
     def _tiers(self, destination: str) -> Tiers | None:
         tiers = tiers_of(destination)
         if tiers is None or (self.destinations is not None and tiers[0] not in self.destinations):
             return None
-        return tiers if type(tiers[0]) is str or self._has_tenancy else None
+        return tiers if type(tiers[0]) is str or self.settings.enterprise else None
 
     def _prepare(self, destination: str) -> Generator[None, None, None]:
         """Make all verdicts of the one destination ready, and yield where other tasks may run."""
@@ -290,8 +302,9 @@ class Table:
                 if i % _SLICE == 0:
                     yield
         self._ready[""] = denied(Reason.NO_SERVICE)
-        if not self.rows.special:  # else another name can match a pattern, or a rule that nobody understands
-            self._otherwise = self._of_connection(Source("*"), None)
+        as_pattern = self.settings.mode == "envoy" and any(tier in self.rows.special for tier in self._only or ())
+        if not as_pattern and not self.rows.has_vague:  # else another name can match after all
+            self._ready["*"] = self._of_connection(Source("*"), None)
 
 
 def _check_types(request: object, claims: object) -> None:
@@ -306,7 +319,7 @@ def _is_kept(name: Caller) -> bool:
     return len(name) <= _LONGEST_CALLER if type(name) is str else isinstance(name, SpiffeId)
 
 
-def _keep(cache: dict[object, Kept], key: object, value: Kept) -> None:
+def _keep(cache: dict[Kept, Value], key: Kept, value: Value) -> None:
     if len(cache) >= _MOST_RECENT:
         cache.clear()
     cache[key] = value

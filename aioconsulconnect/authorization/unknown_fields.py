@@ -29,9 +29,9 @@ _keys = reader(list[Intention])
 
 def unknown_fields(body: bytes) -> Generator[None, None, dict[IntentionKey, tuple[str, ...]]]:
     """
-    Return a generator that looks for unknown fields, yields where other tasks may run, and returns them by intention.
+    Return a generator that looks for unknown fields, and returns them by intention.
 
-    It raises UnreadableResponse for a body that is neither of the two.
+    It yields where other tasks may run, and raises UnreadableResponse for a body that is neither of the two.
 
     - `body`: answer of Consul: a list of intentions, or a match of several names.
     """

@@ -63,8 +63,8 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise InvalidRequest if the fields do not fit the kind."""
-        place = f"{self.partition}/{self.namespace}/{self.datacenter}/{self.name}"
-        if _USUAL_FIELDS.fullmatch(f"{self.kind}/{self.trust_domain}/{place}"):
+        rest = f"{self.partition}/{self.namespace}/{self.datacenter}/{self.name}"
+        if _USUAL_FIELDS.fullmatch(f"{self.kind}/{self.trust_domain}/{rest}"):
             return
         if self.kind not in get_args(SpiffeKind):
             raise InvalidRequest(f"{self.kind!r} is no kind of SPIFFE id")

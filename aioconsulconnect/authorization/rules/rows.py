@@ -45,15 +45,17 @@ class Rows:
     - `special`: rules that no lookup finds: those with a source that is not understood, or that is a pattern to Envoy.
     - `refused`: rules for which Envoy refuses all rules of their destination, one for each; filled where it matters.
     - `has_tenancy`: True if an intention names a namespace or partition that is not the default one.
+    - `has_vague`: True if it is not known of an intention which sources it is for.
     """
 
-    __slots__ = ("by_destination", "has_tenancy", "refused", "special")
+    __slots__ = ("by_destination", "has_tenancy", "has_vague", "refused", "special")
 
     def __init__(self) -> None:
         self.by_destination: dict[Key, dict[Key, Held]] = {}
         self.special: dict[Key, tuple[Rule, ...]] = {}
         self.refused: dict[Key, Rule] = {}
         self.has_tenancy = False
+        self.has_vague = False
 
     def add(self, intention: Intention, unknown_fields: tuple[str, ...]) -> Held:
         """
@@ -68,6 +70,7 @@ class Rows:
             self.has_tenancy = True
         if isinstance(one, Rule) and one.is_vague:
             self.special[destination] = (*self.special.get(destination, ()), one)
+            self.has_vague = True
             return one
         if isinstance(one, Rule) and one.is_pattern:
             self.special.setdefault(destination, ())
@@ -99,9 +102,10 @@ class Rows:
         for tier in tiers:
             row = self.by_destination.get(tier, _NOTHING)
             found += [one for key in keys if (one := row.get(key)) is not None]
-            if tier in self.special:
-                found += [rule for rule in self.special[tier] if rule.is_vague and rule.may_concern(source)]
-        if self.special:
+            if self.has_vague:
+                special = self.special.get(tier, ())
+                found += [rule for rule in special if rule.is_vague and rule.may_concern(source)]
+        if self.has_vague:
             found.sort(key=_rank)
         return found
 
@@ -116,7 +120,7 @@ class Rows:
         if refused is not None:
             return denied(Reason.RULES_REFUSED, refused.intention)
         found = self.find(source, tiers)
-        if not self.special:
+        if not any(tier in self.special for tier in tiers):
             return found
         found = [one for one in found if is_literal(intention_of(one).source_name) or _is_vague(one)]
         uri = uri_of(source)

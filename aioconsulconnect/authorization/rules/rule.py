@@ -1,7 +1,8 @@
 """
-Intentions made ready to be found and judged: their keys, and what of them is compiled or not understood.
+Intentions made ready to be found and judged.
 
-An intention that only says "allow" or "deny" is kept as it is; any other becomes a `Rule`.
+An intention has keys by which it is found, permissions that are compiled, and perhaps parts that are not understood.
+One that only says "allow" or "deny" is kept as it is; any other becomes a `Rule`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Rule:
     Intention that is more than an action, made ready to be judged.
 
     - `intention`: the intention.
+    - `unknown_fields`: keys of it that Consul sent and this version does not know.
     - `flaw`: why its meaning is not known; None for a sound one.
     - `jwt`: token that the whole intention requires, None for none.
     - `source_pattern`: what Envoy holds against a source's URI; None where the name means itself, or is refused.
@@ -158,7 +160,11 @@ def key_of(peer: str, partition: str, namespace: str, name: str) -> Key:
 
 
 def key_of_source(intention: Intention) -> Key:
-    """Return the key of an intention's source. A peer's partition is not part of it: the trust domain tells it (A4)."""
+    """
+    Return the key of an intention's source.
+
+    A peer's partition is not part of it, because its trust domain tells it (A4).
+    """
     partition = "" if intention.source_peer else intention.source_partition
     return key_of(intention.source_peer, partition, intention.source_namespace, intention.source_name)
 
@@ -174,7 +180,7 @@ def key_of_destination(intention: Intention) -> Key:
 
 def keys_for_destination(partition: str, namespace: str, name: str) -> tuple[Key, Key, Key]:
     """
-    Return the keys of destinations that a destination matches: its own, all of its namespace, all namespaces.
+    Return the keys that a destination matches: its own, all of its namespace, all namespaces.
 
     - `partition`, `namespace`: where it is.
     - `name`: its name, in lower case.
@@ -207,7 +213,7 @@ _TRUST_DOMAIN = "trust"  # compared before; here it only has to be the same on b
 
 
 def uri_of(source: Source) -> str | None:
-    """Return the URI that a source's certificate states, with a made-up trust domain; None if there can be none."""
+    """Return the URI of a source, with a made-up trust domain; None if it can have none."""
     partition = DEFAULT if source.peer else source.partition
     try:
         spiffe_id = SpiffeId(

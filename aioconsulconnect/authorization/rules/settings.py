@@ -1,4 +1,4 @@
-"""What decides beside the intentions: the default, the mode, trust domains, the mesh entry's settings."""
+"""Settings of a decision: the default, the mode, trust domains, the mesh entry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
     - `normalization`: normalization of requests, from the mesh entry; the default is Consul's from 1.20.1 on.
     - `issuers`: issuer of each JWT provider by its name, for comparison with the claim `iss`; None where whoever
       verified the tokens compared it.
-    - `enterprise`: True if Consul has namespaces and partitions. It is also taken for true if an intention has one.
+    - `enterprise`: True if Consul has namespaces and partitions; False denies every identity of another one than the
+      default.
     """
 
     default: Action | None = None

@@ -1,4 +1,4 @@
-"""Who calls: a name, a SPIFFE id or the URIs of a certificate, made comparable with the sources of intentions."""
+"""Who calls: a name, a SPIFFE id or the URIs of a certificate, as the source of an intention."""
 
 from __future__ import annotations
 
