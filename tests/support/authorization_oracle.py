@@ -110,6 +110,8 @@ def seen_by_rules(call: Call, mesh: Mesh) -> tuple[str, str, dict[str, list[str]
         words = [word for word in path.split("/") if word]
         path = "/" + "/".join(words) + ("/" if path.endswith("/") else "")
     headers: dict[str, list[str]] = {}
+    if sum(name.lower() == "host" for name, _ in call.headers) > 1:
+        return None
     for name, value in call.headers:
         if "_" in name and mesh.underscores == "REJECT_REQUEST":
             return None

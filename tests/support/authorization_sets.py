@@ -24,7 +24,7 @@ PATHS = ("/", "/a", "/a/b", "/admin", "/admin/x", "/b")
 TARGETS = (
     "/", "/a", "/a/", "/a/b", "/a/b?x=/admin", "/admin", "/admin/x", "/x/../admin", "/a/%2e%2e/admin", "/%61dmin",
     "//admin", "/a//b", "/a%2Fb", "/a/./b", "/admin%2f..%2fa", "/a\\b", "/b?q", "/a/..", "/%zz", "/admin/..", "/a b",
-    "/a#b", "/a%00", "/..", "/{a}", "/a/.%2E/..%2f/b",
+    "/a#b", "/a%00", "/..", "/{a}", "/a/..;/admin", "/a/.%2E/..%2f/b",
 )  # fmt: skip
 METHODS = ("GET", "POST", "DELETE")
 VALUES = ("a", "A", "ab", "b", "", "a,b", "ba")
@@ -56,10 +56,12 @@ class Maker:
         permissions: tuple[Permission, ...] = ()
         if destination != "*" and self.random.random() < 0.5:
             permissions = tuple(self._permission() for _ in range(self.random.randint(1, 4)))
+        peer = pick(("", "", "", "east"))
         return Intention(
             source_namespace=source_namespace,
             source_name=source,
-            source_peer=pick(("", "", "", "east")),
+            source_peer=peer,
+            source_partition=pick(("", "blue")) if self.has_tenancy and not peer else "",
             destination_namespace=destination_namespace,
             destination_name=destination,
             action=None if permissions else self._action(),
@@ -118,14 +120,16 @@ class Maker:
     def questions(self, count: int) -> Iterator[Question]:
         pick = self.random.choice
         for _ in range(count):
+            peer = pick(("", "", "", "east"))
             caller = Caller(
                 pick((*NAMES, "other", "other")),
                 pick(("default", "default", "team")) if self.has_tenancy else "default",
-                peer=pick(("", "", "", "east")),
+                pick(("default", "default", "blue")) if self.has_tenancy and not peer else "default",
+                peer,
             )
             call = None
             if self.random.random() < 0.7:
-                names = ("x-role", "X-ROLE", "x-team", "x_role", "connection")
+                names = ("x-role", "X-ROLE", "x-team", "x_role", "connection", "host")
                 headers = tuple((pick(names), pick(VALUES)) for _ in range(self.random.randint(0, 3)))
                 call = Call(pick(METHODS), pick(TARGETS), headers)
             claims: dict[str, dict[str, object]] = {}

@@ -13,7 +13,7 @@ from typing import Final
 from aioconsulconnect.authorization.rules.permissions import Claims, is_met
 from aioconsulconnect.authorization.rules.request import HTTPRequest, Seen
 from aioconsulconnect.authorization.rules.rule import Held, Rule, intention_of
-from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, precedence, vagueness_of_source
+from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, vagueness_of_source
 from aioconsulconnect.structs.intentions import Action, Intention
 
 _INTENTION: Final = Reason.INTENTION
@@ -103,8 +103,8 @@ def unshadowed(found: Sequence[Held]) -> list[Held]:
     """
     Return those of the intentions that take effect in a sidecar.
 
-    One is shadowed only by an intention of higher precedence with the same source, or with a more exact one: precedence
-    that comes from the destination alone is lost (A5).
+    One is shadowed only by one before it with the same source, or with a more exact one: precedence that comes from the
+    destination alone is lost (A5).
     """
     if len(found) < 2:  # noqa: PLR2004 - two are needed for a shadow
         return list(found)
@@ -115,8 +115,8 @@ def unshadowed(found: Sequence[Held]) -> list[Held]:
         source = intention.source_namespace, intention.source_name
         if source in by_source:
             continue
-        vagueness, rank = vagueness_of_source(intention), precedence(intention)
-        if not any(vagueness_of_source(other) < vagueness and precedence(other) > rank for other in by_source.values()):
+        vagueness = vagueness_of_source(intention)
+        if not any(vagueness_of_source(other) < vagueness for other in by_source.values()):
             kept.append(one)
         by_source[source] = intention
     return kept
