@@ -102,9 +102,9 @@ def seen_by_rules(call: Call, mesh: Mesh) -> tuple[str, str, dict[str, list[str]
         if plain != path and mesh.escaped_slashes != "UNESCAPE_AND_FORWARD":
             return None
         path = plain
-    if "%00" in path:
-        return None
     if mesh.normalize:
+        if "%00" in path:
+            return None
         path = canonical(path)
     if mesh.merge_slashes and "//" in path:
         words = [word for word in path.split("/") if word]

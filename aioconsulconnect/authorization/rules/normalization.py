@@ -26,7 +26,7 @@ _ESCAPED_SLASH = re.compile(r"%2[Ff]|%5[Cc]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|[\"<>^`{|}]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
-_DOTS_WITH_PARAMETER = re.compile(r"\.\.;")
+_DOTS_WITH_PARAMETER = re.compile(r"\.{1,2};")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _ALL_NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
@@ -132,23 +132,23 @@ def _headers(pairs: Pairs, underscores: str) -> Pairs | Reason:
 
 
 def _normal_path(path: str, settings: RequestNormalization, slashes: str) -> str | Reason:
+    is_redirected = False
     if slashes != "keep" and _ESCAPED_SLASH.search(path):
         if slashes == "reject":
             return Reason.REQUEST_REFUSED
-        if slashes == "redirect":
-            return Reason.REQUEST_REDIRECTED
+        is_redirected = slashes == "redirect"
         path = path.replace("%2F", "/").replace("%2f", "/").replace("%5C", "\\").replace("%5c", "\\")
-    if "%00" in path:
-        return Reason.REQUEST_REFUSED
     if not settings.insecure_disable_path_normalization:
         normal = canonical_path(path)
         if normal is None:
             return Reason.VERSIONS_DIFFER
+        if "%00" in path:
+            return Reason.REQUEST_REFUSED
         path = normal
     if settings.merge_slashes and "//" in path:
         inner = "/".join(segment for segment in path.split("/") if segment)
         path = f"/{inner}/" if path.endswith("/") else f"/{inner}"  # of slashes alone two are left
-    return path
+    return Reason.REQUEST_REDIRECTED if is_redirected else path
 
 
 def canonical_path(path: str) -> str | None:

@@ -128,7 +128,7 @@ def test_order_of_the_list_does_not_matter() -> None:
 
 def test_modes_differ_for_connections_only_where_the_lint_says_so() -> None:
     differing = 0
-    for seed in range(300):
+    for seed in range(1500):
         intentions = Maker(seed, regexes=False).intentions()
         default = random.Random(seed).choice(("allow", "deny"))
         settings = DecisionSettings(default=default, trust_domain=HOME, enterprise=True)  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ def test_absolute_form_gives_path_and_host() -> None:
     assert normal("HTTP://db?a") == "/?a"
 
 
-@pytest.mark.parametrize("path", ["/a/..;/b", "/..;x", "/a/..;", "/a\\..;x"])
+@pytest.mark.parametrize("path", ["/a/..;/b", "/..;x", "/a/..;", "/a\\..;x", "/.;a", "/a/.;/b"])
 def test_dots_with_a_parameter_deny_because_versions_differ(path: str) -> None:
     assert normal(path) is Reason.VERSIONS_DIFFER
 
@@ -72,7 +72,12 @@ def test_escape_that_appears_by_decoding_denies() -> None:
 
 def test_disabled_normalization_leaves_the_path() -> None:
     settings = RequestNormalization(insecure_disable_path_normalization=True)
-    assert normal("/a/../%61\\b", settings) == "/a/../%61\\b"
+    assert normal("/a/../%61\\b%00", settings) == "/a/../%61\\b%00"
+
+
+def test_path_that_is_refused_is_not_redirected() -> None:
+    settings = RequestNormalization(path_with_escaped_slashes_action="UNESCAPE_AND_REDIRECT")
+    assert normal("/a%2Fb%00", settings) is Reason.REQUEST_REFUSED
 
 
 @pytest.mark.parametrize(
@@ -180,7 +185,7 @@ def test_every_path_is_as_the_second_opinion_says(rest: str) -> None:
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_canonical_path_stays_as_it_is(rest: str) -> None:
     once = canonical_path(f"/{rest}".partition("?")[0])
-    if once is not None and "..;" not in once and "%zz" not in once:
+    if once is not None and ".;" not in once and "%zz" not in once:
         assert canonical_path(once) == once
 
 

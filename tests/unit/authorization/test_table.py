@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 from support.authorization import HOME, WEB, allow, intent, table_of, token
 
+from aioconsulconnect.authorization.explain import explain
+from aioconsulconnect.authorization.lint import lint
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer, Source
@@ -202,12 +204,14 @@ def test_no_intentions_and_no_question_raise(
     intentions: list[Intention], caller: Any, destination: str | None, path: str, mode: Mode
 ) -> None:
     settings = DecisionSettings(default="allow", trust_domain=HOME, mode=mode)
+    assert all(str(finding) for finding in lint(intentions, settings))
     for names in (None, ["db"]):
         table = Table.build(intentions, settings, destinations=names)
         for request in (None, HTTPRequest("GET", path)):
             first = table.check(caller, destination, request)
             assert isinstance(first, Verdict)
             assert table.check(caller, destination, request) == first
+            assert explain(table, caller, destination, request).verdict == first
             assert (
                 Table.build(intentions[::-1], settings, destinations=names).check(caller, destination, request) == first
             )
