@@ -24,12 +24,17 @@ from aioconsulconnect.watch.protocol.status import Hook
 from aioconsulconnect.workflows.intentions import Intentions
 
 if TYPE_CHECKING:
+    from aioconsulconnect.authorization.authorizer import Authorizer
+    from aioconsulconnect.authorization.authorizer_status import DecisionHook
+    from aioconsulconnect.authorization.rules.settings import Mode
+    from aioconsulconnect.authorization.rules.source import Peer
     from aioconsulconnect.endpoints.agent import Agent
     from aioconsulconnect.endpoints.capabilities import Prober
     from aioconsulconnect.endpoints.catalog import Catalog
     from aioconsulconnect.endpoints.config import Config
     from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
     from aioconsulconnect.endpoints.health import Health
+    from aioconsulconnect.structs.intentions import Action
 
 
 class Consul:
@@ -145,6 +150,51 @@ class Consul:
         from aioconsulconnect.endpoints.capabilities import Prober  # noqa: PLC0415 - see above
 
         return Prober(self._transport, self._pool, self._options)
+
+    def authorizer(
+        self,
+        *destinations: str,
+        mode: Mode = "consul",
+        default: Action | None = None,
+        max_age: float | None = None,
+        peers: Sequence[Peer] = (),
+        enterprise: bool = False,
+        on_decision: DecisionHook | None = None,
+        options: Options | None = None,
+    ) -> Authorizer:
+        """
+        Return an authorizer, which decides in the process who may connect to these destinations.
+
+        `async with consul.authorizer("db") as authorizer`, then `authorizer.check("web")`. It follows the intentions,
+        the default, the trust domain, the mesh entry and the JWT providers by itself, and denies what it does not know.
+
+        - `destinations`: names of the destinations, which share one poll; none for all, as a gateway needs them.
+        - `mode`: "consul" (default) for the first match, as the agent decides; "envoy" for what a sidecar enforces.
+        - `default`: what holds where no intention matches; default: it is learnt from the agent, for which the token
+          needs `service:write` on a destination (without destinations: on any name).
+        - `max_age`: age in seconds of the oldest data that decides; older data denies. Default: the last good data
+          decides however old it is, as in Envoy.
+        - `peers`: peers whose services may call; default none.
+        - `enterprise`: True if Consul has namespaces and partitions; without it every other one is denied.
+        - `on_decision`: function that is given every `Decision`, for audit. Default none.
+        - `options`: options of its reads, over the client's.
+
+        Raises InvalidRequest for what is no name of a destination, and for a mode, default or `max_age` that there is
+        not.
+        """
+        from aioconsulconnect.authorization.authorizer import Authorizer  # noqa: PLC0415 - as the groups
+        from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions  # noqa: PLC0415
+
+        choices = AuthorizerOptions(
+            mode=mode,
+            default=default,
+            max_age=max_age,
+            peers=tuple(peers),
+            enterprise=enterprise,
+            on_decision=on_decision,
+        )
+        options = self._options if options is None else options.over(self._options)
+        return Authorizer(self._transport, self._pool, options, destinations, choices)
 
     def with_options(self, options: Options) -> Consul:
         """

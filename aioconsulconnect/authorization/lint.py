@@ -9,7 +9,7 @@ import msgspec
 
 from aioconsulconnect.authorization.explain import describe
 from aioconsulconnect.authorization.rules.decision import CONNECTION, enforced, first_match
-from aioconsulconnect.authorization.rules.normalization import canonical_path
+from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT, canonical_path
 from aioconsulconnect.authorization.rules.permissions import Condition, requires
 from aioconsulconnect.authorization.rules.regex import is_available
 from aioconsulconnect.authorization.rules.request import UNSEEN
@@ -143,11 +143,12 @@ def _never(http: HTTPPermission, settings: DecisionSettings) -> str:
     odd = sorted({repr(letter) for letter in path if letter in "?#" or not "!" <= letter <= "~"})
     if odd:
         return f"no path has {', '.join(odd)} when rules see it"
-    if path.startswith("/") and not settings.normalization.insecure_disable_path_normalization:
+    rules = settings.normalization or CONSULS_DEFAULT
+    if path.startswith("/") and not rules.insecure_disable_path_normalization:
         whole = path if http.path_exact else path.rpartition("/")[0] + "/"
         if canonical_path(whole) != whole:
             return f"after its normalization no path is {path!r}, or begins so"
-        if settings.normalization.merge_slashes and "//" in path and path != "//":
+        if rules.merge_slashes and "//" in path and path != "//":
             return f"adjacent slashes are merged, and {path!r} has some"
     return next((why for header in http.header if (why := _never_header(header, settings))), "")
 
@@ -158,7 +159,8 @@ def _never_header(header: HeaderPermission, settings: DecisionSettings) -> str:
     name = header.name.lower()
     if name in UNSEEN - {"upgrade"}:
         return f"rules never see the header {name!r}"
-    if "_" in name and settings.normalization.headers_with_underscores_action in {"REJECT_REQUEST", "DROP_HEADER"}:
+    underscores = (settings.normalization or CONSULS_DEFAULT).headers_with_underscores_action
+    if "_" in name and underscores in {"REJECT_REQUEST", "DROP_HEADER"}:
         return f"headers with underscores are dropped or refused, and {name!r} has one"
     return ""
 

@@ -77,6 +77,10 @@ class Leaf(ConsulStruct, frozen=True, kw_only=True):
         return f"Leaf({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
+# Beginnings of the reasons of all versions where no intention matched; what did match begins with "Matched".
+_DEFAULT_REASONS = ("Default behavior", "Default intention policy", "ACLs disabled")
+
+
 class Authorization(ConsulStruct, frozen=True, kw_only=True):
     """
     Decision of the agent on a connection; true if the connection is allowed.
@@ -90,6 +94,11 @@ class Authorization(ConsulStruct, frozen=True, kw_only=True):
 
     def __bool__(self) -> bool:
         return self.authorized
+
+    @property
+    def by_default(self) -> bool:
+        """True if no intention matched; False if one did, and for words that are not known."""
+        return self.reason.startswith(_DEFAULT_REASONS)
 
 
 class AgentService(Part, frozen=True, kw_only=True):

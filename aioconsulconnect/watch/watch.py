@@ -85,6 +85,11 @@ class Watch(Generic[T, Item]):
         return self._newest().value
 
     @property
+    def newest(self) -> Snapshot[T, Item] | None:
+        """The newest good state, with its items and the bytes of the answer; None before there is one."""
+        return None if self._subscription is None else self._subscription.publisher.snapshot
+
+    @property
     def status(self) -> Status:
         """
         The status of the watch: its state, the age of its data, and the failure that it has, if any.
@@ -207,6 +212,16 @@ class Watch(Generic[T, Item]):
                 await subscription.publisher.progress.wait()
             return status
 
+    async def answered(self) -> None:
+        """
+        Wait until a request is answered or fails, or the state changes; the data need not be other than before.
+
+        Raises Closed when the watch or the client is closed, and the error that ended the watch, if one did.
+        """
+        subscription = self._joined()
+        subscription.check_alive()
+        await subscription.publisher.progress.wait()
+
     async def refresh(self) -> None:
         """
         Read now, beside the poll; on return the watch has data at least as new as this call.
@@ -264,7 +279,7 @@ class Watch(Generic[T, Item]):
         return self._poller
 
     def _newest(self) -> Snapshot[T, Item]:
-        snapshot = None if self._subscription is None else self._subscription.publisher.snapshot
+        snapshot = self.newest
         if snapshot is None:
             raise NotReady("there is no data yet; wait for ready()")
         return snapshot

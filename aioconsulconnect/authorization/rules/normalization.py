@@ -46,17 +46,18 @@ class Normalizer:
     """
     Normalization with the settings of the mesh entry.
 
-    - `settings`: these settings.
+    - `settings`: these settings; None where they are not known.
     """
 
     __slots__ = ("_flaw", "_settings", "_slashes", "_underscores")
 
-    def __init__(self, settings: RequestNormalization) -> None:
-        self._settings = settings
+    def __init__(self, settings: RequestNormalization | None) -> None:
+        is_there = settings is not None
+        self._settings = settings = settings or CONSULS_DEFAULT
         self._slashes = _SLASHES.get(settings.path_with_escaped_slashes_action, "")
         self._underscores = _UNDERSCORES.get(settings.headers_with_underscores_action, "")
         is_known = self._slashes and self._underscores and not settings.unknown
-        self._flaw = None if is_known else Reason.FIELD_UNKNOWN
+        self._flaw = (None if is_known else Reason.FIELD_UNKNOWN) if is_there else Reason.NOT_READY
 
     def normalize(self, request: HTTPRequest) -> Seen | Reason:
         """Return a request as rules see it, or the reason why no rule ever sees it."""

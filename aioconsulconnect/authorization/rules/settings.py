@@ -26,7 +26,8 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
       denies every SPIFFE id.
     - `compare_trust_domain`: False to ignore trust domains, as the agent does.
     - `peers`: peers whose services may call.
-    - `normalization`: normalization of requests, from the mesh entry; the default is Consul's from 1.20.1 on.
+    - `normalization`: normalization of requests, from the mesh entry; the default is Consul's from 1.20.1 on. None
+      where the entry is not known, which denies every request.
     - `issuers`: issuer of each JWT provider by its name, for comparison with the claim `iss`; None where whoever
       verified the tokens compared it.
     - `enterprise`: True if Consul has namespaces and partitions; False denies every identity of another one than the
@@ -38,7 +39,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
     trust_domain: str = ""
     compare_trust_domain: bool = True
     peers: tuple[Peer, ...] = ()
-    normalization: RequestNormalization = CONSULS_DEFAULT
+    normalization: RequestNormalization | None = CONSULS_DEFAULT
     issuers: Mapping[str, str] | None = None
     enterprise: bool = False
 

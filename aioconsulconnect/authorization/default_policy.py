@@ -1,0 +1,174 @@
+"""
+The default of Consul, what holds where no intention matches: learnt from the agent, and asked again.
+
+`GET …/check` and the headers know the ACL policy alone, and not the agent's `default_intention_policy`. What the agent
+decides by shows when it is asked about a caller that no intention names, and says that no intention matched.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from aioconsulconnect.clock import Clock
+from aioconsulconnect.endpoints.agent import Agent
+from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.errors import BadRequest, ConsulError, ErrorReason, NotFound, PermissionDenied, Unsupported
+from aioconsulconnect.structs.intentions import Action
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.request import Request, path_of
+from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.status import Status
+from aioconsulconnect.watch.wakeup import Wakeup
+
+Origin = Literal["setting", "agent", "unknown"]
+"""Where the default comes from: the argument, the agent's answer; or it is not known."""
+
+_INTERVAL = 60.0  # seconds between two questions
+_FIRST_RETRY = 1.0  # seconds after the first question that brought nothing, doubled up to the interval
+_LEAST = 1.0  # seconds from one question to the next, whatever happens
+_ANSWERS = (BadRequest, NotFound, PermissionDenied, Unsupported)  # refusals; whatever else fails is an outage
+
+
+_TROUBLE = frozenset({"starting", "stale", "denied", "throttled", "closed"})
+
+
+class DefaultPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What is known of the default.
+
+    - `action`: "allow" or "deny"; None where it is not known.
+    - `origin`: where that comes from.
+    - `acls`: True if the agent enforces ACLs, False if it does not; None where that is not known, or was not asked.
+    - `time`: when it was learnt, in seconds on the client's clock; None for never, and for a setting.
+    - `error`: why the last question brought no answer; empty if it did.
+    """
+
+    action: Action | None = None
+    origin: Origin = "unknown"
+    acls: bool | None = None
+    time: float | None = None
+    error: str = ""
+
+
+class _ACLs(Group):
+    """The question whether the agent enforces ACLs, which needs no rights."""
+
+    async def are_enforced(self) -> bool:
+        """Ask for the caller's own token: only without ACLs are the words of the refusal that there are none."""
+        request = Request(method="GET", path=path_of("acl", "token", "self"), decode=_nothing)
+        try:
+            await self._call(request, None)
+        except ConsulError as error:
+            if not isinstance(error, _ANSWERS):
+                raise
+            return error.reason is not ErrorReason.ACL_DISABLED
+        return True
+
+
+class DefaultLearner:
+    """
+    Learns the default, and asks again each minute and when it is told to.
+
+    - `sender`, `pool`, `options`: those of the client.
+    - `destinations`: names to ask about, in this order; the last resort is a name that no intention has, for which the
+      token needs rights as well.
+    - `given`: the default, where it need not be learnt.
+    - `about_acls`: ask also if ACLs are enforced.
+    - `tell`: function that is called when something else is known.
+
+    Attribute `known` is what is known, `asked` the number of questions that have ended.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        pool: PollerPool,
+        options: Options,
+        *,
+        destinations: Sequence[str],
+        given: Action | None,
+        about_acls: bool,
+        tell: Callable[[], None],
+    ) -> None:
+        self._agent = Agent(sender, pool, options)
+        self._acls = _ACLs(sender, pool, options) if about_acls else None
+        self._clock: Clock = pool.clock
+        self._given = given
+        nobody = uuid.uuid4().hex  # no rule can name it
+        self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
+        self._targets = (*destinations, f"nobody-{nobody}")
+        self._tell = tell
+        self._wakeup = Wakeup()
+        self._wanted = False
+        self._unrest: tuple[int, ...] | None = None
+        self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
+        self.asked = 0
+
+    def ask_again(self) -> None:
+        """Ask anew, soon: the agent may be another one, or may have been started anew with another policy."""
+        self._wanted = True
+        self._wakeup.wake_all()
+
+    def heed(self, status: Status) -> None:
+        """Ask anew if the watch with this `status` works again after a failure, or had its poll cut short."""
+        counters = status.counters
+        unrest = (sum(counters.errors.values()), counters.early, counters.reset)
+        if status.state not in _TROUBLE and unrest != self._unrest:
+            if self._unrest is not None:
+                self.ask_again()
+            self._unrest = unrest
+
+    async def run(self) -> None:
+        """Ask, and ask again, until cancelled."""
+        retry = _FIRST_RETRY
+        while True:
+            self._wanted = False
+            known = await self._ask()
+            self.asked += 1
+            self.known = known
+            self._tell()
+            retry = _FIRST_RETRY if not known.error else min(2 * retry, _INTERVAL)
+            await self._clock.sleep(_LEAST)
+            if not self._wanted:
+                await self._wakeup.wait(self._clock, (retry if known.error else _INTERVAL) - _LEAST)
+
+    async def _ask(self) -> DefaultPolicy:
+        """
+        Return what is known after a question.
+
+        An outage says nothing, so what was known stays; any other answer that does not tell makes it unknown.
+        """
+        try:
+            acls = None if self._acls is None else await self._acls.are_enforced()
+            action, error = (self._given, "") if self._given else await self._default()
+        except ConsulError as outage:
+            return msgspec.structs.replace(self.known, error=str(outage))
+        origin: Origin = "setting" if self._given else "agent" if action else "unknown"
+        now = None if self._given else self._clock.now()
+        return DefaultPolicy(action=action, origin=origin, acls=acls, time=now if action else None, error=error)
+
+    async def _default(self) -> tuple[Action | None, str]:
+        """The default, or None and the reason why nothing tells it; an outage is raised."""
+        why = ""
+        for target in self._targets:
+            try:
+                answer = await self._agent.authorize(target, self._caller)
+            except ConsulError as error:
+                if not isinstance(error, _ANSWERS):
+                    raise
+                why = why or str(error)
+                continue
+            if answer.by_default:
+                return ("allow" if answer.authorized else "deny"), ""
+            why = why or "an intention for every caller hides it"
+        return None, why
+
+
+def _nothing(response: Response) -> None:
+    """Return nothing: that there is an answer says enough."""

@@ -1,0 +1,104 @@
+"""What decides beside the intentions, followed: the trust domain, the mesh entry, the issuers of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from aioconsulconnect.authorization.following import Following
+from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
+from aioconsulconnect.endpoints.ca import CA
+from aioconsulconnect.endpoints.config import Config
+from aioconsulconnect.errors import Unsupported
+from aioconsulconnect.structs.ca import Root, Roots
+from aioconsulconnect.structs.config_entries.access import JWTProvider
+from aioconsulconnect.structs.config_entries.defaults import Mesh, RequestNormalization
+from aioconsulconnect.structs.intentions import Intention, JWTRequirement
+
+
+class Surroundings:
+    """
+    The trust domain, the normalization of requests and the issuers of tokens, followed by watches.
+
+    - `ca`, `config`: endpoints of the client.
+    - `tell`: function that is called when something may be different.
+    """
+
+    def __init__(self, ca: CA, config: Config, tell: Callable[[], None]) -> None:
+        self._config = config
+        self._tell = tell
+        self._roots: Following[Roots, Root] = Following(ca.roots(), tell)
+        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell)
+        self._providers: dict[str, Following[JWTProvider | None, JWTProvider]] = {}
+
+    async def begin(self) -> None:
+        """Enter the watches; Closed if the client is."""
+        await self._roots.begin()
+        await self._mesh.begin()
+
+    async def end(self) -> None:
+        """Leave the watches; it may be called in any state, and twice."""
+        for one in (self._roots, self._mesh):
+            await one.end()
+        await self.follow(())
+
+    async def follow(self, providers: Iterable[str]) -> None:
+        """Follow the `jwt-provider` entries with these names, and no others."""
+        wanted = set(providers)
+        for name in self._providers.keys() - wanted:
+            await self._providers.pop(name).end()
+        for name in sorted(wanted - self._providers.keys()):
+            one: Following[JWTProvider | None, JWTProvider]
+            one = Following(self._config.read("jwt-provider", name), self._tell)
+            await one.begin()
+            self._providers[name] = one
+
+    @property
+    def trust_domain(self) -> str:
+        """The own trust domain; empty where it is not known."""
+        found = self._roots.watch.newest
+        return found.value.trust_domain if found else ""
+
+    @property
+    def normalization(self) -> RequestNormalization | None:
+        """
+        The normalization of requests; None where it is not known.
+
+        Without an entry it is Consul's default, also on a Consul that has no entries of this kind.
+        """
+        found = self._mesh.watch.newest
+        if found is None:
+            return CONSULS_DEFAULT if isinstance(self._mesh.error, Unsupported) else None
+        http = None if found.value is None else found.value.http
+        incoming = None if http is None else http.incoming
+        if incoming is not None and incoming.unknown:  # it may be about paths or headers too
+            return RequestNormalization(unknown=incoming.unknown)
+        return (None if incoming is None else incoming.request_normalization) or CONSULS_DEFAULT
+
+    @property
+    def issuers(self) -> dict[str, str]:
+        """The issuer of each provider whose entry is known."""
+        found: dict[str, str] = {}
+        for name, one in self._providers.items():
+            newest = one.watch.newest
+            if newest is not None and newest.value is not None:
+                found[name] = newest.value.issuer
+        return found
+
+    @property
+    def is_settled(self) -> bool:
+        """True once each of them was answered, or will never be."""
+        every = (self._roots, self._mesh, *self._providers.values())
+        return all(one.watch.newest is not None or one.error is not None for one in every)
+
+
+def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
+    """Return the names of the `jwt-provider` entries that `intentions` name."""
+    for intention in intentions:
+        yield from _named(intention.jwt)
+        for permission in intention.permissions:
+            yield from _named(permission.jwt)
+
+
+def _named(jwt: JWTRequirement | None) -> Iterator[str]:
+    for provider in jwt.providers if jwt else ():
+        yield provider.name

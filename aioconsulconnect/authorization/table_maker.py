@@ -1,0 +1,87 @@
+"""Making of tables from what a watch brought, in steps that let the event loop go on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from aioconsulconnect.authorization.access import Decider, Refusal
+from aioconsulconnect.authorization.rules.rows import UnknownFields
+from aioconsulconnect.authorization.rules.settings import DecisionSettings
+from aioconsulconnect.authorization.rules.verdict import Reason
+from aioconsulconnect.authorization.surroundings import providers_of
+from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.authorization.unknown_fields import unknown_fields
+from aioconsulconnect.clock import breathe
+from aioconsulconnect.endpoints.intentions_requests import Matches
+from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.watch.protocol.snapshot import Snapshot
+
+T = TypeVar("T")
+Seen = Snapshot[tuple[Intention, ...], Intention] | Snapshot[Matches, Intention]
+"""A state of the intentions: of one name or all, or of several names."""
+
+_SLICE = 500
+
+
+class TableMaker:
+    """
+    Maker of tables, which remembers of what it made the last one.
+
+    `destinations` are those that the intentions are for, none for all. Attribute `made` is the last table, or the
+    refusal that stands in its place; None before there is one.
+    """
+
+    def __init__(self, destinations: tuple[str, ...]) -> None:
+        self.destinations = destinations
+        self.made: Decider | None = None
+        self._seen: Seen | None = None
+        self._settings: DecisionSettings | None = None
+        self._intentions: tuple[Intention, ...] = ()
+        self._unknown: UnknownFields | None = None
+
+    def is_current(self, seen: Seen | None, settings: DecisionSettings) -> bool:
+        """Return True if the last table was made of the state `seen` and of these `settings`."""
+        return self.made is not None and seen is self._seen and settings == self._settings
+
+    async def study(self, seen: Seen) -> frozenset[str]:
+        """Take the state `seen` for the next table, and return the names of the JWT providers in it."""
+        self._seen, self.made = seen, None
+        # Of several names each has the intentions of all destinations.
+        self._intentions = tuple({one.key: one for one in seen.items.values()}.values())
+        await breathe()
+        try:
+            self._unknown = await _in_steps(unknown_fields(seen.body))
+        except UnreadableResponse:
+            self._unknown = None
+        names: set[str] = set()
+        for start in range(0, len(self._intentions), _SLICE):
+            names.update(providers_of(self._intentions[start : start + _SLICE]))
+            await breathe()
+        return frozenset(names)
+
+    async def make(self, settings: DecisionSettings) -> Decider:
+        """Return the table of the state that was studied last, with these `settings`."""
+        if self._unknown is None:
+            self.made = Refusal(Reason.FIELD_UNKNOWN)
+        else:
+            only = self.destinations or None
+            steps = Table.in_slices(self._intentions, settings, destinations=only, unknown=self._unknown)
+            self.made = await _in_steps(steps)
+        self._settings = settings
+        return self.made
+
+    def knows(self, seen: Seen) -> bool:
+        """Return True if `seen` is the state that was studied last."""
+        return seen is self._seen
+
+
+async def _in_steps(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: T = done.value
+            return found
+        await breathe()
