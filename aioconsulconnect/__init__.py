@@ -4,7 +4,7 @@ Async client for the service mesh of HashiCorp Consul (Connect).
 It reads, writes and watches intentions, follows the roots of the certificate authority, and covers services, leaf
 certificates, instances, config entries and discovery chains. README.md shows whole programs.
 
-- `Consul`: the client, and the only entry point.
+- `Consul`: the client, and the only entry point. `consul.authorizer("db")` decides in the process who may connect.
 - `aioconsulconnect.structs`: the structs of every resource (config entries, registrations, instances, leaf
   certificates, chains); those of intentions and roots have their names here too.
 - `aioconsulconnect.testing`: an in-process Consul agent for tests (extra `aioconsulconnect[testing]`).
@@ -17,6 +17,16 @@ from aioconsulconnect.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from aioconsulconnect import structs as structs, testing as testing
+    from aioconsulconnect.authorization.access import AccessChange as AccessChange
+    from aioconsulconnect.authorization.authorizer import Authorizer as Authorizer
+    from aioconsulconnect.authorization.authorizer_status import (
+        AuthorizerStatus as AuthorizerStatus,
+        Decision as Decision,
+    )
+    from aioconsulconnect.authorization.lint import lint as lint
+    from aioconsulconnect.authorization.rules.request import HTTPRequest as HTTPRequest
+    from aioconsulconnect.authorization.rules.source import Peer as Peer
+    from aioconsulconnect.authorization.rules.verdict import Verdict as Verdict, VerdictReason as VerdictReason
     from aioconsulconnect.client import Consul as Consul
     from aioconsulconnect.clock import Clock as Clock
     from aioconsulconnect.compatibility import Capabilities as Capabilities
@@ -92,6 +102,13 @@ else:
         __name__,
         {
             "": "structs testing",
+            "authorization.access": "AccessChange",
+            "authorization.authorizer": "Authorizer",
+            "authorization.authorizer_status": "AuthorizerStatus Decision",
+            "authorization.lint": "lint",
+            "authorization.rules.request": "HTTPRequest",
+            "authorization.rules.source": "Peer",
+            "authorization.rules.verdict": "Verdict VerdictReason",
             "client": "Consul",
             "clock": "Clock",
             "compatibility": "Capabilities",

@@ -15,13 +15,14 @@ from aioconsulconnect import cli, pytest_plugin, structs, testing
 
 # What a user's imports may rely on. A name that goes from here goes from somebody's program.
 TOP = """
-Added BadRequest Batch CAConfig CAConfiguration Capabilities Change Changed Changes Clock Closed Conflict
-ConnectionFailed ConnectionSettings Consistency Consul ConsulError Counters Cursor Delivery ErrorReason Event
-HTTPPermission HeaderPermission HealthSelection Hook Ignore Intention IntentionKey InvalidRequest
-JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady Options OutcomeUnknown Permission
-PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply RequestTimeout ResponseTooLarge Root
-Roots Selection ServerError SettingsError Snapshots SpiffeId State States Status Throttled TokenProvider
-UnreadableResponse Unsupported VerifyClaim Watch __version__ all_ready structs testing
+AccessChange Added Authorizer AuthorizerStatus BadRequest Batch CAConfig CAConfiguration Capabilities Change Changed
+Changes Clock Closed Conflict ConnectionFailed ConnectionSettings Consistency Consul ConsulError Counters Cursor
+Decision Delivery ErrorReason Event HTTPPermission HTTPRequest HeaderPermission HealthSelection Hook Ignore Intention
+IntentionKey InvalidRequest JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady Options
+OutcomeUnknown Peer Permission PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply
+RequestTimeout ResponseTooLarge Root Roots Selection ServerError SettingsError Snapshots SpiffeId State States Status
+Throttled TokenProvider UnreadableResponse Unsupported Verdict VerdictReason VerifyClaim Watch __version__ all_ready
+lint structs testing
 """
 STRUCTS = """
 AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration

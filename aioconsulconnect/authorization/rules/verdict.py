@@ -99,6 +99,10 @@ _RULES = frozenset(
 )
 
 
+VerdictReason = Reason
+"""Name of `Reason` outside of this folder, where there are other reasons as well."""
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """
     Answer of an authorization: true when allowed.
