@@ -1,4 +1,4 @@
-"""Who may connect, by one table and by the next: the difference between two answers to everything."""
+"""Difference between two tables: who may connect by one of them alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANY_OTHER = "any-destination-that-no-intention-names"
 
 class Refusal:
     """
-    What stands in the place of a table where there is none to decide by: it denies everything.
+    Stand-in for a table where there is none to decide by: it denies everything.
 
     `reason` is why.
     """

@@ -251,7 +251,7 @@ class Authorizer:
     # What it follows
 
     def _hear(self) -> None:
-        """Take note of any answer: what closes the way closes it now, the rest is the task's."""
+        """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
         status = self._intentions.watch.status
         obstacle = self._obstacle(status)
         if obstacle is not None:
@@ -262,12 +262,14 @@ class Authorizer:
     def _obstacle(self, status: Status) -> Reason | None:
         """Why nothing can be decided now; None if it can."""
         watch, error = self._intentions.watch, self._intentions.error
-        if status.state == "denied" or isinstance(error, PermissionDenied):
+        if isinstance(error, PermissionDenied):
             return Reason.INCOMPLETE
-        if self._left or error is not None or status.state == "closed" or watch.newest is None:
+        if self._left or error is not None or status.state == "closed":
             return Reason.NOT_READY
-        if status.filtered:
+        if status.state == "denied" or status.filtered:
             return Reason.INCOMPLETE
+        if watch.newest is None:
+            return Reason.NOT_READY
         # A match is answered in whole or refused. A list leaves out what the caller may not see, and does not tell an
         # anonymous one: where there are ACLs, or may be, it proves nothing.
         hides = status.anonymous and not self._maker.destinations and self._default.known.acls is not False
@@ -366,7 +368,7 @@ class Authorizer:
 
     def _shut(self) -> None:
         self._left = True
-        self._refuse(Reason.NOT_READY)
+        self._refuse(self._obstacle(self._intentions.watch.status) or Reason.NOT_READY)
         self._news.wake_all()
 
     async def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""What an authorizer says of itself: its status, its counters, and a record of each decision for whoever audits."""
+"""Status, counters and options of an authorizer, and the record of a decision for audit."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The default of Consul, what holds where no intention matches: learnt from the agent, and asked again.
+The default, which holds where no intention matches: learnt from the agent, again and again.
 
 `GET …/check` and the headers know the ACL policy alone, and not the agent's `default_intention_policy`. What the agent
 decides by shows when it is asked about a caller that no intention names, and says that no intention matched.
@@ -40,7 +40,7 @@ _TROUBLE = frozenset({"starting", "stale", "denied", "throttled", "closed"})
 
 class DefaultPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What is known of the default.
+    Knowledge of the default.
 
     - `action`: "allow" or "deny"; None where it is not known.
     - `origin`: where that comes from.

@@ -1,4 +1,4 @@
-"""What decides beside the intentions, followed: the trust domain, the mesh entry, the issuers of tokens."""
+"""Surroundings of the intentions: the trust domain, the mesh entry and the issuers of tokens."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -54,7 +54,7 @@ class FakeMesh(FakeConsul):
         self.default: Response = self.says(False, BY_ACLS)
         self.own_token: Response = error(401, "ACL support disabled")
         self.trust(HOME)
-        self.put_at(MESH, "Config entry not found for \"mesh\" / \"mesh\"", status=404)
+        self.put_at(MESH, 'Config entry not found for "mesh" / "mesh"', status=404)
         self.intentions()
 
     def says(self, allowed: bool, reason: str) -> Response:
@@ -115,5 +115,3 @@ class MeshWorld(World):
             await self.clock.advance(2.5)
             yield authorizer
 
-
-Headers = Mapping[str, str]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from support.authorization import HOME, WEB
 from support.fakes import Answer, Call, Fault, always, error, refused
@@ -21,6 +23,9 @@ def at(path: str, answer: Answer) -> Fault:
         return answer if call.path == path else None
 
     return fault
+
+
+Trouble = Callable[[MeshWorld], Awaitable[None]]
 
 
 async def freeze(world: MeshWorld) -> None:
@@ -53,13 +58,12 @@ async def test_before_ready_it_denies() -> None:
 
 
 @pytest.mark.parametrize("trouble", [freeze, kill, half_open])
-async def test_beyond_max_age_it_denies_and_heals(trouble: object) -> None:
+async def test_beyond_max_age_it_denies_and_heals(trouble: Trouble) -> None:
     async with MeshWorld() as world:
         world.mesh.intentions(rule("web"))
         async with world.entered("db", default="deny", max_age=15.0) as authorizer:
             await world.clock.advance(60)
             assert authorizer.check("web")
-            assert callable(trouble)
             await trouble(world)
             await world.clock.advance(16)
             verdict = authorizer.check("web")
@@ -75,11 +79,10 @@ async def test_beyond_max_age_it_denies_and_heals(trouble: object) -> None:
 
 
 @pytest.mark.parametrize("trouble", [freeze, kill, half_open])
-async def test_without_max_age_the_last_good_table_stands(trouble: object) -> None:
+async def test_without_max_age_the_last_good_table_stands(trouble: Trouble) -> None:
     async with MeshWorld() as world:
         world.mesh.intentions(rule("web"))
         async with world.entered("db") as authorizer:
-            assert callable(trouble)
             await trouble(world)
             await world.clock.advance(300)
             assert authorizer.check("web").reason is Reason.INTENTION
