@@ -8,6 +8,7 @@ view) takes the table away in the very moment in which it is known; only a table
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 from collections.abc import Callable
@@ -283,10 +284,9 @@ class Authorizer:
         try:
             async with asyncio.TaskGroup() as group:
                 asking = group.create_task(self._default.run())
-                await self._make_tables()
+                with contextlib.suppress(Closed):
+                    await self._make_tables()
                 asking.cancel()
-        except Closed:
-            pass
         except Exception:
             _log.exception("an authorizer ended by a bug, and denies")
         finally:

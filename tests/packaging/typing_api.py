@@ -14,7 +14,10 @@ from typing import Literal, assert_never, assert_type
 import aiohttp
 
 from aioconsulconnect import (
+    AccessChange,
     Added,
+    Authorizer,
+    AuthorizerStatus,
     Batch,
     CAConfig,
     CAConfiguration,
@@ -22,6 +25,7 @@ from aioconsulconnect import (
     Changed,
     Consul,
     HTTPPermission,
+    HTTPRequest,
     Intention,
     Meta,
     Options,
@@ -33,6 +37,8 @@ from aioconsulconnect import (
     Root,
     Roots,
     Unsupported,
+    Verdict,
+    VerdictReason,
     Watch,
 )
 
@@ -151,3 +157,13 @@ async def mistakes(consul: Consul) -> None:
     Options(consistency="eventual")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     known = await consul.intentions.read("web", "db")
     known.action = "deny"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def decisions() -> None:
+    async with Consul() as consul, consul.authorizer("db", max_age=15.0) as authorizer:
+        assert_type(authorizer, Authorizer)
+        assert_type(authorizer.check("web"), Verdict)
+        assert_type(authorizer.check("web", request=HTTPRequest("GET", "/")).reason, VerdictReason)
+        assert_type(authorizer.status, AuthorizerStatus)
+        async for changes in authorizer.changes():
+            assert_type(changes, tuple[AccessChange, ...])
