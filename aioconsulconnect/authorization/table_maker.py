@@ -48,9 +48,9 @@ class TableMaker:
     async def study(self, seen: Seen) -> frozenset[str]:
         """Take the state `seen` for the next table, and return the names of the JWT providers in it."""
         self._seen, self.made = seen, None
-        # Of several names each has the intentions of all destinations.
-        self._intentions = tuple({one.key: one for one in seen.items.values()}.values())
-        await breathe()
+        self._intentions = tuple(seen.items.values())
+        if len(self.destinations) > 1:  # each name has the intentions of all destinations as well
+            self._intentions = tuple({one.key: one for one in self._intentions}.values())
         try:
             self._unknown = await _in_steps(unknown_fields(seen.body))
         except UnreadableResponse:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import ClientSession
 from support.agents_under_test import AgentUnderTest, GuardedAgent
-from support.versions import VERSIONS
 
 from aioconsulconnect.authorization.authorizer import Authorizer
 from aioconsulconnect.authorization.rules.request import HTTPRequest
@@ -18,7 +17,6 @@ from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
 from aioconsulconnect.structs.intentions import Action, HTTPPermission, Permission
-from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 SHORT = PollSettings(wait=1.0, min_interval=0.02)
@@ -168,42 +166,3 @@ async def test_anonymous_list_without_acls_is_whole(consul: Consul, agent: Agent
         await authorizer.ready(10)
         assert authorizer.status.default.acls is False
         assert authorizer.check(f"{unique}web", f"{unique}db")
-
-
-# What only an agent in the process can be made to do.
-
-
-@pytest.fixture(params=VERSIONS)
-async def own(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
-    version: Version = request.param
-    async with Agent(version=version) as agent:
-        yield agent
-
-
-def known(agent: Agent) -> AgentUnderTest:
-    major, minor = agent.version.split(".")[:2]
-    return AgentUnderTest(agent.url, (int(major), int(minor)), "box")
-
-
-async def test_restart_with_another_trust_domain_heals_by_itself(own: Agent) -> None:
-    async with Consul(own.url, polls=SHORT) as consul, consul.authorizer("db") as authorizer:
-        await put(consul, known(own), "web", "db")
-        await authorizer.ready(10)
-        old = uri(authorizer, "web")
-        await until(lambda: authorizer.check(old).allowed)
-        await own.restart(keep=False)
-        await put(consul, known(own), "web", "db")
-        await until(lambda: authorizer.check(old).reason is Reason.FOREIGN_TRUST_DOMAIN, 20)
-        await until(lambda: authorizer.check(uri(authorizer, "web")).reason is Reason.INTENTION, 20)
-        assert own.trust_domain in uri(authorizer, "web")
-
-
-@pytest.mark.parametrize("fault", ["frozen", "half_open"])
-async def test_agent_that_answers_nothing_expires(own: Agent, fault: str) -> None:
-    async with Consul(own.url) as consul, consul.authorizer("db", max_age=1.0) as authorizer:
-        await put(consul, known(own), "web", "db")
-        await authorizer.ready(10)
-        await until(lambda: authorizer.check("web").allowed)
-        with getattr(own.faults, fault)():
-            await until(lambda: authorizer.check("web").by_age, 5)
-        await until(lambda: authorizer.check("web").allowed, 20)
