@@ -131,7 +131,9 @@ class Authorizer:
         now = self._now
         if now is None or now() <= self._fresh_until:
             return self._decider.check(source, destination, request, claims=claims)
-        verdict = self._expired() or self._decider.check(source, destination, request, claims=claims)
+        verdict = self._expired()
+        if verdict is None:  # a denial is false, but it is one
+            verdict = self._decider.check(source, destination, request, claims=claims)
         if self._choices.on_decision is not None:
             self._report(Decision(source=source, destination=destination, request=request, verdict=verdict))
         return verdict
@@ -155,7 +157,7 @@ class Authorizer:
             found = explain(decider, source, destination, request, claims=claims)
             verdict = msgspec.structs.replace(found.verdict, age=age)
             return msgspec.structs.replace(found, verdict=verdict)
-        verdict = expired or decider.check(source, destination, request, claims=claims)
+        verdict = decider.check(source, destination, request, claims=claims) if expired is None else expired
         return Explanation(verdict=verdict, mode=self._choices.mode, matched=(), shadowed=(), other=verdict)
 
     def changes(self) -> AccessChanges:
@@ -225,7 +227,9 @@ class Authorizer:
         """The status: whether it decides by data, how old and how complete this is."""
         watch = self._intentions.watch.status
         expired = self._expired()
-        reason = expired.reason if expired else self._decider.reason if isinstance(self._decider, Refusal) else None
+        reason = None if expired is None else expired.reason
+        if isinstance(self._decider, Refusal):
+            reason = self._decider.reason
         state: AuthorizerState = "ready" if reason is None else _STATES.get(reason, "incomplete")
         return AuthorizerStatus(
             state="closed" if self._is_over else state,
@@ -287,7 +291,7 @@ class Authorizer:
                 with contextlib.suppress(Closed):
                     await self._make_tables()
                 asking.cancel()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, nobody may go on deciding
             _log.exception("an authorizer ended by a bug, and denies")
         finally:
             self._shut()
@@ -342,7 +346,7 @@ class Authorizer:
         try:
             if hook is not None:
                 hook(decision)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a hook must not decide
             self.counters.hook_errors += 1
             _log.exception("on_decision raised; the verdict stands")
 

@@ -106,7 +106,7 @@ class DefaultLearner:
         self._tell = tell
         self._wakeup = Wakeup()
         self._wanted = False
-        self._unrest: tuple[int, ...] | None = None
+        self._unrest: tuple[float, ...] | None = None
         self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
         self.asked = 0
 
@@ -118,7 +118,7 @@ class DefaultLearner:
     def heed(self, status: Status) -> None:
         """Ask anew if the watch with this `status` works again after a failure, or had its poll cut short."""
         counters = status.counters
-        unrest = (sum(counters.errors.values()), counters.early, counters.reset)
+        unrest = (status.since, sum(counters.errors.values()), counters.early, counters.reset)
         if status.state not in _TROUBLE and unrest != self._unrest:
             if self._unrest is not None:
                 self.ask_again()

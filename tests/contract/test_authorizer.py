@@ -155,7 +155,7 @@ async def test_list_that_is_filtered_or_anonymous_denies(guarded: GuardedAgent, 
         if guarded.version >= (1, 11):
             async with Consul(guarded.url, token=token) as limited, limited.authorizer() as authorizer:
                 await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
-        async with Consul(guarded.url, token="") as nobody, nobody.authorizer() as authorizer:  # noqa: S106 - none
+        async with Consul(guarded.url, token="") as nobody, nobody.authorizer() as authorizer:
             await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
         await _remove(consul, unique)
 

@@ -72,8 +72,8 @@ class FakeMesh(FakeConsul):
         self.put_at(LIST, [*rules, *(one for found in others.values() for one in found)])
 
     def trust(self, domain: str) -> None:
-        root = {"ID": "r1", "Name": "root", "Active": True, "RootCert": "PEM"}
-        self.put_at(ROOTS, {"ActiveRootID": "r1", "TrustDomain": domain, "Roots": [root]})
+        root = {"ID": f"root-of-{domain}", "Name": "root", "Active": True, "RootCert": "PEM"}
+        self.put_at(ROOTS, {"ActiveRootID": root["ID"], "TrustDomain": domain, "Roots": [root]})
 
     async def answer(self, call: Call) -> Answer:
         if call.path == AUTHORIZE:
@@ -114,4 +114,3 @@ class MeshWorld(World):
         async with self.authorizer(*destinations, **choices) as authorizer:
             await self.clock.advance(2.5)
             yield authorizer
-

@@ -172,9 +172,7 @@ async def test_mesh_entry_decides_how_requests_are_normalized() -> None:
             request = HTTPRequest("GET", "//items")
             assert not authorizer.check("web", request=request)
             normalization = {"MergeSlashes": True}
-            world.mesh.put_at(
-                MESH, {"Kind": "mesh", "HTTP": {"Incoming": {"RequestNormalization": normalization}}}
-            )
+            world.mesh.put_at(MESH, {"Kind": "mesh", "HTTP": {"Incoming": {"RequestNormalization": normalization}}})
             await world.clock.advance(16)  # an absent entry is looked for again
             verdict = authorizer.check("web", request=request)
             assert verdict
