@@ -40,7 +40,7 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     Status of an authorizer: whether it decides by data, and how old and how complete this is.
 
     - `state`: "starting" (no data yet), "ready" (it decides by data), "incomplete" (the token is refused, or does not
-      see everything), "expired" (the data is older than `max_age`) or "closed". In all but "ready" it denies everything.
+      see everything), "expired" (the data is older than `max_age`) or "closed". In all but "ready" all is denied.
     - `reason`: reason of the verdicts where it denies everything, else None.
     - `age`: seconds since the servers last confirmed the intentions; None before there are any.
     - `mode`: "consul" or "envoy".

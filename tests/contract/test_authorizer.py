@@ -19,7 +19,7 @@ from aioconsulconnect.structs.config_entries.defaults import ServiceDefaults
 from aioconsulconnect.structs.intentions import Action, HTTPPermission, Permission
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
-SHORT = PollSettings(wait=1.0, min_interval=0.02)
+SHORT = PollSettings(wait=2.0, min_interval=0.02)
 
 
 @pytest.fixture(autouse=True)

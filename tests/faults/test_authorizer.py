@@ -14,7 +14,7 @@ from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
-SHORT = PollSettings(wait=1.0, min_interval=0.02)
+SHORT = PollSettings(wait=2.0, min_interval=0.02)
 
 
 @pytest.fixture(params=VERSIONS)
