@@ -77,14 +77,14 @@ class AccessChanges:
     - `is_over`: function that is True once no more news comes.
     """
 
-    __slots__ = ("_is_over", "_newest", "_news", "_seen", "_told")
+    __slots__ = ("_is_over", "_newest", "_news", "_seen", "_begun")
 
     def __init__(self, newest: Callable[[], Decider], news: Wakeup, is_over: Callable[[], bool]) -> None:
         self._newest = newest
         self._news = news
         self._is_over = is_over
         self._seen: Decider = Refusal(Reason.NOT_READY)
-        self._told = False
+        self._begun = False
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -94,13 +94,13 @@ class AccessChanges:
         """Return the next changes; the iteration ends when the authorizer is left or its client closed."""
         while not self._is_over():
             now = self._newest()
-            if now is self._seen or (not self._told and isinstance(now, Refusal)):
+            if now is self._seen or (not self._begun and isinstance(now, Refusal)):
                 await self._news.wait()
                 continue
             changes = await self._difference(self._seen, now)
             self._seen = now
-            if changes or not self._told:
-                self._told = True
+            if changes or not self._begun:
+                self._begun = True
                 return changes
         raise StopAsyncIteration
 

@@ -99,7 +99,7 @@ class DefaultLearner:
         self._agent = Agent(sender, pool, options)
         self._acls = _ACLs(sender, pool, options) if about_acls else None
         self._clock: Clock = pool.clock
-        self._given = given
+        self._given: Action | None = given
         nobody = uuid.uuid4().hex  # no rule can name it
         self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
         self._targets = (*destinations, f"nobody-{nobody}")
@@ -146,12 +146,14 @@ class DefaultLearner:
         """
         try:
             acls = None if self._acls is None else await self._acls.are_enforced()
-            action, error = (self._given, "") if self._given else await self._default()
+            if self._given is not None:
+                return DefaultPolicy(action=self._given, origin="setting", acls=acls)
+            action, error = await self._default()
         except ConsulError as outage:
             return msgspec.structs.replace(self.known, error=str(outage))
-        origin: Origin = "setting" if self._given else "agent" if action else "unknown"
-        now = None if self._given else self._clock.now()
-        return DefaultPolicy(action=action, origin=origin, acls=acls, time=now if action else None, error=error)
+        if action is None:
+            return DefaultPolicy(acls=acls, error=error)
+        return DefaultPolicy(action=action, origin="agent", acls=acls, time=self._clock.now())
 
     async def _default(self) -> tuple[Action | None, str]:
         """The default, or None and the reason why nothing tells it; an outage is raised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from aioconsulconnect.authorization.following import Following
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
@@ -13,6 +14,9 @@ from aioconsulconnect.structs.ca import Root, Roots
 from aioconsulconnect.structs.config_entries.access import JWTProvider
 from aioconsulconnect.structs.config_entries.defaults import Mesh, RequestNormalization
 from aioconsulconnect.structs.intentions import Intention, JWTRequirement
+
+T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Surroundings:
@@ -87,8 +91,7 @@ class Surroundings:
     @property
     def is_settled(self) -> bool:
         """True once each of them was answered, or will never be."""
-        every = (self._roots, self._mesh, *self._providers.values())
-        return all(one.watch.newest is not None or one.error is not None for one in every)
+        return _is_settled(self._roots) and _is_settled(self._mesh) and all(map(_is_settled, self._providers.values()))
 
 
 def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
@@ -102,3 +105,7 @@ def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
 def _named(jwt: JWTRequirement | None) -> Iterator[str]:
     for provider in jwt.providers if jwt else ():
         yield provider.name
+
+
+def _is_settled(one: Following[T, Item]) -> bool:
+    return one.watch.newest is not None or one.error is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from typing import Any
 
 import pytest
 from support.authorization import HOME, WEB
@@ -97,7 +98,7 @@ def test_name_of_no_destination_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("choices", [{"mode": "other"}, {"default": "maybe"}, {"max_age": 0}])
-async def test_wrong_option_is_refused(choices: dict[str, object]) -> None:
+async def test_wrong_option_is_refused(choices: dict[str, Any]) -> None:
     async with MeshWorld() as world:
         with pytest.raises(InvalidRequest):
             world.authorizer("db", **choices)
