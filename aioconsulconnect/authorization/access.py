@@ -77,7 +77,7 @@ class AccessChanges:
     - `is_over`: function that is True once no more news comes.
     """
 
-    __slots__ = ("_is_over", "_newest", "_news", "_seen", "_begun")
+    __slots__ = ("_begun", "_is_over", "_newest", "_news", "_seen")
 
     def __init__(self, newest: Callable[[], Decider], news: Wakeup, is_over: Callable[[], bool]) -> None:
         self._newest = newest

