@@ -111,6 +111,17 @@ async def test_request_is_decided_where_the_agent_only_denies(
         assert not authorizer.check(web, request=HTTPRequest("PUT", "/items/7"))
 
 
+async def test_default_that_an_intention_hides_is_learnt_by_another_name(
+    consul: Consul, agent: AgentUnderTest, unique: str
+) -> None:
+    db = f"{unique}db"
+    await put(consul, agent, "*", db, "deny")
+    async with consul.authorizer(db) as authorizer:
+        await authorizer.ready(10)
+        assert authorizer.check(f"{unique}web").reason is Reason.INTENTION
+        assert (authorizer.status.default.action, authorizer.status.default.error) == ("allow", "")
+
+
 async def test_default_with_acls_is_learnt(guarded: GuardedAgent, unique: str) -> None:
     async with Consul(guarded.url, token=guarded.management) as consul, consul.authorizer(f"{unique}db") as authorizer:
         await authorizer.ready(10)

@@ -160,10 +160,12 @@ async def test_a_client_that_is_closed_before_a_poll_has_begun() -> None:
 
 async def test_newest_state_has_the_bytes_and_answered_wakes_for_each_answer() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
-        assert watch.newest is None
+        before = watch.newest
         await world.clock.advance(0)
-        assert watch.newest is not None
-        assert (watch.newest.value, watch.newest.body) == ((Thing("a", "1"),), things(a="1"))
+        newest = watch.newest
+        assert before is None
+        assert newest is not None
+        assert (newest.value, newest.body) == ((Thing("a", "1"),), things(a="1"))
         waiting = asyncio.create_task(watch.answered())
         await idle()
         assert not waiting.done()
