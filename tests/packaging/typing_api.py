@@ -34,6 +34,7 @@ from aioconsulconnect import (
     Roots,
     Unsupported,
     Watch,
+    all_ready,
 )
 
 Intentions = tuple[Intention, ...]
@@ -151,3 +152,8 @@ async def mistakes(consul: Consul) -> None:
     Options(consistency="eventual")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     known = await consul.intentions.read("web", "db")
     known.action = "deny"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def watches_of_several_types_are_waited_for(consul: Consul) -> None:
+    async with consul.intentions.list().watch() as intentions, consul.ca.roots().watch() as roots:
+        await all_ready(intentions, roots, timeout=5)

@@ -223,7 +223,7 @@ QUIET = [HealthCheck.too_slow]
 
 @given(way=st.sampled_from(sorted(WAYS)), script=st.binary(max_size=80))
 @settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
-def test_whatever_the_server_does_the_query_keeps_its_rules(way: str, script: bytes) -> None:
+def test_query_after_any_answers_and_events_keeps_its_invariants(way: str, script: bytes) -> None:
     run(way, script)
 
 
