@@ -158,9 +158,7 @@ async def test_a_thousand_rounds_leave_nothing(agent: Agent) -> None:
                 elif number % 3 == 1:
                     with pytest.raises(TimeoutError):
                         await asyncio.wait_for(watch.until(bool), 0.0005)
-            assert (
-                len(own_tasks()) <= 4
-            )  # the loop, its poll, and the questions for the leader: in rounds, and once soon
+            assert len(own_tasks()) <= 3  # the loop, its poll, and the question for the leader
         async with asyncio.timeout(5):
             while own_tasks():
                 await asyncio.sleep(0.05)
