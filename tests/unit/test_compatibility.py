@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 from support.canned import Canned, CannedSender
-from support.paths import ROOT
+from support.package import FOLDER
 from support.versions import VERSIONS
 
 from aioconsulconnect import structs
@@ -137,7 +137,7 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
 
 
 def test_the_page_of_endpoints_has_this_table() -> None:
-    page = (ROOT / "aioconsulconnect" / "endpoints" / "README.md").read_text("utf-8")
+    page = (FOLDER / "endpoints" / "README.md").read_text("utf-8")
     assert table().strip() in page
 
 
