@@ -250,7 +250,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def table() -> str:
-    """Return the operations as a Markdown table: name, request, oldest Consul version and the ACL rights needed."""
+    """Return the operations as a Markdown table: name, request, oldest Consul version, ACL rights."""
     rows = (
         f"| `{name}` | `{request}` | {since or OLDEST} | {RIGHTS[name]} |"
         for name, (request, since) in OPERATIONS.items()

@@ -53,6 +53,9 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
 
 async def _intentions(client: Consul, web: str, db: str) -> None:
     """Write an intention, watch it change, ask for the decision, and delete it again."""
+    await client.intentions.match(
+        destination=db
+    )  # says at once that a token is refused; a watch waits for a better one
     async with _writer(client, web, db) as write, client.intentions.match(destination=db).watch() as watch:
         changes = watch.changes()
         first = await _next(changes, watch)

@@ -22,6 +22,7 @@ from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause, spread
+from aioconsulconnect.watch.wakeup import Wakeup
 
 _DEADLINE = 5.0
 _JUST_WELL = 5.0  # seconds after an agent was found well in which a refused connection alone accuses it of nothing
@@ -78,7 +79,8 @@ class AddressHealth:
         self._acquitted: dict[str, float] = {}
         self._leaders: dict[tuple[str, str], str] = {}
         self._asking: set[tuple[str, str]] = set()
-        self._asking_soon: set[tuple[str, str]] = set()
+        self._due: dict[tuple[str, str], float] = {}  # times to ask for a leader, before the next round
+        self._wake = Wakeup()
         self._rounds: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener, datacenter: str) -> None:
@@ -97,6 +99,7 @@ class AddressHealth:
         if not self._listeners and self._rounds is not None:
             self._rounds.cancel()
             self._rounds = None
+            self._due.clear()
 
     def trouble(self, address: str, datacenter: str = "", *, needs_leader: bool) -> ConsulError | None:
         """
@@ -138,11 +141,11 @@ class AddressHealth:
         It is for where that is unknown or may have changed. `address` is the agent, `datacenter` the one whose leader
         is asked for ("" for the agent's own). A later change of the leader is only noticed where one was known.
         """
-        known = (address, datacenter)
-        if known not in self._asking_soon and self._rounds is not None:
+        known, now = (address, datacenter), self._resources.clock.now()
+        if known not in self._due and self._rounds is not None:
             self._leaders.setdefault(known, "")  # asked once, even where nothing answers that question
-            self._asking_soon.add(known)
-            self._resources.spawn(self._ask_soon(address, datacenter), "leader")
+            self._due[known] = now + spread(_SETTLED, self._resources.random)
+            self._wake.wake_all()
 
     def _heed(self, address: str, datacenter: str, trouble: ConsulError | None) -> None:
         """Note the trouble of an agent or of a datacenter behind it, or with None its end."""
@@ -206,20 +209,24 @@ class AddressHealth:
             if not self._listeners:
                 self._trouble.pop((address, _AGENT), None)
 
-    async def _ask_soon(self, address: str, datacenter: str) -> None:
-        await self._resources.clock.sleep(spread(_SETTLED, self._resources.random))
-        self._asking_soon.discard((address, datacenter))
-        if datacenter in self._listeners.values():
-            await self._question(address, datacenter)
-
     async def _ask_in_rounds(self) -> None:
-        """Ask the agents in use for their leader from time to time."""
-        resources = self._resources
+        """Ask for the leader: all agents in use from time to time, and those where it is due."""
+        resources, clock = self._resources, self._resources.clock
+        round_at = clock.now() + self._pause()
         while True:
-            await resources.clock.sleep(probe_pause(resources.settings, resources.budget.used, resources.random))
-            resources.budget.heed(resources.sender.crowding.seen)
-            in_use = {(listener.asked, datacenter): None for listener, datacenter in self._listeners.items()}
-            await asyncio.gather(*(self._question(address, datacenter) for address, datacenter in in_use))
+            await self._wake.wait(clock, min((round_at, *self._due.values())) - clock.now())
+            now = clock.now()
+            asked = {known: None for known, at in self._due.items() if at <= now}
+            if now >= round_at:
+                resources.budget.heed(resources.sender.crowding.seen)
+                asked |= {(listener.asked, datacenter): None for listener, datacenter in self._listeners.items()}
+                round_at = now + self._pause()
+            for known in asked:
+                self._due.pop(known, None)
+            await asyncio.gather(*(self._question(address, datacenter) for address, datacenter in asked))
+
+    def _pause(self) -> float:
+        return probe_pause(self._resources.settings, self._resources.budget.used, self._resources.random)
 
     async def _question(self, address: str, datacenter: str) -> None:
         """Ask an agent that nothing is known against, and act on its answer."""

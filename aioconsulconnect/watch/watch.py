@@ -7,7 +7,7 @@ import copy
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Generic, NoReturn, Self, TypeVar
+from typing import Generic, NoReturn, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -286,7 +286,14 @@ class Watch(Generic[T, Item]):
         return snapshot
 
 
-async def all_ready(*watches: Watch[T, Item], timeout: float | None = None) -> None:  # noqa: ASYNC109
+class Ready(Protocol):
+    """A watch of any type, seen by whoever waits for its first data."""
+
+    async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for the first data, for `timeout` seconds at most."""
+
+
+async def all_ready(*watches: Ready, timeout: float | None = None) -> None:  # noqa: ASYNC109
     """
     Wait until each of these `watches` has data.
 

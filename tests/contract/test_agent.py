@@ -36,7 +36,7 @@ async def intention(
         await consul.intentions.delete_by_id(created)
 
 
-async def test_what_the_agent_is(consul: Consul, agent: AgentUnderTest) -> None:
+async def test_agent_info_has_version_datacenter_and_node(consul: Consul, agent: AgentUnderTest) -> None:
     info = await consul.agent.info()
     major, minor = agent.version
     assert info.version.startswith(f"{major}.{minor}.") or info.version == f"{major}.{minor}"
@@ -46,7 +46,9 @@ async def test_what_the_agent_is(consul: Consul, agent: AgentUnderTest) -> None:
     assert info.connect_enabled is not False
 
 
-async def test_what_the_agent_is_able_to(consul: Consul, agent: AgentUnderTest) -> None:
+async def test_capabilities_follow_the_version_of_the_agent_and_are_cached(
+    consul: Consul, agent: AgentUnderTest
+) -> None:
     found = await consul.capabilities()
     assert found is await consul.capabilities()
     assert found is not await consul.capabilities(refresh=True)

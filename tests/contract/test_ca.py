@@ -166,7 +166,7 @@ async def test_the_configuration_is_replaced_and_typed(consul: Consul) -> None:
     assert (typed.leaf_cert_ttl, typed.intermediate_cert_ttl) == ("49h", "8760h")
 
 
-async def test_what_consul_would_store_and_ignore_is_refused(consul: Consul) -> None:
+async def test_ca_update_that_consul_would_ignore_is_refused_and_changes_nothing(consul: Consul) -> None:
     before = await consul.ca.configuration()
     for config in ({"leaf_cert_ttl": "50h"}, {"LeafCertTTL": 72}):
         with pytest.raises(InvalidRequest, match="config"):

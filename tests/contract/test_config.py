@@ -162,7 +162,7 @@ async def test_every_kind_is_written_read_listed_and_deleted(
         await consul.config.delete(entry.kind, entry.name)
 
 
-async def test_what_is_read_can_be_written_back_and_changes_nothing(
+async def test_config_entry_written_back_as_read_is_unchanged(
     consul: Consul, agent: AgentUnderTest, unique: str
 ) -> None:
     for entry in samples(unique):
@@ -219,7 +219,7 @@ async def test_a_checked_deletion_deletes_only_what_was_read(
         await consul.config.delete("service-defaults", unique, cas=found.modify_index)
 
 
-async def test_what_can_never_work_is_refused_before_it_is_sent(consul: Consul) -> None:
+async def test_config_call_with_invalid_arguments_raises_invalid_request(consul: Consul) -> None:
     with pytest.raises(InvalidRequest):
         consul.config.read("service-defaults", "")
     with pytest.raises(InvalidRequest):

@@ -79,7 +79,7 @@ async def test_instances_are_found_filtered_and_dialled(consul: Consul, unique: 
         await consul.agent.deregister(service_id)
 
 
-async def test_nothing_of_that_name(consul: Consul, unique: str) -> None:
+async def test_health_and_catalog_of_an_unknown_service_are_empty(consul: Consul, unique: str) -> None:
     assert await consul.health.connect(unique) == ()
     assert await consul.health.ingress(unique) == ()
     assert await consul.health.service(unique) == ()

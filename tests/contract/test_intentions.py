@@ -190,7 +190,7 @@ async def test_by_id(consul: Consul, agent: AgentUnderTest, unique: str) -> None
             await call
 
 
-async def test_what_was_made_by_id_and_by_name(
+async def test_upsert_beside_intentions_made_by_id_warns_that_they_lose_their_ids(
     consul: Consul, agent: AgentUnderTest, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if agent.version < (1, 9):

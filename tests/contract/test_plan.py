@@ -25,7 +25,7 @@ def entry(name: str, **sources: str) -> ServiceIntentions:
     return ServiceIntentions(name=name, sources=tuple(rules))
 
 
-async def test_what_is_applied_leaves_nothing_to_plan(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
+async def test_plan_after_apply_is_empty(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
     await consul.intentions.upsert("web", f"{unique}-old", action="allow")
     await consul.intentions.upsert("web", f"{unique}-db", action="allow")
     await consul.intentions.upsert("api", f"{unique}-db", action="allow")
@@ -72,7 +72,7 @@ async def test_a_plan_that_is_too_old_conflicts(consul: Consul, unique: str) -> 
     assert not await consul.intentions.plan([first, second], prune=False)
 
 
-async def test_what_consul_rewrites_is_no_difference(consul: Consul, unique: str) -> None:
+async def test_plan_of_imported_entries_that_consul_rewrites_is_empty(consul: Consul, unique: str) -> None:
     await consul.config.write(ServiceDefaults(name=unique, protocol="http"))
     permissions = (Permission(action="allow", http=HTTPPermission(path_prefix="/", methods=("get", "PUT"))),)
     desired = ServiceIntentions(
@@ -103,7 +103,7 @@ async def test_an_export_can_be_kept_and_imported_again(consul: Consul, unique: 
     assert (await consul.intentions.read("web", unique)).description == "the shop"
 
 
-async def test_what_was_made_by_id_can_be_exported_and_imported_too(consul: Consul, unique: str) -> None:
+async def test_export_of_an_intention_made_by_id_can_be_imported(consul: Consul, unique: str) -> None:
     await consul.intentions.create("web", unique, action="deny", meta={"team": "shop"})
     kept = [each for each in await consul.intentions.export() if each.name == unique]
     assert not await consul.intentions.plan(kept, prune=False)
@@ -123,7 +123,7 @@ async def test_what_was_made_by_id_can_be_exported_and_imported_too(consul: Cons
         ([replace(entry("a", web="allow"), meta={"k" * 200: ""})], "128"),
     ],
 )
-async def test_what_consul_would_refuse_is_refused_before_anything_is_read(
+async def test_plan_with_invalid_entries_raises_invalid_request(
     consul: Consul, desired: list[ServiceIntentions], what: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=what):

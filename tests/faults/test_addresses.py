@@ -60,7 +60,7 @@ async def test_w15_a_new_watch_has_data_as_fast_as_the_last_call_had() -> None:
 
 
 @pytest.mark.slow
-async def test_w15_what_a_watch_has_learnt_helps_all_others() -> None:
+async def test_w15_silent_address_found_by_one_watch_delays_no_other_watch_or_call() -> None:
     settings = PollSettings(read_timeout=2.0)
     async with (
         Silent() as silent,

@@ -180,7 +180,7 @@ def _traced() -> Iterator[None]:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_traced")
-async def test_nothing_grows(own_agent: Launcher) -> None:
+async def test_client_under_soak_does_not_grow_in_tasks_sockets_or_memory(own_agent: Launcher) -> None:
     agent = await own_agent(mode="server")
     settings = PollSettings(idle_timeout=2, wait=10)
     async with ConsulStruct(agent.ports.http) as wire, Consul(wire.url, polls=settings) as consul:

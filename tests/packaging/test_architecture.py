@@ -221,7 +221,7 @@ def test_in_process_agent_shares_nothing_with_what_it_checks() -> None:
             assert all(other.startswith("testing") for other in imports_of_ours(module)), module
 
 
-def test_nothing_is_needed_that_is_not_declared() -> None:
+def test_imports_of_the_package_are_stdlib_or_declared_dependencies() -> None:
     declared = {line.split(">")[0].split("=")[0] for line in requires(PACKAGE) or [] if "extra ==" not in line}
     assert declared == {"aiohttp", "anyio", "msgspec"}
     allowed = set(sys.stdlib_module_names) | declared | {PACKAGE, "yarl"}  # yarl is aiohttp's own word for a URL

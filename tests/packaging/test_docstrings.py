@@ -81,7 +81,7 @@ def test_first_line_of_each_docstring_stands_alone() -> None:
     assert {name: why for name, why in told.items() if why} == {}
 
 
-def test_everything_public_has_a_docstring() -> None:
+def test_public_object_has_a_docstring() -> None:
     assert [name for name, thing in THINGS.items() if not thing.docstring and not name.endswith("__init__")] == []
 
 

@@ -40,6 +40,7 @@ from aioconsulconnect import (
     Verdict,
     VerdictReason,
     Watch,
+    all_ready,
 )
 
 Intentions = tuple[Intention, ...]
@@ -167,3 +168,8 @@ async def decisions() -> None:
         assert_type(authorizer.status, AuthorizerStatus)
         async for changes in authorizer.changes():
             assert_type(changes, tuple[AccessChange, ...])
+
+
+async def watches_of_several_types_are_waited_for(consul: Consul) -> None:
+    async with consul.intentions.list().watch() as intentions, consul.ca.roots().watch() as roots:
+        await all_ready(intentions, roots, timeout=5)

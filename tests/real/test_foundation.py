@@ -158,7 +158,7 @@ async def test_too_many_connections(own_agent: Launcher) -> None:
         assert await within(10, consul, may=(kind,)) == ()
 
 
-async def test_what_the_configuration_of_an_agent_forbids(own_agent: Launcher) -> None:
+async def test_request_forbidden_by_agent_configuration_raises_permission_denied(own_agent: Launcher) -> None:
     agent = await own_agent(
         config={
             "http_config": {

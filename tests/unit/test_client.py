@@ -200,7 +200,7 @@ async def test_the_environment_is_honoured(server: Scripted, monkeypatch: pytest
         ("CONSUL_TLS_SERVER_NAME", "a b"),
     ],
 )
-def test_what_is_malformed_raises_at_construction_by_name(
+def test_client_with_a_malformed_setting_raises_at_construction_and_names_it(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -211,7 +211,7 @@ def test_what_is_malformed_raises_at_construction_by_name(
 # Life.
 
 
-def test_it_may_be_built_outside_a_loop_and_used_without_entering_it() -> None:
+def test_client_built_outside_a_loop_can_be_used_without_entering_it() -> None:
     consul = Consul("127.0.0.1:1", tries=1)
 
     async def use() -> None:
@@ -246,7 +246,7 @@ async def test_closing_from_another_task_ends_watches_and_calls(server: Scripted
         await consul.ca.configuration()
 
 
-async def test_who_says_that_the_token_changed_is_read_again_at_once(server: Scripted) -> None:
+async def test_denied_watch_after_token_changed_is_called_reads_at_once(server: Scripted) -> None:
     server.steps = [answer(b"[]", x_consul_index="7"), *[answer(b"Permission denied", 403)] * 20]
     async with Consul(server.url, tries=1) as consul, consul.intentions.list().watch() as watch:
         await watch.ready(timeout=5)

@@ -1,4 +1,4 @@
-"""Which Consul serves what: the table is whole, and an agent that tells nothing is found out by its answers."""
+"""Operations of each Consul version: the table is whole, and a version that is not told is inferred from answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 from support.canned import Canned, CannedSender
-from support.paths import ROOT
+from support.package import FOLDER
 from support.versions import VERSIONS
 
 from aioconsulconnect import structs
@@ -61,7 +61,7 @@ def test_versions(text: str, version: tuple[int, ...]) -> None:
     assert version_of(text) == version
 
 
-def test_what_is_certain() -> None:
+def test_capabilities_of_a_known_version_refuse_newer_operations() -> None:
     found = Capabilities(address="http://a:1", version="1.10.12", at_least="1.10.12")
     assert found.knows("1.9")
     assert found.knows("1.10.12")
@@ -104,7 +104,7 @@ ROOTS = b'{"Roots": []}'
         ([(403, ANONYMOUS), UNKNOWN_PATH, (403, ANONYMOUS), (500, b"Connect must be enabled in order")], "1.17.3"),
     ],
 )
-async def test_what_answers_prove(
+async def test_prober_without_a_version_infers_the_lowest_one_from_answers(
     sender: CannedSender, polls: PollerPool, answers: list[Canned], at_least: str
 ) -> None:
     sender.answers = list(answers)
@@ -137,7 +137,7 @@ async def test_an_agent_that_cannot_be_reached_is_no_old_one(sender: CannedSende
 
 
 def test_the_page_of_endpoints_has_this_table() -> None:
-    page = (ROOT / "aioconsulconnect" / "endpoints" / "README.md").read_text("utf-8")
+    page = (FOLDER / "endpoints" / "README.md").read_text("utf-8")
     assert table().strip() in page
 
 

@@ -37,7 +37,7 @@ KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIFPcAYsp\n-----END EC PRIVATE KEY
         (Closed, RuntimeError),
     ],
 )
-def test_who_catches_the_builtin_catches_ours(kind: type[ConsulError], builtin: type[Exception]) -> None:
+def test_error_is_caught_as_the_builtin_that_it_extends(kind: type[ConsulError], builtin: type[Exception]) -> None:
     with pytest.raises(builtin):
         raise kind("no")
 

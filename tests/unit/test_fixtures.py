@@ -1,4 +1,4 @@
-"""The fixtures that watch over the tests: what is left behind is seen, and a missing Consul is said."""
+"""The fixtures that watch over the tests: leftovers of a test are errors, and a missing Consul is reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_clean():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets and children are read from /proc")
 @pytest.mark.slow
-def test_what_a_test_leaves_behind_is_seen(tmp_path: Path) -> None:
+def test_leftover_task_socket_or_process_of_a_test_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "test_leaks.py").write_text(LEAKS)
     paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-c", str(ROOT / "pyproject.toml")]

@@ -29,7 +29,7 @@ TESTS = """
         assert [each["SourceName"] for each in consul_agent.store.intentions] == await callers("db") == ["web"]
 
     @pytest.mark.consul_agent(version="1.10", acl=True)
-    async def test_what_the_marker_asks_for(consul_agent, consul):
+    async def test_marker_sets_version_and_acl_of_the_agent(consul_agent, consul):
         assert consul_agent.version.startswith("1.10")
         await consul.intentions.upsert("web", "db", action="allow")
         assert await callers("db") == ["web"]
@@ -47,7 +47,7 @@ TESTS = """
         assert await callers("db") == []
         assert fault.hits == 1
 
-    def test_what_was_set_is_set_again():
+    def test_environment_after_a_test_is_restored():
         assert os.environ["CONSUL_HTTP_ADDR"] == "10.255.255.1:8500"
         assert os.environ["CONSUL_NAMESPACE"] == "theirs"
 """.replace("NEWEST", NEWEST)
@@ -118,7 +118,7 @@ def test_a_project_without_asyncio_notices_nothing(pytester: pytest.Pytester, no
     code = """
         import sys
 
-        def test_nothing_heavy_is_imported():
+        def test_plugin_in_a_project_without_asyncio_imports_no_heavy_module():
             heavy = {"aioconsulconnect.client", "asyncio", "aiohttp", "msgspec", "cryptography"}
             assert not heavy & set(sys.modules)
     """

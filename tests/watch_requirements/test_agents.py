@@ -108,7 +108,9 @@ async def test_w15_an_agent_in_trouble_is_asked_by_one_until_it_is_well(agents: 
 
 
 @pytest.mark.parametrize("error", [lost(), RequestTimeout("late"), NoLeader("none")])
-async def test_w15_what_one_request_met_is_asked_about_before_it_is_told(agents: Agents, error: ConsulError) -> None:
+async def test_w15_agent_failure_met_by_one_request_is_probed_before_it_is_told(
+    agents: Agents, error: ConsulError
+) -> None:
     (ear,) = agents.ears("")
     for _ in range(100):
         agents.health.learn(ONE, error, polled=False)
@@ -169,7 +171,7 @@ async def test_w15_a_round_finds_a_frozen_agent(agents: Agents) -> None:
     assert ear.kinds == ["RequestTimeout", "NoneType"]
 
 
-async def test_w15_where_something_else_answers_one_watch_reads_instead(agents: Agents) -> None:
+async def test_w15_probe_answered_404_by_a_gateway_has_one_watch_read_instead(agents: Agents) -> None:
     first, second = agents.ears("", "")
     agents.say(error(404, "no such page"))
     await agents.clock.advance(ROUND)

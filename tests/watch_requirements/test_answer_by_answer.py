@@ -75,7 +75,7 @@ def test_w13_after_the_wait_nothing_is_a_cut(answer: Response) -> None:
     assert driven.query.state == "stale"
 
 
-def test_w13_what_breaks_at_once_is_an_outage() -> None:
+def test_w13_poll_lost_within_a_second_is_an_outage_and_not_a_cut() -> None:
     driven = Driven()
     driven.turn(good(a="1"))
     driven.turn(lost(), after=1)
@@ -111,7 +111,7 @@ def test_w15_coming_back_from_tries_that_nobody_took_clears_the_count() -> None:
     assert backoff.failed(1002) == 0.5
 
 
-def test_w15_where_nobody_listens_it_is_tried_less_often_after_half_a_minute() -> None:
+def test_w15_backoff_of_refused_connection_after_half_a_minute_is_five_seconds() -> None:
     backoff = Backoff(lambda: 1.0)
     assert backoff.failed(1000, refused=True) == 0.5
     assert backoff.failed(1029, refused=True) == 0.5
@@ -138,7 +138,7 @@ def test_w15_elections_leave_no_long_pauses_behind() -> None:
     assert driven.pause <= 0.5
 
 
-def test_w15_who_waits_after_failures_tries_when_the_agent_is_well() -> None:
+def test_w15_query_in_backoff_when_the_agent_recovers_tries_again_soon() -> None:
     driven = Driven()
     driven.turn(good(a="1"))
     for _ in range(8):
@@ -193,7 +193,7 @@ def test_w18_a_denial_of_the_old_token_says_nothing_of_the_new_one() -> None:
     assert driven.pause == pytest.approx(1)
 
 
-def test_w18_what_was_asked_with_the_old_token_is_asked_again_at_once() -> None:
+def test_w18_answer_to_the_old_token_is_dropped_and_read_again_at_once() -> None:
     driven = Driven()
     driven.turn(good(a="1"))
     asked = driven.next()
@@ -228,7 +228,7 @@ def test_w20_an_empty_answer_under_index_1_with_a_leader_is_confirmed_and_believ
     ],
     ids=["same", "lower", "none", "none before", "one", "other backend"],
 )
-def test_w20_what_is_missing_without_a_higher_index_of_the_same_backend_is_confirmed(
+def test_w20_missing_item_without_higher_index_of_the_same_backend_is_confirmed(
     last: Response, answer: Response
 ) -> None:
     driven = Driven()
@@ -239,14 +239,14 @@ def test_w20_what_is_missing_without_a_higher_index_of_the_same_backend_is_confi
     assert driven.shown == {"a": "1"}
 
 
-def test_w20_what_is_missing_under_a_higher_index_is_believed() -> None:
+def test_w20_missing_item_under_a_higher_index_is_removed_at_once() -> None:
     driven = Driven()
     driven.turn(good(10, a="1", b="2"))
     assert driven.turn(good(11, a="1")).kind is Kind.POLL
     assert driven.shown == {"a": "1"}
 
 
-def test_w20_what_is_missing_in_a_cached_answer_is_confirmed() -> None:
+def test_w20_missing_item_in_a_cached_answer_is_confirmed() -> None:
     driven = Driven()
     driven.turn(good(10, a="1", b="2"))
     answer = good(11, a="1")
@@ -255,7 +255,7 @@ def test_w20_what_is_missing_in_a_cached_answer_is_confirmed() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["failure", "doubt", "blind", "unproved"])
-def test_w20_what_is_missing_after_a_failure_is_confirmed(trouble: str) -> None:
+def test_w20_missing_item_after_failure_or_doubt_is_confirmed(trouble: str) -> None:
     driven = Driven(STREAMING)
     driven.turn(good(10, backend="streaming", a="1", b="2"))
     match trouble:
@@ -425,7 +425,7 @@ def test_w22_a_read_of_something_else_proves_that_the_servers_are_there() -> Non
 
 
 @pytest.mark.parametrize("max_age", [None, 15.0])
-def test_w22_what_proves_nothing_is_verified_as_often_as_its_consumer_wants(max_age: float | None) -> None:
+def test_w22_streaming_poll_is_verified_within_the_max_age_of_its_consumer(max_age: float | None) -> None:
     driven = Driven(STREAMING)
     driven.query.max_age = max_age
     driven.turn(good(10, backend="streaming", a="1"))

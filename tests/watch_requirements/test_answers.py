@@ -139,7 +139,7 @@ def first_too(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("answer", ODD, ids=ids(ODD))
-async def test_w17_what_a_gateway_says_ends_nothing_also_as_the_first_answer(answer: Response) -> None:
+async def test_w17_gateway_answer_at_first_or_later_ends_no_watch(answer: Response) -> None:
     async with World(a="1") as world:
         world.consul.fault = always(answer)
         async with world.query().watch() as watch, world.query("/v1/absent", spec=ABSENT).watch() as other:
@@ -221,7 +221,7 @@ async def test_w19_no_answer_of_a_gateway_means_that_something_is_absent(answer:
             assert {read.status.state, local.status.state} == {"synced"}
 
 
-async def test_w17_what_is_not_there_is_a_value() -> None:
+async def test_w17_watch_of_an_absent_config_entry_delivers_an_empty_value() -> None:
     async with World() as world, world.query(spec=ABSENT).watch() as watch:
         world.consul.put(b'Config entry not found for "service-intentions" / "db"', status=404)
         told = Told(watch.snapshots(), world.clock)

@@ -276,7 +276,7 @@ async def test_w15_five_hundred_watches_of_a_dead_agent_try_four_times_a_second(
         assert first - well <= (1.5 if broken.reason is ErrorReason.UNREACHABLE else 6)
 
 
-async def test_w15_where_the_watch_that_asks_is_left_another_asks() -> None:
+async def test_w15_agent_probe_after_the_probing_watch_closes_is_taken_over_by_another() -> None:
     async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(20)]
         await world.clock.advance(10)
@@ -317,7 +317,7 @@ async def test_w15_a_new_watch_does_not_try_what_is_known_to_be_silent() -> None
                 await world.clock.advance(5)
 
 
-async def test_w15_what_waits_after_failures_wakes_for_close_refresh_and_a_new_token() -> None:
+async def test_w15_poll_in_backoff_after_token_change_reads_at_once() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         await world.clock.advance(1)
         world.consul.fault = always(error(500, "No cluster leader"))
@@ -346,7 +346,7 @@ async def test_w12_a_plain_read_that_was_given_up_keeps_its_place_for_a_while() 
         assert watch.status.zombies == 0
 
 
-async def test_w15_what_a_poll_learns_of_an_address_holds_for_all_calls_at_once() -> None:
+async def test_w15_address_that_refuses_a_poll_is_avoided_by_all_calls_at_once() -> None:
     async with World(a="1") as world, world.query().watch():
         await world.clock.advance(1)
         world.consul.addresses = ("http://one", "http://two")
@@ -416,7 +416,7 @@ async def test_w15_of_two_agents_that_were_down_the_one_that_is_back_is_used() -
         assert watch.current == (Thing("a", "2"),)
 
 
-async def test_w15_what_becomes_of_another_agent_disturbs_no_poll() -> None:
+async def test_w15_poll_after_failover_is_not_disturbed_when_the_first_agent_recovers() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         world.consul.addresses = ("http://one", "http://two")
         await world.clock.advance(3)
@@ -435,7 +435,7 @@ async def test_w15_what_becomes_of_another_agent_disturbs_no_poll() -> None:
         assert len(world.consul.calls) == before
 
 
-async def test_w15_where_nobody_listens_the_next_agent_is_asked_at_once() -> None:
+async def test_w15_poll_after_refused_connection_asks_the_next_agent_at_once() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         world.consul.addresses = ("http://one", "http://two")
         await world.clock.advance(6)

@@ -144,7 +144,7 @@ async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
         assert watch.status.counters.merged == batch.merged
 
 
-async def test_w30_what_came_and_went_unseen_is_not_told() -> None:
+async def test_w30_item_added_and_removed_before_delivery_is_not_delivered() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         changes = watch.changes()
         await anext(changes)
@@ -214,7 +214,7 @@ async def test_w31_a_consumer_that_keeps_up_holds_nothing() -> None:
             tracemalloc.stop()
 
 
-async def test_w31_what_is_kept_for_a_slow_consumer_is_bounded_in_bytes_and_freed() -> None:
+async def test_w31_backlog_of_a_slow_consumer_is_bounded_in_bytes_and_freed() -> None:
     settings = PollSettings(burst=100_000)
     async with World(settings, n="0") as world, world.query().watch() as other:
         tracemalloc.start()
@@ -308,7 +308,7 @@ async def test_w29_the_order_of_a_list_is_no_change_of_the_value() -> None:
         assert watch.status.counters.changed == 1
 
 
-async def test_w31_nothing_is_kept_for_a_consumer_that_has_left() -> None:
+async def test_w31_backlog_after_the_watch_closes_is_freed() -> None:
     async with World(n="0") as world, world.query().watch() as other:
         tracemalloc.start()
         try:

@@ -187,7 +187,7 @@ async def test_w20_twenty_streaming_watches_and_ten_removals_cost_few_requests()
         assert {len(watch.current) for watch in watches} == {20}
 
 
-async def test_w20_what_the_leader_says_is_published_wholly() -> None:
+async def test_w20_answer_of_the_leader_after_doubt_is_delivered_whole() -> None:
     """The doubtful answer has one item less, the leader another one less, and one more: no mixture of the two."""
     async with World(a="1", b="2", c="3") as world, world.query().watch() as watch:
         told = Told(watch.snapshots(), world.clock)

@@ -123,7 +123,7 @@ def agent_with(truth: Callable[[Call], Awaitable[Answer]], world: World) -> None
     world.consul.fault = fault
 
 
-async def test_w22_what_the_agent_holds_is_compared_with_the_servers() -> None:
+async def test_w22_watch_of_an_agent_held_value_is_verified_against_the_servers() -> None:
     blocking = WatchSpec(items=by_name, source="agent", verify_with=TRUTH)
     async with (
         World(a="1") as world,
@@ -243,7 +243,7 @@ async def test_w22_another_leader_has_every_poll_read_anew() -> None:
 
 
 @pytest.mark.parametrize("answer", [error(403, "<html>Forbidden</html>"), error(404, "default backend - 404")])
-async def test_w22_what_a_gateway_says_to_the_question_accuses_nobody(answer: Response) -> None:
+async def test_w22_probe_answered_by_a_gateway_changes_no_watch_state(answer: Response) -> None:
     async with World(QUESTIONED, a="1") as world, world.query().watch() as watch:
         states = Told(watch.states(), world.clock)
         world.consul.question_fault = always(answer)
@@ -303,7 +303,7 @@ async def test_w22_another_leader_is_told_once_and_the_reads_are_jittered_over_a
         assert 0.5 < max(reads) - min(reads) <= 1.5
 
 
-async def test_w22_where_something_else_answers_the_question_one_watchs_read_serves() -> None:
+async def test_w22_probe_answered_by_a_gateway_is_replaced_by_reads_of_one_watch() -> None:
     async with World(LONG, a="1") as world, contextlib.AsyncExitStack() as stack:
         for number in range(5):
             await stack.enter_async_context(world.query(f"/v1/{number}").watch())

@@ -298,7 +298,9 @@ async def test_w10_polls_plainly_where_the_list_is_forbidden() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("after", "seen"), [(3.0, 2.5), (20.0, 2.5), (150.0, 16.0)])
-async def test_w09_what_is_absent_and_cannot_block_is_looked_for_soon(after: float, seen: float, seed: int) -> None:
+async def test_w09_absent_service_without_hash_is_found_soon_after_registration(
+    after: float, seen: float, seed: int
+) -> None:
     """A sidecar that is registered a little later: its 404 has no hash to wait for."""
     async with World(seed=seed) as world:
         service = b'{"ID": "web-sidecar-proxy", "Service": "web-sidecar-proxy", "Port": 21000, "ContentHash": "aa"}'

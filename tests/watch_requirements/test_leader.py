@@ -114,7 +114,7 @@ async def test_w22_a_leader_that_comes_back_between_two_rounds_is_noticed(how: s
         assert watch.current == (Thing("a", "2"),)
 
 
-async def test_w22_who_leads_is_asked_once_at_the_start_where_nobody_says_it() -> None:
+async def test_w22_leader_probe_at_the_start_answered_by_a_gateway_is_sent_once() -> None:
     async with World(PollSettings(wait=10, probe_interval=300.0), a="1") as world, world.query().watch():
         world.consul.question_fault = always(error(403, "<html>Forbidden</html>"))
         await world.clock.advance(200)

@@ -1,5 +1,5 @@
 """
-W4 to W6, W17 to W22: whatever happens, a watch shows what was true, in order, and is right within a poll.
+W4 to W6, W17 to W22: after any events a watch shows true states, in order, and is current within a poll.
 
 A run is a list of things that happen, in words, to a model of Consul and to one watch of each kind beside each other;
 see `support.model`. It fails with the first promise that a watch breaks.
@@ -199,7 +199,7 @@ PARTS = 4
 
 @given(steps=SCRIPTS)
 @settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
-def test_whatever_happens_watches_show_what_was_true_and_are_right_within_a_poll(steps: list[str]) -> None:
+def test_watch_after_any_events_shows_true_states_and_is_current_within_a_poll(steps: list[str]) -> None:
     run(steps)
 
 

@@ -127,7 +127,7 @@ async def test_w38_an_event_tells_the_true_state() -> None:
         assert world.events[-1].state == "denied"
 
 
-async def test_w38_whatever_waits_says_at_its_timeout_why_there_was_nothing() -> None:
+async def test_w38_wait_that_times_out_raises_not_ready_with_the_cause() -> None:
     async with World(a="1") as world, world.query().watch() as watch:
         world.consul.fault = always(error(500, "No cluster leader"))
         await world.clock.advance(3)

@@ -338,7 +338,7 @@ async def test_w24_a_budget_that_was_halved_comes_back_slowly_and_not_to_the_bri
     assert budget.limit == 28  # after half an hour all of it is tried again
 
 
-async def test_w24_where_connections_are_short_polls_wait_shorter() -> None:
+async def test_w24_poll_wait_with_scarce_connections_is_shorter() -> None:
     async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
         for number in range(28):
             await stack.enter_async_context(world.query(f"/v1/{number}").watch())

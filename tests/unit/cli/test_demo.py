@@ -94,7 +94,7 @@ def roots(agent: Agent) -> int:
 # What it shows.
 
 
-async def test_it_needs_no_consul_and_no_arguments(demo: Demo) -> None:
+async def test_demo_without_arguments_runs_on_an_in_process_agent(demo: Demo) -> None:
     status, out, error = await demo()
     assert (status, error) == (0, "")
     assert "On an agent inside this process" in out
@@ -175,7 +175,7 @@ def test_an_empty_address_is_not_the_default_one(capsys: pytest.CaptureFixture[s
     assert "argument --address: it is empty" in capsys.readouterr().err
 
 
-async def test_nobody_there(demo: Demo) -> None:
+async def test_demo_with_refused_connection_prints_one_line_and_ends_with_status_1(demo: Demo) -> None:
     async with Scripted() as server:
         url = server.url
     status, out, error = await demo("--address", url)
@@ -184,7 +184,7 @@ async def test_nobody_there(demo: Demo) -> None:
     assert error.count("\n") == 1
 
 
-async def test_somebody_else_there(demo: Demo) -> None:
+async def test_demo_on_a_server_that_is_no_consul_prints_one_line_and_ends_with_1(demo: Demo) -> None:
     page = answer(b"<html><body>Welcome</body></html>", content_type="text/html")
     async with Scripted([page] * 9) as server:
         status, out, error = await demo("--address", server.url)
@@ -280,7 +280,7 @@ async def test_a_signal_leaves_nothing_behind(version: Version, number: signal.S
 
 
 @pytest.mark.parametrize("number", STATUS)
-async def test_what_a_signal_leaves_behind_is_told(number: signal.Signals) -> None:
+async def test_demo_ended_by_a_signal_tells_what_it_could_not_clean_up(number: signal.Signals) -> None:
     async with Agent() as agent:
         frozen = agent.faults.frozen(path=CHECK)
         async with started("--address", agent.url) as process:

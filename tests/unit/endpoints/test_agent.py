@@ -52,7 +52,9 @@ async def test_register_sends_what_is_said_and_no_more(sender: CannedSender, age
     assert all(not request.read for request in sender.asked)
 
 
-async def test_what_the_agent_is_told(sender: CannedSender, agent: Agent) -> None:
+async def test_deregister_maintenance_and_check_calls_send_the_expected_requests(
+    sender: CannedSender, agent: Agent
+) -> None:
     sender.answers = [b""] * 6
     await agent.deregister("a/b c")
     await agent.maintenance("x", enable=True, reason="moving house")

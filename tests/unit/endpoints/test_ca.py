@@ -72,7 +72,7 @@ async def test_update_sends_no_index_and_no_state(sender: CannedSender, ca: CA) 
     assert {(a.method, a.path, a.read) for a in sender.asked[1:]} == {("PUT", "/v1/connect/ca/configuration", False)}
 
 
-async def test_what_consul_would_ignore_is_not_sent(sender: CannedSender, ca: CA) -> None:
+async def test_ca_update_that_consul_would_ignore_is_not_sent(sender: CannedSender, ca: CA) -> None:
     with pytest.raises(InvalidRequest, match="provider must be named"):
         await ca.update_configuration({"LeafCertTTL": "72h"})
     with pytest.raises(InvalidRequest, match="nanoseconds"):

@@ -223,7 +223,7 @@ async def test_a_peers_intention_is_not_taken_for_the_local_one(
 
 
 @pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
-async def test_who_loses_an_id_is_named(
+async def test_write_by_name_logs_the_intentions_that_lose_their_ids(
     sender: CannedSender, intentions: Intentions, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

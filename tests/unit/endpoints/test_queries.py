@@ -1,4 +1,4 @@
-"""Who answers a query that waits, and which queries share a poll."""
+"""The source of a blocking query's answers, and the queries that share a poll."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aioconsulconnect.watch.poller_pool import PollerPool, sharing_key
 from aioconsulconnect.watch.query import Query
 
 
-def test_who_answers_a_waiting_call(sender: CannedSender, polls: PollerPool) -> None:
+def test_blocking_query_source_follows_the_endpoint_and_its_options(sender: CannedSender, polls: PollerPool) -> None:
     health = Health(sender, polls, NO_OPTIONS)
     assert source(health.connect("web")) == "streaming"
     assert source(health.service("web")) == "streaming"

@@ -1,4 +1,4 @@
-"""Structs of agent, catalog, health and chain: where to dial, how healthy, what null means, and any JSON at all."""
+"""Structs of agent, catalog, health and chain: the address to dial, the status, null, and any JSON at all."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ WAN = {"wan": {"Address": "192.0.2.1", "Port": 443}}
         ({"SocketPath": "/run/web.sock", "Port": 0}, "wan", Address("", 0, "/run/web.sock")),
     ],
 )
-def test_where_to_dial(service: dict[str, Any], tag: str, address: Address) -> None:
+def test_dial_address_prefers_tagged_then_service_then_node_address(
+    service: dict[str, Any], tag: str, address: Address
+) -> None:
     for found in (instance(service), in_catalog(service)):
         assert found.dial(tag) == address
         if not tag:
@@ -82,7 +84,7 @@ def test_where_to_dial(service: dict[str, Any], tag: str, address: Address) -> N
         ([("a", "critical"), ("_node_maintenance", "critical")], "maintenance"),
     ],
 )
-def test_how_healthy(checks: list[tuple[str, str]], status: str) -> None:
+def test_instance_status_is_that_of_its_worst_check(checks: list[tuple[str, str]], status: str) -> None:
     assert instance({}, *checks).status == status
 
 
@@ -122,7 +124,9 @@ def test_an_answer_that_does_not_decode_shows_nothing_of_the_key() -> None:
         ({"Config": {"Version": "1.10.12"}, "DebugConfig": {"ConnectEnabled": False}}, "1.10.12", False),
     ],
 )
-def test_what_the_agent_says_of_itself(said: dict[str, Any], version: str, connect: bool | None) -> None:
+def test_agent_info_has_version_datacenter_and_connect_flag(
+    said: dict[str, Any], version: str, connect: bool | None
+) -> None:
     info = agent.read_info(json.dumps(said).encode())
     assert (info.version, info.connect_enabled) == (version, connect)
     assert info.primary_datacenter == info.datacenter == said["Config"].get("Datacenter", "")

@@ -149,7 +149,7 @@ def test_the_typed_keys_are_sent_as_consul_spells_them() -> None:
         ({"leafcertttl": 72.0}, "nanoseconds"),
     ],
 )
-def test_what_consul_would_store_and_ignore(config: dict[str, object], words: str) -> None:
+def test_provider_config_that_consul_would_ignore_is_refused(config: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         provider_config(config)
 

@@ -1,4 +1,4 @@
-"""What all structs share: Consul's keys, null for empty, and one error for every body that is not what it should be."""
+"""What all structs share: Consul's keys, null for empty, and one error for every malformed body."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_empty_map_is_not_shared() -> None:
     assert one.meta is not other.meta
 
 
-def test_what_is_there_stays() -> None:
+def test_values_that_are_present_are_decoded_unchanged() -> None:
     found = read_lists(b'{"Names": ["a"], "Meta": {"b": "c"}, "Inner": {}, "Maybe": "d", "Needed": 1}')
     assert found == Lists(names=("a",), meta={"b": "c"}, inner=Plain(), maybe="d", needed=1)
 
@@ -100,7 +100,7 @@ def test_what_is_there_stays() -> None:
         b'{"Needed": 1, "X": ' + b"[" * 200_000,
     ],
 )
-def test_whatever_is_not_the_struct_is_one_error(body: bytes) -> None:
+def test_body_that_is_not_the_struct_raises_unreadable_response(body: bytes) -> None:
     with pytest.raises(UnreadableResponse, match=f"{len(body)} bytes"):
         read_lists(body)
 
@@ -139,7 +139,7 @@ def test_a_body_is_never_quoted(body: bytes) -> None:
         needed=st.integers(0, 2**64 - 1),
     )
 )
-def test_what_is_sent_reads_back(value: Lists) -> None:
+def test_struct_encoded_and_decoded_is_equal(value: Lists) -> None:
     assert read_lists(encode(value)) == value
 
 

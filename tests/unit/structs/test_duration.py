@@ -28,7 +28,7 @@ def test_text_and_nanoseconds_are_read(wire: str | float, seconds: float) -> Non
 
 
 @pytest.mark.parametrize("wire", ["5", "s", "5 s", "5x", "1h-2m", True, None, [], 10**400, "9" * 400 + "h", 2.0**63])
-def test_anything_else_is_refused(wire: Any) -> None:
+def test_malformed_duration_is_refused(wire: Any) -> None:
     with pytest.raises(ValueError, match="duration"):
         seconds_of(wire)
 
@@ -42,7 +42,7 @@ def test_text_is_written(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e10])
-def test_what_consul_cannot_hold_is_not_written(seconds: float) -> None:
+def test_duration_out_of_consuls_range_is_not_written(seconds: float) -> None:
     with pytest.raises(InvalidRequest):
         go_text(seconds)
 

@@ -1,4 +1,4 @@
-"""Intentions: every recorded one decodes, and what Consul always refuses is refused here by the field's name."""
+"""Intentions: every recorded one decodes, and a rule that Consul always refuses is an error that names the field."""
 
 from __future__ import annotations
 
@@ -175,7 +175,9 @@ def header(**rule: Any) -> Permission:
         ),
     ],
 )
-def test_what_consul_always_refuses(action: Any, permissions: tuple[Permission, ...], words: str) -> None:
+def test_rule_that_consul_always_refuses_raises_invalid_request(
+    action: Any, permissions: tuple[Permission, ...], words: str
+) -> None:
     with pytest.raises(InvalidRequest, match=words):
         check_rule(action, permissions, destination="db")
 
@@ -199,7 +201,7 @@ def test_what_consul_always_refuses(action: Any, permissions: tuple[Permission, 
         ),
     ],
 )
-def test_what_consul_takes(action: Action | None, permissions: tuple[Permission, ...]) -> None:
+def test_rule_that_consul_accepts_passes_the_check(action: Action | None, permissions: tuple[Permission, ...]) -> None:
     check_rule(action, permissions, destination="db")
 
 
@@ -247,7 +249,7 @@ def test_a_permission_reads_back_as_it_was_sent(permission: Permission) -> None:
     assert read_one(sent).permissions == (permission,)
 
 
-def test_what_a_newer_consul_put_into_a_permission_goes_back_as_it_came() -> None:
+def test_permission_with_unknown_keys_is_sent_back_unchanged() -> None:
     raw = {"Action": "allow", "HTTP": {"PathExact": "/", "Cookie": [{"Name": "x"}]}}
     body = IntentionBody(permissions=(open_struct(Permission, raw),))
     assert json.loads(encode(plain(body))) == {"Permissions": [raw]}

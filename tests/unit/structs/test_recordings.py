@@ -1,4 +1,4 @@
-"""Every recorded answer decodes, and what the structs hold says the same as what Consul said."""
+"""Every recorded answer decodes, and its structs have the same content as its JSON."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def dumped(value: object) -> Any:
 
 
 @pytest.mark.parametrize("exchange", answers(), ids=str)
-def test_what_is_read_says_what_consul_said(exchange: Exchange) -> None:
+def test_struct_decoded_from_a_recorded_answer_has_the_same_content(exchange: Exchange) -> None:
     read = reader_of(exchange)
     if read is None:
         return

@@ -106,7 +106,7 @@ def test_an_encoded_slash_never_makes_another_form() -> None:
         f"spiffe://{H}/ns/default/dc/dc1/svc/" + "a" * 2048,
     ],
 )
-def test_anything_else_is_refused(uri: str) -> None:
+def test_malformed_spiffe_id_is_refused(uri: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         SpiffeId.parse(uri)
     assert isinstance(caught.value, ValueError)

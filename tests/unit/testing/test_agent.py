@@ -89,7 +89,7 @@ async def test_a_hundred_agents_do_not_see_each_other(session: aiohttp.ClientSes
         await asyncio.gather(*(agent.stop() for agent in agents))
 
 
-async def test_it_stops_at_once_with_two_hundred_polls_waiting(session: aiohttp.ClientSession) -> None:
+async def test_agent_with_two_hundred_waiting_polls_stops_at_once(session: aiohttp.ClientSession) -> None:
     tasks_before = asyncio.all_tasks()
     agent = await Agent().start()
     _, index = await call(session, agent.url + LIST)
@@ -109,7 +109,7 @@ async def test_it_stops_at_once_with_two_hundred_polls_waiting(session: aiohttp.
     assert asyncio.all_tasks() == tasks_before
 
 
-async def test_it_stops_at_once_with_requests_held_back(session: aiohttp.ClientSession) -> None:
+async def test_agent_with_requests_held_back_stops_at_once(session: aiohttp.ClientSession) -> None:
     agent = await Agent().start()
     agent.faults.half_open()
     held = asyncio.create_task(call(session, agent.url + LIST))
@@ -135,7 +135,7 @@ async def test_an_agent_that_was_never_started_leaves_nothing() -> None:
         ({"client_certificates": True}, "needs tls=True"),
     ],
 )
-def test_what_it_cannot_be_is_said_at_once(arguments: dict[str, Any], complaint: str) -> None:
+def test_agent_with_impossible_arguments_raises_at_construction(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Agent(**arguments)
 
@@ -201,7 +201,7 @@ async def test_a_restart_loses_the_leaves(session: aiohttp.ClientSession) -> Non
         assert leaf["SerialNumber"] != first[0]["SerialNumber"]
 
 
-async def test_it_may_be_stopped_and_started(session: aiohttp.ClientSession) -> None:
+async def test_agent_after_a_stop_can_be_started_again(session: aiohttp.ClientSession) -> None:
     async with Agent() as agent:
         url = agent.url
         await allow(session, agent, "web")
@@ -360,7 +360,7 @@ async def test_a_port_that_is_taken_leaves_no_files(
 # What it tells.
 
 
-async def test_it_tells_what_was_asked_and_what_came_of_it() -> None:
+async def test_agent_records_each_request_with_its_status() -> None:
     async with Agent() as agent, Consul(agent.url, token="secret") as consul:
         await consul.intentions.upsert("web", "db", action="allow")
         with pytest.raises(NotFound):
@@ -373,7 +373,7 @@ async def test_it_tells_what_was_asked_and_what_came_of_it() -> None:
         assert "secret" not in repr(wrote)
 
 
-async def test_it_shows_copies(session: aiohttp.ClientSession) -> None:
+async def test_agent_store_shows_copies(session: aiohttp.ClientSession) -> None:
     async with Agent() as agent:
         await allow(session, agent, "web")
         agent.store.intentions[0]["SourceName"] = "mallory"

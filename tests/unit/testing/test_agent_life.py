@@ -21,7 +21,7 @@ NEWER = VERSIONS[1:]
 # Life.
 
 
-async def test_it_starts_in_under_50_ms(version: Version) -> None:
+async def test_agent_starts_in_under_50_ms(version: Version) -> None:
     times: list[float] = []
     for _ in range(15):
         began = time.perf_counter()

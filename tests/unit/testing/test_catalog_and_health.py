@@ -92,7 +92,7 @@ async def test_the_index_of_what_vanished_stands(call: Caller) -> None:
 # Reading.
 
 
-async def test_what_is_not_asked_for_is_left_out(call: Caller) -> None:
+async def test_service_instances_that_match_no_tag_or_filter_are_left_out(call: Caller) -> None:
     await call("PUT", REGISTER, {"Name": "web", "ID": "w1", "Port": 80, "Tags": ["A", "b"]})
     await call("PUT", REGISTER, {"Name": "web", "ID": "w2", "Port": 81, "Meta": {"v": "2"}})
     for query, ids in (

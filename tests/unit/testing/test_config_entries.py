@@ -211,7 +211,7 @@ async def test_a_controller_judges_gateways_after_they_are_written(newest: Calle
     assert text == "Permission denied: only writeable by controller"
 
 
-async def test_what_a_community_server_refuses(newest: Caller) -> None:
+async def test_enterprise_config_entry_is_refused_by_a_community_server(newest: Caller) -> None:
     text = await put(newest, "sameness-group", "sg", status=500)
     assert text == "sameness-groups are an enterprise-only feature"
     limits = {"InstanceLevel": {"RequestsPerSecond": 1}}

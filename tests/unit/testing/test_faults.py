@@ -96,19 +96,19 @@ both = pytest.mark.parametrize("agent", ["1.8", "1.22"], indirect=True)
 # When and where.
 
 
-async def test_it_is_in_force_within_its_block_and_counts_what_it_meets(http: Client, faults: Faults) -> None:
+async def test_fault_is_in_force_within_its_block_and_counts_its_requests(http: Client, faults: Faults) -> None:
     true = (await http.get(LIST)).index
     with faults.index_zero() as fault:
         assert [(await http.get(LIST)).index for _ in range(3)] == [0, 0, 0]
     assert (fault.hits, (await http.get(LIST)).index) == (3, true)
 
 
-async def test_it_meets_only_what_lies_under_its_path(http: Client, faults: Faults) -> None:
+async def test_fault_with_a_path_meets_only_requests_under_it(http: Client, faults: Faults) -> None:
     faults.html_error(503, path="/v1/connect/intentions")
     assert [(await http.get(path)).status for path in (LIST, MATCH, ROOTS)] == [503, 503, 200]
 
 
-async def test_it_ends_by_itself_after_so_many_requests(http: Client, faults: Faults) -> None:
+async def test_fault_with_a_count_ends_after_that_many_requests(http: Client, faults: Faults) -> None:
     fault = faults.denied(times=2)
     assert [(await http.get(LIST)).status for _ in range(3)] == [403, 403, 200]
     assert fault.over
@@ -208,7 +208,7 @@ async def test_a_lie_empties_what_is_compressed(http: Client, faults: Faults) ->
 
 
 @pytest.mark.parametrize(("agent", "flag"), [("1.22", "true"), ("1.10", None)], indirect=["agent"])
-async def test_what_is_hidden_keeps_its_index(http: Client, faults: Faults, flag: str | None) -> None:
+async def test_hidden_answer_keeps_its_index(http: Client, faults: Faults, flag: str | None) -> None:
     true = (await http.get(LIST)).index
     faults.hidden()
     answer = await http.get(LIST)
@@ -361,7 +361,7 @@ async def test_a_cut_does_not_reach_the_next_request_of_its_connection(agent: Ag
         assert (await poll).status == 200
 
 
-async def test_nothing_passes_a_half_open_connection(http: Client, faults: Faults) -> None:
+async def test_half_open_connection_passes_no_poll_and_no_write(http: Client, faults: Faults) -> None:
     poll = await http.poll()
     with faults.half_open():
         write = asyncio.create_task(http.allow("api"))
@@ -379,7 +379,7 @@ async def test_nothing_passes_a_half_open_connection(http: Client, faults: Fault
             await task
 
 
-async def test_what_was_frozen_goes_on(http: Client, faults: Faults) -> None:
+async def test_frozen_write_after_the_fault_is_cleared_goes_on(http: Client, faults: Faults) -> None:
     fault = faults.frozen()
     write = asyncio.create_task(http.allow("api"))
     await until(lambda: fault.hits == 1)

@@ -1,4 +1,4 @@
-"""The edges of HTTP in the in-process agent: null bodies, what is not modelled, long answers, rights."""
+"""The edges of HTTP in the in-process agent: null bodies, paths that are not modelled, long answers, rights."""
 
 import aiohttp
 import pytest
@@ -27,7 +27,7 @@ async def test_a_null_body_ends_the_connection_without_an_answer(client: Client,
     assert (await client.ask("GET", INTENTIONS))[0] == 200
 
 
-async def test_what_is_not_modelled_says_so(client: Client) -> None:
+async def test_path_that_is_not_modelled_is_answered_501_that_names_it(client: Client) -> None:
     status, said, _ = await client.ask("GET", "/v1/kv/x")
     assert status == 501
     assert "does not model GET /v1/kv/x" in said

@@ -169,7 +169,7 @@ async def test_a_real_agent_restarts_at_its_address(real_binary: Binary) -> None
             agent.call("GET", "/v1/acl/policies", token="")
 
 
-def test_it_needs_none_of_what_the_in_process_agent_is_built_on() -> None:
+def test_real_agent_imports_no_package_of_the_in_process_agent() -> None:
     code = (
         "import sys, aioconsulconnect.testing.real_agent\n"
         "print([name for name in ('cryptography', 'aiohttp', 'msgspec', 'anyio') if name in sys.modules])"

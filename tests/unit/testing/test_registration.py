@@ -77,7 +77,7 @@ async def test_fields_of_newer_versions_are_unknown(call: Caller) -> None:
         assert service["Proxy"]["Mode"] == "transparent"
 
 
-async def test_what_nobody_knows_is_deregistered_or_not_by_version(call: Caller) -> None:
+async def test_deregistration_of_an_unknown_service_is_accepted_or_404_by_version(call: Caller) -> None:
     if call.agent.version in {"1.8.7", "1.10.12"}:
         await call("PUT", "/v1/agent/service/deregister/none")
     else:
@@ -110,7 +110,7 @@ async def test_commands_are_no_checks(call: Caller, member: str) -> None:
 @pytest.mark.parametrize(
     "more", [{"ServiceID": "other"}, {"service_id": "other"}, {"DockerContainerID": "x"}, {"docker_container_id": "x"}]
 )
-async def test_what_is_no_check_of_its_own_may_stand_beside_a_time_limit(call: Caller, more: dict[str, str]) -> None:
+async def test_ttl_check_with_a_service_or_container_id_stays_a_ttl_check(call: Caller, more: dict[str, str]) -> None:
     await call("PUT", REGISTER, {"Name": "c", "Check": {"TTL": "10s", **more}})
     checks = await call("GET", "/v1/agent/checks")
     assert {name: (check["ServiceID"], check["Type"]) for name, check in checks.items()} == {"service:c": ("c", "ttl")}

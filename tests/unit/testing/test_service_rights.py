@@ -14,7 +14,9 @@ READ_WEB = ' service "web" { policy = "read" }'
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_who_may_not_ask_learns_nothing(session: aiohttp.ClientSession, version: Version) -> None:
+async def test_token_without_rights_reads_no_service_and_registers_none(
+    session: aiohttp.ClientSession, version: Version
+) -> None:
     async with Agent(version, acl=True) as agent:
         manager = Caller(session, agent, agent.management_token)
         await manager("PUT", REGISTER, SIDECAR)
@@ -86,7 +88,7 @@ async def test_the_older_agents_hold_a_leaf_for_each_token(session: aiohttp.Clie
         {"Kind": "service-router", "Routes": [{"Destination": {"Service": "web"}}]},
     ],
 )
-async def test_who_leads_to_a_service_may_read_it(
+async def test_config_entry_that_leads_to_a_service_needs_the_right_to_read_it(
     session: aiohttp.ClientSession, version: Version, leading: dict[str, Any]
 ) -> None:
     async with Agent(version, acl=True) as agent:

@@ -128,7 +128,7 @@ def test_policies_and_tokens_are_kept_alike(background: Background, guarded: Rea
 
 
 @pytest.mark.parametrize("unmodelled", ["Roles", "ServiceIdentities", "ExpirationTTL"])
-async def test_what_a_token_may_not_have_here_is_said(unmodelled: str) -> None:
+async def test_token_with_an_unmodelled_field_is_answered_501_that_names_it(unmodelled: str) -> None:
     async with Agent(acl=True) as agent, aiohttp.ClientSession() as session:
         headers = {"X-Consul-Token": agent.management_token}
         async with session.put(f"{agent.url}/v1/acl/token", json={unmodelled: ["x"]}, headers=headers) as response:

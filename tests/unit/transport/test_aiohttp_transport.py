@@ -212,7 +212,7 @@ async def test_closing_what_was_never_used() -> None:
     await transport("h:1").aclose()
 
 
-async def test_it_belongs_to_the_loop_of_its_first_call() -> None:
+async def test_transport_in_another_loop_than_that_of_its_first_call_raises_closed() -> None:
     async with one() as (_, carrier):
         await carrier.send(ask())
         errors: list[BaseException] = []

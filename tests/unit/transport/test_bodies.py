@@ -73,7 +73,7 @@ async def test_a_hundred_megabytes(head: bytes) -> None:
     ],
     ids=["ssh", "status", "zeros", "header", "long header", "chunk size", "no gzip", "bad checksum"],
 )
-async def test_what_is_not_http(step: Step) -> None:
+async def test_answer_that_is_not_http_raises_unreadable_response_without_the_token(step: Step) -> None:
     async with one(step, tries=1, token=SECRET) as (_, carrier):
         with pytest.raises(UnreadableResponse) as caught:
             await carrier.send(ask())

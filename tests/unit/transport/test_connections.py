@@ -223,7 +223,7 @@ async def test_a_poll_that_is_cut_later_is_no_sign_of_crowding() -> None:
         assert caught.value.reason is ErrorReason.UNSPECIFIED
 
 
-async def test_nobody_at_the_address_is_something_else(tmp_path: Path) -> None:
+async def test_refused_connection_is_unreachable_and_not_crowding(tmp_path: Path) -> None:
     for address in ("127.0.0.1:1", f"unix://{tmp_path}/none"):
         async with aclosing(transport(address, tries=1)) as carrier:
             with pytest.raises(ConnectionFailed) as caught:

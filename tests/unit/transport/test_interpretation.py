@@ -144,7 +144,7 @@ def test_every_recorded_error_has_its_class() -> None:
     assert [row for row in RECORDED if row not in hits] == []
 
 
-def test_what_an_old_server_says_to_exact_calls_means_that_it_is_old() -> None:
+def test_uuid_error_on_an_exact_call_is_unsupported_else_bad_request() -> None:
     seen = set()
     for method, path, response in recorded_errors():
         if BY_PATH.search(response.text):
@@ -264,7 +264,7 @@ def test_a_refusal_raises() -> None:
         interpret(request(), Response(404, {}, b"Intention not found"))
 
 
-def test_what_does_not_decode_says_what_was_asked() -> None:
+def test_undecodable_answer_error_names_method_path_address_and_status() -> None:
     def decode(answer: Response) -> None:
         raise UnreadableResponse("not JSON")
 

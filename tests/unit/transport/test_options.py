@@ -44,7 +44,7 @@ def some_options(draw: st.DrawFn) -> Options:
         ({"token": "schlüssel"}, "token"),
     ],
 )
-def test_what_can_never_work_is_refused_at_once(wrong: dict[str, object], words: str) -> None:
+def test_options_with_an_invalid_value_are_refused_at_construction(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words) as caught:
         msgspec.structs.replace(NO_OPTIONS, **wrong)
     assert "schlüssel" not in str(caught.value)
@@ -58,7 +58,7 @@ def test_a_token_that_no_header_can_carry_is_not_quoted() -> None:
 
 
 @given(some_options(), some_options())
-def test_what_is_set_wins_and_what_is_not_comes_from_the_default(options: Options, default: Options) -> None:
+def test_options_over_a_default_keep_set_values_and_take_the_rest_from_it(options: Options, default: Options) -> None:
     try:
         merged = options.over(default)
     except InvalidRequest:
@@ -126,5 +126,5 @@ def test_an_option_that_would_be_ignored_raises(options: Options, name: Option) 
     options.refuse_ignored(ALL, "PUT", "/v1/x")
 
 
-def test_what_asks_for_nothing_special_is_never_refused() -> None:
+def test_options_with_default_consistency_and_no_cache_are_never_refused() -> None:
     Options(consistency="default", cached=False, token="t", timeout=1).refuse_ignored(frozenset(), "PUT", "/v1/x")

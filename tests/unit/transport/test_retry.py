@@ -66,7 +66,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("error", "read", "write", "reported"), CASES, ids=lambda case: getattr(case, "text", None))
-def test_what_is_tried_again(error: ConsulError, read: bool, write: bool, reported: type[ConsulError]) -> None:
+def test_error_decides_retry_of_reads_and_writes_and_the_reported_class(
+    error: ConsulError, read: bool, write: bool, reported: type[ConsulError]
+) -> None:
     assert worth_retrying(error, read=True) is read
     assert worth_retrying(error, read=False) is write
     assert type(outcome(error)) is reported

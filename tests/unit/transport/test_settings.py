@@ -1,4 +1,4 @@
-"""Argument, then environment, then default; and whatever is malformed is named."""
+"""Argument, then environment, then default; and an error that names each malformed value."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_several_addresses_keep_their_order() -> None:
     ("text", "near"),
     [("localhost:1", True), ("127.0.0.1:1", True), ("[::1]:1", True), ("unix:///s", True), ("10.0.0.1:1", False)],
 )
-def test_what_is_on_this_machine(text: str, near: bool) -> None:
+def test_address_on_loopback_or_unix_socket_is_near(text: str, near: bool) -> None:
     assert load({}, text).addresses[0].near is near
 
 
@@ -237,7 +237,7 @@ def test_an_unreadable_flag_is_an_error_never_off(name: str, text: str) -> None:
         ({"token": "t", "token_file": "f"}, "not both"),
     ],
 )
-def test_what_else_is_malformed(arguments: dict[str, Any], words: str) -> None:
+def test_malformed_argument_raises_settings_error_that_names_it(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         load({}, **arguments)
 
@@ -326,7 +326,7 @@ def test_an_unusable_token_file_is_named(tmp_path: Path, content: bytes | None) 
         load({}, token_file=file)
 
 
-def test_nothing_secret_is_shown() -> None:
+def test_settings_repr_and_text_show_no_secret() -> None:
     settings = load({}, "h:1", token="geheim", auth="user:geheim")
     assert repr(settings) == "Settings(http://h:1)"
     assert settings.__rich_repr__() == [("addresses", ("http://h:1",))]

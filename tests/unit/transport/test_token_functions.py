@@ -176,7 +176,7 @@ async def test_a_future_that_many_calls_share_outlives_the_deadline_of_one() -> 
     ],
 )
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_whatever_a_function_raises_ends_no_watch(raised: Exception, asynchronous: bool) -> None:
+async def test_token_function_that_raises_ends_no_watch(raised: Exception, asynchronous: bool) -> None:
     def fails() -> str:
         raise raised
 
@@ -304,7 +304,7 @@ async def test_a_token_of_the_calls_own_that_is_empty_is_no_missing_one() -> Non
 # Is it another one?
 
 
-async def test_whether_the_token_is_another_one_is_asked_every_two_seconds_at_most() -> None:
+async def test_token_change_check_calls_the_function_every_two_seconds_at_most() -> None:
     clock, calls, token = Later(), [0], ["one"]
 
     def provider() -> str:

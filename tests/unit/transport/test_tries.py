@@ -1,4 +1,4 @@
-"""What the transport tries again, and after which pause."""
+"""Retries of the transport: the requests that are retried, and the pause before each."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ from aioconsulconnect.errors import (
         ("GET", [answer(b"Failed to create boolean expression evaluator: x", 500)], 1, BadRequest),
     ],
 )
-async def test_what_is_tried_again(method: str, steps: list[Step], sent: int, error: type[ConsulError] | None) -> None:
+async def test_failed_request_is_retried_by_its_method_and_error(
+    method: str, steps: list[Step], sent: int, error: type[ConsulError] | None
+) -> None:
     async with one(*steps) as (server, carrier):
         if error is None:
             assert (await carrier.send(ask(method, body=b"{}"))).status == 200
@@ -73,7 +75,7 @@ async def test_a_read_by_post_is_tried_again_like_a_read() -> None:
         assert len(server.seen) == 2
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_raises_connection_failed_for_reads_and_writes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     for method in ("GET", "PUT"):  # nothing was sent: no doubt about a write either

@@ -142,7 +142,7 @@ def test_a_state_follows_from_the_answers_and_a_good_one_leaves_it(
         (ABSENT, [good(7), good(8), good(8, GONE, 404), good(8, GONE, 404)], [READ, POLL, READ, CONFIRM, POLL]),
     ],
 )
-def test_what_is_asked_after_each_answer(
+def test_next_request_after_each_answer_has_the_expected_kind(
     spec: WatchSpec[Things, Thing], answers: list[Response], kinds: list[Kind]
 ) -> None:
     life = Life(spec, *answers)
@@ -185,7 +185,9 @@ def test_index_zero_is_never_sent() -> None:
         ([good(None), good(None), good(None, TWO)], 5),
     ],
 )
-def test_how_long_the_next_request_waits(answers: list[Response | ConsulError], pause: float) -> None:
+def test_next_request_after_each_answer_has_the_expected_pause(
+    answers: list[Response | ConsulError], pause: float
+) -> None:
     assert Life(SPEC, *answers).pause == pytest.approx(pause)
 
 
@@ -219,7 +221,7 @@ def test_a_frozen_process_reads_at_once() -> None:
         ([good(10), Closed("closed")], True),
     ],
 )
-def test_nothing_that_is_answered_ends_a_query_that_has_data(answers: list[Response | ConsulError], ends: bool) -> None:
+def test_query_with_data_is_ended_by_no_answer(answers: list[Response | ConsulError], ends: bool) -> None:
     life = Life(SPEC, *answers)
     assert (life.query.end is not None) is ends
     assert life.query.verify_by is None
@@ -237,7 +239,7 @@ def test_a_poll_under_way_is_of_no_use_where_the_agent_is_in_trouble() -> None:
     assert (life.query.abandoned, life.following.kind, life.pause) == (False, READ, 0.5)
 
 
-def test_what_is_missing_after_doubt_is_confirmed() -> None:
+def test_missing_item_after_doubt_is_confirmed() -> None:
     life = Life(SPEC, good(10, TWO))
     life.query.doubt(NO_LEADER, life.now, retry_at=life.now + 9)
     assert (life.following.kind, life.pause) == (READ, 9)
@@ -265,14 +267,14 @@ def test_a_read_under_way_is_let_go(trouble: ConsulError | None) -> None:
     assert (life.following.kind, life.pause) == (READ, 0.1)
 
 
-def test_who_waits_after_a_failure_tries_again_when_the_agent_is_well() -> None:
+def test_query_in_backoff_when_the_agent_recovers_reads_soon() -> None:
     life = Life(SPEC, good(10), *[failed(500, "rpc error making call: EOF")] * 8)
     assert life.pause > 10
     life.query.doubt(None, life.now, retry_at=life.now + 0.5)
     assert (life.following.kind, life.pause) == (READ, 0.5)
 
 
-def test_who_waits_for_its_turn_goes_on_when_the_leader_changes() -> None:
+def test_query_waiting_for_its_turn_keeps_its_request_after_a_leader_change() -> None:
     life = Life(SPEC, good(10))
     before = life.following
     life.query.doubt(None, life.now, retry_at=life.now + 9)
@@ -304,7 +306,7 @@ def test_a_read_beside_the_loop_that_failed_is_told_and_proves_nothing(
     assert life.query.state == "synced"
 
 
-def test_what_is_missing_after_a_read_that_failed_is_confirmed() -> None:
+def test_missing_item_after_a_failed_read_is_confirmed() -> None:
     life = Life(SPEC, good(10, TWO))
     life.beside(lost())
     life.take(good(11))

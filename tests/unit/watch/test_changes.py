@@ -45,7 +45,7 @@ def test_applying_the_batches_always_gives_the_last_snapshot(states: list[dict[s
     assert seen == snapshots[-1]
 
 
-def test_what_came_and_went_is_not_told_and_what_went_and_came_back_is_changed() -> None:
+def test_difference_of_two_snapshots_ignores_the_states_between_them() -> None:
     first, last = items({"a": "1", "b": "1"}), items({"a": "1", "b": "2"})
     middle = items({"a": "1", "c": "1"})
     assert len(difference(first, middle)) == 2

@@ -68,7 +68,7 @@ def test_after_a_failure_everything_is_in_doubt(meta: Meta, index: int | None, l
 
 
 @given(Metas, Indexes, Metas, Indexes)
-def test_whatever_is_believed_stands_higher_past_all_caches(
+def test_answer_without_doubt_is_uncached_with_higher_index_of_same_backend(
     meta: Meta, index: int | None, last: Meta, before: int | None
 ) -> None:
     if not leaves_doubt(meta, index, last, before, failed=False):

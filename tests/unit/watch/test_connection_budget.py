@@ -106,7 +106,7 @@ def test_a_halved_budget_comes_back_slowly_and_not_to_the_brim() -> None:
 
 
 @given(st.integers(2, 300), st.lists(st.tuples(st.integers(0, 5), st.floats(0, 2000)), max_size=60))
-def test_whatever_happens_there_is_one_connection_and_never_more_than_allowed(
+def test_budget_after_any_steps_has_one_connection_and_never_more_than_allowed(
     limit: int, steps: list[tuple[int, float]]
 ) -> None:
     clock, budget = budget_of(limit)

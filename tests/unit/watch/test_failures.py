@@ -33,7 +33,7 @@ from aioconsulconnect.watch.protocol.verdict import cut_short, ends_watch, is_un
         (Unsupported("not with this Consul"), True),
     ],
 )
-def test_what_no_waiting_can_heal(error: ConsulError, never_worked: bool) -> None:
+def test_error_ends_watch_only_if_permanent_and_before_first_data(error: ConsulError, never_worked: bool) -> None:
     assert (ends_watch(error, worked=False), ends_watch(error, worked=True)) == (never_worked, False)
 
 

@@ -55,7 +55,7 @@ def test_news_is_followed_in_a_burst_and_then_at_the_rate(delays: list[tuple[flo
 
 
 @given(Delays)
-def test_what_brings_nothing_new_is_asked_five_times_and_then_once_a_second(delays: list[tuple[float, bool]]) -> None:
+def test_rate_limiter_without_news_allows_five_turns_and_then_one_a_second(delays: list[tuple[float, bool]]) -> None:
     began = turns(RateLimiter(10, 2.0, 0.05), delays)
     assert most_in_any_stretch([time for time, news in began if not news], 5, 1.0)
 
@@ -96,7 +96,7 @@ def test_idle_turns_take_nothing_from_the_burst_of_news() -> None:
     assert limiter.next_turn(10.0, news=True) == 10
 
 
-def test_whoever_waited_is_not_delayed() -> None:
+def test_rate_limiter_after_a_pause_does_not_delay_the_next_turn() -> None:
     limiter = RateLimiter(10, 2.0, 0.05)
     for _ in range(30):
         limiter.next_turn(10.0, news=True)
@@ -128,7 +128,7 @@ def test_two_cuts_after_the_same_time_shorten_the_wait_for_ten_minutes() -> None
     assert tuner.pick(901.0, 55.0) == tuner.limit == 55
 
 
-def test_what_breaks_at_once_is_no_cut() -> None:
+def test_wait_tuner_does_not_take_an_early_break_for_a_cut() -> None:
     tuner = WaitTuner(55.0, 2.0, lambda: 0.0)
     assert not tuner.cut(0.01, 1.0)
     assert not tuner.cut(2.4, 2.0)
@@ -197,7 +197,7 @@ def test_a_count_without_end_stays_a_wait() -> None:
     assert [backoff.failed(0.0) for _ in range(5000)][-1] == 30.0
 
 
-def test_where_nobody_listens_a_poll_comes_back_soon() -> None:
+def test_backoff_of_refused_connection_is_half_a_second_and_then_five() -> None:
     backoff = Backoff(lambda: 1.0)
     assert [backoff.failed(float(i), refused=True) for i in range(0, 40, 5)] == [0.5] * 6 + [5.0] * 2
 
@@ -249,7 +249,7 @@ def test_a_throttled_watch_keeps_away_and_one_without_data_is_served(chance: flo
     assert 3.75 <= throttled_pause(SETTINGS, lambda: chance, has_data=False) <= 6.25
 
 
-def test_what_is_absent_is_looked_for_less_and_less() -> None:
+def test_absent_interval_grows_from_two_to_fifteen_seconds() -> None:
     assert [absent_interval(since, SETTINGS) for since in (0.0, 24, 60, 180, 1e6)] == [2, 2, 5, 15, 15]
 
 
@@ -289,10 +289,10 @@ def test_agents_are_asked_sooner_where_the_whole_budget_is_used() -> None:
     assert probe_pause(SETTINGS, 0.0, lambda: 1.0) == 22.5  # never later: a frozen agent is found within 40 s
 
 
-def test_what_an_answer_cost_is_waited_for_ten_times() -> None:
+def test_turn_after_an_expensive_answer_waits_ten_times_its_cost() -> None:
     assert after_cost(0.25, 100.0) == 102.5
 
 
 @given(st.floats(0, 1e6), Chance)
-def test_what_is_spread_differs_by_a_quarter(interval: float, chance: float) -> None:
+def test_spread_interval_differs_by_at_most_a_quarter(interval: float, chance: float) -> None:
     assert 0.75 * interval <= spread(interval, lambda: chance) <= 1.25 * interval

@@ -139,7 +139,7 @@ async def test_a_poll_has_a_context_of_its_own() -> None:
     assert set(seen) == {"of nobody"}
 
 
-def test_what_shares_a_poll() -> None:
+def test_sharing_key_differs_by_path_query_options_and_source_not_timeout() -> None:
     blocking: WatchSpec[tuple[Thing, ...], Thing] = WatchSpec(items=by_name)
     key = sharing_key(request(), blocking)
     assert sharing_key(request(), WatchSpec(items=by_name)) == key

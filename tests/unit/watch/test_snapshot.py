@@ -138,7 +138,7 @@ def test_verdicts_that_are_believed() -> None:
     assert {verdict for verdict in Verdict if not verdict.believed} == {Verdict.DOUBTFUL, Verdict.BLIND}
 
 
-def test_what_cannot_be_decoded_changes_nothing() -> None:
+def test_store_after_an_undecodable_answer_is_unchanged() -> None:
     store = store_of()
     take(store, 10, a="1")
     before = store.snapshot, store.last
@@ -226,12 +226,12 @@ def test_an_answer_is_overtaken_by_one_that_counted_after_it_was_sent(
     assert store.overtaken(came) is late
 
 
-def test_nothing_overtakes_the_first_answer() -> None:
+def test_first_answer_is_not_overtaken() -> None:
     store = store_of()
     assert not store.overtaken(answer(10, things(a="1"), sent=store.send(1.0)))
 
 
-def test_whoever_asked_is_satisfied_by_an_answer_that_was_asked_for_later() -> None:
+def test_read_is_satisfied_only_by_the_answer_to_a_later_request() -> None:
     store = store_of()
     early, asked, later = (store.send(100.0) for _ in range(3))
     assert not store.satisfied_since(early)
@@ -240,7 +240,7 @@ def test_whoever_asked_is_satisfied_by_an_answer_that_was_asked_for_later() -> N
 
 
 @given(Values, Values, st.tuples(Indexes, Indexes), st.booleans(), st.booleans())
-def test_nothing_is_removed_without_proof_or_the_leaders_word(
+def test_item_is_removed_only_with_proof_or_an_authoritative_answer(
     old: dict[str, str], new: dict[str, str], indexes: tuple[int | None, int | None], failed: bool, authoritative: bool
 ) -> None:
     store, (before, index) = store_of(), indexes
@@ -270,7 +270,7 @@ def test_an_answer_that_was_prepared_is_taken_as_any_other(old: dict[str, str], 
     assert known(stores[0]) == known(stores[1])
 
 
-def test_what_was_prepared_against_an_older_state_is_worked_out_again() -> None:
+def test_answer_prepared_against_an_older_state_is_compared_again() -> None:
     store = store_of()
     take(store, 10, a="1")
     after = answer(12, things(a="1", b="2"))

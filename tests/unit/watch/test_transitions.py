@@ -1,4 +1,4 @@
-"""The table of what follows what: complete, without dead rows, and never a circle without a pause."""
+"""The transition table: complete, without dead rows, and without a circle that has no pause."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def walked() -> set[tuple[Kind, Outcome]]:
     return rows.rows
 
 
-def test_whatever_comes_has_a_row_and_no_row_is_dead(walked: set[tuple[Kind, Outcome]]) -> None:
+def test_transition_table_has_a_row_for_each_outcome_and_no_dead_row(walked: set[tuple[Kind, Outcome]]) -> None:
     assert walked == set(TRANSITIONS)
 
 
@@ -150,7 +150,7 @@ def test_doubt_is_confirmed_once_and_a_confirmation_leaves_none() -> None:
     assert (Kind.CONFIRM, Outcome.DOUBTFUL) not in TRANSITIONS
 
 
-def test_what_is_odd_is_followed_by_a_plain_read() -> None:
+def test_unexpected_outcome_is_followed_by_a_plain_read() -> None:
     odd = {
         Outcome.MOVED_ALONE, Outcome.EARLY, Outcome.WENT_BACK, Outcome.SUPERSEDED, Outcome.CUT, Outcome.BLIND,
         Outcome.FAILED,

@@ -30,7 +30,7 @@ async def test_a_query_reads_once_for_each_await() -> None:
         assert not any(call.polled for call in world.consul.calls)
 
 
-async def test_what_is_absent_is_a_value_where_it_can_be_watched() -> None:
+async def test_query_of_an_absent_value_returns_the_value_of_its_spec_or_raises() -> None:
     async with World() as world:
         await raised(world)
         absent = world.query(spec=ABSENT)
@@ -52,7 +52,7 @@ async def test_a_query_is_neither_true_nor_false_and_stays_where_it_is() -> None
         assert repr(query) == "<Query GET /v1/things>"
 
 
-async def test_what_a_watch_does_not_know_is_refused() -> None:
+async def test_watch_with_invalid_options_is_refused() -> None:
     async with World() as world:
         with pytest.raises(InvalidRequest, match="delivery"):
             world.query().watch(delivery="some")  # type: ignore[arg-type]
