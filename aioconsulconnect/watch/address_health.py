@@ -22,6 +22,7 @@ from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause, spread
+from aioconsulconnect.watch.protocol.verdict import is_unreachable
 from aioconsulconnect.watch.wakeup import Wakeup
 
 _DEADLINE = 5.0
@@ -126,7 +127,7 @@ class AddressHealth:
             self.ask_for_leader(address, datacenter)
         if error is None or self.trouble(address, datacenter, needs_leader=True) is not None:
             return
-        if error.reason is ErrorReason.UNREACHABLE:
+        if is_unreachable(error):
             if self._resources.clock.now() - self._acquitted.get(address, float("-inf")) > _JUST_WELL:
                 self._accuse(address, _AGENT, error)
             self._ask_until_well(address, datacenter)
@@ -200,7 +201,7 @@ class AddressHealth:
                 silent = (address, _AGENT) in self._trouble
                 if not (unsure or reply.trouble) or not (silent or datacenter in self._listeners.values()):
                     return
-                cheap = unsure or isinstance(reply.trouble, NoLeader) or _is_refused(reply.trouble)
+                cheap = reply.trouble is None or isinstance(reply.trouble, NoLeader) or is_unreachable(reply.trouble)
                 await clock.sleep(backoff.failed(clock.now(), refused=cheap))
         finally:
             self._asking.discard((address, datacenter))
@@ -269,7 +270,3 @@ class AddressHealth:
             return _Reply(trouble=NoLeader("the servers have no leader", address=address))
         failed = isinstance(answer.error, NoLeader | ServerError) and answer.error.reason not in _NOT_CONSULS_WORDS
         return _Reply(leader, answer.error if failed else None)
-
-
-def _is_refused(trouble: ConsulError | None) -> bool:
-    return trouble is not None and trouble.reason is ErrorReason.UNREACHABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +12,23 @@ from support.agents_under_test import GuardedAgent
 from aioconsulconnect.client import Consul
 from aioconsulconnect.compatibility import OPERATIONS, RIGHTS, version_of
 from aioconsulconnect.errors import NotFound, PermissionDenied
-from aioconsulconnect.structs import Check, ServiceDefaults, ServiceIntentions, SourceIntention
+from aioconsulconnect.structs import (
+    Check,
+    IngressGateway,
+    IngressListener,
+    IngressService,
+    ProxyDefaults,
+    Redirect,
+    ServiceDefaults,
+    ServiceIntentions,
+    ServiceResolver,
+    ServiceSplitter,
+    Sidecar,
+    SourceIntention,
+    Split,
+    TerminatingGateway,
+)
+from aioconsulconnect.structs.config_entries.kinds import Entry
 
 NOBODYS = {"ca.roots", "ca.roots_pem", "agent.roots"}  # need no right at all
 Call = Callable[[Consul, str, str], Awaitable[object]]
@@ -32,10 +49,22 @@ SERVICE_WRITE = 'service_prefix "DB" { policy = "write" intentions = "deny" } no
 WRITE = 'service "DB" { policy = "read" intentions = "write" }'
 BOTH = 'service "DB" { policy = "write" intentions = "read" }'
 OPERATOR = 'operator = "write"'
+AGENT = 'agent_prefix "" { policy = "read" }'
+ALL_OF_IT = 'service_prefix "DB" { policy = "read" intentions = "deny" } node_prefix "" { policy = "read" }'
 
 
 async def _by_id(consul: Consul, db: str, intention_id: str) -> None:
     await consul.intentions.update_by_id(intention_id, "web", db, action="deny")
+
+
+async def _same_configuration(consul: Consul, db: str, intention_id: str) -> None:
+    configuration = await consul.ca.configuration()
+    await consul.ca.update_configuration(configuration.config, provider=configuration.provider)
+
+
+async def _checked_delete(consul: Consul, db: str, intention_id: str) -> None:
+    entry = await consul.config.read("service-defaults", db)
+    await consul.config.delete("service-defaults", db, cas=entry.modify_index if entry else 1)
 
 
 CASES: dict[str, Case] = {
@@ -59,7 +88,15 @@ CASES: dict[str, Case] = {
         ),
     ),
     "ca.configuration": Case(OPERATOR, lambda c, db, i: c.ca.configuration()),
-    "agent.leaf": Case(SERVICE_WRITE, lambda c, db, i: c.agent.leaf(db).value()),
+    "ca.update_configuration": Case(OPERATOR, _same_configuration),
+    "agent.info": Case(AGENT, lambda c, db, i: c.agent.info()),
+    "catalog.connect": Case(ALL_OF_IT, lambda c, db, i: c.catalog.connect(db).value()),
+    "catalog.gateway_services": Case(ALL_OF_IT, lambda c, db, i: c.catalog.gateway_services(f"{db}-gateway").value()),
+    "health.connect": Case(ALL_OF_IT, lambda c, db, i: c.health.connect(db).value()),
+    "health.ingress": Case(ALL_OF_IT, lambda c, db, i: c.health.ingress(db).value()),
+    "config.delete with cas": Case(SERVICE_WRITE, _checked_delete),
+    # of a service that has no proxy: what an agent has in its cache it gives to everybody
+    "agent.leaf": Case(SERVICE_WRITE, lambda c, db, i: c.agent.leaf(f"{db}-native").value()),
     "agent.authorize": Case(BOTH, lambda c, db, i: c.agent.authorize(db, CALLER)),
     "agent.register": Case(SERVICE_WRITE, lambda c, db, i: c.agent.register(db, id=f"{db}2", port=1)),
     "agent.deregister": Case(SERVICE_WRITE, lambda c, db, i: c.agent.deregister(db)),
@@ -89,9 +126,12 @@ async def operation(request: pytest.FixtureRequest, guarded: GuardedAgent) -> st
 
 
 async def prepared(manager: Consul, db: str) -> str:
-    """A service with a check, a config entry and an intention; the id of the intention."""
-    await manager.agent.register(db, port=80, checks=(Check(ttl=60),))
+    """A service with a check, a sidecar, a gateway, config entries and an intention; the id of the intention."""
+    await manager.agent.register(db, port=80, checks=(Check(ttl=60),), sidecar=Sidecar())
     await manager.config.write(ServiceDefaults(name=db, protocol="tcp"))
+    listener = IngressListener(port=8080, protocol="tcp", services=(IngressService(name=db),))
+    await manager.config.write(IngressGateway(name=f"{db}-gateway", listeners=(listener,)))
+    await manager.agent.register(f"{db}-gateway", port=8443, kind="ingress-gateway")
     return await manager.intentions.create("web", db, action="allow")
 
 
@@ -101,7 +141,7 @@ async def test_rights_that_the_page_names_are_enough(operation: str, guarded: Gu
         intention = await prepared(manager, unique)
     async with Consul(guarded.url, token=await guarded.token(rules.replace("DB", unique))) as consul:
         found = await call(consul, unique, intention)
-    assert found is None or found is False or found, f"{operation} finds nothing with its rights"
+    assert found or not reads(operation), f"{operation} finds nothing with its rights"
 
 
 async def test_without_its_rights_a_call_is_denied_or_finds_nothing(
@@ -109,26 +149,76 @@ async def test_without_its_rights_a_call_is_denied_or_finds_nothing(
 ) -> None:
     async with Consul(guarded.url, token=guarded.management) as manager:
         intention = await prepared(manager, unique)
-        services_before = await manager.agent.services()
+        before = set(await manager.agent.services())
     async with Consul(guarded.url, token=await guarded.token(FOR_NOTHING)) as consul:
-        try:
-            found = await CASES[operation].call(consul, unique, intention)
-        except (PermissionDenied, NotFound):
-            found = None
-    assert not found, f"{operation} answers without rights"
+        if reads(operation):
+            with suppress(PermissionDenied, NotFound):
+                assert not await CASES[operation].call(consul, unique, intention), "it answers without rights"
+        else:
+            with pytest.raises(PermissionDenied):
+                await CASES[operation].call(consul, unique, intention)
     async with Consul(guarded.url, token=guarded.management) as manager:
-        assert await manager.agent.services() == services_before
+        assert set(await manager.agent.services()) == before
 
 
-def test_each_operation_has_rights_and_most_have_a_case() -> None:
+def reads(operation: str) -> bool:
+    """Whether it brings something back."""
+    return OPERATIONS[operation][0].startswith("GET") and "PUT" not in OPERATIONS[operation][0]
+
+
+def test_each_operation_has_rights_and_a_case() -> None:
     assert list(RIGHTS) == list(OPERATIONS)
-    without = set(OPERATIONS) - set(CASES) - NOBODYS
-    assert without == {
-        "ca.update_configuration",
-        "agent.info",
-        "catalog.connect",
-        "catalog.gateway_services",
-        "health.connect",
-        "health.ingress",
-        "config.delete with cas",
-    }
+    assert set(CASES) | NOBODYS == set(OPERATIONS)
+
+
+MESH_WRITE = {True: 'operator = "write"', False: 'mesh = "write"'}  # on 1.8, and later
+ENTRIES: dict[str, tuple[str, Callable[[str], Entry]]] = {
+    "service-resolver": ('service "DB" { policy = "write" }', lambda name: ServiceResolver(name=name)),
+    "service-splitter": (
+        'service "DB" { policy = "write" }',
+        lambda name: ServiceSplitter(name=name, splits=(Split(weight=100, service=name),)),
+    ),
+    "ingress-gateway": ("mesh", lambda name: IngressGateway(name=name)),
+    "terminating-gateway": ("mesh", lambda name: TerminatingGateway(name=name)),
+    "proxy-defaults": ("mesh", lambda _: ProxyDefaults(config={"protocol": "http"})),
+}
+
+
+@pytest.mark.parametrize("kind", list(ENTRIES))
+async def test_rights_of_a_kind_are_enough_and_needed(kind: str, guarded: GuardedAgent, unique: str) -> None:
+    rules, make = ENTRIES[kind]
+    write = MESH_WRITE[guarded.version < (1, 10)] if rules == "mesh" else rules.replace("DB", unique)
+    read = f'service "{unique}" {{ policy = "read" }}'
+    entry = make(unique)
+    async with Consul(guarded.url, token=guarded.management) as manager:
+        defaults = ServiceDefaults(name=unique, protocol="http")
+        await manager.config.write(defaults)
+    async with Consul(guarded.url, token=await guarded.token(read)) as reader:
+        with pytest.raises(PermissionDenied):
+            await reader.config.write(entry)
+    async with Consul(guarded.url, token=await guarded.token(write)) as writer:
+        await writer.config.write(entry)
+    anonymous = Consul(guarded.url, token="")
+    async with Consul(guarded.url, token=await guarded.token(read)) as reader, anonymous as nobody:
+        assert (await reader.config.read(kind, entry.name)) is not None
+        if kind == "proxy-defaults":
+            assert (await nobody.config.read(kind, entry.name)) is not None
+        else:
+            with pytest.raises(PermissionDenied):
+                await nobody.config.read(kind, entry.name)
+    async with Consul(guarded.url, token=guarded.management) as manager:
+        await manager.config.delete(kind, entry.name)
+        await manager.config.delete("service-defaults", unique)
+
+
+async def test_resolver_that_redirects_without_read_of_its_target_is_denied(guarded: GuardedAgent, unique: str) -> None:
+    own = f'service "{unique}" {{ policy = "write" }}'
+    entry = ServiceResolver(name=unique, redirect=Redirect(service=f"{unique}2"))
+    async with Consul(guarded.url, token=await guarded.token(own)) as consul:
+        with pytest.raises(PermissionDenied):
+            await consul.config.write(entry)
+    both = f'{own} service "{unique}2" {{ policy = "read" }}'
+    async with Consul(guarded.url, token=await guarded.token(both)) as consul:
+        await consul.config.write(entry)
+    async with Consul(guarded.url, token=guarded.management) as manager:
+        await manager.config.delete("service-resolver", unique)

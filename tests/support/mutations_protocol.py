@@ -176,7 +176,7 @@ PROTOCOL: tuple[Mutation, ...] = (
     Mutation(
         "w15", "BlockingQuery.try_again", "self._course.under_way is None and self._report.state == 'stale'", "False"
     ),
-    Mutation("w15", "AddressHealth.learn", "error.reason is ErrorReason.UNREACHABLE", "False"),
+    Mutation("w15", "AddressHealth.learn", "is_unreachable(error)", "False"),
     Mutation("w15", "AddressHealth.learn", "isinstance(error, ConnectionFailed | RequestTimeout | NoLeader)", "False"),
     Mutation("w15", "AddressHealth._accuse", "self._tell(address, datacenter, trouble)", "pass"),
     Mutation("w15", "AddressHealth._acquit", "self._tell(address, datacenter, None)", "pass"),
@@ -185,7 +185,7 @@ PROTOCOL: tuple[Mutation, ...] = (
     Mutation("w15", "BlockingQuery._failure", "isinstance(error, NoLeader)", "False"),
     Mutation("w15", "AddressHealth._heed", "_AGENT if silent else datacenter", "_AGENT"),
     Mutation("w15", "AddressHealth._recover", "self._asking.discard((address, datacenter))", "pass"),
-    Mutation("w15", "_is_refused", "trouble.reason is ErrorReason.UNREACHABLE", "False"),
+    Mutation("w15", "AddressHealth._recover", "is_unreachable(reply.trouble)", "False"),
     Mutation("w15", "AddressHealth._recover", "lost != ''", "False"),
     Mutation("w15", "AddressHealth._recover", "isinstance(reply.trouble, NoLeader)", "False"),
     Mutation(
