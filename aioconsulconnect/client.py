@@ -160,6 +160,7 @@ class Consul:
         peers: Sequence[Peer] = (),
         enterprise: bool = False,
         on_decision: DecisionHook | None = None,
+        ready_timeout: float | None = 10,
         options: Options | None = None,
     ) -> Authorizer:
         """
@@ -177,6 +178,8 @@ class Consul:
         - `peers`: peers whose services may call; default none.
         - `enterprise`: True if Consul has namespaces and partitions; without it every other one is denied.
         - `on_decision`: function that is given every `Decision`, for audit. Default none.
+        - `ready_timeout`: how long entering it waits for the first data before it raises NotReady, in seconds; None for
+          no limit. 0 enters at once, and all is denied until there is data.
         - `options`: options of its reads, over the client's.
 
         Raises InvalidRequest for what is no name of a destination, and for a mode, default or `max_age` that there is
@@ -192,6 +195,7 @@ class Consul:
             peers=tuple(peers),
             enterprise=enterprise,
             on_decision=on_decision,
+            ready_timeout=ready_timeout,
         )
         options = self._options if options is None else options.over(self._options)
         return Authorizer(self._transport, self._pool, options, destinations, choices)

@@ -61,9 +61,8 @@ class Authorizer:
     """
     Authorizer: decides in the process who may connect, and follows Consul by itself.
 
-    Enter it with `async with consul.authorizer("db") as authorizer`, which does no I/O; `await authorizer.ready(5)`
-    waits for the first data. Before that, and whenever what it needs is not known, it denies. Leaving it or closing the
-    client ends all of it, and it denies from then on.
+    Enter it with `async with consul.authorizer("db") as authorizer`, which waits for the first data. Whenever what it
+    needs is not known, it denies. Leaving it or closing the client ends all of it, and it denies from then on.
 
     `Consul.authorizer` makes it, from:
 
@@ -172,7 +171,11 @@ class Authorizer:
     # Its life
 
     async def __aenter__(self) -> Self:
-        """Begin to follow; Closed if it was entered before, or if the client is closed."""
+        """
+        Begin to follow, and wait until it decides by data, up to `ready_timeout` seconds (`ready`).
+
+        Raises what `ready` raises, Closed also if it was entered before.
+        """
         if self._task is not None or self._left:
             raise Closed("an authorizer can be entered once; make another with consul.authorizer()")
         try:
@@ -182,6 +185,12 @@ class Authorizer:
             await self._end()
             raise
         self._task = asyncio.create_task(self._run(), name="aioconsulconnect authorizer")
+        if self._choices.ready_timeout != 0:
+            try:
+                await self.ready(self._choices.ready_timeout)
+            except BaseException:
+                await self.aclose()
+                raise
         return self
 
     async def __aexit__(
@@ -218,9 +227,7 @@ class Authorizer:
         except TimeoutError:
             if not limit.expired():
                 raise
-            status = self.status
-            why = status.watch.error or status.default.error
-            raise NotReady(f"not ready within {timeout:g} s; it is {status.state}{why and ': '}{why}") from None
+            raise NotReady(f"not ready within {timeout:g} s; {self._what_is_missing()}") from None
 
     @property
     def status(self) -> AuthorizerStatus:
@@ -360,6 +367,20 @@ class Authorizer:
     def _is_ready(self) -> bool:
         is_asked = self._default.asked > 0 or self._choices.default is not None
         return isinstance(self._decider, Table) and self._surroundings.is_settled and is_asked
+
+    def _what_is_missing(self) -> str:
+        """Why it is not ready, for whoever has to do something about it."""
+        status = self.status
+        watch = status.watch
+        if watch.error:
+            return f"the watch of the intentions is {watch.state}: {watch.error}"
+        if watch.filtered:
+            return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
+        if status.reason is Reason.INCOMPLETE:
+            return "without a token Consul may leave out intentions: give one that may read all of them"
+        if not isinstance(self._decider, Table):
+            return f"no answer with the intentions was seen; the watch is {watch.state}"
+        return self._surroundings.missing or status.default.error or "the agent was not yet asked for the default"
 
     def _check_alive(self) -> None:
         if self._task is None:

@@ -12,6 +12,7 @@ from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
+from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.intentions import Action
 from aioconsulconnect.watch.protocol.status import Status
 
@@ -94,6 +95,7 @@ class AuthorizerOptions(msgspec.Struct, frozen=True, kw_only=True):
     - `peers`: peers whose services may call.
     - `enterprise`: True if Consul has namespaces and partitions.
     - `on_decision`: function that is given every decision; None for none.
+    - `ready_timeout`: how long entering waits for the first data, in seconds; None for no limit, 0 for not at all.
     """
 
     mode: Mode = "consul"
@@ -102,3 +104,11 @@ class AuthorizerOptions(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[Peer, ...] = ()
     enterprise: bool = False
     on_decision: DecisionHook | None = None
+    ready_timeout: float | None = 10
+
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest for a time that is none."""
+        if self.ready_timeout is not None and not self.ready_timeout >= 0:
+            raise InvalidRequest(
+                f"ready_timeout must be a number of seconds from 0 on, or None, not {self.ready_timeout}"
+            )

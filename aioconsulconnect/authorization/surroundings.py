@@ -91,7 +91,17 @@ class Surroundings:
     @property
     def is_settled(self) -> bool:
         """True once each of them was answered, or will never be."""
-        return _is_settled(self._roots) and _is_settled(self._mesh) and all(map(_is_settled, self._providers.values()))
+        return not self.missing
+
+    @property
+    def missing(self) -> str:
+        """What was not answered yet, and why; empty if nothing is missing."""
+        parts = (
+            _missing("the trust domain", self._roots),
+            _missing("the mesh entry", self._mesh),
+            *(_missing(f"the jwt-provider {name!r}", one) for name, one in self._providers.items()),
+        )
+        return next(filter(None, parts), "")
 
 
 def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
@@ -107,5 +117,8 @@ def _named(jwt: JWTRequirement | None) -> Iterator[str]:
         yield provider.name
 
 
-def _is_settled(one: Following[T, Item]) -> bool:
-    return one.watch.newest is not None or one.error is not None
+def _missing(what: str, one: Following[T, Item]) -> str:
+    if one.watch.newest is not None or one.error is not None:
+        return ""
+    status = one.watch.status
+    return f"{what} is not known; its watch is {status.state}{status.error and ': '}{status.error}"

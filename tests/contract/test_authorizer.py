@@ -67,11 +67,8 @@ async def test_decisions_agree_with_authorize_and_check(consul: Consul, agent: A
         if chance.random() < 0.5:
             await put(consul, agent, source, destination, chance.choice(["allow", "deny"]))
     async with consul.authorizer(*destinations) as several, consul.authorizer() as every:
-        await several.ready(10)
-        await every.ready(10)
         for source, destination in itertools.product(sources, destinations):
             async with consul.authorizer(destination) as one:
-                await one.ready(10)
                 told = await consul.agent.authorize(destination, uri(one, source))
                 assert await consul.intentions.check(source, destination) is told.authorized
                 for verdict in (
@@ -87,7 +84,6 @@ async def test_decisions_agree_with_authorize_and_check(consul: Consul, agent: A
 async def test_write_is_decided_by_in_a_moment(quick: Consul, agent: AgentUnderTest, unique: str) -> None:
     web, db = f"{unique}web", f"{unique}db"
     async with quick.authorizer(db, default="deny") as authorizer:
-        await authorizer.ready(10)
         assert not authorizer.check(web)
         await put(quick, agent, web, db)
         await until(lambda: authorizer.check(web).allowed)
@@ -104,7 +100,6 @@ async def test_request_is_decided_where_the_agent_only_denies(
     reads = Permission(action="allow", http=HTTPPermission(path_prefix="/items", methods=("GET",)))
     await consul.intentions.upsert(web, db, permissions=(reads,))
     async with consul.authorizer(db, default="deny") as authorizer:
-        await authorizer.ready(10)
         assert not await consul.agent.authorize(db, uri(authorizer, web))
         assert authorizer.check(web).reason is Reason.REQUEST_NEEDED
         assert authorizer.check(web, request=HTTPRequest("GET", "/items/7"))
@@ -117,14 +112,12 @@ async def test_default_that_an_intention_hides_is_learnt_by_another_name(
     db = f"{unique}db"
     await put(consul, agent, "*", db, "deny")
     async with consul.authorizer(db) as authorizer:
-        await authorizer.ready(10)
         assert authorizer.check(f"{unique}web").reason is Reason.INTENTION
         assert (authorizer.status.default.action, authorizer.status.default.error) == ("allow", "")
 
 
 async def test_default_with_acls_is_learnt(guarded: GuardedAgent, unique: str) -> None:
     async with Consul(guarded.url, token=guarded.management) as consul, consul.authorizer(f"{unique}db") as authorizer:
-        await authorizer.ready(10)
         assert authorizer.status.default.action == "deny"
         assert authorizer.check(f"{unique}web").reason is Reason.DEFAULT
 
@@ -133,7 +126,6 @@ async def test_token_without_write_does_not_learn_the_default(guarded: GuardedAg
     db = f"{unique}db"
     token = await guarded.token(f'service "{db}" {{ policy = "read" intentions = "read" }}')
     async with Consul(guarded.url, token=token) as consul, consul.authorizer(db) as authorizer:
-        await authorizer.ready(10)
         assert authorizer.check(f"{unique}web").reason is Reason.DEFAULT_UNKNOWN
         assert authorizer.status.default.error
 
@@ -143,7 +135,6 @@ async def test_token_that_is_deleted_denies(guarded: GuardedAgent, unique: str) 
     token = await guarded.token(f'service "{db}" {{ policy = "write" intentions = "write" }}')
     async with Consul(guarded.url, token=token, polls=SHORT) as consul, consul.authorizer(db) as authorizer:
         await put(consul, guarded, web, db)
-        await authorizer.ready(10)
         await until(lambda: authorizer.check(web).allowed)
         async with ClientSession(guarded.url, raise_for_status=True) as session:
             async with session.get("/v1/acl/token/self", headers={"X-Consul-Token": token}) as answer:
@@ -161,12 +152,11 @@ async def test_list_that_is_filtered_or_anonymous_denies(guarded: GuardedAgent, 
         await put(consul, guarded, web, db)
         await put(consul, guarded, f"{unique}api", hidden)
         async with consul.authorizer() as authorizer:
-            await authorizer.ready(10)
             assert authorizer.check(web, db)
         if guarded.version >= (1, 11):
-            async with Consul(guarded.url, token=token) as limited, limited.authorizer() as authorizer:
+            async with Consul(guarded.url, token=token) as limited, limited.authorizer(ready_timeout=0) as authorizer:
                 await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
-        async with Consul(guarded.url, token="") as nobody, nobody.authorizer() as authorizer:
+        async with Consul(guarded.url, token="") as nobody, nobody.authorizer(ready_timeout=0) as authorizer:
             await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
         await _remove(consul, unique)
 
@@ -174,6 +164,5 @@ async def test_list_that_is_filtered_or_anonymous_denies(guarded: GuardedAgent, 
 async def test_anonymous_list_without_acls_is_whole(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
     await put(consul, agent, f"{unique}web", f"{unique}db")
     async with consul.authorizer() as authorizer:
-        await authorizer.ready(10)
         assert authorizer.status.default.acls is False
         assert authorizer.check(f"{unique}web", f"{unique}db")

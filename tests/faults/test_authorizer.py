@@ -44,7 +44,6 @@ async def allow(consul: Consul, agent: Agent) -> None:
 async def test_restart_with_another_trust_domain_heals_by_itself(own: Agent) -> None:
     async with Consul(own.url, polls=SHORT) as consul, consul.authorizer("db") as authorizer:
         await allow(consul, own)
-        await authorizer.ready(10)
         old = uri(authorizer)
         await until(lambda: authorizer.check(old).reason is Reason.INTENTION)
         await own.restart(keep=False)
@@ -58,7 +57,6 @@ async def test_restart_with_another_trust_domain_heals_by_itself(own: Agent) -> 
 async def test_agent_that_answers_nothing_expires(own: Agent, fault: str) -> None:
     async with Consul(own.url) as consul, consul.authorizer("db", max_age=1.0) as authorizer:
         await allow(consul, own)
-        await authorizer.ready(10)
         await until(lambda: authorizer.check("web").reason is Reason.INTENTION)
         with getattr(own.faults, fault)():
             await until(lambda: authorizer.check("web").by_age, 5)
@@ -69,7 +67,6 @@ async def test_agent_that_answers_nothing_expires(own: Agent, fault: str) -> Non
 async def test_dead_agent_expires(own: Agent) -> None:
     async with Consul(own.url) as consul, consul.authorizer("db", max_age=1.0) as authorizer:
         await allow(consul, own)
-        await authorizer.ready(10)
         await until(lambda: authorizer.check("web").reason is Reason.INTENTION)
         await own.stop()
         await until(lambda: authorizer.check("web").by_age, 5)

@@ -106,7 +106,8 @@ class MeshWorld(World):
         self.polls.resources.sender = self.mesh
 
     def authorizer(self, *destinations: str, options: Options = NO_OPTIONS, **choices: Json) -> Authorizer:
-        return Authorizer(self.mesh, self.polls, options, destinations, AuthorizerOptions(**choices))
+        made = AuthorizerOptions(**{"ready_timeout": 0, **choices})
+        return Authorizer(self.mesh, self.polls, options, destinations, made)
 
     @contextlib.asynccontextmanager
     async def entered(self, *destinations: str, **choices: Json) -> AsyncIterator[Authorizer]:
