@@ -4,7 +4,8 @@ The same 1,000 rules by others: engines in the process, and Consul itself over H
 Every peer is in a process of its own, answers the same questions (half of them allowed), must give the right answers,
 and has its turn in interleaved rounds. The engines are prepared as far as their documentation has it: casbin's
 FastEnforcer is indexed by source and destination, cedarpy gets parsed policies and entities, whole batches, and the
-rules once more as data. Consul is asked over kept-alive connections, one request after the other, and 16 at once.
+rules once more as data. Ours is there twice: for all destinations, as all others decide, and for one, as a service has
+it that decides for itself. Consul is asked over kept-alive connections, one request after the other, and 16 at once.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from benchmarks.watch_peers import Worker
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
 RULES = 1_000
 DESTINATIONS = 50
+OWN = "destination-1"  # what a service asks about that decides for itself alone
 AT_ONCE = 16
-OURS = "ours: authorizer.check"
+FOR_ALL = "ours, for all: authorizer.check(source, destination)"
+FOR_ONE = "ours, for one: authorizer.check(source)"
 AUTHORIZE = "consul.agent.authorize"
 INTENTIONS = "/v1/connect/intentions"
 
@@ -38,7 +41,8 @@ Answers = Callable[[list[Question]], Awaitable[list[bool]]]
 
 # The questions of a round, as many as take some ten milliseconds.
 PEERS = {
-    OURS: 20_000,
+    FOR_ALL: 20_000,
+    FOR_ONE: 50_000,
     "casbin FastEnforcer": 200,
     "casbin Enforcer": 10,
     "cedarpy": 50,
@@ -93,17 +97,17 @@ def _is_there(peer: str) -> bool:
 
 
 def show(taken: dict[str, list[float]]) -> None:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for peer in PEERS:
         if peer not in taken:
-            rows.append((peer, "not installed", "", "", ""))
+            rows.append((peer, "not installed", "", "", "", ""))
             continue
         seconds = statistics.median(taken[peer])
-        compared = "" if peer == OURS else ratio(taken[peer], taken[OURS])
-        wanted = "1000" if peer == AUTHORIZE else ""
-        rows.append((peer, f"{1e6 * seconds:.3g}", f"{1 / seconds:.3g}", compared, wanted))
+        compared = [ratio(taken[peer], taken[own]) if peer != own else "" for own in (FOR_ALL, FOR_ONE)]
+        wanted = "1000" if peer.startswith(AUTHORIZE) else ""
+        rows.append((peer, f"{1e6 * seconds:.3g}", f"{1 / seconds:,.0f}", *compared, wanted))
     print(f"{RULES:,} L4 rules, {DESTINATIONS} destinations; median of {ROUNDS} interleaved rounds, 95 % interval")
-    table(("who decides", "µs", "decisions/s", "time / ours", "wanted, at least"), rows)
+    table(("who decides", "µs", "decisions/s", "/ ours, for all", "/ ours, for one", "wanted, at least"), rows)
 
 
 # What a peer does in its process.
@@ -111,14 +115,15 @@ def show(taken: dict[str, list[float]]) -> None:
 
 async def serve(peer: str, url: str) -> None:
     """Say which answer is wrong, if one is; then for each line the seconds of one of so many decisions."""
-    asked = questions()
+    asked = [pair for pair in questions() if peer != FOR_ONE or pair[1] == OWN]
     loop = asyncio.get_running_loop()
     async with OPEN[peer.removesuffix(f", {AT_ONCE} at once")](
         url, AT_ONCE if peer.endswith("at once") else 1
     ) as answers:
-        right = [number % 2 == 0 for number in range(100)]
-        found = await answers(asked[:100])
-        wrong = next((asked[i] for i in range(100) if found[i] is not right[i]), None)
+        allowed = set(rules())
+        some = asked[:100]
+        found = await answers(some)
+        wrong = next((pair for pair, answer in zip(some, found, strict=True) if answer is not (pair in allowed)), None)
         print(json.dumps(wrong), flush=True)
         coming = itertools.cycle(asked)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -130,14 +135,29 @@ async def serve(peer: str, url: str) -> None:
 
 
 @asynccontextmanager
-async def ours(url: str, _: int) -> AsyncIterator[Answers]:
+async def for_all(url: str, _: int) -> AsyncIterator[Answers]:
     from aioconsulconnect import Consul
 
     async with Consul(url) as consul, consul.authorizer() as authorizer:
         await authorizer.ready(10)
+        check = authorizer.check
 
         async def answers(group: list[Question]) -> list[bool]:
-            return [authorizer.check(source, destination).allowed for source, destination in group]
+            return [check(source, destination).allowed for source, destination in group]
+
+        yield answers
+
+
+@asynccontextmanager
+async def for_one(url: str, _: int) -> AsyncIterator[Answers]:
+    from aioconsulconnect import Consul
+
+    async with Consul(url) as consul, consul.authorizer(OWN) as authorizer:
+        await authorizer.ready(10)
+        check = authorizer.check
+
+        async def answers(group: list[Question]) -> list[bool]:
+            return [check(source).allowed for source, _ in group]
 
         yield answers
 
@@ -251,7 +271,7 @@ def _cedar_request(source: str, destination: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def py_consul(url: str, _: int) -> AsyncIterator[Answers]:
+async def py_consul(url: str, __: int) -> AsyncIterator[Answers]:
     import consul.aio
 
     host, _, port = url.removeprefix("http://").partition(":")
@@ -302,7 +322,8 @@ def _asking(ask: Callable[[str, str], Awaitable[bool]], at_once: int) -> Answers
 
 
 OPEN: dict[str, Callable[[str, int], AbstractAsyncContextManager[Answers]]] = {
-    OURS: ours,
+    FOR_ALL: for_all,
+    FOR_ONE: for_one,
     "casbin FastEnforcer": casbin_fast,
     "casbin Enforcer": casbin,
     "cedarpy": cedar,
