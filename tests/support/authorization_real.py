@@ -83,6 +83,10 @@ def _own(home: str, name: str) -> str:
     return f"spiffe://{home}/ns/default/dc/dc1/svc/{quote(name, safe='')}"
 
 
+def _encoded(name: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in name.encode())
+
+
 def _hosted(host: str) -> Callable[[str, str], str]:
     return lambda home, name: _own(host.format(home=home), name)
 
@@ -98,8 +102,8 @@ FORMS: dict[str, Callable[[str, str], str]] = {
     "other namespace": lambda home, name: _own(home, name).replace("/ns/default/", "/ns/other/"),
     "namespace in capitals": lambda home, name: _own(home, name).replace("/ns/default/", "/ns/DEFAULT/"),
     "namespace encoded": lambda home, name: _own(home, name).replace("/ns/default/", "/ns/de%66ault/"),
-    "name encoded": lambda home, name: _own(home, "") + "".join(f"%{byte:02x}" for byte in name.encode()),
-    "name encoded twice": lambda home, name: _own(home, quote(quote(name, safe=""), safe="")),
+    "name encoded": lambda home, name: _own(home, "") + _encoded(name),
+    "name encoded twice": lambda home, name: _own(home, _encoded(name)),
     "name not encoded": lambda home, name: _own(home, "") + name,
     "name longer": lambda home, name: _own(home, name) + "%00",
     "name in other bytes": lambda home, name: _own(home, name) + "%ff",
@@ -203,12 +207,8 @@ class Answer(NamedTuple):
 
 
 PERMISSIONS = [{"Action": "allow", "HTTP": {"PathPrefix": "/"}}]
-_PROVIDER = {
-    "Kind": "jwt-provider",
-    "Name": "okta",
-    "Issuer": "okta",
-    "JSONWebKeySet": {"Local": {"JWKS": "eyJrZXlzIjpbXX0="}},
-}
+_KEYS = {"JSONWebKeySet": {"Local": {"JWKS": "eyJrZXlzIjpbXX0="}}}
+_PROVIDER = {"Kind": "jwt-provider", "Name": "okta", "Issuer": "okta", **_KEYS}
 
 
 class Side:
