@@ -68,7 +68,7 @@ async def _one(url: str) -> None:
     ):
         await plain.ready(10)
         await bounded.ready(10)
-        await _fresh(consul)
+        await asyncio.sleep(0.2)  # what comes in at the start has come
         domain = plain.status.trust_domain
         uri = f"spiffe://{domain}/ns/default/dc/dc1/svc/s3"
         for authorizer in (plain, bounded):
@@ -91,12 +91,6 @@ async def _one(url: str) -> None:
         best = rounds({name: run for name, (run, _) in lines.items()})
     print(f"one destination, 20 intentions, live authorizer: ns of a call, {ROUNDS} rounds")
     table(("", "best", "median", "wanted, under"), [(name, *best[name], lines[name][1]) for name in lines])
-
-
-async def _fresh(consul: Consul) -> None:
-    """Let what was learnt at the start settle, so that no answer of the agent waits for us to end a round."""
-    await consul.ca.roots()
-    await asyncio.sleep(0.2)
 
 
 class Ready:
