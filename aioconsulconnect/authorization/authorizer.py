@@ -27,7 +27,7 @@ from aioconsulconnect.authorization.authorizer_status import (
 )
 from aioconsulconnect.authorization.default_policy import DefaultLearner
 from aioconsulconnect.authorization.explain import Explanation, explain
-from aioconsulconnect.authorization.following import Following
+from aioconsulconnect.authorization.following import follow_intentions
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
@@ -39,9 +39,7 @@ from aioconsulconnect.authorization.table_maker import TableMaker
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import Closed, InvalidRequest, NotReady, PermissionDenied
-from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
@@ -87,7 +85,9 @@ class Authorizer:
         self.counters: AuthorizerCounters = AuthorizerCounters()
         self._choices = choices
         self._maker = TableMaker(tuple(_qualified(name, options) for name in dict.fromkeys(destinations)))
-        self._intentions = _following(Intentions(sender, pool, options), destinations, self._hear, choices.max_age)
+        self._intentions = follow_intentions(
+            Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
+        )
         self._surroundings = Surroundings(CA(sender, pool, options), Config(sender, pool, options), self._hear)
         self._default = DefaultLearner(
             sender,
@@ -319,6 +319,7 @@ class Authorizer:
             if is_free and maker.made is not None:
                 self._decider = maker.made
                 self._news.wake_all()
+                await maker.let_go()
 
     def _settings(self) -> DecisionSettings:
         choices, surroundings = self._choices, self._surroundings
@@ -400,20 +401,6 @@ class Authorizer:
         self._left = True
         await self._intentions.end()
         await self._surroundings.end()
-
-
-_Intentions = Following[tuple[Intention, ...], Intention] | Following[Matches, Intention]
-
-
-def _following(
-    intentions: Intentions, destinations: tuple[str, ...], tell: Callable[[], None], max_age: float | None
-) -> _Intentions:
-    """Follow the intentions for one destination, for several in one poll, or all."""
-    if not destinations:
-        return Following(intentions.list(), tell, max_age=max_age)
-    if len(destinations) == 1:
-        return Following(intentions.match(destination=destinations[0]), tell, max_age=max_age)
-    return Following(intentions.match_many(destinations=destinations), tell, max_age=max_age)
 
 
 def _qualified(name: str, options: Options) -> str:

@@ -7,7 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from aioconsulconnect.endpoints.intentions import Intentions
+from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import Closed, ConsulError
+from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
 
@@ -62,3 +65,24 @@ class Following(Generic[T, Item]):
             self.error = ConsulError("a bug in the library ended this watch")
             self.error.__cause__ = bug
         self._tell()
+
+
+FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Matches, Intention]
+"""What follows the intentions for one name or all, or for several names."""
+
+
+def follow_intentions(
+    intentions: Intentions, destinations: tuple[str, ...], tell: Callable[[], None], *, max_age: float | None
+) -> FollowingIntentions:
+    """
+    Return what follows the intentions for one destination, for several in one poll, or all.
+
+    - `intentions`: endpoint of the client.
+    - `destinations`: names of the destinations; empty for all.
+    - `tell`, `max_age`: as for `Following`.
+    """
+    if not destinations:
+        return Following(intentions.list(), tell, max_age=max_age)
+    if len(destinations) == 1:
+        return Following(intentions.match(destination=destinations[0]), tell, max_age=max_age)
+    return Following(intentions.match_many(destinations=destinations), tell, max_age=max_age)

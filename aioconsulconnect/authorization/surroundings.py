@@ -95,7 +95,7 @@ class Surroundings:
 
     @property
     def missing(self) -> str:
-        """What was not answered yet, and why; empty if nothing is missing."""
+        """The first of them without an answer, and the reason; empty if nothing is missing."""
         parts = (
             _missing("the trust domain", self._roots),
             _missing("the mesh entry", self._mesh),

@@ -40,6 +40,7 @@ class TableMaker:
         self._settings: DecisionSettings | None = None
         self._intentions: tuple[Intention, ...] = ()
         self._unknown: UnknownFields | None = None
+        self._outdated: list[object] = []
 
     def is_current(self, seen: Seen | None, settings: DecisionSettings) -> bool:
         """Return True if the last table was made of the state `seen` and of these `settings`."""
@@ -47,6 +48,8 @@ class TableMaker:
 
     async def study(self, seen: Seen) -> frozenset[str]:
         """Take the state `seen` for the next table, and return the names of the JWT providers in it."""
+        if self._seen is not None:
+            self._outdated += [*self._seen.items, *self._seen.value, *self._intentions]
         self._seen, self.made = seen, None
         self._intentions = tuple(seen.items.values())
         if len(self.destinations) > 1:  # each name has the intentions of all destinations as well
@@ -71,6 +74,12 @@ class TableMaker:
             self.made = await _in_steps(steps)
         self._settings = settings
         return self.made
+
+    async def let_go(self) -> None:
+        """Let go of what older tables were made of, in steps: to free it all at once holds the event loop up."""
+        while self._outdated:
+            del self._outdated[-_SLICE:]
+            await breathe()
 
     def knows(self, seen: Seen) -> bool:
         """Return True if `seen` is the state that was studied last."""

@@ -14,14 +14,13 @@ from typing import cast, get_args
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
-from aioconsulconnect.structs.codec.json_body import reader
+from aioconsulconnect.structs.codec.json_body import cut_in_slices, reader
 from aioconsulconnect.structs.intentions import Intention, IntentionKey
 
 _SLICE = 500
 _HARMLESS = frozenset({"DefaultAddr", "DefaultPort"})  # sent by Consul up to 1.8, and without effect
 _Object = dict[str, object]
 
-_cut = reader(list[msgspec.Raw])
 _cut_matches = reader(dict[str, list[msgspec.Raw] | None])
 _objects = reader(list[_Object])
 _keys = reader(list[Intention])
@@ -35,7 +34,10 @@ def unknown_fields(body: bytes) -> Generator[None, None, dict[IntentionKey, tupl
 
     - `body`: answer of Consul: a list of intentions, or a match of several names.
     """
-    items = [item for part in _cut_matches(body).values() for item in part or ()] if _is_object(body) else _cut(body)
+    if _is_object(body):
+        items = [item for part in _cut_matches(body).values() for item in part or ()]
+    else:
+        items = yield from cut_in_slices(body)
     found: dict[IntentionKey, tuple[str, ...]] = {}
     for start in range(0, len(items), _SLICE):
         yield

@@ -39,6 +39,7 @@ from aioconsulconnect.structs.intentions import (
     IntentionBody,
     Permission,
     by_key,
+    by_key_in_slices,
     check_description,
     check_rule,
 )
@@ -74,7 +75,7 @@ class Intentions(Group):
         - `options`: options of this call, over the client's.
         """
         query: Parameters = (("filter", filter),) if filter else ()
-        return self._query(list_request(query), WatchSpec(items=by_key), options)
+        return self._query(list_request(query), WatchSpec(items=by_key, items_in_slices=by_key_in_slices), options)
 
     def match(
         self, *, source: str = "", destination: str = "", options: Options | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.structs.ca import Root
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import Reader, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
@@ -19,13 +20,13 @@ from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddre
 CheckStatus = Literal["passing", "warning", "critical"]
 
 
-class LeafKey(NamedTuple):
+class LeafKey(ItemKey, frozen=True, order=True):
     """Key of a leaf certificate: the name of its service."""
 
     service: str
 
 
-class AgentServiceKey(NamedTuple):
+class AgentServiceKey(ItemKey, frozen=True, order=True):
     """Key of a service of one agent: its id."""
 
     id: str

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import Reader, reader
 
 _SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method", re.IGNORECASE)
 
 
-class RootKey(NamedTuple):
+class RootKey(ItemKey, frozen=True, order=True):
     """Key of a root certificate: its id."""
 
     id: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import Nullable, NullAsEmpty
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
@@ -17,7 +18,7 @@ HealthStatus = Literal["passing", "warning", "critical", "maintenance"]
 _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")
 
 
-class InstanceKey(NamedTuple):
+class InstanceKey(ItemKey, frozen=True, order=True):
     """Key of an instance: peer, partition, node, and the id of the service on that node."""
 
     peer_name: str
@@ -26,7 +27,7 @@ class InstanceKey(NamedTuple):
     service_id: str
 
 
-class GatewayServiceKey(NamedTuple):
+class GatewayServiceKey(ItemKey, frozen=True, order=True):
     """Key of a service among the services of one gateway."""
 
     namespace: str

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
+
+_SLICE = 500
 
 Action = Literal["allow", "deny"]
 
@@ -110,7 +113,7 @@ class Permission(KeepsUnknown, frozen=True, kw_only=True):
     jwt: JWTRequirement | None = None
 
 
-class IntentionKey(NamedTuple):
+class IntentionKey(ItemKey, frozen=True, order=True):
     """Key of an intention; its fields are in the order by which Consul sorts intentions."""
 
     source_sameness_group: str
@@ -123,7 +126,7 @@ class IntentionKey(NamedTuple):
     destination_name: str
 
 
-class MatchKey(NamedTuple):
+class MatchKey(ItemKey, frozen=True, order=True):
     """Key of an intention in a match of several names: the name that was asked for, and its own key."""
 
     name: str
@@ -226,6 +229,15 @@ read_check: Reader[CheckResult] = reader(CheckResult)
 def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
     """Return the intentions by their keys."""
     return {intention.key: intention for intention in intentions}
+
+
+def by_key_in_slices(intentions: tuple[Intention, ...]) -> InSlices[dict[Hashable, Intention]]:
+    """Return a generator that yields where other tasks may run, and returns the intentions by their keys."""
+    found: dict[Hashable, Intention] = {}
+    for start in range(0, len(intentions), _SLICE):
+        yield
+        found.update(by_key(intentions[start : start + _SLICE]))
+    return found
 
 
 # What Consul always refuses, told with the name of the field before anything is sent.

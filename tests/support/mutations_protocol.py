@@ -8,8 +8,8 @@ PROTOCOL: tuple[Mutation, ...] = (
     Mutation(
         "w01",
         "SnapshotStore.take",
-        "self._publish(answer, value, items, version=1)",
-        "items and self._publish(answer, value, items, version=1)",
+        "self._publish(answer, new, version=1)",
+        "new.items and self._publish(answer, new, version=1)",
     ),
     Mutation("w02", "BlockingQuery._move", "position == 0", "position == -1"),
     Mutation("w02", "BlockingQuery._move", "course.position = 1", "course.position = 0"),

@@ -6,6 +6,7 @@ Between slices other tasks of the event loop can run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from functools import cache
 from typing import TypeVar
@@ -22,6 +23,8 @@ Reader = Callable[[bytes], T]
 InSlices = Generator[None, None, T]  # yields where other tasks may run, and returns the value
 
 _SLICE = 500
+_PIECE = 1 << 20  # bytes
+_FIRST_KEY = re.compile(rb"\s*\[(\{\"\w+\":)")
 
 
 def reader(kind: type[T]) -> Reader[T]:
@@ -46,6 +49,9 @@ def reader(kind: type[T]) -> Reader[T]:
     return read
 
 
+_cut = reader(list[msgspec.Raw])
+
+
 def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[bytes], InSlices[tuple[T, ...]]]:
     """
     Return a function that decodes a JSON list slice by slice, so that other tasks can run in between.
@@ -57,10 +63,9 @@ def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[byt
     - `whole`: reader of a list.
     - `size`: items in a slice; default 500.
     """
-    cut = reader(list[msgspec.Raw])
 
     def read(body: bytes) -> InSlices[tuple[T, ...]]:
-        items = cut(body)
+        items = yield from cut_in_slices(body)
         found: list[T] = []
         for start in range(0, len(items), size):
             yield
@@ -68,6 +73,32 @@ def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[byt
         return tuple(found)
 
     return read
+
+
+def cut_in_slices(body: bytes, piece: int = _PIECE) -> InSlices[list[msgspec.Raw]]:
+    """
+    Return a generator that cuts a JSON list into its items, and returns them.
+
+    It yields where other tasks may run. Consul's objects of one kind begin with the same key, so where `},{"Key":` stands an item may end. It does if what
+    lies before is a list of whole items; if not, the body is cut at once.
+
+    - `body`: the list.
+    - `piece`: bytes that are looked through at once; default 1 MiB.
+    """
+    first = _FIRST_KEY.match(body)
+    found: list[msgspec.Raw] = []
+    start = 0 if first is None else first.start(1)
+    try:
+        while first is not None and len(body) - start > piece:
+            end = body.find(b"}," + first[1], start + piece) + 1
+            if not end:
+                break
+            found += _cut(b"[" + body[start:end] + b"]")
+            start = end + 1
+            yield
+        return [*found, *_cut(b"[" + body[start:])] if found else _cut(body)
+    except UnreadableResponse:
+        return _cut(body)
 
 
 def unreadable(body: bytes, error: Exception) -> UnreadableResponse:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.config_entries.defaults import FailoverPolicy, PrioritizeByLocality
@@ -118,7 +118,7 @@ class ChainTarget(Part, frozen=True, kw_only=True):
     prioritize_by_locality: PrioritizeByLocality | None = None
 
 
-class DiscoveryChainKey(NamedTuple):
+class DiscoveryChainKey(ItemKey, frozen=True, order=True):
     """Key of a discovery chain."""
 
     service_name: str

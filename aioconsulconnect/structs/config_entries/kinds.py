@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import NamedTuple, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
@@ -17,7 +18,7 @@ from aioconsulconnect.structs.config_entries.gateways import IngressGateway, Ter
 from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
 
 
-class EntryKey(NamedTuple):
+class EntryKey(ItemKey, frozen=True, order=True):
     """Key of a config entry; `name` is in lower case, since Consul compares names without regard to case."""
 
     kind: str

@@ -121,13 +121,15 @@ class Answer(msgspec.Struct, frozen=True):
         return self.meta.backend != "streaming" and self.meta.cache is None
 
 
-class _Ahead(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
-    """The result of decoding an answer before it is taken, with the state that it was compared with."""
+class _Decoded(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+    """A decoded answer beside the state that it was compared with: `lacks` items of it, or `differs` at all."""
 
     body: bytes
     value: T
     items: Mapping[Hashable, Item]
     old: Snapshot[T, Item] | None
+    lacks: bool = False
+    differs: bool = True
 
 
 class SnapshotStore(Generic[T, Item]):
@@ -153,7 +155,7 @@ class SnapshotStore(Generic[T, Item]):
         self._request = request
         self._spec = spec
         self._counters = counters
-        self._ahead: _Ahead[T, Item] | None = None
+        self._ahead: _Decoded[T, Item] | None = None
         self._verification: object = None
         self._order = 0  # number of requests sent and answers accepted
         self._accepted = 0  # the order of the last accepted answer
@@ -190,14 +192,13 @@ class SnapshotStore(Generic[T, Item]):
         """
         if self._is_known(response) or response.error is not None:
             return
-        slices, old = self._request.slices, self.snapshot
+        slices = self._request.slices
         with contextlib.suppress(ConsulError):  # `take` raises it again
             value = interpret(self._request, response) if slices is None else (yield from slices(response))
             yield
-            items = self._spec.items(value)
-            if old is not None:
-                items = yield from _kept(old.items, items)
-            self._ahead = _Ahead(body=response.body, value=value, items=items, old=old)
+            spec = self._spec
+            items = spec.items(value) if spec.items_in_slices is None else (yield from spec.items_in_slices(value))
+            self._ahead = yield from self._compared(response.body, value, items)
         yield
 
     def take(self, answer: Answer, *, authoritative: bool) -> Verdict:
@@ -215,21 +216,21 @@ class SnapshotStore(Generic[T, Item]):
             self._accept(answer)
             return Verdict.UNCHANGED
         self._counters.decoded += 1
-        value, items = self._value_and_items(answer)
-        if self._spec.incomplete is not None and self._spec.incomplete(value):
+        new = self._decoded(answer)
+        if self._spec.incomplete is not None and self._spec.incomplete(new.value):
             return Verdict.BLIND
         if old is None:
-            self._publish(answer, value, items, version=1)
+            self._publish(answer, new, version=1)
             return Verdict.FIRST
-        if not authoritative and self._is_doubtful(answer, old, items):
+        if not authoritative and new.lacks and self._is_doubtful(answer):
             self._counters.confirm += 1
             return Verdict.DOUBTFUL
         replaces = self._spec.replaces
-        if items == old.items or (replaces is not None and not replaces(old.value, value, self._verification)):
+        if not new.differs or (replaces is not None and not replaces(old.value, new.value, self._verification)):
             self._counters.unchanged += 1
             self._accept(answer)
             return Verdict.UNCHANGED
-        self._publish(answer, value, items, version=old.version + 1)
+        self._publish(answer, new, version=old.version + 1)
         return Verdict.CHANGED
 
     def overtaken(self, answer: Answer) -> bool:
@@ -261,9 +262,9 @@ class SnapshotStore(Generic[T, Item]):
         last, old, replaces = self.last, self.snapshot, self._spec.replaces
         if last is None or old is None or replaces is None or last.response.body == old.body:
             return
-        found, items = self._value_and_items(last)
-        if items != old.items and replaces(old.value, found, value):
-            self._publish(msgspec.structs.replace(last, received=now), found, items, version=old.version + 1)
+        found = self._decoded(last)
+        if found.differs and replaces(old.value, found.value, value):
+            self._publish(msgspec.structs.replace(last, received=now), found, version=old.version + 1)
 
     def _is_known(self, response: Response) -> bool:
         """Return True if `response` has the very bytes of the last accepted answer."""
@@ -272,30 +273,49 @@ class SnapshotStore(Generic[T, Item]):
             return False
         return (response.status == _ABSENT) == last.absent
 
-    def _is_doubtful(self, answer: Answer, old: Snapshot[T, Item], items: Mapping[Hashable, Item]) -> bool:
-        """Return True if items are missing that were there before, and that is not proved."""
-        if all(key in items for key in old.items):
-            return False
+    def _is_doubtful(self, answer: Answer) -> bool:
+        """Return True if it is not proved that items are missing which were there before."""
         last_index = None if self.last is None else self.last.index
         return leaves_doubt(answer.meta, answer.index, self.meta, last_index, failed=self.failed or self.unproved)
 
-    def _value_and_items(self, answer: Answer) -> tuple[T, Mapping[Hashable, Item]]:
-        old = self.snapshot
+    def _decoded(self, answer: Answer) -> _Decoded[T, Item]:
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead.body is answer.response.body and ahead.old is old:
-            return ahead.value, ahead.items
+        if ahead is not None and ahead.body is answer.response.body and ahead.old is self.snapshot:
+            return ahead
         if answer.absent and self._spec.value_when_absent is not None:
             value = self._spec.value_when_absent()
         else:
             value = interpret(self._request, answer.response)
-        items = self._spec.items(value)
-        return value, items if old is None else _at_once(_kept(old.items, items))
+        return _at_once(self._compared(answer.response.body, value, self._spec.items(value)))
 
-    def _publish(self, answer: Answer, value: T, items: Mapping[Hashable, Item], *, version: int) -> None:
+    def _compared(
+        self, body: bytes, value: T, items: Mapping[Hashable, Item]
+    ) -> Generator[None, None, _Decoded[T, Item]]:
+        """Compare a value with the state; it yields where other tasks may run, and returns what is to be known."""
+        old = self.snapshot
+        if old is None:
+            return _Decoded(body=body, value=value, items=items, old=None)
+        kept: dict[Hashable, Item] = {}  # the old object in place of each equal item
+        known = equal = 0
+        for number, (key, item) in enumerate(items.items(), 1):
+            if number % _SLICE == 0:
+                yield
+            kept[key] = item
+            if key in old.items:
+                known += 1
+                was = old.items[key]
+                if was == item:
+                    equal += 1
+                    kept[key] = was
+        lacks = known < len(old.items)
+        differs = lacks or equal < len(kept)
+        return _Decoded(body=body, value=value, items=kept, old=old, lacks=lacks, differs=differs)
+
+    def _publish(self, answer: Answer, new: _Decoded[T, Item], *, version: int) -> None:
         self._counters.changed += 1
         self.snapshot = Snapshot(
-            value=value,
-            items=items,
+            value=new.value,
+            items=new.items,
             index=answer.index,
             time=answer.received,
             version=version,
@@ -310,17 +330,6 @@ class SnapshotStore(Generic[T, Item]):
         self.last, self.failed, self._accepted = answer, False, self._order
         if answer.proves:
             self.proved, self.unproved = answer.received, False
-
-
-def _kept(old: Mapping[Hashable, Item], new: Mapping[Hashable, Item]) -> Generator[None, None, Mapping[Hashable, Item]]:
-    """Return `new`, with the old object in place of each equal item; it yields where other tasks may run."""
-    kept: dict[Hashable, Item] = {}
-    for number, (key, item) in enumerate(new.items(), 1):
-        if number % _SLICE == 0:
-            yield
-        was = old.get(key, item)
-        kept[key] = was if was == item else item
-    return kept
 
 
 def _at_once(steps: Generator[None, None, T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from typing import Generic, Literal, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     Description of how a read blocks, and of what in its value can change.
 
     - `items`: function that gives the parts of a value by stable key, for differences.
+    - `items_in_slices`: the same in steps, for values of many items: a generator that yields where other tasks may run.
     - `cursor_kind`: the header that moves with a change: "index" (X-Consul-Index) or "hash" (X-Consul-ContentHash).
     - `source`: who answers a blocking query: "servers" (there the query goes on after the connection was dropped),
       "agent" (roots and leaf, from the agent's cache) or "streaming" (the agent's streaming view).
@@ -36,6 +37,7 @@ class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]
+    items_in_slices: Callable[[T], Generator[None, None, Mapping[Hashable, Item]]] | None = None
     cursor_kind: Literal["index", "hash"] = "index"
     source: Literal["servers", "agent", "streaming"] = "servers"
     index_from: Request[object] | None = None

@@ -19,7 +19,7 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.structs.intentions import HTTPPermission, Intention, Permission
+from aioconsulconnect.structs.intentions import HTTPPermission, Intention, MatchKey, Permission
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
@@ -108,7 +108,7 @@ async def test_watches_tell_items_apart_and_borrow_an_index(intentions: Intentio
     one, many = intentions.match(destination="db")._spec, intentions.match_many(destinations=["db"])._spec
     web = only(WEB)
     assert dict(one.items((web,))) == {web.key: web}
-    assert dict(many.items({"db": (web,), "x": (web,)})) == {("db", web.key): web, ("x", web.key): web}
+    assert dict(many.items({"db": (web,), "x": (web,)})) == {MatchKey("db", web.key): web, MatchKey("x", web.key): web}
     for blocking in (one, many):
         assert blocking.index_from is not None
         assert blocking.index_from.path == BASE

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from aioconsulconnect.errors import UnreadableResponse
 from aioconsulconnect.structs import agent, catalog
-from aioconsulconnect.structs.catalog import Address, CatalogInstance, Instance
+from aioconsulconnect.structs.catalog import Address, CatalogInstance, Instance, InstanceKey
 from aioconsulconnect.structs.config_entries import discovery_chain as chain
 from aioconsulconnect.structs.proxy import Connect, Proxy
 
@@ -70,7 +70,7 @@ def test_dial_address_prefers_tagged_then_service_then_node_address(
         assert found.dial(tag) == address
         if not tag:
             assert (found.address, found.port) == (address.host, address.port)
-        assert found.key == ("", "", "n1", "web-1")
+        assert found.key == InstanceKey("", "", "n1", "web-1")
 
 
 @pytest.mark.parametrize(

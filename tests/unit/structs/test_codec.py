@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty, consul_case
 from aioconsulconnect.structs.codec.duration import Seconds
-from aioconsulconnect.structs.codec.json_body import encode, reader
+from aioconsulconnect.structs.codec.json_body import InSlices, cut_in_slices, encode, reader
 
 
 class Plain(ConsulStruct, frozen=True, kw_only=True):
@@ -146,3 +146,43 @@ def test_struct_encoded_and_decoded_is_equal(value: Lists) -> None:
 def test_half_a_surrogate_pair_is_no_text() -> None:
     with pytest.raises(InvalidRequest, match="surrogate"):
         encode(Plain(service_id="a\ud800"))
+
+
+def ended(steps: InSlices[list[msgspec.Raw]]) -> tuple[list[msgspec.Raw], int]:
+    """What a generator returns, and how often it lets others run."""
+    for times in range(10_000):
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value, times
+    raise AssertionError("it does not end")
+
+
+_texts = st.sampled_from(["", "x", '},{"ID":', "]", "\\", 'a"b'])
+_objects = st.recursive(
+    st.fixed_dictionaries({"ID": _texts}),
+    lambda inner: st.fixed_dictionaries({"ID": _texts, "Parts": st.lists(inner, max_size=3)}),
+    max_leaves=5,
+)
+_lists = st.lists(_objects | _texts | st.integers() | st.fixed_dictionaries({"Name": _texts}), max_size=8)
+
+
+@given(_lists, st.integers(0, 60), st.sampled_from([None, 1]))
+def test_a_list_cut_in_slices_has_the_same_items(items: list[object], piece: int, indent: int | None) -> None:
+    body = json.dumps(items, separators=None if indent else (",", ":"), indent=indent).encode()
+    found, _ = ended(cut_in_slices(body, piece))
+    assert [json.loads(bytes(item)) for item in found] == items
+
+
+@given(_lists, st.integers(0, 30), st.integers(0, 200))
+def test_a_list_that_is_cut_short_is_never_read(items: list[object], piece: int, length: int) -> None:
+    body = json.dumps(items, separators=(",", ":")).encode()
+    with pytest.raises(UnreadableResponse, match=rf"a body of {min(length, len(body) - 1)} bytes"):
+        ended(cut_in_slices(body[: min(length, len(body) - 1)], piece))
+
+
+def test_a_long_list_lets_others_run_between_its_pieces() -> None:
+    body = encode([{"ID": f"{i}"} for i in range(1000)])
+    found, times = ended(cut_in_slices(body, 1000))
+    assert len(found) == 1000
+    assert times >= len(body) // 1100

@@ -34,6 +34,7 @@ from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults
 from aioconsulconnect.structs.config_entries.kinds import (
     KINDS,
     Entry,
+    EntryKey,
     UnknownEntry,
     dump_entries,
     entry_body,
@@ -265,7 +266,7 @@ def test_bytes_that_consul_would_encode_once_more_are_refused() -> None:
 
 def test_names_are_keyed_without_regard_to_case() -> None:
     assert entry_key(ServiceDefaults(name="Web")) == entry_key(ServiceDefaults(name="web"))
-    assert entry_key(Mesh()) == ("mesh", "", "", "mesh")
+    assert entry_key(Mesh()) == EntryKey("mesh", "", "", "mesh")
 
 
 def test_every_kind_has_its_struct_and_no_field_shares_a_key() -> None:

@@ -26,6 +26,7 @@ from aioconsulconnect.structs.intentions import (
     Permission,
     VerifyClaim,
     by_key,
+    by_key_in_slices,
     check_description,
     check_rule,
     read_check,
@@ -111,6 +112,16 @@ def test_the_key_tells_intentions_apart_in_consuls_order() -> None:
     )
     assert set(by_key((web, peered))) == {web.key, peered.key}
     assert sorted([peered, web], key=lambda known: known.key) == [web, peered]
+
+
+def test_keys_in_slices_are_those_at_once() -> None:
+    many = tuple(Intention(source_name=f"s{i}", destination_name="db") for i in range(1201))
+    steps = by_key_in_slices(many)
+    for _ in range(3):
+        next(steps)
+    with pytest.raises(StopIteration) as done:
+        next(steps)
+    assert list(done.value.value.items()) == list(by_key(many).items())
 
 
 def test_only_what_was_said_is_sent() -> None:

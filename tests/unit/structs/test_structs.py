@@ -13,7 +13,7 @@ import aioconsulconnect
 from aioconsulconnect import structs
 
 INSIDE = {"Registration", "CreatedId", "CheckResult"}  # bodies of requests and answers that no method takes or returns
-BASES = {"ConsulStruct", "Nullable", "Timed", "KeepsUnknown", "Part", "EntryBase", "NamedEntry"}
+BASES = {"ItemKey", "ConsulStruct", "Nullable", "Timed", "KeepsUnknown", "Part", "EntryBase", "NamedEntry"}
 
 
 def of_consul() -> Iterator[type]:

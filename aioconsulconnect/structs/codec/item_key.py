@@ -1,0 +1,13 @@
+"""Base of the keys by which the items of a watched value are told apart."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ItemKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
+    """
+    Key of an item, stable from one answer to the next; keys of one class are ordered by their fields.
+
+    Hundred thousands of them stand in dictionaries, so a key hashes once and is nothing to the garbage collector.
+    """
