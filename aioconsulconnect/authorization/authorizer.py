@@ -306,10 +306,10 @@ class Authorizer:
     async def _make_tables(self) -> None:
         watch, maker = self._intentions.watch, self._maker
         while not self._is_over:
-            newest, is_free = watch.newest, self._obstacle(watch.status) is None
-            if is_free and newest is not None and not maker.is_current(newest, self._settings()):
-                if not maker.knows(newest):
-                    await self._surroundings.follow(await maker.study(newest))
+            newest, body, is_free = watch.newest, watch.body, self._obstacle(watch.status) is None
+            if is_free and newest is not None and not maker.is_current(newest, body, self._settings()):
+                if not maker.knows(newest, body):
+                    await self._surroundings.follow(await maker.study(newest, body))
                 await maker.make(self._settings())
                 self.counters.tables += 1
                 is_free = self._obstacle(watch.status) is None

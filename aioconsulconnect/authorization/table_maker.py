@@ -37,25 +37,32 @@ class TableMaker:
         self.destinations = destinations
         self.made: Decider | None = None
         self._seen: Seen | None = None
+        self._body: bytes | None = None
         self._settings: DecisionSettings | None = None
         self._intentions: tuple[Intention, ...] = ()
         self._unknown: UnknownFields | None = None
         self._outdated: list[object] = []
 
-    def is_current(self, seen: Seen | None, settings: DecisionSettings) -> bool:
-        """Return True if the last table was made of the state `seen` and of these `settings`."""
-        return self.made is not None and seen is self._seen and settings == self._settings
+    def is_current(self, seen: Seen, body: bytes | None, settings: DecisionSettings) -> bool:
+        """Return True if the last table was made of the state `seen`, of `body` and of these `settings`."""
+        return self.made is not None and self.knows(seen, body) and settings == self._settings
 
-    async def study(self, seen: Seen) -> frozenset[str]:
-        """Take the state `seen` for the next table, and return the names of the JWT providers in it."""
+    async def study(self, seen: Seen, body: bytes | None) -> frozenset[str]:
+        """
+        Take a state for the next table, and return the names of the JWT providers in it.
+
+        - `seen`: the state.
+        - `body`: the last answer that brought it, which can have a field that this library does not know, and that an
+          earlier answer with the same state had not.
+        """
         if self._seen is not None:
             self._outdated += [*self._seen.items, *self._seen.value, *self._intentions]
-        self._seen, self.made = seen, None
+        self._seen, self._body, self.made = seen, body, None
         self._intentions = tuple(seen.items.values())
         if len(self.destinations) > 1:  # each name has the intentions of all destinations as well
             self._intentions = tuple({one.key: one for one in self._intentions}.values())
         try:
-            self._unknown = await _in_steps(unknown_fields(seen.body))
+            self._unknown = await _in_steps(unknown_fields(seen.body if body is None else body))
         except UnreadableResponse:
             self._unknown = None
         names: set[str] = set()
@@ -81,9 +88,11 @@ class TableMaker:
             del self._outdated[-_SLICE:]
             await breathe()
 
-    def knows(self, seen: Seen) -> bool:
-        """Return True if `seen` is the state that was studied last."""
-        return seen is self._seen
+    def knows(self, seen: Seen, body: bytes | None) -> bool:
+        """Return True if the state `seen` and `body` are what was studied last."""
+        if seen is self._seen and body is not self._body and body == self._body:
+            self._body = body  # the same bytes once more; so the next look need not compare them
+        return seen is self._seen and body is self._body
 
 
 async def _in_steps(steps: Generator[None, None, T]) -> T:

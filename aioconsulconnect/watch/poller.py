@@ -93,6 +93,11 @@ class Poller(Generic[T, Item]):
         return self._query.last_index
 
     @property
+    def body(self) -> bytes | None:
+        """Bytes of the last accepted answer; None before there is one."""
+        return self._query.body
+
+    @property
     def poll_log(self) -> tuple[PollRecord, ...]:
         """The last 50 requests and their outcomes."""
         return tuple(self._query.poll_log)

@@ -90,6 +90,15 @@ class Watch(Generic[T, Item]):
         return None if self._subscription is None else self._subscription.publisher.snapshot
 
     @property
+    def body(self) -> bytes | None:
+        """
+        Bytes of the last answer that was accepted; None before there is one.
+
+        They differ from those of `newest` where nothing changed but what this library does not know.
+        """
+        return None if self._poller is None else self._poller.body
+
+    @property
     def status(self) -> Status:
         """
         The status of the watch: its state, the age of its data, and the failure that it has, if any.

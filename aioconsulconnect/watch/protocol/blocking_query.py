@@ -189,6 +189,11 @@ class BlockingQuery(Generic[T, Item]):
         return self._store.snapshot
 
     @property
+    def body(self) -> bytes | None:
+        """Bytes of the last accepted answer; None before there is one."""
+        return None if self._store.last is None else self._store.last.response.body
+
+    @property
     def state(self) -> State:
         """The state, as in `status`."""
         return self._report.state

@@ -144,6 +144,21 @@ async def test_filtered_view_denies_until_it_is_whole_again(names: tuple[str, ..
             assert authorizer.check("api", "db").reason is Reason.INTENTION
 
 
+@pytest.mark.parametrize("names", [("db",), ()])
+async def test_unknown_field_in_an_intention_that_did_not_change_denies(names: tuple[str, ...]) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"), rule("api"))
+        async with world.entered(*names, default="deny") as authorizer:
+            assert authorizer.check("web", "db")
+            world.mesh.intentions(rule("web", Weekdays=["Sunday"]), rule("api"))  # as a newer agent would show it
+            await world.clock.advance(1)
+            assert authorizer.check("web", "db").reason is Reason.FIELD_UNKNOWN
+            assert authorizer.check("api", "db")
+            world.mesh.intentions(rule("web"), rule("api"))
+            await world.clock.advance(1)
+            assert authorizer.check("web", "db")
+
+
 async def test_anonymous_list_where_acls_are_off_is_whole() -> None:
     async with MeshWorld() as world:
         world.mesh.anonymous = True
