@@ -1,8 +1,8 @@
 """
-An aiohttp service that says who may connect to it: decided in the process, so no request waits for Consul.
+An aiohttp service that says who may send it which request: decided in the process, so nothing waits for Consul.
 
     SERVICE=db python aiohttp_app.py
-    curl localhost:8080/callers/web
+    curl 'localhost:8080/callers/web?method=GET&path=/items'
 
 While it is not known what is true now, the answer is 503 with the reason, and the caller has to be refused. A source
 that no intention names is refused too, whatever Consul's default is: so the token needs no right but `intentions:read`
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from aioconsulconnect import Authorizer, Consul
+from aioconsulconnect import Authorizer, Consul, HTTPRequest
 
 MAX_AGE_SECONDS = 30.0  # since the servers last said so; they are asked often enough to stay below it
 
@@ -41,12 +41,14 @@ def create_app(service: str = "", max_age: float = MAX_AGE_SECONDS) -> web.Appli
 
 
 async def caller(request: web.Request) -> web.Response:
-    """Whether the source may connect, and why."""
+    """Whether the source may send the request that the query tells, and why."""
     authorizer, source = request.app[AUTHORIZER], request.match_info["source"]
     status = authorizer.status
     if status.state != "ready":
         return web.json_response({"detail": f"{status.state}: {status.watch.error}"}, status=503)
-    return web.json_response({"allowed": authorizer.check(source).allowed, "why": str(authorizer.explain(source))})
+    asked = HTTPRequest(request.query.get("method", "GET"), request.query.get("path", "/"))
+    verdict, why = authorizer.check(source, request=asked), authorizer.explain(source, request=asked)
+    return web.json_response({"allowed": verdict.allowed, "why": str(why)})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """
-A FastAPI service that says who may connect to it: decided in the process, so no request waits for Consul.
+A FastAPI service that says who may send it which request: decided in the process, so nothing waits for Consul.
 
     SERVICE=db uvicorn --factory fastapi_app:create_app
-    curl localhost:8000/callers/web
+    curl 'localhost:8000/callers/web?method=GET&path=/items'
 
 While it is not known what is true now, the answer is 503 with the reason, and the caller has to be refused. A source
 that no intention names is refused too, whatever Consul's default is: so the token needs no right but `intentions:read`
@@ -16,7 +16,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from aioconsulconnect import Authorizer, Consul
+from aioconsulconnect import Authorizer, Consul, HTTPRequest
 
 MAX_AGE = 30.0  # seconds since the servers last said so; they are asked often enough to stay below it
 
@@ -49,6 +49,10 @@ def ready_authorizer(request: Request) -> Authorizer:
     return authorizer
 
 
-async def caller(source: str, authorizer: Annotated[Authorizer, Depends(ready_authorizer)]) -> dict[str, bool | str]:
-    """Whether `source` may connect, and why."""
-    return {"allowed": authorizer.check(source).allowed, "why": str(authorizer.explain(source))}
+async def caller(
+    source: str, authorizer: Annotated[Authorizer, Depends(ready_authorizer)], method: str = "GET", path: str = "/"
+) -> dict[str, bool | str]:
+    """Whether `source` may send this request, and why."""
+    asked = HTTPRequest(method, path)
+    verdict, why = authorizer.check(source, request=asked), authorizer.explain(source, request=asked)
+    return {"allowed": verdict.allowed, "why": str(why)}
