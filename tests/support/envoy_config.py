@@ -29,7 +29,8 @@ def static_config(chains: list[Json], app_port: int) -> Json:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(app_port)}}]}],
         },
     }
-    return {"static_resources": {"listeners": [listener], "clusters": [app]}}
+    runtime = {"name": "consul", "static_layer": {"re2.max_program_size.error_level": 1 << 20}}  # as Consul's agents do
+    return {"layered_runtime": {"layers": [runtime]}, "static_resources": {"listeners": [listener], "clusters": [app]}}
 
 
 def http_chain(server_name: str, rules: Json, authority: Authority, normalization: RequestNormalization) -> Json:
