@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import copy
 import logging
-from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -95,7 +94,7 @@ class Authorizer:
             options,
             destinations=destinations,
             given=choices.default,
-            about_acls=not destinations,
+            about_lists=not destinations,
             tell=self._hear,
         )
         self._decider: Decider = Refusal(Reason.NOT_READY)
@@ -245,6 +244,7 @@ class Authorizer:
             mode=self._choices.mode,
             destinations=self._maker.destinations,
             default=self._default.known,
+            visibility=self._default.visibility,
             trust_domain=self._surroundings.trust_domain,
             issuers=self._surroundings.issuers,
             knows_normalization=self._surroundings.normalization is not None,
@@ -282,10 +282,9 @@ class Authorizer:
             return Reason.INCOMPLETE
         if watch.newest is None:
             return Reason.NOT_READY
-        # A match is answered in whole or refused. A list leaves out what the caller may not see, and does not tell an
-        # anonymous one: where there are ACLs, or may be, it proves nothing.
-        hides = status.anonymous and not self._maker.destinations and self._default.known.acls is not False
-        return Reason.INCOMPLETE if hides else None
+        # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
+        is_whole = self._maker.destinations or self._default.visibility.is_whole(anonymous=status.anonymous)
+        return None if is_whole else Reason.INCOMPLETE
 
     def _refuse(self, reason: Reason) -> None:
         if not isinstance(self._decider, Refusal) or self._decider.reason is not reason:
@@ -378,7 +377,7 @@ class Authorizer:
         if watch.filtered:
             return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
         if status.reason is Reason.INCOMPLETE:
-            return "without a token Consul may leave out intentions: give one that may read all of them"
+            return status.visibility.missing(anonymous=watch.anonymous)
         if not isinstance(self._decider, Table):
             return f"no answer with the intentions was seen; the watch is {watch.state}"
         return self._surroundings.missing or status.default.error or "the agent was not yet asked for the default"

@@ -12,6 +12,7 @@ from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
+from aioconsulconnect.authorization.visibility import Visibility
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.intentions import Action
 from aioconsulconnect.watch.protocol.status import Status
@@ -47,6 +48,7 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     - `mode`: "consul" or "envoy".
     - `destinations`: the destinations; empty for all.
     - `default`: what is known of the default.
+    - `visibility`: what a list of all intentions shows to the token; asked for only where there are no destinations.
     - `trust_domain`: the own trust domain; empty where it is not known.
     - `issuers`: the issuer of each `jwt-provider` that intentions name and whose entry is known.
     - `knows_normalization`: True if it is known how requests are normalized; if not, requests are denied.
@@ -60,6 +62,7 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "consul"
     destinations: tuple[str, ...] = ()
     default: DefaultPolicy
+    visibility: Visibility
     trust_domain: str = ""
     issuers: dict[str, str] = {}
     knows_normalization: bool = False

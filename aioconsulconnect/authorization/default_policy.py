@@ -13,14 +13,12 @@ from typing import Literal
 
 import msgspec
 
+from aioconsulconnect.authorization.visibility import REFUSALS, Visibility, VisibilityProbe
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.agent import Agent
-from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.errors import BadRequest, ConsulError, ErrorReason, NotFound, PermissionDenied, Unsupported
+from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.structs.intentions import Action
 from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.request import Request, path_of
-from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.status import Status
@@ -32,8 +30,6 @@ Origin = Literal["setting", "agent", "unknown"]
 _INTERVAL = 60.0  # seconds between two questions
 _FIRST_RETRY = 1.0  # seconds after the first question that brought nothing, doubled up to the interval
 _LEAST = 1.0  # seconds from one question to the next, whatever happens
-_ANSWERS = (BadRequest, NotFound, PermissionDenied, Unsupported)  # refusals; whatever else fails is an outage
-
 
 _TROUBLE = frozenset({"starting", "stale", "denied", "throttled", "closed"})
 
@@ -44,31 +40,14 @@ class DefaultPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     - `action`: "allow" or "deny"; None where it is not known.
     - `origin`: where that comes from.
-    - `acls`: True if the agent enforces ACLs, False if it does not; None where that is not known, or was not asked.
     - `time`: when it was learnt, in seconds on the client's clock; None for never, and for a setting.
     - `error`: why the last question brought no answer; empty if it did.
     """
 
     action: Action | None = None
     origin: Origin = "unknown"
-    acls: bool | None = None
     time: float | None = None
     error: str = ""
-
-
-class _ACLs(Group):
-    """The question whether the agent enforces ACLs, which needs no rights."""
-
-    async def are_enforced(self) -> bool:
-        """Ask for the caller's own token: only without ACLs are the words of the refusal that there are none."""
-        request = Request(method="GET", path=path_of("acl", "token", "self"), decode=_nothing)
-        try:
-            await self._call(request, None)
-        except ConsulError as error:
-            if not isinstance(error, _ANSWERS):
-                raise
-            return error.reason is not ErrorReason.ACL_DISABLED
-        return True
 
 
 class DefaultLearner:
@@ -79,10 +58,11 @@ class DefaultLearner:
     - `destinations`: names to ask about, in this order; the last resort is a name that no intention has, for which the
       token needs rights as well.
     - `given`: the default, where it need not be learnt.
-    - `about_acls`: ask also if ACLs are enforced.
+    - `about_lists`: ask also what a list of intentions shows to the token.
     - `tell`: function that is called when something else is known.
 
-    Attribute `known` is what is known, `asked` the number of questions that have ended.
+    Attribute `known` is what is known of the default, `visibility` of lists, `asked` the number of questions that have
+    ended.
     """
 
     def __init__(
@@ -93,13 +73,12 @@ class DefaultLearner:
         *,
         destinations: Sequence[str],
         given: Action | None,
-        about_acls: bool,
+        about_lists: bool,
         tell: Callable[[], None],
     ) -> None:
         self._agent = Agent(sender, pool, options)
-        self._acls = _ACLs(sender, pool, options) if about_acls else None
+        self._probe = VisibilityProbe(sender, pool, options) if about_lists else None
         self._clock: Clock = pool.clock
-        self._given: Action | None = given
         nobody = uuid.uuid4().hex  # no rule can name it
         self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
         self._targets = (*destinations, f"nobody-{nobody}")
@@ -108,6 +87,7 @@ class DefaultLearner:
         self._wanted = False
         self._unrest: tuple[float, ...] | None = None
         self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
+        self.visibility = Visibility()
         self.asked = 0
 
     def ask_again(self) -> None:
@@ -145,15 +125,16 @@ class DefaultLearner:
         An outage says nothing, so what was known stays; any other answer that does not tell makes it unknown.
         """
         try:
-            acls = None if self._acls is None else await self._acls.are_enforced()
-            if self._given is not None:
-                return DefaultPolicy(action=self._given, origin="setting", acls=acls)
+            if self._probe is not None:
+                self.visibility = await self._probe.ask()
+            if self.known.origin == "setting":
+                return msgspec.structs.replace(self.known, error="")
             action, error = await self._default()
         except ConsulError as outage:
             return msgspec.structs.replace(self.known, error=str(outage))
         if action is None:
-            return DefaultPolicy(acls=acls, error=error)
-        return DefaultPolicy(action=action, origin="agent", acls=acls, time=self._clock.now())
+            return DefaultPolicy(error=error)
+        return DefaultPolicy(action=action, origin="agent", time=self._clock.now())
 
     async def _default(self) -> tuple[Action | None, str]:
         """The default, or None and the reason why nothing tells it; an outage is raised."""
@@ -162,7 +143,7 @@ class DefaultLearner:
             try:
                 answer = await self._agent.authorize(target, self._caller)
             except ConsulError as error:
-                if not isinstance(error, _ANSWERS):
+                if not isinstance(error, REFUSALS):
                     raise
                 why = why or str(error)
                 continue
@@ -170,7 +151,3 @@ class DefaultLearner:
                 return ("allow" if answer.authorized else "deny"), ""
             why = why or "an intention for every caller hides it"
         return None, why
-
-
-def _nothing(response: Response) -> None:
-    """Return nothing: that there is an answer says enough."""

@@ -53,8 +53,8 @@ class Table:
         "_odd",
         "_only",
         "_pairs",
+        "_plain",
         "_ready",
-        "_trust",
         "destinations",
         "rows",
         "settings",
@@ -64,7 +64,6 @@ class Table:
         self.settings = settings
         self.rows = rows
         self.destinations = destinations
-        self._trust = settings.trust
         self._normalizer = Normalizer(settings.normalization)
         self._default = by_default(settings.default, CONNECTION)
         # Destinations for which names are compared as patterns; None where every lookup has to go the long way.
@@ -73,6 +72,9 @@ class Table:
             self._odd = None
         elif settings.mode == "envoy":
             self._odd = frozenset((*rows.special, *rows.refused))
+        # The rows, if a name that stands in them is surely this very name.
+        is_plain = destinations is None and not rows.has_odd_names and self._odd == frozenset()
+        self._plain: Mapping[str | Key, Mapping[Key, Held]] = rows.by_destination if is_plain else {}
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
         self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have, `*` for any other
         self._answers: dict[object, Verdict] = {}  # its last verdicts about connections of other callers
@@ -163,8 +165,13 @@ class Table:
                     verdict = self._ready.get("*")
                     if verdict is not None:
                         return verdict
-            elif self._odd is not None and type(source) is str and "/" not in source and ":" not in source and source:
-                return self._look_up(source, destination)
+            elif self._odd is not None and type(source) is str and source:
+                row = self._plain.get(destination) if type(destination) is str and destination != "*" else None
+                found = None if row is None else row.get(source)
+                if type(found) is Intention:  # both names are exact, so nothing has a higher precedence
+                    return Verdict(found.action == "allow", _INTENTION, found)
+                if "/" not in source and ":" not in source:
+                    return self._look_up(source, destination)
         return self.judge(source, destination, request, claims, self.settings.mode)
 
     def _look_up(self, source: str, destination: str) -> Verdict:
@@ -236,7 +243,7 @@ class Table:
         return verdict
 
     def _anew(self, source: Caller, destination: str | None) -> Verdict:
-        who = identify(source, self._trust)
+        who = identify(source, self.settings.trust)
         verdict = self._of_plain(who, destination) if isinstance(who, Source) else denied(who)
         return self._long_way(who, destination) if verdict is None else verdict
 
@@ -273,7 +280,7 @@ class Table:
         - `source`, `destination`: as for `check`.
         - `mode`: the mode whose comparison of names is used.
         """
-        return self._find(identify(source, self._trust), destination, mode)
+        return self._find(identify(source, self.settings.trust), destination, mode)
 
     def _find(self, who: Source | Reason, destination: str | None, mode: Mode) -> Found:
         tiers = self._only if destination is None else self._tiers(destination)

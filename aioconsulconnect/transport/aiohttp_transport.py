@@ -6,6 +6,7 @@ It is the only user of aiohttp's client.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Sequence
 from functools import lru_cache
@@ -43,6 +44,7 @@ from aioconsulconnect.transport.token import Tokens
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
+_LARGE = 4 << 20  # bytes
 _AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 
 
@@ -292,7 +294,7 @@ class Transport:
         """Return the body, up to the limit after decompression."""
         limit = self._settings.max_body
         length = answer.content_length
-        if length is not None and length <= limit and "Content-Encoding" not in answer.headers:
+        if length is not None and length <= min(limit, _LARGE) and "Content-Encoding" not in answer.headers:
             return await answer.read()
         chunks: list[bytes] = []
         size = 0
@@ -302,7 +304,8 @@ class Transport:
                 answer.close()
                 raise ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
             chunks.append(chunk)
-        return b"".join(chunks)
+        # A thread joins what is large: Python lets others run meanwhile, and tens of megabytes take as many ms.
+        return b"".join(chunks) if size < _LARGE else await asyncio.to_thread(b"".join, chunks)
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
         """Return aiohttp's timeouts for a deadline of so many seconds."""

@@ -153,9 +153,8 @@ async def test_list_that_is_filtered_or_anonymous_denies(guarded: GuardedAgent, 
         await put(consul, guarded, f"{unique}api", hidden)
         async with consul.authorizer() as authorizer:
             assert authorizer.check(web, db)
-        if guarded.version >= (1, 11):
-            async with Consul(guarded.url, token=token) as limited, limited.authorizer(ready_timeout=0) as authorizer:
-                await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
+        async with Consul(guarded.url, token=token) as limited, limited.authorizer(ready_timeout=0) as authorizer:
+            await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
         async with Consul(guarded.url, token="") as nobody, nobody.authorizer(ready_timeout=0) as authorizer:
             await until(lambda: authorizer.check(web, db).reason is Reason.INCOMPLETE)
         await _remove(consul, unique)
@@ -164,5 +163,5 @@ async def test_list_that_is_filtered_or_anonymous_denies(guarded: GuardedAgent, 
 async def test_anonymous_list_without_acls_is_whole(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
     await put(consul, agent, f"{unique}web", f"{unique}db")
     async with consul.authorizer() as authorizer:
-        assert authorizer.status.default.acls is False
+        assert authorizer.status.visibility.acls is False
         assert authorizer.check(f"{unique}web", f"{unique}db")

@@ -21,6 +21,7 @@ ROOTS = "/v1/connect/ca/roots"
 MESH = "/v1/config/mesh/mesh"
 AUTHORIZE = "/v1/agent/connect/authorize"
 OWN_TOKEN = "/v1/acl/token/self"
+SELF = "/v1/agent/self"
 PROVIDER = "/v1/config/jwt-provider/"
 
 BY_ACLS = "Default behavior configured by ACLs"
@@ -53,6 +54,7 @@ class FakeMesh(FakeConsul):
         self.flags: dict[str, dict[str, str]] = {}
         self.default: Response = self.says(False, BY_ACLS)
         self.own_token: Response = error(401, "ACL support disabled")
+        self.put_at(SELF, {"Config": {"Version": "1.22.0"}})
         self.trust(HOME)
         self.put_at(MESH, 'Config entry not found for "mesh" / "mesh"', status=404)
         self.intentions()

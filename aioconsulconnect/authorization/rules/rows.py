@@ -45,15 +45,17 @@ class Rows:
     - `special`: rules that no lookup finds: those with a source that is not understood, or that is a pattern to Envoy.
     - `refused`: rules for which Envoy refuses all rules of their destination, one for each; filled where it matters.
     - `has_tenancy`: True if an intention names a namespace or partition that is not the default one.
+    - `has_odd_names`: True if the name of an intention could be taken for a namespace and a name, or for an id.
     - `has_vague`: True if it is not known of an intention which sources it is for.
     """
 
-    __slots__ = ("by_destination", "has_tenancy", "has_vague", "refused", "special")
+    __slots__ = ("by_destination", "has_odd_names", "has_tenancy", "has_vague", "refused", "special")
 
     def __init__(self) -> None:
         self.by_destination: dict[Key, dict[Key, Held]] = {}
         self.special: dict[Key, tuple[Rule, ...]] = {}
         self.refused: dict[Key, Rule] = {}
+        self.has_odd_names = False
         self.has_tenancy = False
         self.has_vague = False
 
@@ -68,6 +70,8 @@ class Rows:
         destination, source = key_of_destination(intention), key_of_source(intention)
         if type(destination) is tuple or (type(source) is tuple and source[1:3] != (DEFAULT, DEFAULT)):
             self.has_tenancy = True
+        if "/" in source or "/" in destination or ":" in source or ":" in destination:
+            self.has_odd_names = True
         if isinstance(one, Rule) and one.is_vague:
             self.special[destination] = (*self.special.get(destination, ()), one)
             self.has_vague = True

@@ -79,8 +79,8 @@ def cut_in_slices(body: bytes, piece: int = _PIECE) -> InSlices[list[msgspec.Raw
     """
     Return a generator that cuts a JSON list into its items, and returns them.
 
-    It yields where other tasks may run. Consul's objects of one kind begin with the same key, so where `},{"Key":` stands an item may end. It does if what
-    lies before is a list of whole items; if not, the body is cut at once.
+    It yields where other tasks may run. Consul's objects of one kind begin with the same key, so where `},{"Key":`
+    stands an item may end. It does if what lies before is a list of whole items; if not, the body is cut at once.
 
     - `body`: the list.
     - `piece`: bytes that are looked through at once; default 1 MiB.

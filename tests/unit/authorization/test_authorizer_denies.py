@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from support.authorization import HOME, WEB
 from support.fakes import Answer, Call, Fault, always, error, refused
-from support.meshes import AUTHORIZE, MATCH, MESH, OWN_TOKEN, MeshWorld, rule
+from support.meshes import AUTHORIZE, MATCH, MESH, OWN_TOKEN, SELF, MeshWorld, rule
 
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.verdict import Reason
+from aioconsulconnect.errors import NotReady
 from aioconsulconnect.transport.response import Response
 
 FORBIDDEN = error(403, "Permission denied")
@@ -165,7 +167,7 @@ async def test_anonymous_list_where_acls_are_off_is_whole() -> None:
         world.mesh.intentions(rule("web"))
         async with world.entered(default="deny") as authorizer:
             assert authorizer.check("web", "db")
-            assert authorizer.status.default.acls is False
+            assert authorizer.status.visibility.acls is False
 
 
 @pytest.mark.parametrize("answer", [error(403, "ACL not found"), Response(200, {}, b"{}")])
@@ -185,6 +187,47 @@ async def test_anonymous_list_where_nobody_knows_of_acls_denies() -> None:
             assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
             world.mesh.fault = None
             await world.clock.advance(61)
+            assert authorizer.check("web", "db")
+
+
+def own_token(*policies: str) -> Response:
+    """What the agent says of a token with these policies."""
+    return Response(200, {}, msgspec.json.encode({"Policies": [{"ID": one, "Name": "p"} for one in policies] or None}))
+
+
+MANAGEMENT = "00000000-0000-0000-0000-000000000001"
+OTHER = "11111111-0000-0000-0000-000000000001"
+
+
+@pytest.mark.parametrize("token", [own_token(OTHER), own_token()])
+async def test_list_for_a_token_denies_where_the_agent_does_not_tell_what_it_hides(token: Response) -> None:
+    async with MeshWorld() as world:
+        world.mesh.own_token = token
+        world.mesh.put_at(SELF, {"Config": {"Version": "1.10.12"}})
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="deny") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+            with pytest.raises(NotReady, match="does not tell what it leaves out for a token"):
+                await authorizer.ready(0.01)
+            world.mesh.put_at(SELF, {"Config": {"Version": "1.11.0"}})
+            await world.clock.advance(61)
+            assert authorizer.check("web", "db")
+
+
+async def test_list_for_a_token_whose_agent_hides_its_version_denies() -> None:
+    async with MeshWorld() as world:
+        world.mesh.own_token, world.mesh.fault = own_token(OTHER), at(SELF, error(403, "Permission denied"))
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="deny") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+
+
+async def test_list_for_a_management_token_is_whole_on_every_version() -> None:
+    async with MeshWorld() as world:
+        world.mesh.own_token = own_token(OTHER, MANAGEMENT)
+        world.mesh.put_at(SELF, {"Config": {"Version": "1.8.7"}})
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="deny") as authorizer:
             assert authorizer.check("web", "db")
 
 
