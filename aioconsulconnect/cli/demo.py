@@ -1,4 +1,4 @@
-"""`aioconsulconnect demo`: watched intentions and a rotated root, with the times that were measured."""
+"""`aioconsulconnect demo`: intentions, decisions and a rotated root, with the times that were measured."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from secrets import token_hex
+from statistics import median
 
 import anyio
 
+from aioconsulconnect.authorization.authorizer import Authorizer
+from aioconsulconnect.authorization.rules.verdict import Verdict
 from aioconsulconnect.cli.throwaway import in_process, new_key, real
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import ConsulError, InvalidRequest, NotReady, OutcomeUnknown, PermissionDenied, Unsupported
+from aioconsulconnect.structs.agent import Authorization
 from aioconsulconnect.structs.ca import Root, Roots
 from aioconsulconnect.structs.intentions import Action, Intention
+from aioconsulconnect.structs.spiffe import SpiffeId
 from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
 from aioconsulconnect.watch.iterators import Changes
 from aioconsulconnect.watch.watch import Watch
 
 _PATIENCE = 10.0  # seconds
+_SAMPLES = 25  # of which the median is told
+_AT_ONCE = 100  # decisions a sample: one alone is too short for the clock
+
+_Write = Callable[[Action], Coroutine[None, None, None]]
 
 
 async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) -> None:
@@ -42,7 +51,7 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
         print(f"On {name}")
         print(f"  trust domain {roots.trust_domain}, {len(roots.roots)} root(s)\n")
         suffix = token_hex(3)
-        await _intentions(client, f"demo-web-{suffix}", f"demo-db-{suffix}")
+        await _intentions(client, roots.trust_domain, f"demo-web-{suffix}", f"demo-db-{suffix}")
         if address is None or rotate:
             await _rotation(client)
         else:
@@ -51,12 +60,19 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
         print(f"\nDone; {stays if rotate else 'nothing is left behind'}." if address else "\nDone.")
 
 
-async def _intentions(client: Consul, web: str, db: str) -> None:
-    """Write an intention, watch it change, ask for the decision, and delete it again."""
+async def _intentions(client: Consul, trust_domain: str, web: str, db: str) -> None:
+    """Write an intention, watch it change, decide by it, and delete it again."""
     await client.intentions.match(
         destination=db
     )  # says at once that a token is refused; a watch waits for a better one
-    async with _writer(client, web, db) as write, client.intentions.match(destination=db).watch() as watch:
+    async with _writer(client, web, db) as write:
+        await _watching(client, write, web, db)
+        await _deciding(client, write, SpiffeId(trust_domain=trust_domain, datacenter="dc1", name=web), db)
+
+
+async def _watching(client: Consul, write: _Write, web: str, db: str) -> None:
+    """Watch the intention change, and ask for the decision."""
+    async with client.intentions.match(destination=db).watch() as watch:
         changes = watch.changes()
         first = await _next(changes, watch)
         print(f"Watching the intentions for {db}: {len(first)} so far")
@@ -70,13 +86,77 @@ async def _intentions(client: Consul, web: str, db: str) -> None:
                 f"  watched {_described(batch)}, {1e3 * (time.perf_counter() - began):.1f} ms after the write was sent"
             )
             allowed = await client.intentions.check(web, db)
-            print(f"  check   may {web} connect to {db}? {'yes' if allowed else 'no'}")
+            print(f"  check   may {web} connect to {db}? {_yes_or_no(allowed)}")
+
+
+async def _deciding(client: Consul, write: _Write, caller: SpiffeId, db: str) -> None:
+    """Decide in the process about a caller, whose datacenter does not matter, and ask the agent beside it."""
+    uri = str(caller)
+    async with client.authorizer(db, ready_timeout=_PATIENCE) as authorizer:
+        print(f"\nDeciding in the process: may this caller connect to {db}?\n  {uri}")
+        for action in ("allow", "deny"):
+            began = time.perf_counter()
+            await write(action)
+            verdict = await _decision_by(authorizer, uri, action)
+            took = 1e3 * (time.perf_counter() - began)
+            print(f"  here    {_yes_or_no(verdict)}, {took:.1f} ms after the write of {action} was sent")
+            try:
+                answer = await _answer_of_agent(client, db, uri, verdict)
+            except PermissionDenied:
+                print(f"  agent   it does not tell: the token needs service:write on {db}")
+                return
+            print(f"  agent   {_yes_or_no(answer)}")
+        here, there = _time_of_decision(authorizer, uri), await _time_of_call(client, db, uri)
+        print(f"  times   {1e6 * here:.2f} us here, {1e3 * there:.2f} ms to ask the agent (medians of {_SAMPLES})")
+
+
+def _yes_or_no(answer: object) -> str:
+    return "yes" if answer else "no"
+
+
+async def _decision_by(authorizer: Authorizer, uri: str, action: Action) -> Verdict:
+    """Wait for the decision by the intention with this action."""
+    with anyio.move_on_after(_PATIENCE):
+        async for _ in authorizer.changes():
+            verdict = authorizer.check(uri)
+            if verdict.intention is not None and verdict.intention.action == action:
+                return verdict
+    raise NotReady(f"the authorizer saw nothing within {_PATIENCE:g} s; it is {authorizer.status.state}")
+
+
+async def _answer_of_agent(client: Consul, db: str, uri: str, verdict: Verdict) -> Authorization:
+    """Ask until the agent agrees, for its cache can be a moment behind; at last return what it says."""
+    answer = await client.agent.authorize(db, uri)
+    with anyio.move_on_after(_PATIENCE):
+        while answer.authorized is not verdict.allowed:
+            await anyio.sleep(0.02)
+            answer = await client.agent.authorize(db, uri)
+    return answer
+
+
+def _time_of_decision(authorizer: Authorizer, uri: str) -> float:
+    """The median time of a decision, in seconds."""
+    times: list[float] = []
+    for _ in range(_SAMPLES):
+        began = time.perf_counter()
+        for _ in range(_AT_ONCE):
+            authorizer.check(uri)
+        times.append((time.perf_counter() - began) / _AT_ONCE)
+    return median(times)
+
+
+async def _time_of_call(client: Consul, db: str, uri: str) -> float:
+    """The median time of a call to the agent, in seconds."""
+    times: list[float] = []
+    for _ in range(_SAMPLES):
+        began = time.perf_counter()
+        await client.agent.authorize(db, uri)
+        times.append(time.perf_counter() - began)
+    return median(times)
 
 
 @asynccontextmanager
-async def _writer(
-    client: Consul, web: str, db: str
-) -> AsyncGenerator[Callable[[Action], Coroutine[None, None, None]], None]:
+async def _writer(client: Consul, web: str, db: str) -> AsyncGenerator[_Write, None]:
     """
     Yield a function that writes the intention, and delete the intention at the end.
 
