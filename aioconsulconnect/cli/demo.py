@@ -1,4 +1,4 @@
-"""`aioconsulconnect demo`: intentions, decisions and a rotated root, with the times that were measured."""
+"""`aioconsulconnect demo`: intentions, decisions and a rotated root, with times that were measured."""
 
 from __future__ import annotations
 
