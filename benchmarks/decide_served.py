@@ -24,7 +24,7 @@ class Served:
     """The answers, and the index of the list."""
 
     def __init__(self) -> None:
-        self._bodies = [json.dumps(intentions(action)).encode() for action in ("allow", "deny")]
+        self._bodies = [json.dumps(intentions(action), separators=(",", ":")).encode() for action in ("allow", "deny")]
         self._index = 1000
         self._moved = asyncio.Event()
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from functools import cache
+from types import GenericAlias
 from typing import cast, get_args
 
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
-from aioconsulconnect.structs.codec.json_body import cut_in_slices, reader
+from aioconsulconnect.structs.codec.json_body import reader, slices_of
 from aioconsulconnect.structs.intentions import Intention, IntentionKey
 
-_SLICE = 500
-_HARMLESS = frozenset({"DefaultAddr", "DefaultPort"})  # sent by Consul up to 1.8, and without effect
+_HARMLESS = ("DefaultAddr", "DefaultPort")  # sent by Consul up to 1.8, and without effect
 _Object = dict[str, object]
 
 _cut_matches = reader(dict[str, list[msgspec.Raw] | None])
@@ -34,18 +34,45 @@ def unknown_fields(body: bytes) -> Generator[None, None, dict[IntentionKey, tupl
 
     - `body`: answer of Consul: a list of intentions, or a match of several names.
     """
-    if _is_object(body):
-        items = [item for part in _cut_matches(body).values() for item in part or ()]
-    else:
-        items = yield from cut_in_slices(body)
+    lists = (_joined(part) for part in _cut_matches(body).values()) if _is_object(body) else (body,)
     found: dict[IntentionKey, tuple[str, ...]] = {}
-    for start in range(0, len(items), _SLICE):
-        yield
-        part = b"[" + b",".join(items[start : start + _SLICE]) + b"]"
-        unknown = [tuple(_unknown(Intention, item)) for item in _objects(part)]
-        if any(unknown):
-            found |= {one.key: names for one, names in zip(_keys(part), unknown, strict=True) if names}
+    for one in lists:
+        for part in slices_of(one):
+            yield
+            if not _is_known(part):
+                unknown = [tuple(_unknown(Intention, item)) for item in _objects(part)]
+                found |= {one.key: names for one, names in zip(_keys(part), unknown, strict=True) if names}
     return found
+
+
+def _joined(items: list[msgspec.Raw] | None) -> bytes:
+    return b"[" + b",".join(items or ()) + b"]"
+
+
+def _is_known(part: bytes) -> bool:
+    """True if a list of intentions surely has no unknown field; this is quick, and makes no objects to be collected."""
+    try:
+        _decoder().decode(part)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(GenericAlias(list, (_only_known(Intention),)))
+
+
+def _only_known(kind: type[ConsulStruct]) -> type[msgspec.Struct]:
+    """Return a struct with the keys of `kind` and of the structs inside it, that takes no others."""
+    keys, nested = _fields(kind)
+    inside: dict[str, object] = {}
+    for key, inner in nested:
+        one = _only_known(inner)
+        inside[key] = one | GenericAlias(list, (one,)) | None
+    fields = [(f"field_{i}", inside.get(key, msgspec.Raw), None) for i, key in enumerate(keys)]
+    names = {f"field_{i}": key for i, key in enumerate(keys)}
+    return msgspec.defstruct(f"Only{kind.__name__}", fields, rename=names, forbid_unknown_fields=True, gc=False)
 
 
 def _is_object(body: bytes) -> bool:
@@ -69,7 +96,7 @@ def _fields(kind: type[ConsulStruct]) -> tuple[frozenset[str], tuple[tuple[str, 
     fields = msgspec.structs.fields(kind)
     names = frozenset(field.encode_name for field in fields if field.name != "unknown")
     nested = tuple((field.encode_name, inner) for field in fields if (inner := _struct_in(field.type)) is not None)
-    return (names | _HARMLESS if kind is Intention else names), nested
+    return (names.union(_HARMLESS) if kind is Intention else names), nested
 
 
 def _struct_in(kind: object) -> type[ConsulStruct] | None:

@@ -7,7 +7,7 @@ Between slices other tasks of the event loop can run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ InSlices = Generator[None, None, T]  # yields where other tasks may run, and ret
 
 _SLICE = 500
 _PIECE = 1 << 20  # bytes
-_FIRST_KEY = re.compile(rb"\s*\[(\{\"\w+\":)")
+_FIRST_KEY = re.compile(rb"\s*\[\s*(\{\s*\"\w+\")")
 
 
 def reader(kind: type[T]) -> Reader[T]:
@@ -57,48 +57,57 @@ def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[byt
     Return a function that decodes a JSON list slice by slice, so that other tasks can run in between.
 
     The function returns a generator that yields before each slice and returns the tuple. msgspec holds the interpreter
-    while it decodes, so a thread would not help: a big list is first cut into its items, which is quick, and these are
-    decoded slice by slice.
+    while it decodes, so a thread would not help.
 
     - `whole`: reader of a list.
     - `size`: items in a slice; default 500.
     """
 
     def read(body: bytes) -> InSlices[tuple[T, ...]]:
-        items = yield from cut_in_slices(body)
         found: list[T] = []
-        for start in range(0, len(items), size):
+        for part in slices_of(body, size):
             yield
-            found += whole(b"[" + b",".join(items[start : start + size]) + b"]")
+            found += whole(part)
         return tuple(found)
 
     return read
 
 
-def cut_in_slices(body: bytes, piece: int = _PIECE) -> InSlices[list[msgspec.Raw]]:
+def slices_of(body: bytes, size: int = _SLICE, piece: int = _PIECE) -> Iterator[bytes]:
     """
-    Return a generator that cuts a JSON list into its items, and returns them.
+    Return an iterator over lists of at most `size` items that together are the list `body`, as JSON.
 
-    It yields where other tasks may run. Consul's objects of one kind begin with the same key, so where `},{"Key":`
-    stands an item may end. It does if what lies before is a list of whole items; if not, the body is cut at once.
+    Consul's objects of one kind begin with the same key, so where `},{"Key"` stands an item may end. It does if what
+    lies before is a list of whole items; if not, the rest of the body is cut at once. Raises UnreadableResponse, which
+    may be after the first slices, for a body that is no list.
 
     - `body`: the list.
+    - `size`: items in a slice; default 500.
     - `piece`: bytes that are looked through at once; default 1 MiB.
     """
-    first = _FIRST_KEY.match(body)
-    found: list[msgspec.Raw] = []
-    start = 0 if first is None else first.start(1)
+    first, start = _FIRST_KEY.match(body), 0
+    border = None if first is None else re.compile(rb"\}\s*,\s*(?=" + re.escape(first[1]) + rb")")
+    while border is not None and len(body) - start > piece:
+        end = border.search(body, start + piece)
+        if end is None:
+            break
+        try:
+            items = _cut((b"[" if start else b"") + body[start : end.start() + 1] + b"]")
+        except UnreadableResponse:
+            break
+        yield from _slices(items, size)
+        start = end.end()
     try:
-        while first is not None and len(body) - start > piece:
-            end = body.find(b"}," + first[1], start + piece) + 1
-            if not end:
-                break
-            found += _cut(b"[" + body[start:end] + b"]")
-            start = end + 1
-            yield
-        return [*found, *_cut(b"[" + body[start:])] if found else _cut(body)
+        items = _cut(b"[" + body[start:]) if start else _cut(body)
     except UnreadableResponse:
-        return _cut(body)
+        _cut(body)  # it knows where in the whole body
+        raise
+    yield from _slices(items, size)
+
+
+def _slices(items: list[msgspec.Raw], size: int) -> Iterator[bytes]:
+    for start in range(0, len(items), size):
+        yield b"[" + b",".join(items[start : start + size]) + b"]"
 
 
 def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
