@@ -148,12 +148,13 @@ SEEN_ALIKE = (
     "x-forwarded-client-cert", "authorization", "content-length", "content-type", "expect", "x-forwarded-for",
     "x-forwarded-host", "x-forwarded-port", "forwarded", "via", "user-agent", "traceparent", "grpc-timeout", "referer",
     "connection", "keep-alive", "proxy-connection", "upgrade", "x-envoy-internal", "x-envoy-retry-on", "x-envoy-other",
-    "x-envoy-original-path", "x-envoy-decorator-operation", "x-envoy-external-address", "x-envoy-attempt-count",
+    "x-envoy-original-path", "x-envoy-external-address", "x-envoy-attempt-count",
     "proxy-authorization", "trailer", "http2-settings", "origin", "range", "x_role", "x-client-trace-id", "early-data",
 )  # fmt: skip
-# Envoy takes them away before its rules see them, which the table does not know.
+# Envoy takes them away before its rules see them, which the table does not know. (One more,
+# x-envoy-upstream-stream-duration-ms, is seen by Envoy 1.36 and not by 1.40.)
 TAKEN_AWAY = {
-    "te", "transfer-encoding", "x-envoy-expected-rq-timeout-ms", "x-envoy-force-trace",
+    "te", "transfer-encoding", "x-envoy-decorator-operation", "x-envoy-expected-rq-timeout-ms", "x-envoy-force-trace",
     "x-envoy-hedge-on-per-try-timeout", "x-envoy-ip-tags", "x-envoy-max-retries", "x-envoy-retriable-header-names",
     "x-envoy-retriable-status-codes", "x-envoy-retry-grpc-on", "x-envoy-upstream-alt-stat-name",
     "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-alt-response",
@@ -225,12 +226,9 @@ def test_rules_are_refused_by_the_table_when_envoy_refuses_them(
             assert (verdict.reason is not Reason.RULES_REFUSED) is is_fine, (pattern, verdict)
 
 
-@pytest.mark.parametrize("name", ["w[x", "(web", "web)", "a++b", "*web"])
-def test_names_are_refused_by_the_table_when_envoy_refuses_them(
-    name: str, authority: Authority, tmp_path: Path
-) -> None:
-    intentions = [intent(name, "db", "allow"), intent("web", "db", "allow")]
-    chain = tcp_chain("db.tcp", rbac(intentions, "deny", "db", DOMAINS, http=False), authority)
-    refused = not envoy_process.accepts(static_config([chain], 1), tmp_path)
-    assert (table(intentions).check(WEB).reason is Reason.RULES_REFUSED) is refused
-    assert refused is (name != "*web")  # the star repeats the slash before it
+def test_names_are_refused_by_the_table_when_envoy_refuses_them(authority: Authority, tmp_path: Path) -> None:
+    for name in ("w[x", "(web", "web)", "a++b"):
+        intentions = [intent(name, "db", "allow"), intent("web", "db", "allow")]
+        chain = tcp_chain("db.tcp", rbac(intentions, "deny", "db", DOMAINS, http=False), authority)
+        assert not envoy_process.accepts(static_config([chain], 1), tmp_path)
+        assert table(intentions).check(WEB).reason is Reason.RULES_REFUSED

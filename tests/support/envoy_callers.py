@@ -28,9 +28,10 @@ class Outcome(NamedTuple):
 
 
 class App:
-    """Answers every request with its head, as it arrived."""
+    """Answers every request with its head, as it arrived; or, if it is an `echo`, sends back whatever it is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, echo: bool = False) -> None:
+        self._kind = _Echoing if echo else _Answering
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.BaseTransport] = set()
 
@@ -41,7 +42,7 @@ class App:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Answering(self._open), "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: self._kind(self._open), "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -53,7 +54,7 @@ class App:
             transport.close()
 
 
-class _Answering(asyncio.Protocol):
+class _Echoing(asyncio.Protocol):
     def __init__(self, everybody: set[asyncio.BaseTransport]) -> None:
         self._everybody = everybody
         self._received = b""
@@ -68,6 +69,12 @@ class _Answering(asyncio.Protocol):
         if self._transport is not None:
             self._everybody.discard(self._transport)
 
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+
+class _Answering(_Echoing):
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
         self._received += data

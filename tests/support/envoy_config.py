@@ -34,7 +34,7 @@ def static_config(chains: list[Json], app_port: int) -> Json:
 
 
 def http_chain(server_name: str, rules: Json, authority: Authority, normalization: RequestNormalization) -> Json:
-    """The public listener of a service whose protocol is http."""
+    """The public listener of a service whose protocol is http, with all settings of Consul's that concern its rules."""
     escaped = normalization.path_with_escaped_slashes_action or "KEEP_UNCHANGED"
     underscores = normalization.headers_with_underscores_action or "ALLOW"
     route = {"match": {"prefix": "/"}, "route": {"cluster": "app"}}
@@ -44,6 +44,7 @@ def http_chain(server_name: str, rules: Json, authority: Authority, normalizatio
         "merge_slashes": normalization.merge_slashes,
         "path_with_escaped_slashes_action": escaped,
         "common_http_protocol_options": {"headers_with_underscores_action": underscores},
+        "tracing": {"random_sampling": {"value": 0}},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "forward_client_cert_details": "APPEND_FORWARD",
         "set_current_client_cert_details": {"uri": True},
