@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 from support import envoy_process
 from support.agents import Binary, Launcher, RealAgent, free_ports
-from support.authorization import intent
+from support.authorization import allow, intent
 from support.authorization_oracle import Call
 from support.envoy_comparison import Tally
 from support.envoy_mesh import Sidecar, normalization_entry
@@ -23,6 +23,7 @@ from support.envoy_sets import CALLERS, OddMaker
 
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
+from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.table import Table
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.config_entries.defaults import RequestNormalization
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SETS, CALLERS_OF_A_SET, REQUESTS_OF_A_CALLER = 20, 6, 10
 OLDEST = (1, 10)  # before that Consul speaks a protocol that Envoy no longer does
 NORMALIZES = (1, 20)  # from 1.20.1 on a sidecar normalizes paths, and headers can be compared without case
+HAS_SETTING = (1, 18)  # default_intention_policy
 PEERS = (1, 13)
 ODDER = RequestNormalization(
     merge_slashes=True,
@@ -146,8 +148,11 @@ class Rig:
 
 
 async def started(own_agent: Launcher, default: Action) -> RealAgent:
-    """An agent to which proxies may speak; with ACLs where it denies by default."""
-    return await own_agent(acl=default == "deny", config={"ports": {"grpc": free_ports().http}})
+    """An agent to which proxies may speak, with a setting for the default, or with ACLs where there is none."""
+    config: dict[str, object] = {"ports": {"grpc": free_ports().http}}
+    if own_agent.binary.version >= HAS_SETTING:
+        return await own_agent(config=config | {"default_intention_policy": default})
+    return await own_agent(acl=default == "deny", config=config)
 
 
 @pytest.mark.parametrize("default", ["allow", "deny"])
@@ -207,3 +212,26 @@ async def test_intention_for_a_peer_lets_no_local_service_in(
             modes: tuple[Mode, ...] = ("consul", "envoy")
             tables = await asyncio.gather(*(rig.table("db", mode) for mode in modes))
             assert [table.check(uri).allowed for table in tables] == [is_allowed] * 2
+
+
+async def test_refused_rules_leave_envoy_with_those_it_had(
+    binary: Binary, own_agent: Launcher, fresh_directory: Callable[[], Path]
+) -> None:
+    agent = await started(own_agent, "deny")
+    async with (
+        Consul(agent.url, token=agent.token) as consul,
+        Sidecar(agent, "db", "http", "deny", fresh_directory()) as db,
+    ):
+        await db.apply([intent("web", "db", "allow")])
+        await db.write([intent("web", "db", "deny"), intent("api", "db", (allow(path_regex="(?=a)"),))])
+        async with asyncio.timeout(30):
+            while not await db.refused():
+                await asyncio.sleep(0.02)
+        async with await db.dial("web") as connection:
+            outcome = await connection.request(Call("GET", "/", (("Host", "db"),)))
+        assert outcome.status == 200  # the denial has no effect
+        rig = Rig(agent, consul, "deny", RequestNormalization())
+        uri = (await db.leaf("web")).uri
+        request = HTTPRequest("GET", "/")
+        assert (await rig.table("db", "envoy")).check(uri, request=request).reason is Reason.RULES_REFUSED
+        assert (await rig.table("db", "consul")).check(uri, request=request).reason is Reason.INTENTION

@@ -55,6 +55,7 @@ class Sidecar:
         self._leaves: dict[str, Leaf] = {}
         self._stack = AsyncExitStack()
         self._turn = 0
+        self._envoy: Envoy | None = None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -67,7 +68,7 @@ class Sidecar:
             service = {"Name": self.name, "Port": app.port, "Connect": {"SidecarService": sidecar}}
             await call("PUT", "/v1/agent/service/register", service)
             envoy = Envoy(await asyncio.to_thread(self._bootstrap), self._folder)
-            await stack.enter_async_context(envoy)
+            self._envoy = await stack.enter_async_context(envoy)
             async with asyncio.timeout(_PATIENCE):
                 await envoy.wait_for_listeners(_PUBLIC)
             self._stack = stack.pop_all()
@@ -113,14 +114,24 @@ class Sidecar:
         One more intention, which changes each time, tells when that is. It is in the same config entry as those for the
         service, and this is written last.
         """
-        self._turn += 1
-        await self._write("*", [_source(one) for one in intentions if one.destination_name == "*"])
-        own = [_source(one) for one in intentions if one.destination_name.lower() == self.name]
-        await self._write(self.name, [*own, self._sentinel()])
+        await self.write(intentions)
         connection = await self.dial(SENTINEL)
         async with asyncio.timeout(_PATIENCE):
             while not await self._has_sentinel(connection):
                 await asyncio.sleep(0.02)
+
+    async def write(self, intentions: Sequence[Intention]) -> None:
+        """Replace all intentions for it and for `*`."""
+        self._turn += 1
+        await self._write("*", [_source(one) for one in intentions if one.destination_name == "*"])
+        own = [_source(one) for one in intentions if one.destination_name.lower() == self.name]
+        await self._write(self.name, [*own, self._sentinel()])
+
+    async def refused(self) -> int:
+        """How often its Envoy refused what Consul sent."""
+        assert self._envoy is not None
+        counters = await asyncio.to_thread(self._envoy.counters)
+        return counters.get("listener_manager.lds.update_rejected", 0)
 
     async def _write(self, destination: str, sources: list[Json]) -> None:
         entry = {"Kind": "service-intentions", "Name": destination, "Sources": sources}
