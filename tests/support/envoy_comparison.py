@@ -21,15 +21,15 @@ class Tally:
     def __init__(self) -> None:
         self.decisions = 0
         self.allowed = 0
-        self.ignorance: Counter[Reason] = Counter()
+        self.unruled: Counter[Reason] = Counter()
         self.reasons: Counter[Reason] = Counter()
         self.differences: list[str] = []
 
     def __str__(self) -> str:
-        unsure = {reason.value: count for reason, count in self.ignorance.most_common()}
+        unsure = {reason.value: count for reason, count in self.unruled.most_common()}
         ruled = {reason.value: count for reason, count in self.reasons.most_common()}
         return (
-            f"{self.decisions} decisions, {self.allowed} allowed by Envoy, by rule {ruled}, by ignorance {unsure}, "
+            f"{self.decisions} decisions, {self.allowed} let in, by rule {ruled}, not by rule {unsure}, "
             f"{len(self.differences)} differences"
         )
 
@@ -43,19 +43,19 @@ class Tally:
     def connection(self, verdict: Verdict, about: object, *, served: bool) -> None:
         """Compare one connection."""
         self._count(verdict, allowed=served)
-        if verdict.allowed is not served and not (verdict.by_ignorance and not verdict.allowed):
+        if verdict.allowed is not served and (verdict.reason.is_rule or verdict.allowed):
             self.differences.append(f"served {served}: {verdict} {about}")
 
     def _count(self, verdict: Verdict, *, allowed: bool) -> None:
         self.decisions += 1
         self.allowed += allowed
-        (self.ignorance if verdict.by_ignorance else self.reasons)[verdict.reason] += 1
+        (self.reasons if verdict.reason.is_rule else self.unruled)[verdict.reason] += 1
 
     @property
     def unsure(self) -> float:
-        """The share of decisions that say nothing about Envoy: those by ignorance that Envoy did not answer itself."""
+        """The share of decisions that say nothing about Envoy: without a rule, and not because Envoy answers itself."""
         told = {Reason.REQUEST_REFUSED, Reason.REQUEST_REDIRECTED}
-        return sum(count for reason, count in self.ignorance.items() if reason not in told) / max(self.decisions, 1)
+        return sum(count for reason, count in self.unruled.items() if reason not in told) / max(self.decisions, 1)
 
 
 def difference_in_request(verdict: Verdict, outcome: Outcome) -> str:
@@ -65,8 +65,8 @@ def difference_in_request(verdict: Verdict, outcome: Outcome) -> str:
         return "" if status in REFUSED and not verdict else "the table says that Envoy refuses"
     if verdict.reason is Reason.REQUEST_REDIRECTED:
         return "" if status == REDIRECTED and not verdict else "the table says that Envoy redirects"
-    if verdict.by_ignorance:
-        return "ignorance allows" if verdict else ""
+    if not verdict.reason.is_rule:
+        return "what is not known allows" if verdict else ""
     if not verdict:
         return "" if status == 403 else "the table denies by a rule"
     if status != 200:

@@ -9,7 +9,7 @@ from support.authorization_oracle import Call
 from support.authorization_sets import METHODS as USUAL_METHODS, NAMES, TARGETS, VALUES, Maker
 
 from aioconsulconnect.structs.config_entries.defaults import RequestNormalization
-from aioconsulconnect.structs.intentions import HeaderPermission, Intention, Permission
+from aioconsulconnect.structs.intentions import HeaderPermission, HTTPPermission, Intention, Permission
 
 PATTERNS = ("a.b", "w.b", "a+b", "[a-w]+b", "web|api", "w(e|x)b", "we", "é", "w x", "a:b", "w%20x")
 CALLERS = (*NAMES, "other", "webx", "we", "a.b", "axb", "a+b", "aab", "wxb", "é", "w x", "a:b")
@@ -18,27 +18,12 @@ PIECES = (
     "a", "b", "/a", "/admin", "%25", "%32", "&", "=", "'", "|", "[", "^", "%2e%2e", "`", "%7E", "/..", "/.", "%20",
 )  # fmt: skip
 ODD_HEADERS = (
-    "x-forwarded-client-cert",
-    "x-forwarded-proto",
-    "x-request-id",
-    "cookie",
-    "host",
-    ":authority",
-    ":scheme",
-)
+    "x-forwarded-client-cert", "x-forwarded-proto", "x-request-id", "cookie", "host", ":authority", ":scheme",
+)  # fmt: skip
 RARE = ("%00", "é", "#", "\x7f", "%", "%4", "%zz", "..;", "..;x")
 SENT = (
-    "x-role",
-    "X-ROLE",
-    "x-role",
-    "x-team",
-    "X-Team",
-    "x_role",
-    "connection",
-    "cookie",
-    "x-other",
-    "x-envoy-internal",
-)
+    "x-role", "x-role", "X-ROLE", "x-team", "X-Team", "x_role", "connection", "cookie", "x-other", "x-envoy-internal",
+)  # fmt: skip
 METHODS = (*USUAL_METHODS, "GET", "PUT", "OPTIONS")
 SLASHES = ("", "KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_FORWARD", "UNESCAPE_AND_REDIRECT")
 UNDERSCORES = ("", "ALLOW", "REJECT_REQUEST", "DROP_HEADER")
@@ -56,9 +41,15 @@ class OddMaker(Maker):
             one = replace(one, source_name=self.random.choice(PATTERNS))
         if one.destination_name == "cache" and self.random.random() < 0.8:
             one = replace(one, destination_name="db")
+        if one.destination_name != "*" and one.action and self.random.random() < 0.3:
+            permissions = tuple(self._permission() for _ in range(self.random.randint(1, 3)))
+            one = replace(one, action=None, permissions=permissions)
         return one
 
     def _permission(self) -> Permission:
+        if self.random.random() < 0.4:
+            header = tuple(self._header() for _ in range(self.random.randint(1, 2)))
+            return Permission(action=self._action(), http=HTTPPermission(header=header))
         permission = replace(super()._permission(), jwt=None)
         http = permission.http
         if http is not None and http.methods and http.header and self.random.random() < 0.6:
@@ -111,7 +102,9 @@ class OddMaker(Maker):
                 text = header.exact or pick(("", "b")) + (
                     header.prefix or header.suffix or header.contains or pick(("aab", "a"))
                 )
-                headers.append((header.name, pick((text, text, text.upper(), text + "é"))))
+                headers.append((header.name, pick((text, text, text.upper(), text.swapcase(), text + "é"))))
+                if self.random.random() < 0.2:
+                    headers.insert(0, (header.name, pick(VALUES)))
         return pick(http.methods or (method,)), target, headers
 
     def _target(self) -> str:
