@@ -53,7 +53,7 @@ class AccessChange(msgspec.Struct, frozen=True, kw_only=True):
     """
     Change of who may connect: a source may now and might not before, or the other way round.
 
-    - `source`: name of the source as Consul writes it; `*` for every source that has no other entry here.
+    - `source`: name of the source as Consul writes it; `*` for every source that no intention for it names.
     - `destination`: name of the destination, in lower case; `*` for every destination that no intention names.
     - `before`, `now`: verdicts about a connection without a request. A change between a plain answer and
       `REQUEST_NEEDED`, where requests decide, is a change too.

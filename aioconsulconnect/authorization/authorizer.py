@@ -1,16 +1,10 @@
-"""
-The authorizer: decides in the process, by intentions and settings that it follows by itself.
-
-One task makes the tables; watches keep what it needs. What makes knowledge incomplete (a refused token, a filtered
-view) takes the table away in the very moment in which it is known; only a table of what was seen since comes back.
-"""
+"""Authorizer: decides in the process, by a live table of intentions."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -23,34 +17,22 @@ from aioconsulconnect.authorization.authorizer_status import (
     AuthorizerState,
     AuthorizerStatus,
     Decision,
+    check_seconds,
 )
-from aioconsulconnect.authorization.default_policy import DefaultLearner
 from aioconsulconnect.authorization.explain import Explanation, explain
-from aioconsulconnect.authorization.following import follow_intentions
+from aioconsulconnect.authorization.live_table import LiveTable
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import Caller
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
-from aioconsulconnect.authorization.surroundings import Surroundings
-from aioconsulconnect.authorization.table import Table, tiers_of
-from aioconsulconnect.authorization.table_maker import TableMaker
-from aioconsulconnect.endpoints.ca import CA
-from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.errors import Closed, InvalidRequest, NotReady, PermissionDenied
+from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.errors import NotReady
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
-from aioconsulconnect.watch.protocol.status import Status
-from aioconsulconnect.watch.wakeup import Wakeup
 
 _log = logging.getLogger("aioconsulconnect.authorization")
-_STATES: dict[Reason | None, AuthorizerState] = {
-    Reason.NOT_READY: "starting",
-    Reason.INCOMPLETE: "incomplete",
-    Reason.EXPIRED: "expired",
-}
 _NEVER = float("-inf")
 
 
@@ -79,31 +61,12 @@ class Authorizer:
         choices: AuthorizerOptions,
     ) -> None:
         DecisionSettings(default=choices.default, mode=choices.mode)  # raises for what there is not
-        # An agent's cache can be wrong for minutes: nobody decides by it.
-        options = msgspec.structs.replace(options, cached=None)
         self.counters: AuthorizerCounters = AuthorizerCounters()
         self._choices = choices
-        self._maker = TableMaker(tuple(_qualified(name, options) for name in dict.fromkeys(destinations)))
-        self._intentions = follow_intentions(
-            Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
-        )
-        self._surroundings = Surroundings(CA(sender, pool, options), Config(sender, pool, options), self._hear)
-        self._default = DefaultLearner(
-            sender,
-            pool,
-            options,
-            destinations=destinations,
-            given=choices.default,
-            about_lists=not destinations,
-            tell=self._hear,
-        )
-        self._decider: Decider = Refusal(Reason.NOT_READY)
+        self._live = LiveTable(sender, pool, options, destinations, choices)
         # The clock where each decision asks for the time or goes to a hook, and until when it need not look further.
         self._now = None if choices.max_age is None and choices.on_decision is None else pool.clock.now
         self._fresh_until = _NEVER
-        self._news = Wakeup()
-        self._task: asyncio.Task[None] | None = None
-        self._left = False
 
     # Deciding
 
@@ -124,14 +87,17 @@ class Authorizer:
           default one is `namespace/name`.
         - `request`: the HTTP request; None for a connection, for which an intention with permissions denies. Serve
           `verdict.request`, which is what was judged.
-        - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`.
+        - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`; `{}` for no token. For
+          a connection a required token is asked for only where claims are given: the agent knows none.
         """
-        now = self._now
-        if now is None or now() <= self._fresh_until:
-            return self._decider.check(source, destination, request, claims=claims)
+        live, now = self._live, self._now
+        if not live.is_stale and (now is None or now() <= self._fresh_until):
+            return live.decider.check(source, destination, request, claims=claims)
         verdict = self._expired()
         if verdict is None:  # a denial is false, but it is one
-            verdict = self._decider.check(source, destination, request, claims=claims)
+            verdict = live.decider.check(source, destination, request, claims=claims)
+            if live.is_stale and isinstance(live.decider, Table):
+                verdict = msgspec.structs.replace(verdict, age=live.age)
         if self._choices.on_decision is not None:
             self._report(Decision(source=source, destination=destination, request=request, verdict=verdict))
         return verdict
@@ -150,7 +116,7 @@ class Authorizer:
         `source`, `destination`, `request` and `claims` are as for `check`. The `age` of its verdict is that of the
         intentions. It goes to no hook.
         """
-        decider, expired, age = self._decider, self._expired(), self._intentions.watch.status.age
+        decider, expired, age = self._live.decider, self._expired(), self._live.age
         if isinstance(decider, Table) and expired is None:
             found = explain(decider, source, destination, request, claims=claims)
             verdict = msgspec.structs.replace(found.verdict, age=age)
@@ -165,7 +131,7 @@ class Authorizer:
         Data that is not complete any more takes everybody's access away. What `max_age` does is not told: nothing
         happens in that moment.
         """
-        return AccessChanges(lambda: self._decider, self._news, lambda: self._is_over)
+        return AccessChanges(self._decider, self._live.news, lambda: self._live.is_over)
 
     # Its life
 
@@ -175,15 +141,7 @@ class Authorizer:
 
         Raises what `ready` raises, Closed also if it was entered before.
         """
-        if self._task is not None or self._left:
-            raise Closed("an authorizer can be entered once; make another with consul.authorizer()")
-        try:
-            await self._intentions.begin()
-            await self._surroundings.begin()
-        except BaseException:
-            await self._end()
-            raise
-        self._task = asyncio.create_task(self._run(), name="aioconsulconnect authorizer")
+        await self._live.begin()
         if self._choices.ready_timeout != 0:
             try:
                 await self.ready(self._choices.ready_timeout)
@@ -200,15 +158,11 @@ class Authorizer:
 
     async def aclose(self) -> None:
         """End it: it denies from now on. It may be called from any task, and twice."""
-        self._shut()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        await self._end()
+        await self._live.end()
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as for a watch
         """
-        Wait until it decides by data, and until whatever else can be learnt is learnt.
+        Wait until its state is "ready": it decides by data, and whatever else can be learnt is learnt.
 
         What cannot be learnt (the default, for want of rights) does not hold it up: `status` shows it, and where it
         matters the verdict is a denial.
@@ -217,127 +171,96 @@ class Authorizer:
         Closed when the authorizer or the client is closed, and the error that ended the watch of the intentions, if one
         did.
         """
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                while not self._is_ready:
-                    self._check_alive()
-                    await self._news.wait()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise NotReady(f"not ready within {timeout:g} s; {self._what_is_missing()}") from None
+        await self._wait(lambda: self._live.is_complete and self._expired() is None, "not ready", timeout)
+
+    async def until(self, predicate: Callable[[], object], timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """
+        Wait until a condition holds: `await authorizer.until(lambda: authorizer.check("web"), timeout=5)`.
+
+        - `predicate`: the condition, which is asked whenever something else is known.
+        - `timeout`: in seconds; None for no limit.
+
+        Raises NotReady when it does not hold by then, else what `ready` raises.
+        """
+        await self._wait(predicate, "the condition does not hold", timeout)
 
     @property
     def status(self) -> AuthorizerStatus:
         """The status: whether it decides by data, how old and how complete this is."""
-        watch = self._intentions.watch.status
-        expired = self._expired()
-        reason = None if expired is None else expired.reason
-        if isinstance(self._decider, Refusal):
-            reason = self._decider.reason
-        state: AuthorizerState = "ready" if reason is None else _STATES.get(reason, "incomplete")
+        live, state = self._live, self._state()
         return AuthorizerStatus(
-            state="closed" if self._is_over else state,
-            reason=reason,
-            age=watch.age,
+            state=state,
+            reason=self._reason(),
+            age=live.age,
             mode=self._choices.mode,
-            destinations=self._maker.destinations,
-            default=self._default.known,
-            visibility=self._default.visibility,
-            trust_domain=self._surroundings.trust_domain,
-            issuers=self._surroundings.issuers,
-            knows_normalization=self._surroundings.normalization is not None,
-            watch=watch,
-            counters=msgspec.structs.replace(self.counters, questions=self._default.asked),
+            destinations=live.destinations,
+            default=live.default.known,
+            visibility=live.default.visibility,
+            trust_domain=live.surroundings.trust_domain,
+            issuers=live.surroundings.issuers,
+            knows_normalization=live.surroundings.normalization is not None,
+            missing="" if state == "ready" else live.missing,
+            watch=live.watch,
+            counters=msgspec.structs.replace(self.counters, tables=live.made, questions=live.default.asked),
         )
 
     def __repr__(self) -> str:
         """Show the destinations and the state."""
-        return f"<Authorizer {', '.join(self._maker.destinations) or 'all'} {self.status.state}>"
+        return f"<Authorizer {', '.join(self._live.destinations) or 'all'} {self._state()}>"
 
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: an authorizer is bound to its client."""
         raise TypeError("an Authorizer is alive and cannot be pickled")
 
-    # What it follows
+    # How it waits and reports
 
-    def _hear(self) -> None:
-        """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
-        status = self._intentions.watch.status
-        obstacle = self._obstacle(status)
-        if obstacle is not None:
-            self._refuse(obstacle)
-        self._default.heed(status)
-        self._news.wake_all()
+    def _decider(self) -> Decider:
+        self._live.check_begun()
+        return self._live.decider
 
-    def _obstacle(self, status: Status) -> Reason | None:
-        """Why nothing can be decided now; None if it can."""
-        watch, error = self._intentions.watch, self._intentions.error
-        if isinstance(error, PermissionDenied):
-            return Reason.INCOMPLETE
-        if self._left or error is not None or status.state == "closed":
-            return Reason.NOT_READY
-        if status.state == "denied" or status.filtered:
-            return Reason.INCOMPLETE
-        if watch.newest is None:
-            return Reason.NOT_READY
-        # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
-        is_whole = self._maker.destinations or self._default.visibility.is_whole(anonymous=status.anonymous)
-        return None if is_whole else Reason.INCOMPLETE
-
-    def _refuse(self, reason: Reason) -> None:
-        if not isinstance(self._decider, Refusal) or self._decider.reason is not reason:
-            self._decider = Refusal(reason)
-
-    async def _run(self) -> None:
+    async def _wait(self, predicate: Callable[[], object], what: str, timeout: float | None) -> None:  # noqa: ASYNC109
+        check_seconds("timeout", timeout)
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.TaskGroup() as group:
-                asking = group.create_task(self._default.run())
-                with contextlib.suppress(Closed):
-                    await self._make_tables()
-                asking.cancel()
-        except Exception:  # noqa: BLE001 - whatever it is, nobody may go on deciding
-            _log.exception("an authorizer ended by a bug, and denies")
-        finally:
-            self._shut()
+            async with limit:
+                self._live.check_alive()
+                while not predicate():
+                    await self._live.news.wait()
+                    self._live.check_alive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            state = self._state()
+            why = "it is ready" if state == "ready" else f"it is {state}: {self._live.missing}"
+            raise NotReady(f"{what} within {timeout:g} s; {why}") from None
 
-    async def _make_tables(self) -> None:
-        watch, maker = self._intentions.watch, self._maker
-        while not self._is_over:
-            newest, body, is_free = watch.newest, watch.body, self._obstacle(watch.status) is None
-            if is_free and newest is not None and not maker.is_current(newest, body, self._settings()):
-                if not maker.knows(newest, body):
-                    await self._surroundings.follow(await maker.study(newest, body))
-                await maker.make(self._settings())
-                self.counters.tables += 1
-                is_free = self._obstacle(watch.status) is None
-            elif not is_free or maker.made is None or maker.made is self._decider:
-                await self._news.wait()
-                continue
-            if is_free and maker.made is not None:
-                self._decider = maker.made
-                self._news.wake_all()
-                await maker.let_go()
+    def _reason(self) -> Reason | None:
+        """The reason of all verdicts where everything is denied, else None."""
+        decider = self._live.decider
+        if isinstance(decider, Refusal):
+            return decider.reason
+        expired = self._expired()
+        return None if expired is None else expired.reason
 
-    def _settings(self) -> DecisionSettings:
-        choices, surroundings = self._choices, self._surroundings
-        return DecisionSettings(
-            default=self._default.known.action,
-            mode=choices.mode,
-            trust_domain=surroundings.trust_domain,
-            peers=choices.peers,
-            normalization=surroundings.normalization,
-            issuers=surroundings.issuers,
-            enterprise=choices.enterprise,
-        )
+    def _state(self) -> AuthorizerState:
+        if self._live.is_over:
+            return "closed"
+        match self._reason():
+            case None:
+                return "ready" if self._live.is_complete else "starting"
+            case Reason.NOT_READY:
+                return "starting"
+            case Reason.EXPIRED:
+                return "expired"
+            case _:
+                return "incomplete"
 
     def _expired(self) -> Verdict | None:
         """The denial, if the data is older than it may be; else the time is noted until which it is not."""
         limit = self._choices.max_age
-        if limit is None or isinstance(self._decider, Refusal):
+        if limit is None or isinstance(self._live.decider, Refusal):
             return None
-        age = self._intentions.watch.status.age
+        age = self._live.age
         if age is None or age > limit:
             return Verdict(allowed=False, reason=Reason.EXPIRED, age=age)
         if self._now is not None and self._choices.on_decision is None:
@@ -356,61 +279,3 @@ class Authorizer:
         except Exception:  # noqa: BLE001 - a hook must not decide
             self.counters.hook_errors += 1
             _log.exception("on_decision raised; the verdict stands")
-
-    # Its end
-
-    @property
-    def _is_over(self) -> bool:
-        return self._left or self._intentions.error is not None or self._intentions.watch.status.state == "closed"
-
-    @property
-    def _is_ready(self) -> bool:
-        is_asked = self._default.asked > 0 or self._choices.default is not None
-        return isinstance(self._decider, Table) and self._surroundings.is_settled and is_asked
-
-    def _what_is_missing(self) -> str:
-        """Why it is not ready, for whoever has to do something about it."""
-        status = self.status
-        watch = status.watch
-        if watch.error:
-            return f"the watch of the intentions is {watch.state}: {watch.error}"
-        if watch.filtered:
-            return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
-        if status.reason is Reason.INCOMPLETE:
-            return status.visibility.missing(anonymous=watch.anonymous)
-        if not isinstance(self._decider, Table):
-            return f"no answer with the intentions was seen; the watch is {watch.state}"
-        return self._surroundings.missing or status.default.error or "the agent was not yet asked for the default"
-
-    def _check_alive(self) -> None:
-        if self._task is None:
-            raise Closed("an authorizer lives inside `async with`: enter it first")
-        error = self._intentions.error
-        if error is not None:
-            raise copy.copy(error) from error
-        if self._is_over:
-            raise Closed("the authorizer was closed")
-
-    def _shut(self) -> None:
-        self._left = True
-        self._refuse(self._obstacle(self._intentions.watch.status) or Reason.NOT_READY)
-        self._news.wake_all()
-
-    async def _end(self) -> None:
-        self._left = True
-        await self._intentions.end()
-        await self._surroundings.end()
-
-
-def _qualified(name: str, options: Options) -> str:
-    """
-    Return a destination as tables know it, with the namespace and partition that a match takes from the options.
-
-    Raises InvalidRequest for what is no name of a destination.
-    """
-    if tiers_of(name) is None:
-        raise InvalidRequest(f"{name!r} is no name of a destination")
-    namespace, partition = options.namespace or "default", options.partition or "default"
-    if "/" in name or (namespace, partition) == ("default", "default"):
-        return name
-    return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"

@@ -41,8 +41,9 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     Status of an authorizer: whether it decides by data, and how old and how complete this is.
 
-    - `state`: "starting" (no data yet), "ready" (it decides by data), "incomplete" (the token is refused, or does not
-      see everything), "expired" (the data is older than `max_age`) or "closed". In all but "ready" all is denied.
+    - `state`: "starting" (not all is learnt yet; what needs it is denied), "ready" (it decides by data), "incomplete"
+      (the token is refused, or does not see everything), "expired" (the data is older than `max_age`) or "closed". In
+      the last three all is denied.
     - `reason`: reason of the verdicts where it denies everything, else None.
     - `age`: seconds since the servers last confirmed the intentions; None before there are any.
     - `mode`: "consul" or "envoy".
@@ -52,6 +53,7 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     - `trust_domain`: the own trust domain; empty where it is not known.
     - `issuers`: the issuer of each `jwt-provider` that intentions name and whose entry is known.
     - `knows_normalization`: True if it is known how requests are normalized; if not, requests are denied.
+    - `missing`: what keeps it from being ready, in words; empty where it is.
     - `watch`: status of the watch of the intentions.
     - `counters`: what was counted.
     """
@@ -66,6 +68,7 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     trust_domain: str = ""
     issuers: dict[str, str] = {}
     knows_normalization: bool = False
+    missing: str = ""
     watch: Status
     counters: AuthorizerCounters
 
@@ -110,8 +113,19 @@ class AuthorizerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ready_timeout: float | None = 10
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a time that is none."""
-        if self.ready_timeout is not None and not self.ready_timeout >= 0:
-            raise InvalidRequest(
-                f"ready_timeout must be a number of seconds from 0 on, or None, not {self.ready_timeout}"
-            )
+        """Raise InvalidRequest for a time that is none, and for peers that are none."""
+        check_seconds("ready_timeout", self.ready_timeout)
+        check_seconds("max_age", self.max_age)
+        if not all(isinstance(peer, Peer) for peer in self.peers):
+            raise InvalidRequest("peers are given as Peer(name=…, trust_domain=…)")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """
+    Raise InvalidRequest for a time that is neither None nor a number of seconds from 0 on.
+
+    - `name`: name of the argument.
+    - `value`: the time.
+    """
+    if value is not None and not (isinstance(value, int | float) and value >= 0):
+        raise InvalidRequest(f"{name} must be None or seconds from 0 on, not {value!r}")

@@ -44,12 +44,19 @@ class Following(Generic[T, Item]):
         await self.watch.__aenter__()
         self._task = asyncio.create_task(self._follow(), name=f"aioconsulconnect {self.watch!r}")
 
-    async def end(self) -> None:
-        """Leave the watch."""
+    def stop(self) -> None:
+        """Stop the task, without waiting for its end."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
-        await self.watch.aclose()
+
+    async def end(self) -> None:
+        """Stop, and leave the watch."""
+        self.stop()
+        try:
+            if self._task is not None:
+                await asyncio.wait({self._task})
+        finally:
+            await self.watch.aclose()
 
     async def _follow(self) -> None:
         try:

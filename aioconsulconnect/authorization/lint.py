@@ -7,7 +7,6 @@ from enum import Enum
 
 import msgspec
 
-from aioconsulconnect.authorization.explain import describe
 from aioconsulconnect.authorization.rules.decision import CONNECTION, enforced, first_match
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT, canonical_path
 from aioconsulconnect.authorization.rules.permissions import Condition, requires
@@ -16,7 +15,7 @@ from aioconsulconnect.authorization.rules.request import UNSEEN
 from aioconsulconnect.authorization.rules.rows import Rows, UnknownFields, rows_in_slices
 from aioconsulconnect.authorization.rules.rule import Held, Key, Rule, intention_of
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
-from aioconsulconnect.authorization.rules.verdict import Reason, precedence
+from aioconsulconnect.authorization.rules.verdict import Reason, describe, precedence
 from aioconsulconnect.structs.intentions import HeaderPermission, HTTPPermission, Intention
 
 

@@ -9,7 +9,7 @@ from aioconsulconnect.authorization.following import Following
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.errors import Unsupported
+from aioconsulconnect.errors import InvalidRequest, Unsupported
 from aioconsulconnect.structs.ca import Root, Roots
 from aioconsulconnect.structs.config_entries.access import JWTProvider
 from aioconsulconnect.structs.config_entries.defaults import Mesh, RequestNormalization
@@ -39,6 +39,13 @@ class Surroundings:
         await self._roots.begin()
         await self._mesh.begin()
 
+    def stop(self) -> None:
+        """Stop all tasks, without waiting for their end."""
+        self._roots.stop()
+        self._mesh.stop()
+        for one in self._providers.values():
+            one.stop()
+
     async def end(self) -> None:
         """Leave the watches; it may be called in any state, and twice."""
         for one in (self._roots, self._mesh):
@@ -52,7 +59,10 @@ class Surroundings:
             await self._providers.pop(name).end()
         for name in sorted(wanted - self._providers.keys()):
             one: Following[JWTProvider | None, JWTProvider]
-            one = Following(self._config.read("jwt-provider", name), self._tell)
+            try:
+                one = Following(self._config.read("jwt-provider", name), self._tell)
+            except InvalidRequest:
+                continue  # Consul takes names that no URL can hold; the issuer then stays unknown, and denies
             await one.begin()
             self._providers[name] = one
 

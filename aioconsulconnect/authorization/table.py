@@ -135,6 +135,14 @@ class Table:
             except StopIteration as end:
                 return cast("Table", end.value)
 
+    @property
+    def has_others(self) -> bool:
+        """True if an intention is for none of the destinations, so that it is not known what this is."""
+        if self.destinations is None:
+            return False
+        expected = {tier for key in self.destinations for tier in _tiers_of_key(key)}
+        return not {*self.rows.by_destination, *self.rows.special} <= expected
+
     def check(
         self,
         source: Caller,
@@ -149,9 +157,10 @@ class Table:
         - `source`: who calls: a name, a SPIFFE URI, a parsed id, or all URIs of a certificate.
         - `destination`: who is called, `name` or `namespace/name`; None where the table has only one.
         - `request`: the HTTP request; None for a connection, for which an intention with permissions denies.
-        - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`.
+        - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`; `{}` for no token. For
+          a connection a required token is asked for only where claims are given: the agent knows none.
         """
-        if request is None:
+        if request is None and claims is None:
             if destination is None:
                 try:
                     verdict = self._ready.get(source)
@@ -210,12 +219,13 @@ class Table:
         - `source`, `destination`, `request`, `claims`: as for `check`.
         - `mode`: the mode to decide in.
         """
+        _check_types(request, claims)
         if request is None:
-            if mode == self.settings.mode:
+            if mode == self.settings.mode and claims is None:
                 return self._of_connection(source, destination)
             found = self.find(source, destination, mode)
-            return found if isinstance(found, Verdict) else self._decide(found, CONNECTION, mode)
-        _check_types(request, claims)
+            asked = CONNECTION if claims is None else Asked(None, claims, self.settings.issuers)
+            return found if isinstance(found, Verdict) else self._decide(found, asked, mode)
         found = self._recall(source, destination, mode)
         if isinstance(found, Verdict):
             return found
@@ -315,7 +325,7 @@ class Table:
 
 
 def _check_types(request: object, claims: object) -> None:
-    if not isinstance(request, HTTPRequest):
+    if request is not None and not isinstance(request, HTTPRequest):
         raise InvalidRequest("request must be an HTTPRequest")
     if claims is not None and not isinstance(claims, Mapping):
         raise InvalidRequest("claims must be a mapping of the claims by provider")
@@ -332,6 +342,11 @@ def _keep(cache: dict[Kept, Value], key: Kept, value: Value) -> None:
     cache[key] = value
 
 
+def _tiers_of_key(key: Key) -> Tiers:
+    _, partition, namespace, name = ("", DEFAULT, DEFAULT, key) if isinstance(key, str) else key
+    return keys_for_destination(partition, namespace, name)
+
+
 def tiers_of(destination: str) -> Tiers | None:
     """
     Return the keys of a destination: of its own, of its namespace's `*`, of the `*` of all namespaces.
@@ -343,4 +358,4 @@ def tiers_of(destination: str) -> Tiers | None:
     where = identify(destination, Trust())
     if isinstance(where, Reason) or where.peer or where.name == "*":
         return None
-    return keys_for_destination(where.partition, where.namespace, fold(where.name))
+    return keys_for_destination(fold(where.partition), fold(where.namespace), fold(where.name))

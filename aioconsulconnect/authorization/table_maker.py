@@ -10,12 +10,13 @@ from aioconsulconnect.authorization.rules.rows import UnknownFields
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import providers_of
-from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.authorization.table import Table, tiers_of
 from aioconsulconnect.authorization.unknown_fields import unknown_fields
 from aioconsulconnect.clock import breathe
 from aioconsulconnect.endpoints.intentions_requests import Matches
-from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -56,11 +57,11 @@ class TableMaker:
           earlier answer with the same state had not.
         """
         if self._seen is not None:
-            self._outdated += [*self._seen.items, *self._seen.value, *self._intentions]
+            self._outdated += [*self._seen.items, *self._seen.items.values(), *self._intentions]
         self._seen, self._body, self.made = seen, body, None
-        self._intentions = tuple(seen.items.values())
-        if len(self.destinations) > 1:  # each name has the intentions of all destinations as well
-            self._intentions = tuple({one.key: one for one in self._intentions}.values())
+        # Not the items: there the second of two intentions with one key has taken the place of the first.
+        value = seen.value
+        self._intentions = value if isinstance(value, tuple) else tuple(one for part in value.values() for one in part)
         try:
             self._unknown = await _in_steps(unknown_fields(seen.body if body is None else body))
         except UnreadableResponse:
@@ -78,7 +79,8 @@ class TableMaker:
         else:
             only = self.destinations or None
             steps = Table.in_slices(self._intentions, settings, destinations=only, unknown=self._unknown)
-            self.made = await _in_steps(steps)
+            table = await _in_steps(steps)
+            self.made = Refusal(Reason.MALFORMED) if table.has_others else table
         self._settings = settings
         return self.made
 
@@ -93,6 +95,23 @@ class TableMaker:
         if seen is self._seen and body is not self._body and body == self._body:
             self._body = body  # the same bytes once more; so the next look need not compare them
         return seen is self._seen and body is self._body
+
+
+def qualified(name: str, options: Options) -> str:
+    """
+    Return a destination as tables know it, in the namespace and partition that the options name.
+
+    - `name`: name of the destination; InvalidRequest for what is none.
+    - `options`: options of the reads.
+    """
+    if type(name) is not str:
+        raise InvalidRequest(f"destinations are names, each an argument of its own (*names), not {name!r}")
+    if tiers_of(name) is None:
+        raise InvalidRequest(f"{name!r} is no name of a destination")
+    namespace, partition = options.namespace or "default", options.partition or "default"
+    if "/" in name or (namespace, partition) == ("default", "default"):
+        return name
+    return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"
 
 
 async def _in_steps(steps: Generator[None, None, T]) -> T:

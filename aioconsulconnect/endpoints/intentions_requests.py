@@ -74,7 +74,7 @@ class OneName(msgspec.Struct, frozen=True):
 
     def __call__(self, response: Response) -> tuple[Intention, ...]:
         """Return the intentions of the name in `response`."""
-        return _local(self.by, read_matches(response.body).get(self.name) or ())
+        return _of_name(read_matches(response.body), self.by, self.name)
 
 
 class EachName(msgspec.Struct, frozen=True):
@@ -91,7 +91,13 @@ class EachName(msgspec.Struct, frozen=True):
     def __call__(self, response: Response) -> Matches:
         """Return the intentions in `response` by name."""
         found = read_matches(response.body)
-        return {name: _local(self.by, found.get(name) or ()) for name in self.names}
+        return {name: _of_name(found, self.by, name) for name in self.names}
+
+
+def _of_name(found: dict[str, tuple[Intention, ...] | None], by: str, name: str) -> tuple[Intention, ...]:
+    if name not in found:  # Consul names each, also without intentions: it was no answer to this
+        raise UnreadableResponse(f"the answer says nothing of {name!r}")
+    return _local(by, found[name] or ())
 
 
 def _local(by: str, intentions: tuple[Intention, ...]) -> tuple[Intention, ...]:

@@ -63,9 +63,12 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise InvalidRequest if the fields do not fit the kind."""
-        rest = f"{self.partition}/{self.namespace}/{self.datacenter}/{self.name}"
-        if _USUAL_FIELDS.fullmatch(f"{self.kind}/{self.trust_domain}/{rest}"):
-            return
+        fields = self.kind, self.trust_domain, self.partition, self.namespace, self.datacenter, self.name
+        try:
+            if _USUAL_FIELDS.fullmatch("/".join(fields)):
+                return
+        except TypeError:
+            raise InvalidRequest("the fields of a SPIFFE id must be str") from None
         if self.kind not in get_args(SpiffeKind):
             raise InvalidRequest(f"{self.kind!r} is no kind of SPIFFE id")
         if not re.fullmatch(_TRUST_DOMAIN, self.trust_domain):
@@ -89,7 +92,7 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises InvalidRequest (a ValueError) for any other text, such as: more than 2,048 characters, another scheme or
         one in capitals, a user, port, query or fragment, an empty host or one with capitals, empty segments, a trailing
-        slash, a percent sign that encodes nothing, an unknown form.
+        slash, a percent sign that encodes nothing, the default partition written out, an unknown form.
 
         Segments are decoded after the path was split, so an encoded slash belongs to the name. Without `/ap/` the
         partition is `default`.
@@ -104,6 +107,8 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
         partition = "default"
         if segments[:1] == ["ap"] and segments[2:]:
             partition, segments = _decode(segments[1]).lower(), segments[2:]
+            if partition == "default":  # never written: some agents refuse it, others take it for the default one
+                raise InvalidRequest(f"{uri!r} states the default partition, which Consul never does")
         for kind, form in _FORMS.items():
             if len(form) == len(segments) and all(f[0] == ":" or f == s for f, s in zip(form, segments, strict=True)):
                 fields = {f[1:]: _decode(s) for f, s in zip(form, segments, strict=True) if f[0] == ":"}

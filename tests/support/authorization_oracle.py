@@ -206,7 +206,7 @@ def consul(intentions: Sequence[Intention], default: str, question: Question, me
     if call is None:
         if first is None:
             return default == "allow"
-        return first.action == "allow"
+        return first.action == "allow" and (not claims or token_holds(first.jwt, claims))
     seen = seen_by_rules(call, mesh or Mesh())
     if seen is None:
         return False

@@ -145,15 +145,16 @@ def _judged(rule: Rule, default: Action | None, asked: Asked, *, strict: bool) -
     if asked.seen is None:
         if intention.permissions:
             return denied(Reason.REQUEST_NEEDED, intention)
-        return Verdict(intention.action == "allow", _INTENTION, intention)
+        if asked.claims is None or not strict:
+            return Verdict(intention.action == "allow", _INTENTION, intention)
     has_token = is_met(rule.jwt, asked.claims, asked.issuers)
     if strict and not has_token and intention.action != "deny":
-        return Verdict(allowed=False, reason=Reason.TOKEN, intention=intention, request=asked.seen.request)
-    if intention.permissions:
+        return Verdict(allowed=False, reason=Reason.TOKEN, intention=intention, request=_request(asked))
+    if intention.permissions and asked.seen is not None:
         return _by_permissions(rule, default, asked, asked.seen, strict=strict, has_token=has_token)
     if not strict and not has_token and intention.action != default:
         return by_default(default, asked, Reason.TOKEN, rule)
-    return Verdict(intention.action == "allow", _INTENTION, intention, None, asked.seen.request)
+    return Verdict(intention.action == "allow", _INTENTION, intention, None, _request(asked))
 
 
 def _by_permissions(

@@ -13,6 +13,7 @@ import msgspec
 from aioconsulconnect.authorization.rules.request import UNSEEN, HTTPRequest, Pairs, Seen
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.structs.config_entries.defaults import RequestNormalization
+from aioconsulconnect.structs.intentions import METHODS
 
 MOST_BYTES = 60 * 1024
 """The size of path and headers above which Envoy answers 431."""
@@ -29,6 +30,7 @@ _DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
 _DOTS_WITH_PARAMETER = re.compile(r"\.{1,2};")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_TOKEN = re.compile(_NAME)
 _ALL_NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
 _SPECIAL = re.compile(r"connection|keep-alive|upgrade|x-envoy-")
 
@@ -70,7 +72,8 @@ class Normalizer:
                 return found
             pairs = found
         target = request.path
-        if len(target) > MOST_BYTES or not request.method or request.method == "CONNECT":
+        method = request.method
+        if len(target) > MOST_BYTES or method == "CONNECT" or (method not in METHODS and not _TOKEN.fullmatch(method)):
             return Reason.REQUEST_REFUSED
         plain = _PLAIN.fullmatch(target)
         if plain is not None and not (self._settings.merge_slashes and "//" in plain[1]):

@@ -83,7 +83,10 @@ class Regex:
         - `text`: the text; one so long that the pattern would need more than `MOST_STEPS` for it is not judged.
         - `all_versions`: True if all versions of Envoy have to agree; False for what the newest one says.
         """
-        data = text.encode("utf-8", "surrogateescape")
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half of a surrogate pair that stands for no byte
+            return None
         if len(data) > self._longest:
             return None
         found = self._octets.fullmatch(data) is not None

@@ -91,10 +91,10 @@ class Seen:
         return found
 
     def _collected(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
+        lines: dict[str, list[str]] = {}
         for name, value in self.request.pairs:
-            lower = name.lower()
-            found[lower] = (*found[lower], value.strip(" \t")) if lower in found else (value.strip(" \t"),)
+            lines.setdefault(name.lower(), []).append(value.strip(" \t"))
+        found = {name: tuple(values) for name, values in lines.items()}
         found[":path"], found[":method"] = (self.request.path,), (self.request.method,)
         if "host" in found:
             found[":authority"] = found["host"]

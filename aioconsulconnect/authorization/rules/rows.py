@@ -155,7 +155,9 @@ def _rank(one: Held) -> tuple[float, bool, str]:
     """Where an intention stands among those that match: one whose source nobody understands as high as it could be."""
     intention = intention_of(one)
     rank = -float(precedence(intention))
-    if intention.source_type not in {"", "consul"}:
+    if not intention.source_name or not intention.destination_name:
+        rank = -10.0
+    elif intention.source_type not in {"", "consul"}:
         rank = -precedence(msgspec.structs.replace(intention, source_namespace=DEFAULT, source_name="any")) - 0.5
     return rank, _is_vague(one), repr(intention)
 

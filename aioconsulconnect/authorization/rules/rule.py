@@ -74,7 +74,7 @@ class Rule:
     def may_concern(self, source: Source) -> bool:
         """True if a rule whose source is not understood may be for `source`."""
         known_kind = self.intention.source_type in {"", "consul"}
-        return not known_kind or self.intention.source_name in {"*", source.name}
+        return not known_kind or self.intention.source_name in {"", "*", source.name}
 
     def is_refused_by_envoy(self) -> bool:
         """True if Envoy refuses the rules of the destination because of this one (A13)."""
@@ -125,6 +125,8 @@ def _flaw(intention: Intention, unknown_fields: tuple[str, ...]) -> Reason | Non
     """Why what the intention means is not known, if so."""
     if intention.source_sameness_group or intention.source_type not in {"", "consul"}:
         return Reason.SOURCE_KIND_UNKNOWN
+    if not intention.source_name or not intention.destination_name:
+        return Reason.SOURCE_KIND_UNKNOWN
     if "*" in {intention.source_peer, intention.source_partition, intention.destination_partition}:
         return Reason.SOURCE_KIND_UNKNOWN
     if intention.source_namespace == "*" and intention.source_name != "*":
@@ -170,11 +172,15 @@ def key_of_source(intention: Intention) -> Key:
 
 
 def key_of_destination(intention: Intention) -> Key:
-    """Return the key of an intention's destination, whose case does not count."""
-    if "*" in {intention.destination_namespace, intention.destination_partition}:
+    """Return the key of an intention's destination; case does not count, not that of its namespace either."""
+    tenancy = {intention.destination_namespace, intention.destination_partition}
+    if "*" in tenancy or not intention.destination_name:
         return key_of("", "", "*", "*")  # of a form that Consul refuses, if it has a name: then it concerns everybody
     return key_of(
-        "", intention.destination_partition, intention.destination_namespace, fold(intention.destination_name)
+        "",
+        fold(intention.destination_partition),
+        fold(intention.destination_namespace),
+        fold(intention.destination_name),
     )
 
 

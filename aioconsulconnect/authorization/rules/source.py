@@ -27,6 +27,12 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     trust_domain: str
     partition: str = DEFAULT
 
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest for a field that is empty: a peer without a name would be the local cluster."""
+        for field in (self.name, self.trust_domain, self.partition):
+            if type(field) is not str or not field or "/" in field:
+                raise InvalidRequest(f"a Peer has a name, a trust domain and a partition, not {field!r}")
+
 
 class Source(msgspec.Struct, frozen=True):
     """

@@ -14,7 +14,8 @@ class Reason(Enum):
     """
     Cause of a verdict.
 
-    The first group is what the rules say. Every other one denies, because something is not known or not in order.
+    The first group is what the rules say. Every other one denies: because something is not known, or because what the
+    caller sent is not in order (`is_callers`).
     """
 
     # What the rules say.
@@ -86,6 +87,11 @@ class Reason(Enum):
         """True if the rules or the default say so; False if something is unknown or not in order."""
         return self in _RULES
 
+    @property
+    def is_callers(self) -> bool:
+        """True if the identity of the caller or the form of the request is not in order."""
+        return self in _CALLERS
+
 
 _RULES = frozenset(
     {
@@ -99,20 +105,32 @@ _RULES = frozenset(
 )
 
 
+_CALLERS = frozenset(
+    {
+        Reason.NO_SERVICE,
+        Reason.SEVERAL_IDENTITIES,
+        Reason.FOREIGN_TRUST_DOMAIN,
+        Reason.FOREIGN_TENANCY,
+        Reason.REQUEST_REFUSED,
+        Reason.REQUEST_REDIRECTED,
+    }
+)
+
 VerdictReason = Reason
 """Name of `Reason` outside of this folder, where there are other reasons as well."""
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """
-    Answer of an authorization: true when allowed.
+    Answer of an authorization: true when allowed; `str()` gives it in words.
 
     - `allowed`: True if the source may do it.
     - `reason`: cause of the answer.
     - `intention`: the intention that decided, or whose flaw did; None where none is involved.
     - `permission`: index of the permission that decided, in `intention.permissions`; else None.
     - `request`: the request as it was judged, normalized; serve this one. None where none was given or it was refused.
-    - `age`: seconds since the rules were last confirmed; None where nobody keeps the time.
+    - `age`: seconds since the servers last confirmed the rules, where the agent cannot be asked at the moment or the
+      rules are too old; else None.
     """
 
     allowed: bool
@@ -138,13 +156,25 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
 
     @property
     def by_ignorance(self) -> bool:
-        """True if it is denied because something is not known or not in order, not because a rule says so."""
-        return not self.reason.is_rule
+        """True if it is denied because something is not known here; no rule says so, nor is it the caller."""
+        return not (self.reason.is_rule or self.reason.is_callers)
+
+    @property
+    def by_caller(self) -> bool:
+        """True if it is denied because the caller's identity, or its request, is not in order."""
+        return self.reason.is_callers
 
     @property
     def by_age(self) -> bool:
         """True if it is denied because the data is too old."""
         return self.reason is Reason.EXPIRED
+
+    def __str__(self) -> str:
+        """The verdict in words: allowed or denied, by which intention, and why."""
+        about = "" if self.intention is None else f" by {describe(self.intention)}"
+        age = "" if self.age is None else f", by data of {self.age:.0f} s ago"
+        why = _WORDS[self.reason].format(permission=self.permission)
+        return f"{'allowed' if self.allowed else 'denied'}{about}: {why}{age}"
 
 
 def denied(reason: Reason, intention: Intention | None = None, permission: int | None = None) -> Verdict:
@@ -172,3 +202,50 @@ def _vagueness(namespace: str, name: str) -> int:
     if name != "*":
         return 0
     return 2 if namespace == "*" else 1
+
+
+# In words.
+
+
+def describe(intention: Intention) -> str:
+    """Return the names, the action and the precedence of an intention."""
+    peer = f"peer:{intention.source_peer}/" if intention.source_peer else ""
+    source = peer + _name(intention.source_partition, intention.source_namespace, intention.source_name)
+    destination = _name(intention.destination_partition, intention.destination_namespace, intention.destination_name)
+    says = intention.action or f"{len(intention.permissions)} permissions"
+    return f"{source} -> {destination} ({says}, precedence {precedence(intention)})"
+
+
+def _name(partition: str, namespace: str, name: str) -> str:
+    if partition not in {"", "default"}:
+        return f"{partition}/{namespace}/{name}"
+    return name if namespace == "default" else f"{namespace}/{name}"
+
+
+_WORDS = {
+    Reason.INTENTION: "its action says so",
+    Reason.PERMISSION: "its permission {permission} is the first that matches the request",
+    Reason.NO_PERMISSION: "none of its permissions matches the request, so the default decides",
+    Reason.DEFAULT: "no intention matches, so the default decides",
+    Reason.REQUEST_NEEDED: "it has permissions, and no request was given",
+    Reason.TOKEN: "it requires a token, and the claims that were given do not fulfil this",
+    Reason.NO_SERVICE: "the source is not the identity of a service",
+    Reason.SEVERAL_IDENTITIES: "the certificate does not state exactly one URI",
+    Reason.FOREIGN_TRUST_DOMAIN: "the identity is of a trust domain that is neither the own one nor a peer's",
+    Reason.TRUST_DOMAIN_UNKNOWN: "the own trust domain is not known",
+    Reason.FOREIGN_TENANCY: "the identity is of a namespace or partition that cannot be compared",
+    Reason.DESTINATION_UNKNOWN: "the intentions of this destination are not known",
+    Reason.DEFAULT_UNKNOWN: "the default is not known, and the answer depends on it",
+    Reason.SOURCE_KIND_UNKNOWN: "it has a source of a kind that is not understood",
+    Reason.FIELD_UNKNOWN: "it has a field that this version does not know",
+    Reason.MALFORMED: "it has a form that Consul refuses",
+    Reason.REGEX_UNKNOWN: "a regular expression decides, and RE2 cannot judge it",
+    Reason.HEADER_UNKNOWN: "it asks for the value of a header that only the proxy knows",
+    Reason.VERSIONS_DIFFER: "versions of Envoy judge this request differently",
+    Reason.RULES_REFUSED: "Envoy refuses the rules of this destination because of it",
+    Reason.REQUEST_REFUSED: "the proxy would refuse the request",
+    Reason.REQUEST_REDIRECTED: "the proxy would redirect the request",
+    Reason.NOT_READY: "there is no data yet",
+    Reason.INCOMPLETE: "the token does not see everything",
+    Reason.EXPIRED: "the data is too old",
+}

@@ -314,6 +314,36 @@ async def test_ready_raises_what_ended_the_watch() -> None:
             assert authorizer.check("web").reason is Reason.INCOMPLETE
 
 
+async def test_verdict_tells_its_age_while_the_agent_is_away() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny") as authorizer:
+            assert authorizer.check("web").age is None
+            world.mesh.fail(refused())
+            await world.clock.advance(100)
+            verdict = authorizer.check("web")
+            assert verdict
+            assert verdict.age is not None
+            assert 100 <= verdict.age < 160
+            world.mesh.down = None
+            await world.clock.advance(60)
+            assert authorizer.check("web").age is None
+
+
+async def test_closing_that_is_cancelled_leaves_no_task() -> None:
+    async with MeshWorld() as world:
+        before = len(asyncio.all_tasks())
+        authorizer = world.authorizer("db")
+        await authorizer.__aenter__()
+        closing = asyncio.create_task(authorizer.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait({closing})
+        await world.polls.aclose()
+        await idle()
+        assert len(asyncio.all_tasks()) == before
+
+
 async def test_left_authorizer_denies_and_leaves_nothing() -> None:
     async with MeshWorld() as world:
         world.mesh.intentions(rule("web"))

@@ -1,4 +1,4 @@
-"""Entering an authorizer: it waits for the first data, or says what is missing and leaves nothing behind."""
+"""Entering an authorizer, and waiting for it: for its first data, or for a condition; or it says what is missing."""
 
 from __future__ import annotations
 
@@ -88,6 +88,48 @@ def test_time_that_is_none_is_refused(timeout: float) -> None:
 async def test_client_enters_within_its_timeout_where_nobody_listens() -> None:
     began = time.monotonic()
     async with Consul("http://127.0.0.1:1") as consul:
-        with pytest.raises(NotReady, match=r"within 0\.2 s; the watch of the intentions is stale: .*no connection to"):
+        with pytest.raises(
+            NotReady, match=r"within 0\.2 s; it is starting: the watch of the intentions is stale: .*no connection to"
+        ):
             await consul.authorizer("db", ready_timeout=0.2).__aenter__()
     assert time.monotonic() - began < 5
+
+
+async def test_until_waits_for_a_condition_and_says_what_it_waits_for() -> None:
+    async with MeshWorld() as world, world.entered("db", default="deny") as authorizer:
+        waiting = asyncio.create_task(authorizer.until(lambda: authorizer.check("web")))
+        await world.clock.advance(1)
+        assert not waiting.done()
+        world.mesh.intentions(rule("web"))
+        await world.clock.advance(1)
+        await waiting
+        with pytest.raises(NotReady, match=r"the condition does not hold within 0\.01 s; it is ready"):
+            await authorizer.until(lambda: False, 0.01)
+        with pytest.raises(InvalidRequest, match="timeout"):
+            await authorizer.until(lambda: False, float("nan"))
+
+
+async def test_ready_waits_while_the_data_is_too_old() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny", max_age=15.0) as authorizer:
+            world.mesh.frozen = True
+            await world.clock.advance(60)
+            with pytest.raises(NotReady, match="it is expired"):
+                await authorizer.ready(0.01)
+            waiting = asyncio.create_task(authorizer.ready())
+            world.mesh.frozen = False
+            await world.clock.advance(60)
+            await waiting
+            assert authorizer.status.state == "ready"
+
+
+async def test_state_is_starting_until_all_that_can_be_learnt_is() -> None:
+    async with MeshWorld() as world:
+        world.mesh.put_at(MESH, "rpc error: No cluster leader", status=500)
+        world.mesh.intentions(rule("web"))
+        async with world.authorizer("db") as authorizer:
+            await world.clock.advance(2)
+            assert authorizer.check("web")
+            assert authorizer.status.state == "starting"
+            assert "mesh entry" in authorizer.status.missing

@@ -134,3 +134,12 @@ def test_intention_of_a_form_that_consul_refuses_denies(one: Intention, mode: Mo
     table = table_of(one, default="allow", mode=mode)
     for verdict in (table.check("web"), table.check("web", request=GET)):
         assert (verdict.allowed, verdict.reason) == (False, Reason.MALFORMED)
+
+
+@pytest.mark.parametrize("default", DEFAULTS)
+def test_connection_needs_the_token_where_claims_are_given(default: Action) -> None:
+    table = table_of(intent("web", "db", "allow", jwt=token(role="admin")), default=default)
+    assert table.check("web")  # as the agent says, which knows of no token
+    assert table.check("web", claims=HOLDS)
+    for claims in ({}, {"okta": {"role": "user"}}, {"auth0": {"role": "admin"}}):
+        assert table.check("web", claims=claims).reason is Reason.TOKEN

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support.authorization import allow, intent, table_of
 
-from aioconsulconnect.authorization.explain import _WORDS, describe, explain, in_words
+from aioconsulconnect.authorization.explain import explain
 from aioconsulconnect.authorization.rules.request import HTTPRequest
-from aioconsulconnect.authorization.rules.verdict import Reason, denied
+from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, describe
 
 EIGHT, SIX, FIVE = intent("*", "db", "deny"), intent("web", "*", "allow"), intent("*", "*", "allow")
 
@@ -49,11 +49,15 @@ def test_unknown_caller_matches_nothing() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words(reason: Reason) -> None:
-    assert reason in _WORDS
-    assert in_words(denied(reason, EIGHT, 3)).startswith("denied by * -> db (deny, precedence 8): ")
+    assert str(denied(reason, EIGHT, 3)).startswith("denied by * -> db (deny, precedence 8): ")
 
 
 def test_names_are_written_with_what_is_not_the_default() -> None:
     one = intent("web", "db", "allow", source_peer="east", destination_namespace="team")
     assert describe(one) == "peer:east/web -> team/db (allow, precedence 9)"
     assert describe(intent("web", "db", "allow", source_partition="blue")).startswith("blue/default/web -> ")
+
+
+def test_age_is_in_the_words() -> None:
+    verdict = Verdict(allowed=True, reason=Reason.INTENTION, intention=EIGHT, age=34.4)
+    assert str(verdict) == "allowed by * -> db (deny, precedence 8): its action says so, by data of 34 s ago"

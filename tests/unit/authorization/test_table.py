@@ -54,7 +54,7 @@ def test_caller_that_is_no_service_is_denied_by_every_table(caller: Any) -> None
             table.check(caller),
         ):
             assert not verdict
-            assert verdict.by_ignorance
+            assert verdict.by_caller
 
 
 def test_two_texts_never_pass_for_a_caller_and_a_destination() -> None:

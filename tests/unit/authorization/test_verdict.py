@@ -27,9 +27,9 @@ def test_verdict_is_frozen_hashable_and_pickles() -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_is_a_rule_or_an_ignorance(reason: Reason) -> None:
+def test_every_reason_is_a_rule_an_ignorance_or_the_callers(reason: Reason) -> None:
     verdict = denied(reason)
-    assert verdict.by_ignorance is not reason.is_rule
+    assert [reason.is_rule, verdict.by_ignorance, verdict.by_caller].count(True) == 1
     assert verdict.by_age is (reason is Reason.EXPIRED)
     assert verdict.by_default is (reason in {Reason.DEFAULT, Reason.NO_PERMISSION})
 

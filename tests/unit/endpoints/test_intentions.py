@@ -58,7 +58,7 @@ async def test_list(sender: CannedSender, intentions: Intentions) -> None:
 
 
 async def test_match(sender: CannedSender, intentions: Intentions) -> None:
-    sender.answers = [matched(WEB, PEERED), NOTHING, b"{}", matched(WEB, PEERED, name="web")]
+    sender.answers = [matched(WEB, PEERED), NOTHING, b'{"db": []}', matched(WEB, PEERED, name="web")]
     assert [known.source_peer for known in await intentions.match(destination="db")] == ["", "east"]
     assert await intentions.match(destination="db", options=Options(cached=True)) == ()
     assert await intentions.match(destination="db") == ()
@@ -72,7 +72,8 @@ async def test_match(sender: CannedSender, intentions: Intentions) -> None:
 
 
 async def test_match_many(sender: CannedSender, intentions: Intentions) -> None:
-    sender.answers = [matched(WEB), matched(WEB, PEERED, name="web")]
+    both = json.dumps({"db": [WEB], "x": None}).encode()
+    sender.answers = [both, matched(WEB, PEERED, name="web")]
     assert await intentions.match_many(destinations=["x", "db", "x"]) == {"x": (), "db": (only(WEB),)}
     assert await intentions.match_many(sources=("web",)) == {"web": (only(WEB),)}
     assert sender.wire[0][1] == f"{BASE}/match?by=destination&name=x&name=db"

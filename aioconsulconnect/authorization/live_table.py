@@ -1,0 +1,252 @@
+"""
+Live table: what decides now, kept by watches of all that decides.
+
+One task makes the tables. What makes knowledge incomplete (a refused token, a filtered view) takes the table away in
+the very moment in which it is known; only a table of what was seen since comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import logging
+
+import msgspec
+
+from aioconsulconnect.authorization.access import Decider, Refusal
+from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions
+from aioconsulconnect.authorization.default_policy import DefaultLearner
+from aioconsulconnect.authorization.following import follow_intentions
+from aioconsulconnect.authorization.rules.settings import DecisionSettings
+from aioconsulconnect.authorization.rules.verdict import Reason
+from aioconsulconnect.authorization.surroundings import Surroundings
+from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.authorization.table_maker import TableMaker, qualified
+from aioconsulconnect.endpoints.ca import CA
+from aioconsulconnect.endpoints.config import Config
+from aioconsulconnect.endpoints.intentions import Intentions
+from aioconsulconnect.errors import Closed, PermissionDenied
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.watch.protocol.status import Status
+from aioconsulconnect.watch.wakeup import Wakeup
+
+_log = logging.getLogger("aioconsulconnect.authorization")
+
+
+class LiveTable:
+    """
+    Table that follows Consul, or the refusal that stands in its place.
+
+    - `sender`, `pool`, `options`: those of the client.
+    - `destinations`: the destinations that it is for; none for all.
+    - `choices`: the options of the authorizer.
+
+    These attributes are for readers:
+
+    - `decider`: what decides now.
+    - `news`: wakes its waiters whenever something else may be known, and at the end.
+    - `is_stale`: the agent cannot be asked, so what decides is getting old.
+    - `surroundings`, `default`: what decides beside the intentions.
+    - `made`: number of tables that were made.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        pool: PollerPool,
+        options: Options,
+        destinations: tuple[str, ...],
+        choices: AuthorizerOptions,
+    ) -> None:
+        names = tuple(qualified(name, options) for name in destinations)
+        # An agent's cache can be wrong for minutes: nobody decides by it.
+        options = msgspec.structs.replace(options, cached=None)
+        self.decider: Decider = Refusal(Reason.NOT_READY)
+        self.news = Wakeup()
+        self.is_stale = False
+        self.made = 0
+        self._choices = choices
+        self._maker = TableMaker(tuple(dict.fromkeys(names)))
+        self._intentions = follow_intentions(
+            Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
+        )
+        self.surroundings = Surroundings(CA(sender, pool, options), Config(sender, pool, options), self._hear)
+        self.default = DefaultLearner(
+            sender,
+            pool,
+            options,
+            destinations=destinations,
+            given=choices.default,
+            about_lists=not destinations,
+            tell=self._hear,
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._left = False
+
+    # Its life
+
+    async def begin(self) -> None:
+        """Begin to follow; Closed if it was begun before, or if the client is closed."""
+        if self._task is not None or self._left:
+            raise Closed("an authorizer can be entered once; make another with consul.authorizer()")
+        try:
+            await self._intentions.begin()
+            await self.surroundings.begin()
+        except BaseException:
+            await self._end()
+            raise
+        self._task = asyncio.create_task(self._run(), name="aioconsulconnect authorizer")
+
+    async def end(self) -> None:
+        """End it: all is denied from now on. It may be called from any task, and twice."""
+        self._shut()
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+        finally:
+            await self._end()
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing more is followed."""
+        return self._left or self._intentions.error is not None or self._intentions.watch.status.state == "closed"
+
+    def check_begun(self) -> None:
+        """Raise Closed if it was never begun."""
+        if self._task is None:
+            raise Closed("an authorizer lives inside `async with`: enter it first")
+
+    def check_alive(self) -> None:
+        """Raise Closed, or the error that ended the watch of the intentions, if nothing more is followed."""
+        self.check_begun()
+        error = self._intentions.error
+        if error is not None:
+            raise copy.copy(error) from error
+        if self.is_over:
+            raise Closed("the authorizer was closed")
+
+    # What is known
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the servers last confirmed the intentions; None before there are any."""
+        return self._intentions.watch.status.age
+
+    @property
+    def watch(self) -> Status:
+        """Status of the watch of the intentions."""
+        return self._intentions.watch.status
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The destinations; empty for all."""
+        return self._maker.destinations
+
+    @property
+    def is_complete(self) -> bool:
+        """True where a table decides, and whatever else can be learnt is learnt."""
+        is_asked = self.default.asked > 0 or self._choices.default is not None
+        return isinstance(self.decider, Table) and self.surroundings.is_settled and is_asked
+
+    @property
+    def missing(self) -> str:
+        """Why it is not complete, for whoever has to do something about it."""
+        watch = self.watch
+        if watch.error:
+            return f"the watch of the intentions is {watch.state}: {watch.error}"
+        if watch.filtered:
+            return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
+        if isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
+            return self.default.visibility.missing(anonymous=watch.anonymous)
+        if not isinstance(self.decider, Table):
+            return f"no answer with the intentions was seen; the watch is {watch.state}"
+        return self.surroundings.missing or self.default.known.error or "the agent was not yet asked for the default"
+
+    # How it follows
+
+    def _hear(self) -> None:
+        """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
+        status = self.watch
+        self.is_stale = status.state in {"stale", "throttled"}
+        obstacle = self._obstacle(status)
+        if obstacle is not None:
+            self._refuse(obstacle)
+        self.default.heed(status)
+        self.news.wake_all()
+
+    def _obstacle(self, status: Status) -> Reason | None:
+        """Why nothing can be decided now; None if it can."""
+        watch, error = self._intentions.watch, self._intentions.error
+        if isinstance(error, PermissionDenied):
+            return Reason.INCOMPLETE
+        if self._left or error is not None or status.state == "closed":
+            return Reason.NOT_READY
+        if status.state == "denied" or status.filtered:
+            return Reason.INCOMPLETE
+        if watch.newest is None:
+            return Reason.NOT_READY
+        # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
+        is_whole = self.destinations or self.default.visibility.is_whole(anonymous=status.anonymous)
+        return None if is_whole else Reason.INCOMPLETE
+
+    def _refuse(self, reason: Reason) -> None:
+        if not isinstance(self.decider, Refusal) or self.decider.reason is not reason:
+            self.decider = Refusal(reason)
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(self.default.run())
+                with contextlib.suppress(Closed):
+                    await self._make_tables()
+                asking.cancel()
+        except Exception:  # noqa: BLE001 - whatever it is, nobody may go on deciding
+            _log.exception("an authorizer ended by a bug, and denies")
+        finally:
+            self._shut()
+
+    async def _make_tables(self) -> None:
+        watch, maker = self._intentions.watch, self._maker
+        while not self.is_over:
+            newest, body, is_free = watch.newest, watch.body, self._obstacle(watch.status) is None
+            if is_free and newest is not None and not maker.is_current(newest, body, self._settings()):
+                if not maker.knows(newest, body):
+                    await self.surroundings.follow(await maker.study(newest, body))
+                await maker.make(self._settings())
+                self.made += 1
+                is_free = self._obstacle(watch.status) is None
+            elif not is_free or maker.made is None or maker.made is self.decider:
+                await self.news.wait()
+                continue
+            if is_free and maker.made is not None:
+                self.decider = maker.made
+                self.news.wake_all()
+                await maker.let_go()
+
+    def _settings(self) -> DecisionSettings:
+        choices, surroundings = self._choices, self.surroundings
+        return DecisionSettings(
+            default=self.default.known.action,
+            mode=choices.mode,
+            trust_domain=surroundings.trust_domain,
+            peers=choices.peers,
+            normalization=surroundings.normalization,
+            issuers=surroundings.issuers,
+            enterprise=choices.enterprise,
+        )
+
+    def _shut(self) -> None:
+        self._left = True
+        self._refuse(self._obstacle(self.watch) or Reason.NOT_READY)
+        self.news.wake_all()
+
+    async def _end(self) -> None:
+        self._left = True
+        self._intentions.stop()  # first, so that nothing goes on if this task is cancelled while it waits
+        self.surroundings.stop()
+        await self._intentions.end()
+        await self.surroundings.end()

@@ -1,0 +1,71 @@
+"""Answers that no Consul should give: whatever they leave open is denied, and nothing ends by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.authorization import intent, table_of
+from support.meshes import MATCH, MeshWorld, rule
+
+from aioconsulconnect.authorization.rules.verdict import Reason
+
+Json = Any
+
+
+@pytest.mark.parametrize("body", [{}, {"other": []}, {"DB": [rule("web", action="deny")]}])
+async def test_match_that_says_nothing_of_the_name_changes_nothing(body: Json) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web", action="deny"))
+        async with world.entered("db", default="allow") as authorizer:
+            world.mesh.put_at(MATCH, body)
+            await world.clock.advance(5)
+            assert authorizer.check("web").reason is Reason.INTENTION
+            assert "says nothing of 'db'" in authorizer.status.watch.error
+
+
+@pytest.mark.parametrize(
+    "item", [{}, {"Action": "deny", "DestinationName": "db"}, {"Action": "deny", "SourceName": "web"}]
+)
+async def test_intention_without_a_name_may_be_about_anybody(item: Json) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(item, rule("web"))
+        async with world.entered("db", default="allow") as authorizer:
+            assert authorizer.check("web").reason is Reason.SOURCE_KIND_UNKNOWN
+
+
+@pytest.mark.parametrize("names", [("db",), ("db", "cache")])
+async def test_intention_for_another_destination_denies_all(names: tuple[str, ...]) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"), rule("web", "zzz", "deny"), cache=[])
+        async with world.entered(*names, default="allow") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.MALFORMED
+            world.mesh.intentions(rule("web"), rule("web", "*", "deny"), rule("api", "DB", "deny"), cache=[])
+            await world.clock.advance(1)
+            assert authorizer.check("web", "db").reason is Reason.INTENTION
+
+
+@pytest.mark.parametrize("actions", [("deny", "allow"), ("allow", "deny")])
+@pytest.mark.parametrize("names", [("db",), ("db", "cache"), ()])
+async def test_intentions_that_contradict_each_other_deny(names: tuple[str, ...], actions: tuple[str, str]) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(*(rule("web", action=action) for action in actions), cache=[])
+        async with world.entered(*names, default="allow") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("name", ["okta/", "..", "."])
+async def test_provider_that_no_url_can_name_leaves_its_issuer_unknown(name: str) -> None:
+    async with MeshWorld() as world:
+        required = {"Providers": [{"Name": name}]}
+        world.mesh.intentions(rule("web"), rule("api", JWT=required))
+        async with world.entered(default="deny") as authorizer:
+            assert authorizer.check("web", "db")
+            assert authorizer.check("api", "db", claims={name: {"iss": "x"}}).reason is Reason.TOKEN
+            assert authorizer.status.state == "ready"
+
+
+@pytest.mark.parametrize("destination", ["db", "*"])
+def test_namespace_of_a_destination_is_compared_without_case(destination: str) -> None:
+    table = table_of(intent("web", destination, "deny", destination_namespace="DEFAULT"), default="allow")
+    assert table.check("web").reason is Reason.INTENTION
