@@ -99,9 +99,9 @@ class OddMaker(Maker):
         headers = [pair for pair in headers if self.random.random() < 0.5]
         for header in http.header:
             if not header.name.startswith(":") and header.name != "host":
-                text = header.exact or pick(("", "b")) + (
-                    header.prefix or header.suffix or header.contains or pick(("aab", "a"))
-                )
+                text = header.exact or pick(("", "b")) + (header.prefix or header.suffix or header.contains or "a")
+                if header.regex:
+                    text = pick(("é", "aé", "a", "aab"))
                 headers.append((header.name, pick((text, text, text.upper(), text.swapcase(), text + "é"))))
                 if self.random.random() < 0.2:
                     headers.insert(0, (header.name, pick(VALUES)))
