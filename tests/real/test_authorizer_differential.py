@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 from support.agents import Launcher
-from support.authorization_real import FORMS, TARGETS, WITH_PARTITIONS, Answer, Asked, Maker, Rule, RuleSet, Side
+from support.authorization_real import FORMS, TARGETS, Answer, Asked, Maker, Rule, RuleSet, Side
 
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import Caller
@@ -60,6 +60,7 @@ class Denied(NamedTuple):
     asked: Asked
     reason: Reason
     home: str
+    version: tuple[int, int]
 
     @property
     def name(self) -> bytes:
@@ -101,6 +102,17 @@ def namespace_is_another_service(one: Denied) -> bool:
     return one.reason is Reason.FOREIGN_TENANCY and unquote_to_bytes(one.asked.uri.split("/")[4]) != b"default"
 
 
+def default_partition_is_written_out(one: Denied) -> bool:
+    """An agent from 1.11 on takes `/ap/default/` for no partition; none before does, and no Consul signs such an id."""
+    match = re.match(r"spiffe://[^/]*/ap/([^/]+)/ns/", one.asked.uri)
+    return (
+        one.reason is Reason.NO_SERVICE
+        and match is not None
+        and unquote_to_bytes(match[1]).lower() == b"default"
+        and one.version >= (1, 11)
+    )
+
+
 def destination_is_a_plain_name(one: Denied) -> bool:
     """The agent takes any text for the name of a destination: also `*`, and what names a namespace or a peer."""
     target = one.asked.target
@@ -114,6 +126,7 @@ EXPLANATIONS: tuple[Callable[[Denied], bool], ...] = (
     name_may_be_anything,
     uri_may_be_of_any_length,
     namespace_is_another_service,
+    default_partition_is_written_out,
     destination_is_a_plain_name,
 )
 
@@ -237,7 +250,7 @@ class Tally:
         if verdict.allowed and not answer.authorized:
             self.wrongly_allowed.append((which, asked, verdict, answer))
         elif verdict.allowed is not answer.authorized:
-            why = [one.__name__ for one in EXPLANATIONS if one(Denied(asked, verdict.reason, self.home))]
+            why = [one.__name__ for one in EXPLANATIONS if one(Denied(asked, verdict.reason, self.home, self.version))]
             self.counts.update([f"authorize: {which}{name}" for name in why[:1]])
             if not why:
                 self.unexplained.append((which, asked, verdict, answer))
@@ -291,28 +304,21 @@ async def test_tables_agree_with_the_agent(own_agent: Launcher, count: int, seed
     _log.info("%s: %s in %.1f s", own_agent.binary, dict(sorted(total.items())), time.monotonic() - start)
 
 
-async def test_partition_that_is_written_out_is_taken_only_where_the_agent_takes_it(
-    own_agent: Launcher, request: pytest.FixtureRequest
-) -> None:
-    agent = await own_agent(acl=True)
-    if agent.version < (1, 11):
-        why = "an agent before 1.11 knows no id with a partition, and SpiffeId.parse takes `/ap/default/` for none"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
+async def test_default_partition_that_is_written_out_is_refused_whatever_the_agent_says(own_agent: Launcher) -> None:
+    setup = Setup("allow")
+    agent = await own_agent(acl=True, config=setup.config)
     async with Side(agent) as side, Consul(agent.url, token=agent.token) as consul:
         await side.write(RuleSet((Rule("web", "db", "allow"),), frozenset()))
-        tables = Tables(await consul.intentions.list(), {}, Setup("deny"), side.home)
-        asked = [Asked(form, make(side.home, "web"), None, "db") for form, make in WITH_PARTITIONS.items()]
-        for one, answer in await side.ask(asked):
-            assert tables.verdict(one, (one.uri,)).allowed <= answer.authorized, one
+        tables = Tables(await consul.intentions.list(), {}, setup, side.home)
+        forms = [form for form in FORMS if form.startswith("default partition")]
+        for one, answer in await side.ask([Asked(form, FORMS[form](side.home, "web"), None, "db") for form in forms]):
+            assert answer.authorized is (agent.version >= (1, 11)), one
+            assert tables.verdict(one, one.uri).reason is Reason.NO_SERVICE, one
 
 
-async def test_namespace_of_a_destination_is_compared_without_case(
-    own_agent: Launcher, request: pytest.FixtureRequest
-) -> None:
+async def test_namespace_of_a_destination_is_compared_without_case(own_agent: Launcher) -> None:
     if own_agent.binary.version >= (1, 9):
         pytest.skip("from 1.9 on an agent writes the default namespace in one way")
-    why = "1.8 stores any spelling of a namespace, and compares that of a destination without case; the table does not"
-    request.applymarker(pytest.mark.xfail(strict=True, reason=why))
     setup = Setup("allow")
     agent = await own_agent(acl=True, config=setup.config)
     async with Side(agent) as side, Consul(agent.url, token=agent.token) as consul:
@@ -321,4 +327,5 @@ async def test_namespace_of_a_destination_is_compared_without_case(
         asked = Asked("own", FORMS["own"](side.home, "web"), "web", "db")
         for one, answer in await side.ask([asked]):
             assert not answer.authorized
+            assert tables.verdict(one, one.uri).reason is Reason.INTENTION
             assert not tables.verdict(one, one.uri)

@@ -132,14 +132,15 @@ FORMS: dict[str, Callable[[str, str], str]] = {
     "line end behind": lambda home, name: _own(home, name) + "\n",
     "broken escape": lambda home, name: _own(home, name) + "%zz",
     "other partition": _under("/ap/foo"),
+    "default partition": _under("/ap/default"),
+    "default partition in capitals": _under("/ap/DEFAULT"),
+    "default partition encoded": _under("/ap/de%66ault"),
     "gateway": lambda home, name: f"spiffe://{home}/gateway/mesh/dc/dc1",
     "agent": lambda home, name: f"spiffe://{home}/agent/client/dc/dc1/id/{quote(name, safe='')}",
     "server": lambda home, name: f"spiffe://{home}/agent/server/dc/dc1",
     "signing": lambda home, name: f"spiffe://{home}",
     "name alone": lambda home, name: name,
 }
-# Before Consul 1.11 an agent knows no partitions, and takes an id with one for none at all.
-WITH_PARTITIONS = {"default partition": _under("/ap/default"), "partition in capitals": _under("/ap/DEFAULT")}
 
 
 class Maker:
@@ -148,7 +149,6 @@ class Maker:
     def __init__(self, seed: int, version: tuple[int, int]) -> None:
         self._random = random.Random(seed)
         self._version = version
-        self._forms = FORMS | WITH_PARTITIONS if version >= (1, 11) else FORMS
 
     def rules(self) -> RuleSet:
         """At most one rule for each pair of names, in one spelling for each destination."""
@@ -157,8 +157,10 @@ class Maker:
         destinations = [self._random.choice(names) for names in SPELLINGS]
         for _ in range(self._random.randint(4, 60)):
             one = self._rule(destinations, has_namespaces=has_namespaces)
-            source = one.source.lower() if self._version < (1, 9) else one.source  # there case makes no second one
-            found.setdefault((source, *one[1:2], *one[3:]), one)
+            key: tuple[str, ...] = (*one[:2], *one[3:])
+            if self._version < (1, 9):  # there case makes no second one
+                key = tuple(name.lower() for name in key)
+            found.setdefault(key, one)
         with_token: Iterable[str] = ()
         if self._version >= (1, 16):
             with_token = (name for name in destinations if self._random.random() < 0.2)
@@ -174,24 +176,24 @@ class Maker:
         one = Rule(source, destination, says, peer=peer)
         if not has_namespaces:
             return one
-        namespace = pick(("default", "other", "*"))
+        namespace = pick(("default", "DEFAULT", "other", "*"))
         everywhere = destination == "*" and self._random.random() < 0.5
         return one._replace(
             source="*" if namespace == "*" else source,
             source_namespace=namespace,
-            destination_namespace="*" if everywhere else "default",
+            destination_namespace="*" if everywhere else pick(("default", "default", "DEFAULT")),
         )
 
     def questions(self, count: int, home: str) -> Iterator[Asked]:
         """Questions by callers of the trust domain `home`, and of others."""
-        pick, forms = self._random.choice, tuple(self._forms)
+        pick, forms = self._random.choice, tuple(FORMS)
         for _ in range(count):
             form = "own" if self._random.random() < 0.4 else pick(forms)
             name = pick((pick(PLAIN), pick(PLAIN), pick(ODD), "stranger"))
             by_name = name if form == "own" else None
             if form == "other namespace":
                 by_name = f"other/{name}"
-            yield Asked(form, self._forms[form](home, name), by_name, pick(TARGETS))
+            yield Asked(form, FORMS[form](home, name), by_name, pick(TARGETS))
 
 
 class Answer(NamedTuple):
