@@ -16,14 +16,14 @@ from aioconsulconnect.lazy import lazy_names
 from aioconsulconnect.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from aioconsulconnect import structs as structs, testing as testing
+    from aioconsulconnect import authorization as authorization, structs as structs, testing as testing
     from aioconsulconnect.authorization.access import AccessChange as AccessChange
     from aioconsulconnect.authorization.authorizer import Authorizer as Authorizer
     from aioconsulconnect.authorization.authorizer_status import (
         AuthorizerStatus as AuthorizerStatus,
         Decision as Decision,
     )
-    from aioconsulconnect.authorization.lint import lint as lint
+    from aioconsulconnect.authorization.findings import lint as lint
     from aioconsulconnect.authorization.rules.request import HTTPRequest as HTTPRequest
     from aioconsulconnect.authorization.rules.source import Peer as Peer
     from aioconsulconnect.authorization.rules.verdict import Verdict as Verdict, VerdictReason as VerdictReason
@@ -101,11 +101,11 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "": "structs testing",
+            "": "authorization structs testing",
             "authorization.access": "AccessChange",
             "authorization.authorizer": "Authorizer",
             "authorization.authorizer_status": "AuthorizerStatus Decision",
-            "authorization.lint": "lint",
+            "authorization.findings": "lint",
             "authorization.rules.request": "HTTPRequest",
             "authorization.rules.source": "Peer",
             "authorization.rules.verdict": "Verdict VerdictReason",

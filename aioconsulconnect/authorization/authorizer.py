@@ -19,7 +19,7 @@ from aioconsulconnect.authorization.authorizer_status import (
     Decision,
     check_seconds,
 )
-from aioconsulconnect.authorization.explain import Explanation, explain
+from aioconsulconnect.authorization.explanation import Explanation, explain
 from aioconsulconnect.authorization.live_table import LiveTable
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest

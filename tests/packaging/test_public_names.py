@@ -22,7 +22,12 @@ IntentionKey InvalidRequest JWTProviderRequirement JWTRequirement Meta NoLeader 
 OutcomeUnknown Peer Permission PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply
 RequestTimeout ResponseTooLarge Root Roots Selection ServerError SettingsError Snapshots SpiffeId State States Status
 Throttled TokenProvider UnreadableResponse Unsupported Verdict VerdictReason VerifyClaim Watch __version__ all_ready
-lint structs testing
+authorization lint structs testing
+"""
+AUTHORIZATION = """
+AccessChange AccessChanges Authorizer AuthorizerCounters AuthorizerState AuthorizerStatus Caller Claims Decision
+DecisionHook DecisionSettings DefaultPolicy Explanation Finding HTTPRequest Mode Peer Problem Reason Source Table
+Verdict Visibility explain lint
 """
 STRUCTS = """
 AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration
@@ -51,14 +56,16 @@ FIXTURES = {"consul_agent", "consul", "consul_faults", "real_consul"}
 COMMANDS = {"demo": {"--help", "--address", "--consul", "--rotate"}}
 
 
-@pytest.mark.parametrize(("package", "names"), [("", TOP), ("structs", STRUCTS), ("testing", TESTING)])
+@pytest.mark.parametrize(
+    ("package", "names"), [("", TOP), ("authorization", AUTHORIZATION), ("structs", STRUCTS), ("testing", TESTING)]
+)
 def test_public_names_are_these_and_all_are_there(package: str, names: str) -> None:
     module = importlib.import_module(f"aioconsulconnect.{package}".removesuffix("."))
     assert sorted(module.__all__) == sorted(names.split())
     assert [name for name in names.split() if not hasattr(module, name)] == []
 
 
-@pytest.mark.parametrize("package", ["__init__", "structs.__init__"])
+@pytest.mark.parametrize("package", ["__init__", "authorization.__init__", "structs.__init__"])
 def test_names_for_type_checkers_are_the_names_at_run_time(package: str) -> None:
     (branch,) = [node for node in MODULES[package].body if isinstance(node, ast.If)]
     typed = {
@@ -69,7 +76,7 @@ def test_names_for_type_checkers_are_the_names_at_run_time(package: str) -> None
     }
     (call,) = [node for node in ast.walk(branch) if isinstance(node, ast.Call)]
     homes = ast.literal_eval(call.args[1])
-    prefix = "aioconsulconnect" + ("" if package == "__init__" else ".structs")
+    prefix = f"aioconsulconnect.{package}".removesuffix("__init__").removesuffix(".")
     lazy = {
         name: f"{prefix}.{module}.{name}" if module else f"{prefix}.{name}"
         for module, names in homes.items()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 from support.authorization import HOME, WEB, allow, intent, table_of, token
 
-from aioconsulconnect.authorization.explain import explain
-from aioconsulconnect.authorization.lint import lint
+from aioconsulconnect.authorization.explanation import explain
+from aioconsulconnect.authorization.findings import lint
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer, Source

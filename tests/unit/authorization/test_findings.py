@@ -10,7 +10,7 @@ import pytest
 from support.authorization import HOME, allow, deny, intent, token
 from support.authorization_sets import Maker
 
-from aioconsulconnect.authorization.lint import Finding, Problem, lint
+from aioconsulconnect.authorization.findings import Finding, Problem, lint
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import Source
 from aioconsulconnect.authorization.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.authorization import allow, intent, table_of
 
-from aioconsulconnect.authorization.explain import explain
+from aioconsulconnect.authorization.explanation import explain
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, describe
 
