@@ -4,9 +4,9 @@ An aiohttp service that says who may send it which request: decided in the proce
     SERVICE=db python aiohttp_app.py
     curl 'localhost:8080/callers/web?method=GET&path=/items'
 
-While it is not known what is true now, the answer is 503 with the reason, and the caller has to be refused. A source
-that no intention names is refused too, whatever Consul's default is: so the token needs no right but `intentions:read`
-on the service. CONSUL_HTTP_ADDR and its kin say where Consul is.
+The answer is 200 if it may, 403 if not, and 503 while it is not known: then the caller has to be refused too. A source
+that no intention names is refused, whatever Consul's default is: so the token needs no right but `intentions:read` on
+the service. `GET /ready` is 200 while it decides by data, else 503. CONSUL_HTTP_ADDR and its kin say where Consul is.
 """
 
 import os
@@ -37,18 +37,23 @@ def create_app(service: str = "", max_age: float = MAX_AGE_SECONDS) -> web.Appli
     app = web.Application()
     app.cleanup_ctx.append(hold_authorizer)
     app.router.add_get("/callers/{source}", caller)
+    app.router.add_get("/ready", ready)
     return app
 
 
 async def caller(request: web.Request) -> web.Response:
     """Whether the source may send the request that the query tells, and why."""
-    authorizer, source = request.app[AUTHORIZER], request.match_info["source"]
-    status = authorizer.status
-    if status.state != "ready":
-        return web.json_response({"detail": f"{status.state}: {status.watch.error}"}, status=503)
     asked = HTTPRequest(request.query.get("method", "GET"), request.query.get("path", "/"))
-    verdict, why = authorizer.check(source, request=asked), authorizer.explain(source, request=asked)
-    return web.json_response({"allowed": verdict.allowed, "why": str(why)})
+    verdict = request.app[AUTHORIZER].check(request.match_info["source"], request=asked)
+    status = 200 if verdict else 503 if verdict.by_ignorance else 403
+    return web.json_response({"why": str(verdict)}, status=status)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Whether it decides by data, and else what is missing."""
+    status = request.app[AUTHORIZER].status
+    code = 200 if status.state == "ready" else 503
+    return web.json_response({"state": status.state, "missing": status.missing}, status=code)
 
 
 if __name__ == "__main__":

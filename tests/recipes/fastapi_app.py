@@ -4,17 +4,17 @@ A FastAPI service that says who may send it which request: decided in the proces
     SERVICE=db uvicorn --factory fastapi_app:create_app
     curl 'localhost:8000/callers/web?method=GET&path=/items'
 
-While it is not known what is true now, the answer is 503 with the reason, and the caller has to be refused. A source
-that no intention names is refused too, whatever Consul's default is: so the token needs no right but `intentions:read`
-on the service. CONSUL_HTTP_ADDR and its kin say where Consul is.
+The answer is 200 if it may, 403 if not, and 503 while it is not known: then the caller has to be refused too. A source
+that no intention names is refused, whatever Consul's default is: so the token needs no right but `intentions:read` on
+the service. `GET /ready` is 200 while it decides by data, else 503. CONSUL_HTTP_ADDR and its kin say where Consul is.
 """
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
 from aioconsulconnect import Authorizer, Consul, HTTPRequest
 
@@ -37,22 +37,21 @@ def create_app(service: str = "", max_age: float = MAX_AGE) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan)
     app.get("/callers/{source}")(caller)
+    app.get("/ready")(ready)
     return app
 
 
-def ready_authorizer(request: Request) -> Authorizer:
-    """The authorizer, or a 503 with the reason why it denies everything."""
+async def caller(request: Request, source: str, method: str = "GET", path: str = "/") -> JSONResponse:
+    """Whether `source` may send this request, and why."""
+    authorizer: Authorizer = request.app.state.authorizer
+    verdict = authorizer.check(source, request=HTTPRequest(method, path))
+    status = 200 if verdict else 503 if verdict.by_ignorance else 403
+    return JSONResponse({"why": str(verdict)}, status)
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Whether it decides by data, and else what is missing."""
     authorizer: Authorizer = request.app.state.authorizer
     status = authorizer.status
-    if status.state != "ready":
-        raise HTTPException(503, f"{status.state}: {status.watch.error}")
-    return authorizer
-
-
-async def caller(
-    source: str, authorizer: Annotated[Authorizer, Depends(ready_authorizer)], method: str = "GET", path: str = "/"
-) -> dict[str, bool | str]:
-    """Whether `source` may send this request, and why."""
-    asked = HTTPRequest(method, path)
-    verdict, why = authorizer.check(source, request=asked), authorizer.explain(source, request=asked)
-    return {"allowed": verdict.allowed, "why": str(why)}
+    code = 200 if status.state == "ready" else 503
+    return JSONResponse({"state": status.state, "missing": status.missing}, code)

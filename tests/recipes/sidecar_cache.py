@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiohttp import web
 
-from aioconsulconnect import Authorizer, Consul, ConsulError, Decision, HTTPRequest
+from aioconsulconnect import Authorizer, Consul, Decision, HTTPRequest
 
 MAX_AGE = 30.0  # seconds; older data denies
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, web.HTTPRequestEntityTooLarge)
@@ -83,23 +83,18 @@ async def decide(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether it decides by data and has learnt what it can, and else why not."""
-    authorizer, reason = request.app[AUTHORIZER], ""
-    try:
-        await authorizer.ready(0)
-    except ConsulError as error:
-        reason = str(error)
-    status = authorizer.status
-    code = 200 if status.state == "ready" and not reason else 503
-    return answer(code, state=status.state, reason=reason, age=status.age)
+    """Whether it decides by data, and else what is missing."""
+    status = request.app[AUTHORIZER].status
+    code = 200 if status.state == "ready" else 503
+    return answer(code, state=status.state, missing=status.missing, age=status.age)
 
 
 def audit(decision: Decision) -> None:
-    """Log a decision; what strangers wrote is quoted, and queries are left out, for they may hold tokens."""
+    """Log a decision; what others wrote is quoted, and queries are left out, for they may hold tokens."""
     verdict, request = decision.verdict, decision.request
     asked = "a connection" if request is None else f"{request.method!r} {request.path.partition('?')[0]!r}"
-    says, level = ("allowed", logging.INFO) if verdict else ("denied", logging.WARNING)
-    log.log(level, "%s %r -> %r, %s: %s", says, decision.source, decision.destination, asked, verdict.reason.value)
+    level = logging.INFO if verdict else logging.WARNING
+    log.log(level, "%r -> %r, %s: %r", decision.source, decision.destination, asked, str(verdict))
 
 
 def answer(status: int, **members: object) -> web.Response:

@@ -184,7 +184,7 @@ async def test_cache_without_consul_starts_and_denies_until_there_is_data(consul
     await consul_agent.stop()
     async with caching() as cache:
         await cache.refuses("starting")
-        await until(cache.get_ready, lambda found: f"no connection to {consul_agent.url}" in found[1]["reason"])
+        await until(cache.get_ready, lambda found: f"no connection to {consul_agent.url}" in found[1]["missing"])
         await consul_agent.start()
         await cache.is_ready()
 
@@ -215,10 +215,10 @@ async def test_cache_logs_each_decision_without_the_query(consul: Consul, caplog
     async with caching() as cache:
         await cache.is_ready()
         await cache.decide("web", request={"method": "GET", "path": "/items?access_token=secret"})
-        await cache.decide("a\nallowed 'b'")
+        await cache.decide("a\nb'c'")
     assert [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "decisions"] == [
-        ("INFO", "allowed 'web' -> 'db', 'GET' '/items': intention"),
-        ("WARNING", "denied \"a\\nallowed 'b'\" -> 'db', a connection: intention"),
+        ("INFO", "'web' -> 'db', 'GET' '/items': 'allowed by web -> db (allow, precedence 9): its action says so'"),
+        ("WARNING", "\"a\\nb'c'\" -> 'db', a connection: 'denied by * -> db (deny, precedence 8): its action says so'"),
     ]
 
 
@@ -270,7 +270,7 @@ async def test_cache_as_a_program_listens_on_loopback_and_ends_on_sigterm(consul
             process.kill()
             await process.communicate()
     assert process.returncode == 0
-    assert "INFO decisions: allowed 'web' -> 'db', a connection: intention" in log.decode()
+    assert "INFO decisions: 'web' -> 'db', a connection: 'allowed by web -> db (allow" in log.decode()
     assert "Traceback" not in log.decode()
 
 
