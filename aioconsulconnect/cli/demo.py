@@ -97,7 +97,7 @@ async def _deciding(client: Consul, write: _Write, caller: SpiffeId, db: str) ->
         for action in ("allow", "deny"):
             began = time.perf_counter()
             await write(action)
-            verdict = await _decision_by(authorizer, uri, action)
+            verdict = await _decision_by(authorizer, caller, action)
             took = 1e3 * (time.perf_counter() - began)
             print(f"  here    {_yes_or_no(verdict)}, {took:.1f} ms after the write of {action} was sent")
             try:
@@ -114,14 +114,15 @@ def _yes_or_no(answer: object) -> str:
     return "yes" if answer else "no"
 
 
-async def _decision_by(authorizer: Authorizer, uri: str, action: Action) -> Verdict:
-    """Wait for the decision by the intention with this action."""
-    with anyio.move_on_after(_PATIENCE):
-        async for _ in authorizer.changes():
-            verdict = authorizer.check(uri)
-            if verdict.intention is not None and verdict.intention.action == action:
-                return verdict
-    raise NotReady(f"the authorizer saw nothing within {_PATIENCE:g} s; it is {authorizer.status.state}")
+async def _decision_by(authorizer: Authorizer, caller: SpiffeId, action: Action) -> Verdict:
+    """Wait for the decision by the intention for this caller with this action, and return it."""
+
+    def is_it() -> bool:
+        decided = authorizer.check(caller).intention
+        return decided is not None and (decided.source_name, decided.action) == (caller.name, action)
+
+    await authorizer.until(is_it, _PATIENCE)
+    return authorizer.check(caller)
 
 
 async def _answer_of_agent(client: Consul, db: str, uri: str, verdict: Verdict) -> Authorization:
