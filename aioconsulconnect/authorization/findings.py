@@ -8,10 +8,10 @@ from enum import Enum
 import msgspec
 
 from aioconsulconnect.authorization.rules.decision import CONNECTION, enforced, first_match
+from aioconsulconnect.authorization.rules.headers import UNSEEN
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT, canonical_path
 from aioconsulconnect.authorization.rules.permissions import Condition, requires
 from aioconsulconnect.authorization.rules.regex import is_available
-from aioconsulconnect.authorization.rules.request import UNSEEN
 from aioconsulconnect.authorization.rules.rows import Rows, UnknownFields, rows_in_slices
 from aioconsulconnect.authorization.rules.rule import Held, Key, Rule, intention_of
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
@@ -156,7 +156,7 @@ def _never_header(header: HeaderPermission, settings: DecisionSettings) -> str:
     if header.present and header.invert:
         return ""
     name = header.name.lower()
-    if name in UNSEEN - {"upgrade"}:
+    if name in UNSEEN - {"te", "upgrade"}:
         return f"rules never see the header {name!r}"
     underscores = (settings.normalization or CONSULS_DEFAULT).headers_with_underscores_action
     if "_" in name and underscores in {"REJECT_REQUEST", "DROP_HEADER"}:

@@ -65,6 +65,7 @@ PURE = {
     "watch": {"changes"},
     "authorization.rules": {
         "decision",
+        "headers",
         "normalization",
         "permissions",
         "regex",

@@ -8,7 +8,7 @@ from support.envoy_callers import Outcome
 
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
 
-REFUSED, REDIRECTED = {400, 431}, 307
+REFUSED, REDIRECTED = {400, 404, 431, 501}, 307  # 404: no route of Envoy has such a path
 # What Envoy adds to a request, or says in its own words.
 ENVOYS_OWN = {
     "x-forwarded-proto", "x-request-id", "x-envoy-expected-rq-timeout-ms", "x-forwarded-client-cert", "content-length",

@@ -10,29 +10,34 @@ import re
 
 import msgspec
 
-from aioconsulconnect.authorization.rules.request import UNSEEN, HTTPRequest, Pairs, Seen
+from aioconsulconnect.authorization.rules.headers import MOST_BYTES, visible_headers
+from aioconsulconnect.authorization.rules.request import HTTPRequest, Pairs, Seen
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.structs.config_entries.defaults import RequestNormalization
-from aioconsulconnect.structs.intentions import METHODS
-
-MOST_BYTES = 60 * 1024
-"""The size of path and headers above which Envoy answers 431."""
 
 # Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
 _SEGMENT = r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*"
 _PLAIN = re.compile(rf"((?:/(?:{_SEGMENT})?)+)(?:\?[!\"$-~]*)?")  # a path that no setting changes, and any query
 _FORBIDDEN = re.compile(r"[^!-~]|#")  # control characters, space, DEL, bytes beyond ASCII, a fragment
-_ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
+_ABSOLUTE = re.compile(
+    r"[Hh][Tt][Tt][Pp][Ss]?://(?:[A-Za-z0-9._~:%!$&'()*+,;=-]*@)?"  # a user, who goes no further
+    r"((?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?)(/.*)?"
+)
 _ESCAPED_SLASH = re.compile(r"%2[Ff]|%5[Cc]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|[\"<>^`{|}]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
 _DOTS_WITH_PARAMETER = re.compile(r"\.{1,2};")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_TOKEN = re.compile(_NAME)
-_ALL_NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
-_SPECIAL = re.compile(r"connection|keep-alive|upgrade|x-envoy-")
+# All that Envoy knows; it answers 400 to any other, and to these in lower case.
+_METHODS = frozenset(
+    {
+        "ACL", "BIND", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR",
+        "MKCOL", "MOVE", "MSEARCH", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT",
+        "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    }
+)  # fmt: skip
+_REQUEST_LINE = len("  HTTP/1.1\r\n") + len("\r\n")  # beside the method and the target, with the last empty line
 
 _SLASHES = {
     "": "keep", "IMPLEMENTATION_SPECIFIC_DEFAULT": "keep", "KEEP_UNCHANGED": "keep", "REJECT_REQUEST": "reject",
@@ -65,16 +70,15 @@ class Normalizer:
         """Return a request as rules see it, or the reason why no rule ever sees it."""
         if self._flaw is not None:
             return self._flaw
-        pairs = request.pairs
+        pairs, target = request.pairs, request.path
+        rest = len(request.method) + len(target) + _REQUEST_LINE
+        if request.method not in _METHODS or rest > MOST_BYTES:
+            return Reason.REQUEST_REFUSED
         if pairs:
-            found = _headers(pairs, self._underscores)
+            found = visible_headers(pairs, self._underscores, rest=rest)
             if isinstance(found, Reason):
                 return found
             pairs = found
-        target = request.path
-        method = request.method
-        if len(target) > MOST_BYTES or method == "CONNECT" or (method not in METHODS and not _TOKEN.fullmatch(method)):
-            return Reason.REQUEST_REFUSED
         plain = _PLAIN.fullmatch(target)
         if plain is not None and not (self._settings.merge_slashes and "//" in plain[1]):
             return Seen(_as_judged(request, target, pairs), plain[1])
@@ -84,14 +88,12 @@ class Normalizer:
         """Normalize a target that is not the plain path that nearly all are."""
         if _FORBIDDEN.search(target):
             return Reason.REQUEST_REFUSED
-        if target == "*" and request.method == "OPTIONS":
-            return Seen(_as_judged(request, target, pairs), target)
         if not target.startswith("/"):
             absolute = _ABSOLUTE.fullmatch(target)
             if absolute is None:
                 return Reason.REQUEST_REFUSED
             pairs = (("host", absolute[1]), *(pair for pair in pairs if pair[0].lower() != "host"))
-            target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+            target = absolute[2] or "/"
         path, question, query = target.partition("?")
         normal = _normal_path(path, self._settings, self._slashes)
         if isinstance(normal, Reason):
@@ -104,35 +106,6 @@ def _as_judged(request: HTTPRequest, target: str, pairs: Pairs) -> HTTPRequest:
     if target is request.path and pairs is request.pairs:
         return request
     return msgspec.structs.replace(request, path=target, headers=pairs)
-
-
-def _headers(pairs: Pairs, underscores: str) -> Pairs | Reason:
-    text = "\n".join([name for name, _ in pairs])
-    values = "\n".join([value for _, value in pairs])
-    between = len(pairs) - 1
-    if len(text) + len(values) > MOST_BYTES or text.count("\n") != between or values.count("\n") != between:
-        return Reason.REQUEST_REFUSED
-    if not _ALL_NAMES.fullmatch(text) or "\r" in values or "\0" in values:
-        return Reason.REQUEST_REFUSED
-    text = text.lower()
-    if text.count("host") <= 1 and not _SPECIAL.search(text) and (underscores == "allow" or "_" not in text):
-        return pairs
-    names = text.split("\n")
-    if names.count("host") > 1:
-        return Reason.REQUEST_REFUSED
-    if underscores != "allow" and any("_" in name for name in names):
-        if underscores == "reject":
-            return Reason.REQUEST_REFUSED
-        pairs = tuple(pair for pair in pairs if "_" not in pair[0])
-    if UNSEEN.isdisjoint(names):
-        return pairs
-    hidden = set(UNSEEN)
-    for name, value in pairs:
-        if name.lower() == "connection":
-            hidden.update(token.strip(" \t").lower() for token in value.split(","))
-    if any(name.lower() == "upgrade" and value.strip(" \t").lower() == "websocket" for name, value in pairs):
-        hidden.discard("upgrade")
-    return tuple(pair for pair in pairs if pair[0].lower() not in hidden)
 
 
 def _normal_path(path: str, settings: RequestNormalization, slashes: str) -> str | Reason:

@@ -54,10 +54,11 @@ def _pairs(headers: object) -> Pairs:
     return tuple(found)
 
 
-# Headers of one hop alone, and those that Envoy takes away: no rule ever sees them (A12).
-UNSEEN = frozenset({"connection", "keep-alive", "proxy-connection", "upgrade", "x-envoy-internal", "x-envoy-retry-on"})
 # Headers that are always there behind Envoy, with a value that only Envoy knows.
 PROXYS = frozenset({"x-forwarded-client-cert", "x-request-id", "x-forwarded-proto", ":scheme", "host", ":authority"})
+
+# Headers that some versions of Envoy take away.
+_VERSIONS_DIFFER = frozenset({"x-envoy-upstream-stream-duration-ms"})
 
 
 class Seen:
@@ -85,6 +86,8 @@ class Seen:
             self._values = self._collected()
         found = self._values.get(name)
         if name in {"x-forwarded-client-cert", "x-request-id"}:
+            return None
+        if found is not None and name in _VERSIONS_DIFFER:
             return None
         if found is None:
             return None if name in PROXYS else ()

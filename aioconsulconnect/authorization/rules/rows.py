@@ -129,7 +129,11 @@ class Rows:
         found = [one for one in found if is_literal(intention_of(one).source_name) or _is_vague(one)]
         uri = uri_of(source)
         for rule in (rule for tier in tiers for rule in self.special.get(tier, ())):
-            if rule.is_vague or rule.intention.source_peer != source.peer:
+            if rule.is_vague:
+                continue
+            if "|" in rule.intention.source_name and _may_leave_its_domain(rule, source):
+                return denied(Reason.REGEX_UNKNOWN, rule.intention)
+            if rule.intention.source_peer != source.peer:
                 continue
             if uri is None:
                 return denied(Reason.NO_SERVICE)
@@ -145,6 +149,11 @@ class Rows:
         if vague is not None:
             return denied(Reason.SOURCE_KIND_UNKNOWN, intention_of(vague))
         return found
+
+
+def _may_leave_its_domain(rule: Rule, source: Source) -> bool:
+    """True if a half of an alternation could match the URI of another trust domain, or names one itself."""
+    return ":" in rule.intention.source_name or rule.intention.source_peer != source.peer
 
 
 def _is_vague(one: Held) -> bool:

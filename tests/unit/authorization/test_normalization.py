@@ -43,8 +43,8 @@ def test_target_that_a_proxy_answers_with_400_is_refused(path: str) -> None:
     assert normal(path) is Reason.REQUEST_REFUSED
 
 
-def test_asterisk_is_a_path_for_options_alone() -> None:
-    assert normal("*", method="OPTIONS") == "*"
+def test_asterisk_reaches_no_service() -> None:
+    assert normal("*", method="OPTIONS") is Reason.REQUEST_REFUSED
 
 
 def test_connect_is_refused() -> None:
@@ -57,7 +57,12 @@ def test_absolute_form_gives_path_and_host() -> None:
     assert isinstance(seen, Seen)
     assert (seen.path, seen.request.path, seen.values("host")) == ("/b", "/b?c", ("db:80",))
     assert normal("http://db") == "/"
-    assert normal("HTTP://db?a") == "/?a"
+    assert normal("HTTP://db?a") is Reason.REQUEST_REFUSED  # no path, so no route of Envoy has it
+    seen = Normalizer(CONSULS_DEFAULT).normalize(HTTPRequest("GET", "https://user:x@db/a"))
+    assert isinstance(seen, Seen)
+    assert seen.values("host") == ("db",)
+    for target in ("http://a|b/", "http://u@v@db/", "http://db:/", "http:///a", "http://d%62/", "ftp://db/"):
+        assert normal(target) is Reason.REQUEST_REFUSED
 
 
 @pytest.mark.parametrize("path", ["/a/..;/b", "/..;x", "/a/..;", "/a\\..;x", "/.;a", "/a/.;/b"])

@@ -1,0 +1,107 @@
+"""Headers as Envoy takes them: those it refuses, and those it hides from its rules (A12)."""
+
+from __future__ import annotations
+
+import re
+
+from aioconsulconnect.authorization.rules.request import Pairs
+from aioconsulconnect.authorization.rules.verdict import Reason
+
+MOST_BYTES = 60 * 1024
+"""The size of a request up to its body above which Envoy answers 431."""
+
+_MOST_LINES = 100  # with that of Host
+_LINE = len(": \r\n")
+
+UNSEEN = frozenset(
+    {
+        # Those of one hop alone.
+        "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade",
+        # Those by which Envoys tell each other what to do.
+        "x-envoy-decorator-operation", "x-envoy-expected-rq-timeout-ms", "x-envoy-force-trace",
+        "x-envoy-hedge-on-per-try-timeout", "x-envoy-internal", "x-envoy-ip-tags", "x-envoy-max-retries",
+        "x-envoy-retriable-header-names", "x-envoy-retriable-status-codes", "x-envoy-retry-grpc-on",
+        "x-envoy-retry-on", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-upstream-rq-timeout-alt-response", "x-envoy-upstream-rq-timeout-ms",
+    }
+)  # fmt: skip
+"""Headers that no rule sees, but for `te: trailers` and `upgrade: websocket`."""
+
+# What `connection` must not name: Envoy answers 400.
+_NOT_OF_A_HOP = frozenset({"host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+_HANDLED = UNSEEN | {"content-length"}
+
+# Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
+_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,.:;=@\[\]_~-]*")
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def visible_headers(pairs: Pairs, underscores: str, *, rest: int) -> Pairs | Reason:
+    """
+    Return the headers that rules see, or the reason why no rule sees the request.
+
+    It is the same object where they see all.
+
+    - `pairs`: the headers as they came.
+    - `underscores`: what is done with names that have an underscore: "allow", "reject" or "drop".
+    - `rest`: bytes of the request beside them.
+    """
+    text = "\n".join([name for name, _ in pairs])
+    values = "\n".join([value for _, value in pairs])
+    between = len(pairs) - 1
+    if _bytes(text) + _bytes(values) + _LINE * len(pairs) - 2 * between + rest > MOST_BYTES:
+        return Reason.REQUEST_REFUSED
+    if text.count("\n") != between or values.count("\n") != between:
+        return Reason.REQUEST_REFUSED
+    if not _NAMES.fullmatch(text) or _CONTROL.search(values):
+        return Reason.REQUEST_REFUSED
+    text = text.lower()
+    names = text.split("\n")
+    if "host" in names:
+        if names.count("host") > 1 or not _HOST.fullmatch(pairs[names.index("host")][1].strip(" \t")):
+            return Reason.REQUEST_REFUSED
+    elif len(pairs) == _MOST_LINES:
+        return Reason.REQUEST_REFUSED
+    if len(pairs) > _MOST_LINES:
+        return Reason.REQUEST_REFUSED
+    if underscores != "allow" and "_" in text:
+        if underscores == "reject":
+            return Reason.REQUEST_REFUSED
+        pairs = tuple(pair for pair in pairs if "_" not in pair[0])
+    return pairs if _HANDLED.isdisjoint(names) else _without_hidden(pairs)
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _without_hidden(pairs: Pairs) -> Pairs | Reason:
+    lines: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lines.setdefault(name.lower(), []).append(value.strip(" \t"))
+    if not _has_sound_length(lines.get("content-length", []), lines.get("transfer-encoding", [])):
+        return Reason.REQUEST_REFUSED
+    named = {token.lower() for token in _tokens(lines.get("connection", []))}
+    if not named.isdisjoint(_NOT_OF_A_HOP) or any(token.startswith(":") for token in named):
+        return Reason.REQUEST_REFUSED
+    hidden = UNSEEN | named
+    if "websocket" in map(str.lower, lines.get("upgrade", ())):
+        hidden -= {"upgrade"}
+    if hidden.isdisjoint(lines):
+        return pairs
+    seen = tuple(pair for pair in pairs if pair[0].lower() not in hidden)
+    return (*seen, ("te", "trailers")) if "trailers" in _tokens(lines.get("te", [])) else seen
+
+
+def _tokens(values: list[str]) -> set[str]:
+    return {token.strip(" \t") for value in values for token in value.split(",")}
+
+
+def _has_sound_length(lengths: list[str], codings: list[str]) -> bool:
+    """True if the length of the body is stated in the one way, or in the other, or not at all."""
+    if codings:
+        return not lengths and [coding.lower() for coding in codings] == ["chunked"]
+    return not lengths or (len(lengths) == 1 and _DIGITS.fullmatch(lengths[0]) is not None)
