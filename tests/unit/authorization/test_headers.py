@@ -53,7 +53,8 @@ def test_upgrade_is_seen_where_it_is_to_a_websocket() -> None:
         [("", "1")], [("a\nb", "1")], [("a", "1\nb: 2")], [("a", "1\r")], [("a", "\0")], [("a", "\x01")],
         [("a", "\x7f")], [("content-length", "-1")], [("content-length", "0"), ("content-length", "0")],
         [("content-length", "0x0")], [("content-length", "0"), ("transfer-encoding", "chunked")],
-        [("transfer-encoding", "gzip")], [("connection", "host")], [("connection", "a, X-Forwarded-For")], [("connection", ":path")],
+        [("transfer-encoding", "gzip")], [("connection", "host")], [("connection", "a, X-Forwarded-For")],
+        [("connection", ":path")],
     ],
     ids=repr,
 )  # fmt: skip
