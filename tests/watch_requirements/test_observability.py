@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 
 import pytest
@@ -84,7 +85,7 @@ def matches(number: int) -> str:
 async def test_w38_each_of_twenty_watches_in_trouble_names_its_query(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aioconsulconnect")
     async with World() as world, contextlib.AsyncExitStack() as stack:
-        world.consul.put(b"{}")
+        world.consul.put(json.dumps({f"db-{number}": None for number in range(20)}).encode())
         intentions = Intentions(world.consul, world.polls, Options())
         watches = [
             await stack.enter_async_context(intentions.match(destination=f"db-{number}").watch())
