@@ -195,18 +195,18 @@ class Authorizer:
             mode=self._choices.mode,
             destinations=live.destinations,
             default=live.default.known,
-            visibility=live.default.visibility,
+            visibility=live.visibility,
             trust_domain=live.surroundings.trust_domain,
             issuers=live.surroundings.issuers,
             knows_normalization=live.surroundings.normalization is not None,
-            missing="" if state == "ready" else live.missing,
+            missing=self._missing(state),
             watch=live.watch,
             counters=msgspec.structs.replace(self.counters, tables=live.made, questions=live.default.asked),
         )
 
     def __repr__(self) -> str:
         """Show the destinations and the state."""
-        return f"<Authorizer {', '.join(self._live.destinations) or 'all'} {self._state()}>"
+        return f"<Authorizer {self._names} {self._state()}>"
 
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: an authorizer is bound to its client."""
@@ -231,8 +231,20 @@ class Authorizer:
             if not limit.expired():
                 raise
             state = self._state()
-            why = "it is ready" if state == "ready" else f"it is {state}: {self._live.missing}"
-            raise NotReady(f"{what} within {timeout:g} s; {why}") from None
+            missing = self._missing(state)
+            why = f"it is {state}{missing and ': '}{missing}"
+            raise NotReady(f"authorizer of {self._names}: {what} within {timeout:g} s; {why}") from None
+
+    def _missing(self, state: AuthorizerState) -> str:
+        age, limit = self._live.age, self._choices.max_age
+        if state == "expired" and age is not None and limit is not None:
+            error = self._live.watch.error
+            return f"the data is {age:.1f} s old, and max_age is {limit:g} s{error and '; '}{error}"
+        return "" if state == "ready" else self._live.missing
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(self._live.destinations) or "all"
 
     def _reason(self) -> Reason | None:
         """The reason of all verdicts where everything is denied, else None."""

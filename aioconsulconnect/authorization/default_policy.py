@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.authorization.visibility import REFUSALS, Visibility, VisibilityProbe
+from aioconsulconnect.authorization.visibility import REFUSALS
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.errors import ConsulError
@@ -58,11 +58,9 @@ class DefaultLearner:
     - `destinations`: names to ask about, in this order; the last resort is a name that no intention has, for which the
       token needs rights as well.
     - `given`: the default, where it need not be learnt.
-    - `about_lists`: ask also what a list of intentions shows to the token.
     - `tell`: function that is called when something else is known.
 
-    Attribute `known` is what is known of the default, `visibility` of lists, `asked` the number of questions that have
-    ended.
+    Attribute `known` is what is known, `asked` the number of questions that have ended.
     """
 
     def __init__(
@@ -73,11 +71,9 @@ class DefaultLearner:
         *,
         destinations: Sequence[str],
         given: Action | None,
-        about_lists: bool,
         tell: Callable[[], None],
     ) -> None:
         self._agent = Agent(sender, pool, options)
-        self._probe = VisibilityProbe(sender, pool, options) if about_lists else None
         self._clock: Clock = pool.clock
         nobody = uuid.uuid4().hex  # no rule can name it
         self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
@@ -87,7 +83,6 @@ class DefaultLearner:
         self._wanted = False
         self._unrest: tuple[float, ...] | None = None
         self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
-        self.visibility = Visibility()
         self.asked = 0
 
     def ask_again(self) -> None:
@@ -125,8 +120,6 @@ class DefaultLearner:
         An outage says nothing, so what was known stays; any other answer that does not tell makes it unknown.
         """
         try:
-            if self._probe is not None:
-                self.visibility = await self._probe.ask()
             if self.known.origin == "setting":
                 return msgspec.structs.replace(self.known, error="")
             action, error = await self._default()

@@ -23,10 +23,11 @@ from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import Surroundings
 from aioconsulconnect.authorization.table import Table
 from aioconsulconnect.authorization.table_maker import TableMaker, qualified
+from aioconsulconnect.authorization.visibility import Visibility, VisibilityProbe
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.errors import Closed, PermissionDenied
+from aioconsulconnect.errors import Closed, ConsulError, PermissionDenied
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
@@ -80,9 +81,9 @@ class LiveTable:
             options,
             destinations=destinations,
             given=choices.default,
-            about_lists=not destinations,
             tell=self._hear,
         )
+        self._probe = None if destinations else VisibilityProbe(sender, pool, options)
         self._task: asyncio.Task[None] | None = None
         self._left = False
 
@@ -147,10 +148,16 @@ class LiveTable:
         return self._maker.destinations
 
     @property
+    def visibility(self) -> Visibility:
+        """Knowledge of what a list shows to the token; nothing is known where there are destinations."""
+        return Visibility() if self._probe is None else self._probe.known
+
+    @property
     def is_complete(self) -> bool:
         """True where a table decides, and whatever else can be learnt is learnt."""
         is_asked = self.default.asked > 0 or self._choices.default is not None
-        return isinstance(self.decider, Table) and self.surroundings.is_settled and is_asked
+        is_current = isinstance(self.decider, Table) and self.decider.settings == self._settings()
+        return is_current and self.surroundings.is_settled and is_asked
 
     @property
     def missing(self) -> str:
@@ -161,10 +168,12 @@ class LiveTable:
         if watch.filtered:
             return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
         if isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
-            return self.default.visibility.missing(anonymous=watch.anonymous)
+            if watch.index is None:
+                return "the list came without X-Consul-Index, so it is not Consul that answers"
+            return self.visibility.missing(anonymous=watch.anonymous)
         if not isinstance(self.decider, Table):
             return f"no answer with the intentions was seen; the watch is {watch.state}"
-        return self.surroundings.missing or self.default.known.error or "the agent was not yet asked for the default"
+        return self.surroundings.missing or self.default.known.error or "what was learnt last is not in the table yet"
 
     # How it follows
 
@@ -190,8 +199,26 @@ class LiveTable:
         if watch.newest is None:
             return Reason.NOT_READY
         # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
-        is_whole = self.destinations or self.default.visibility.is_whole(anonymous=status.anonymous)
+        # And every Consul sends an index with it: an answer without one is somebody else's.
+        is_list, is_consuls = self._probe is not None, watch.newest.index is not None
+        is_whole = not is_list or (is_consuls and self.visibility.is_whole(anonymous=status.anonymous))
         return None if is_whole else Reason.INCOMPLETE
+
+    async def _look(self) -> bool:
+        """
+        Ask what the list shows that came last; return False if there is no answer.
+
+        The agent that sent it may have been started anew, with ACLs. Where a list is marked, it tells by itself.
+        """
+        if self._probe is None or (self.visibility.marks and not self.watch.anonymous):
+            return True
+        try:
+            await self._probe.ask()
+        except ConsulError as error:
+            _log.debug("it is not known what a list shows: %s", error)
+            return False
+        self._hear()
+        return True
 
     def _refuse(self, reason: Reason) -> None:
         if not isinstance(self.decider, Refusal) or self.decider.reason is not reason:
@@ -212,20 +239,24 @@ class LiveTable:
     async def _make_tables(self) -> None:
         watch, maker = self._intentions.watch, self._maker
         while not self.is_over:
-            newest, body, is_free = watch.newest, watch.body, self._obstacle(watch.status) is None
-            if is_free and newest is not None and not maker.is_current(newest, body, self._settings()):
-                if not maker.knows(newest, body):
+            newest, body = watch.newest, watch.body
+            if newest is not None and not maker.knows(newest, body):
+                if not await self._look():
+                    await self.news.wait()
+                    continue
+                if self._obstacle(watch.status) is None:
                     await self.surroundings.follow(await maker.study(newest, body))
+            is_free = self._obstacle(watch.status) is None
+            if is_free and newest is not None and maker.knows(newest, body) and not maker.has_made(self._settings()):
                 await maker.make(self._settings())
                 self.made += 1
                 is_free = self._obstacle(watch.status) is None
-            elif not is_free or maker.made is None or maker.made is self.decider:
-                await self.news.wait()
-                continue
-            if is_free and maker.made is not None:
+            if is_free and maker.made is not None and maker.made is not self.decider:
                 self.decider = maker.made
                 self.news.wake_all()
                 await maker.let_go()
+            elif newest is watch.newest and body is watch.body:
+                await self.news.wait()
 
     def _settings(self) -> DecisionSettings:
         choices, surroundings = self._choices, self.surroundings

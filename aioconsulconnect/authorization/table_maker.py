@@ -44,9 +44,9 @@ class TableMaker:
         self._unknown: UnknownFields | None = None
         self._outdated: list[object] = []
 
-    def is_current(self, seen: Seen, body: bytes | None, settings: DecisionSettings) -> bool:
-        """Return True if the last table was made of the state `seen`, of `body` and of these `settings`."""
-        return self.made is not None and self.knows(seen, body) and settings == self._settings
+    def has_made(self, settings: DecisionSettings) -> bool:
+        """Return True if the last table was made of what was studied last, and of these `settings`."""
+        return self.made is not None and settings == self._settings
 
     async def study(self, seen: Seen, body: bytes | None) -> frozenset[str]:
         """

@@ -71,17 +71,24 @@ _read = reader(_Token)
 
 class VisibilityProbe(Group):
     """
-    The questions about what the caller's token sees, which need no rights.
+    Probe of what the caller's token sees, by questions that need no rights.
 
     - `sender`, `pool`, `options`: those of the client.
+
+    Attribute `known` is what the last answers said.
     """
 
-    async def ask(self) -> Visibility:
+    known = Visibility()
+
+    async def ask(self) -> None:
         """
         Ask the agent: `GET /v1/acl/token/self`, and for its version where that matters.
 
-        Raises the error of an outage.
+        Raises the error of an outage, and then knows what it knew.
         """
+        self.known = await self._ask()
+
+    async def _ask(self) -> Visibility:
         request = Request(method="GET", path=path_of("acl", "token", "self"), decode=_own_token)
         try:
             token = await self._call(request, None)

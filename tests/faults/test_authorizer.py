@@ -211,7 +211,6 @@ async def test_gateway_that_answers_404_from_the_start_lets_nobody_pass(says: st
             assert authorizer.status.state == "ready"
 
 
-@pytest.mark.xfail(strict=True, reason="it is ready a moment before its table is of what was learnt")
 async def test_authorizer_that_is_ready_decides_by_all_that_it_has_learnt() -> None:
     async with Agent() as agent, Consul(agent.url, polls=BRISK) as consul:
         await prepare(consul)
@@ -323,10 +322,6 @@ async def test_token_that_sees_less_than_before_does_not_uncover_the_default(
                 assert not authorizer.check("stranger", "db")
 
 
-STALE_VISIBILITY = "what a list shows is learnt at another time than the list, and counts for a list that came later"
-
-
-@pytest.mark.xfail(strict=True, reason=STALE_VISIBILITY)
 @pytest.mark.parametrize("version", ["1.8", "1.10"])
 async def test_token_that_gives_way_to_a_lesser_one_does_not_uncover_the_default(version: Version) -> None:
     async with Agent(version, acl=True, default_policy="allow") as agent:
@@ -341,7 +336,6 @@ async def test_token_that_gives_way_to_a_lesser_one_does_not_uncover_the_default
                 await stays_denied(authorizer, 1.0)
 
 
-@pytest.mark.xfail(strict=True, reason=STALE_VISIBILITY)
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_agent_that_starts_anew_with_acls_does_not_uncover_the_default(version: Version) -> None:
     async with Agent(version) as first, Consul(first.url, polls=BRISK) as consul:

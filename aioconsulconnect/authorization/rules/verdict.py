@@ -217,6 +217,7 @@ def describe(intention: Intention) -> str:
 
 
 def _name(partition: str, namespace: str, name: str) -> str:
+    name = name if name.isprintable() else repr(name)  # it may be on its way into a log
     if partition not in {"", "default"}:
         return f"{partition}/{namespace}/{name}"
     return name if namespace == "default" else f"{namespace}/{name}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.authorization import intent, table_of
-from support.meshes import MATCH, MeshWorld, rule
+from support.meshes import LIST, MATCH, MeshWorld, rule
 
 from aioconsulconnect.authorization.rules.verdict import Reason
 
@@ -69,3 +69,24 @@ async def test_provider_that_no_url_can_name_leaves_its_issuer_unknown(name: str
 def test_namespace_of_a_destination_is_compared_without_case(destination: str) -> None:
     table = table_of(intent("web", destination, "deny", destination_namespace="DEFAULT"), default="allow")
     assert table.check("web").reason is Reason.INTENTION
+
+
+async def test_list_without_an_index_is_not_consuls() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web", action="deny"))
+        async with world.entered(default="allow") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.INTENTION
+            world.mesh.flags = {LIST: {"x-consul-index": None}}
+            world.mesh.put_at(LIST, [])
+            await world.clock.advance(5)
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+            assert "without X-Consul-Index" in authorizer.status.missing
+            world.mesh.flags = {}
+            world.mesh.intentions(rule("web", action="deny"))
+            await world.clock.advance(61)
+            assert authorizer.check("web", "db").reason is Reason.INTENTION
+
+
+def test_name_that_does_not_print_forges_no_line() -> None:
+    verdict = table_of(intent("web\nallowed", "db", "deny")).check("web\nallowed")
+    assert str(verdict).startswith("denied by 'web\\nallowed' -> db (deny, precedence 9)")
