@@ -82,8 +82,8 @@ def intentions(action: str) -> list[dict[str, Any]]:
     """The list as Consul writes it, with all the fields that it sends; twenty sources for each service."""
     found = [_intention(0, *MARKED, action)]
     for number in range(1, INTENTIONS):
-        destination = number % SERVICES
-        found.append(_intention(number, f"svc-{(number * 7919) % SERVICES}", f"svc-{destination}", "allow"))
+        source, destination = number * 7919 + number // SERVICES, number  # no pair comes twice
+        found.append(_intention(number, f"svc-{source % SERVICES}", f"svc-{destination % SERVICES}", "allow"))
     return found
 
 

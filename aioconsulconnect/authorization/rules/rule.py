@@ -173,15 +173,16 @@ def key_of_source(intention: Intention) -> Key:
 
 def key_of_destination(intention: Intention) -> Key:
     """Return the key of an intention's destination; case does not count, not that of its namespace either."""
-    tenancy = {intention.destination_namespace, intention.destination_partition}
-    if "*" in tenancy or not intention.destination_name:
-        return key_of("", "", "*", "*")  # of a form that Consul refuses, if it has a name: then it concerns everybody
-    return key_of(
-        "",
-        fold(intention.destination_partition),
-        fold(intention.destination_namespace),
-        fold(intention.destination_name),
+    partition, namespace, name = (
+        intention.destination_partition,
+        intention.destination_namespace,
+        intention.destination_name,
     )
+    if namespace == DEFAULT and not partition and name:
+        return fold(name)
+    if "*" in {namespace, partition} or not name:
+        return key_of("", "", "*", "*")  # of a form that Consul refuses, if it has a name: then it concerns everybody
+    return key_of("", fold(partition), fold(namespace), fold(name))
 
 
 def keys_for_destination(partition: str, namespace: str, name: str) -> tuple[Key, Key, Key]:
