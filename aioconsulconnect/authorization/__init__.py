@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         AuthorizerStatus as AuthorizerStatus,
         Decision as Decision,
         DecisionHook as DecisionHook,
+        Visibility as Visibility,
     )
     from aioconsulconnect.authorization.default_policy import DefaultPolicy as DefaultPolicy
     from aioconsulconnect.authorization.explanation import Explanation as Explanation, explain as explain
@@ -28,14 +29,13 @@ if TYPE_CHECKING:
     from aioconsulconnect.authorization.rules.source import Caller as Caller, Peer as Peer, Source as Source
     from aioconsulconnect.authorization.rules.verdict import Reason as Reason, Verdict as Verdict
     from aioconsulconnect.authorization.table import Table as Table
-    from aioconsulconnect.authorization.visibility import Visibility as Visibility
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "access": "AccessChange AccessChanges",
             "authorizer": "Authorizer",
-            "authorizer_status": "AuthorizerCounters AuthorizerState AuthorizerStatus Decision DecisionHook",
+            "authorizer_status": "AuthorizerCounters AuthorizerState AuthorizerStatus Decision DecisionHook Visibility",
             "default_policy": "DefaultPolicy",
             "explanation": "Explanation explain",
             "findings": "Finding Problem lint",
@@ -45,6 +45,5 @@ else:
             "rules.source": "Caller Peer Source",
             "rules.verdict": "Reason Verdict",
             "table": "Table",
-            "visibility": "Visibility",
         },
     )

@@ -12,10 +12,10 @@ from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.settings import Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
-from aioconsulconnect.authorization.visibility import Visibility
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.intentions import Action
 from aioconsulconnect.watch.protocol.status import Status
+from aioconsulconnect.workflows.visibility import Visibility as Visibility  # noqa: PLC0414 - a public name of this folder
 
 AuthorizerState = Literal["starting", "ready", "incomplete", "expired", "closed"]
 

@@ -13,7 +13,6 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.authorization.visibility import REFUSALS
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.errors import ConsulError
@@ -23,6 +22,7 @@ from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.wakeup import Wakeup
+from aioconsulconnect.workflows.visibility import REFUSALS
 
 Origin = Literal["setting", "agent", "unknown"]
 """Where the default comes from: the argument, the agent's answer; or it is not known."""

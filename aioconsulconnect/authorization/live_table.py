@@ -23,7 +23,6 @@ from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import Surroundings
 from aioconsulconnect.authorization.table import Table
 from aioconsulconnect.authorization.table_maker import TableMaker, qualified
-from aioconsulconnect.authorization.visibility import Visibility, VisibilityProbe
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
@@ -33,6 +32,7 @@ from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.wakeup import Wakeup
+from aioconsulconnect.workflows.visibility import Visibility, VisibilityProbe
 
 _log = logging.getLogger("aioconsulconnect.authorization")
 
