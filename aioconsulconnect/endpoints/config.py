@@ -20,9 +20,9 @@ from aioconsulconnect.structs.config_entries.kinds import (
     entries_by_key,
     entry_body,
     entry_key,
-    read_entries,
-    read_entries_in_slices,
     read_entry,
+    read_listing,
+    read_listing_in_slices,
 )
 from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
 from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Option, Options
@@ -312,7 +312,7 @@ class _Sliced(msgspec.Struct, frozen=True):
     kind: str
 
     def __call__(self, response: Response) -> InSlices[tuple[Entry, ...]]:
-        found = yield from read_entries_in_slices(response.body)
+        found = yield from read_listing_in_slices(response.body)
         return tuple(_of_kind(self.kind or entry.kind, entry) for entry in found)
 
 
@@ -322,7 +322,7 @@ class _Many(msgspec.Struct, frozen=True):
     kind: str
 
     def __call__(self, response: Response) -> tuple[Entry, ...]:
-        return tuple(_of_kind(self.kind or entry.kind, entry) for entry in read_entries(response.body))
+        return tuple(_of_kind(self.kind or entry.kind, entry) for entry in read_listing(response.body))
 
 
 def _of_kind(kind: str, entry: Entry) -> Entry:

@@ -1,13 +1,20 @@
-"""Reading of config entries of every kind, and the JSON that a write sends."""
+"""
+Reading of config entries of every kind, and the JSON that a write sends.
+
+What Consul answers may hold fields that this library does not know: a newer Consul has them, so they are kept. In what
+a user wrote, such a field is most often misspelt, so `read_entries` refuses it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar, get_args
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.compatibility import KIND_SINCE
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
@@ -16,6 +23,7 @@ from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults
 from aioconsulconnect.structs.config_entries.entry import EntryBase
 from aioconsulconnect.structs.config_entries.gateways import IngressGateway, TerminatingGateway
 from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
+from aioconsulconnect.structs.config_entries.unknown_places import meant, unknown_places
 
 
 class EntryKey(ItemKey, frozen=True, order=True):
@@ -90,6 +98,9 @@ E = TypeVar("E", bound=EntryBase)
 
 KINDS: Mapping[str, type[KnownEntry]] = {str(kind.__struct_config__.tag): kind for kind in get_args(KnownEntry)}
 
+_NAMED_KINDS = frozenset({*KINDS, *KIND_SINCE, "bound-api-gateway", "control-plane-request-limit"})
+_MOST_TOLD = 10  # mistakes in a file that one error names
+
 _OWN = ("Hash", "CreateIndex", "ModifyIndex")  # Consul's, and an unknown key to a server that is older than the entry
 
 _read_object = reader(dict[str, object])
@@ -100,25 +111,25 @@ _read_objects_in_slices = in_slices(_read_objects, size=_SLICE)
 
 def read_entry(body: bytes) -> Entry:
     """
-    Read the config entry in a body.
+    Read the config entry in an answer of Consul's.
 
     Raises UnreadableResponse for any other body.
     """
-    return _entry(body, _read_object(body))
+    return _answered(body, "the entry", _read_object(body))
 
 
-def read_entries(body: bytes) -> tuple[Entry, ...]:
+def read_listing(body: bytes) -> tuple[Entry, ...]:
     """
-    Read config entries from a JSON array, such as one that `dump_entries` wrote.
+    Read the config entries in an answer of Consul's.
 
-    An entry of a kind without a struct is an `UnknownEntry`. Raises UnreadableResponse for any other text.
+    Fields and kinds that this library does not know are kept. Raises UnreadableResponse for any other body.
     """
-    return tuple(_entry(body, data) for data in _read_objects(body))
+    return tuple(_answered(body, f"entry {i}", data) for i, data in enumerate(_read_objects(body)))
 
 
-def read_entries_in_slices(body: bytes) -> InSlices[tuple[Entry, ...]]:
+def read_listing_in_slices(body: bytes) -> InSlices[tuple[Entry, ...]]:
     """
-    Read config entries from a big JSON array slice by slice, as a generator.
+    Read config entries from a big answer of Consul's slice by slice, as a generator.
 
     It yields where other tasks may run, and returns the entries.
     """
@@ -126,20 +137,84 @@ def read_entries_in_slices(body: bytes) -> InSlices[tuple[Entry, ...]]:
     for number, data in enumerate((yield from _read_objects_in_slices(body))):
         if number % _SLICE == 0:
             yield
-        found.append(_entry(body, data))
+        found.append(_answered(body, f"entry {number}", data))
     return tuple(found)
 
 
-def _entry(body: bytes, data: Mapping[str, object]) -> Entry:
+def _answered(body: bytes, label: str, data: Mapping[str, object]) -> Entry:
+    try:
+        return _entry(data)
+    except ValueError as error:
+        raise unreadable(body, ValueError(f"{label}{_titled(data)}: {error}")) from error
+
+
+def read_entries(body: bytes, *, keep_unknown: bool = False) -> tuple[Entry, ...]:
+    """
+    Read config entries from a JSON array that somebody wrote, such as a file, or one of `dump_entries`.
+
+    An entry of a kind that Consul has, and this library has no struct for, is an `UnknownEntry`. All keys are spelt as
+    Consul shows them (`PathPrefix`).
+
+    - `body`: the array.
+    - `keep_unknown`: True to keep fields and kinds that this library does not know, as for a dump of the entries of a
+      newer Consul. Default: they are refused, since most often they are misspelt.
+
+    Raises InvalidRequest for anything else; the message names each entry by its position, kind and name, and the field.
+    """
+    try:
+        listed = _read_objects(body)
+    except UnreadableResponse as error:
+        raise InvalidRequest(f"this is no JSON array of config entries: {error.message}") from error
+    entries: list[Entry] = []
+    mistakes: list[str] = []
+    for i, data in enumerate(listed):
+        label = f"entry {i}{_titled(data)}: "
+        try:
+            entries.append(entry := _entry(data))
+        except ValueError as error:
+            mistakes.append(f"{label}{error}")
+            continue
+        if not keep_unknown:
+            mistakes += [label + text for text in _not_known(entry)]
+    if mistakes:
+        more = [f"and {len(mistakes) - _MOST_TOLD} more"] if len(mistakes) > _MOST_TOLD else []
+        raise InvalidRequest("; ".join(mistakes[:_MOST_TOLD] + more))
+    return tuple(entries)
+
+
+def _not_known(entry: Entry) -> Iterator[str]:
+    if not isinstance(entry, UnknownEntry):
+        yield from map(str, unknown_places(entry))
+    elif entry.kind not in _NAMED_KINDS:
+        similar = meant(entry.kind, _NAMED_KINDS)
+        yield f"Kind {entry.kind!r} is not known" + (f"; did you mean {similar!r}?" if similar else "")
+
+
+def _titled(data: Mapping[str, object]) -> str:
+    """Return kind and name of an entry, as far as it has them, for an error."""
+    kind, name = data.get("Kind"), data.get("Name")
+    title = " ".join([kind if isinstance(kind, str) else "", repr(name) if isinstance(name, str) else ""]).strip()
+    return f" ({title})" if title else ""
+
+
+_WHERE = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+
+
+def _entry(data: Mapping[str, object]) -> Entry:
+    """Return the entry that JSON data is; ValueError, with the place, where it is none."""
     kind = data.get("Kind")
     if not isinstance(kind, str):
-        raise unreadable(body, ValueError("a config entry without a Kind"))
+        if "Kind" in data:
+            raise ValueError("Kind must be text")
+        similar = next((key for key in data if key.lower() == "kind"), "")
+        raise ValueError("Kind is missing" + (f"; write {similar} as Kind" if similar else ""))
     if kind not in KINDS:
         return UnknownEntry(content=data)
     try:
         return open_struct(KINDS[kind], data)
     except msgspec.ValidationError as error:
-        raise unreadable(body, error) from error
+        placed = _WHERE.fullmatch(str(error))
+        raise ValueError(f"{placed[2]}: {placed[1]}" if placed and placed[2] else str(error)) from error
 
 
 def entry_data(entry: Entry) -> dict[str, object]:
@@ -174,7 +249,12 @@ def _refuse_inline_bytes(entry: JWTProvider) -> None:
 
 
 def dump_entries(entries: Iterable[Entry]) -> bytes:
-    """Return config entries as an indented JSON array, which `read_entries` reads again."""
+    """
+    Return config entries as an indented JSON array, which `read_entries` reads again.
+
+    `entries` that a newer Consul sent may have fields that this library does not know: they are in the array, and
+    `read_entries` takes them with `keep_unknown=True`.
+    """
     return msgspec.json.format(encode([entry_data(entry) for entry in entries]), indent=2)
 
 

@@ -42,6 +42,7 @@ from aioconsulconnect.structs.config_entries.kinds import (
     entry_key,
     read_entries,
     read_entry,
+    read_listing,
 )
 from aioconsulconnect.structs.config_entries.traffic import CookieConfig, HashPolicy, LoadBalancer, ServiceResolver
 from aioconsulconnect.structs.intentions import HeaderPermission, HTTPPermission, Permission
@@ -114,7 +115,7 @@ def test_any_entry_of_any_kind_survives_encode_decode_encode(entry: Entry) -> No
 def test_any_json_is_an_entry_or_our_error(data: Any, kind: str) -> None:
     for body in (data, [data], {"Kind": kind, "Name": "x", "Sources": data, "Config": data, "Listeners": data}):
         text = json.dumps(body).encode()
-        for read in (read_entry, read_entries):
+        for read in (read_entry, read_listing):
             try:
                 read(text)
             except UnreadableResponse as error:
@@ -123,7 +124,7 @@ def test_any_json_is_an_entry_or_our_error(data: Any, kind: str) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_an_entry_or_our_error(body: bytes) -> None:
-    for read in (read_entry, read_entries):
+    for read in (read_entry, read_listing):
         try:
             read(body)
         except UnreadableResponse:

@@ -39,7 +39,7 @@ READERS: list[tuple[str, Read]] = [
     (r"GET /v1/catalog/gateway-services/.*", catalog.read_gateway_services),
     (r"GET /v1/health/(connect|ingress)/.*", catalog.read_instances),
     (r"(GET|POST) /v1/discovery-chain/.*", chain.read_chain),
-    (r"GET /v1/config/[^/]+", entries.read_entries),
+    (r"GET /v1/config/[^/]+", entries.read_listing),
     (r"GET /v1/config/[^/]+/[^/]+", entries.read_entry),
 ]
 # Not of this library: what set the scene when it was recorded, and endpoints that it leaves alone.
