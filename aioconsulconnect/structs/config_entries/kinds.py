@@ -204,10 +204,9 @@ def _entry(data: Mapping[str, object]) -> Entry:
     """Return the entry that JSON data is; ValueError, with the place, where it is none."""
     kind = data.get("Kind")
     if not isinstance(kind, str):
-        if "Kind" in data:
-            raise ValueError("Kind must be text")
-        similar = next((key for key in data if key.lower() == "kind"), "")
-        raise ValueError("Kind is missing" + (f"; write {similar} as Kind" if similar else ""))
+        similar = next((f"; write {key} as Kind" for key in data if key.lower() == "kind"), "")
+        wrong = "Kind must be text" if "Kind" in data else f"Kind is missing{similar}"
+        raise ValueError(wrong)  # noqa: TRY004 - all that is wrong with an entry is one
     if kind not in KINDS:
         return UnknownEntry(content=data)
     try:

@@ -36,7 +36,7 @@ GOOD = to_db({"Name": "api", "Action": "allow"})
     [
         (
             asking({"PathPrefx": "/"}),
-            "(service-intentions 'db'): Sources[0].Permissions[0].HTTP.PathPrefx is no known field; did you mean PathPrefix?",
+            "'db'): Sources[0].Permissions[0].HTTP.PathPrefx is no known field; did you mean PathPrefix?",
         ),
         (asking({"path_exact": "/"}), "HTTP.path_exact is no known field; did you mean PathExact?"),
         (to_db({"Name": "web", "Action": "deny", "action": "allow"}), "Sources[0].action is no known field; did you"),
