@@ -16,7 +16,6 @@ from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.sessions import Session, TraceConfig
 from aioconsulconnect.transport.settings import ConnectionSettings, Settings
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
@@ -50,10 +49,6 @@ class Consul:
 
     - `address`: agent to talk to, as `host:port`, `http://…`, `https://…` (either with a path prefix) or `unix://PATH`.
       A sequence of addresses is tried in order. Default `127.0.0.1:8500` (CONSUL_HTTP_ADDR).
-    - `session`: aiohttp session for plain calls. It is never closed here, and cannot be combined with a `unix://`
-      address. Polls use a session of the client's own, with the trace configs of this one. Default: the client opens
-      its own.
-    - `trace_configs`: aiohttp trace configs for the sessions that the client opens. Default none.
     - `polls`: `PollSettings`, which say how watches poll. Default `PollSettings()`.
     - `on_event`: function that is called with an `Event` for each request of a poll, each change of state and each
       delivery, for metrics. Default none.
@@ -74,6 +69,14 @@ class Consul:
     - `client_key`: path of a PEM file with its private key, without a passphrase (CONSUL_CLIENT_KEY).
     - `tls_server_name`: host name that the agent's certificate must have (CONSUL_TLS_SERVER_NAME). Default: that of the
       address.
+    - `proxy`: proxy for all requests, calls and polls alike: `http://host:port`. Default none; HTTP_PROXY is not read.
+    - `headers`: headers of every request, such as a gateway in front of Consul wants. Default none.
+    - `resolver`: aiohttp resolver of host names, which is not closed here. Default: the system's.
+    - `ssl_context`: TLS context, in place of the files and `verify`. Default: one that is made of them.
+    - `session_factory`: function that makes the aiohttp sessions, for what none of these can. It is called as
+      `factory(purpose, **ours)`, with "calls", "polls" or "probe" and the arguments for a connector, and returns a
+      session, which the client closes. Default: the client's own.
+    - `trace_configs`: aiohttp trace configs for the client's own sessions. Default none.
     - `options`: default `Options` of every call; `namespace` and `partition` default to CONSUL_NAMESPACE and
       CONSUL_PARTITION, `timeout` to 10 seconds.
     - `max_body`: size of the largest answer that is read, in bytes after decompression. Default 64 MiB.
@@ -87,15 +90,13 @@ class Consul:
         self,
         address: str | Sequence[str] | None = None,
         *,
-        session: Session | None = None,
-        trace_configs: Sequence[TraceConfig] = (),
         polls: PollSettings | None = None,
         on_event: Hook | None = None,
         clock: Clock | None = None,
         **settings: Unpack[ConnectionSettings],
     ) -> None:
         loaded = Settings.load(address, **settings)
-        transport = Transport(loaded, session=session, trace_configs=trace_configs, clock=clock)
+        transport = Transport(loaded, clock=clock)
         pool = PollerPool(transport, settings=polls or PollSettings(), clock=clock, on_event=on_event)
         self._share(transport, pool, _End(pool, transport), loaded.options)
 

@@ -101,6 +101,12 @@ class ErrorReason(Enum):
     # No answer, or one that is not Consul's.
     NOT_CONSUL = "not Consul"
     """A redirect, an HTML page or a refusal in words that are not Consul's: something in between answered."""
+    BROKEN = "broken"
+    """The connection broke before the answer was there in whole."""
+    CERTIFICATE = "certificate"
+    """TLS failed: a certificate is not trusted, does not fit the address, or was refused by the other side."""
+    BUSY = "busy"
+    """Nothing was sent: all connections for calls were in use until the deadline."""
     UNREACHABLE = "unreachable"
     """Nothing listens at the address."""
     RESET_AT_ONCE = "reset at once"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
 from functools import lru_cache
 from random import random as _random
 from typing import TypeVar
@@ -29,21 +28,25 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     ResponseTooLarge,
     ServerError,
+    SettingsError,
     UnreadableResponse,
 )
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_retrying
+from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
-from aioconsulconnect.transport.sessions import Connecting, Session, SessionPool, TraceConfig, connecting, own_headers
+from aioconsulconnect.transport.session_settings import Session
+from aioconsulconnect.transport.sessions import Connecting, SessionPool, connecting, own_headers
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
-from aioconsulconnect.transport.tls import tls_context
+from aioconsulconnect.transport.tls import TLS
 from aioconsulconnect.transport.token import Tokens
 
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
+_CALLS_AT_ONCE = 12  # the agent limits the connections of a whole host, with all its programs
+_LONGEST_KEPT = 500  # characters of a URL that is kept
 _LARGE = 4 << 20  # bytes
 _AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 
@@ -72,41 +75,38 @@ async def _no_hidden_resend(
         raise _Lost from error
 
 
+_OURS = (_no_hidden_resend,)
+
+
 class Transport:
     """
     Carrier of requests to Consul; it belongs to the event loop of its first I/O.
 
     Plain calls and polls have sessions of their own, so that no number of waiting polls delays a call.
 
-    - `settings`: addresses, token, TLS, limits.
-    - `session`: session of the caller's for plain calls, never closed here; polls run on one of the library's, with its
-      trace configs. Default: sessions of the library's only.
-    - `trace_configs`: aiohttp's hooks for the library's sessions.
+    - `settings`: addresses, token, TLS, HTTP client, limits.
     - `clock`: clock for every wait; default: a new `Clock`.
     - `random`: source of the jitter of pauses, 0 to 1.
 
     `crowding` counts the refusals because of too many connections. Raises SettingsError for certificate files that
-    cannot be used, and for a `session` beside a unix:// address.
+    cannot be used, and for headers beside `auth` that do the same.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        session: Session | None = None,
-        trace_configs: Sequence[TraceConfig] = (),
         clock: Clock | None = None,
         random: Random = _random,
     ) -> None:
         self._settings = settings
-        self._sessions = SessionPool(settings, borrowed=session, trace_configs=trace_configs)
+        self._sessions = SessionPool(settings)
         self._clock = clock or Clock()
         self._random = random
-        self._tls = tls_context(settings)
+        self._tls = TLS(settings, self._clock)
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._addresses = {str(address): address for address in settings.addresses}
-        # Those of a borrowed session come first: any that are given to a request replace the session's own.
-        self._middlewares = (*getattr(session, "_middlewares", ()), _no_hidden_resend)
-        self._fixed_headers = _fixed_headers(settings, borrowed=session is not None)
+        self._fixed_headers = _fixed_headers(settings)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
         self._tokens = Tokens(settings.token, self._clock)
@@ -153,11 +153,11 @@ class Transport:
 
         Raises a ConsulError; OutcomeUnknown for a write whose answer was lost.
         """
-        failures = 0
+        failures, fresh = 0, False
         while True:
             address = self._settings.addresses[self._preferred]
             try:
-                response = await self._exchange(request, request.parameters, address, "calls")
+                response = await self._exchange(request, request.parameters, address, "calls", fresh=fresh)
                 error = response.error
                 if error is None:
                     return response
@@ -166,11 +166,19 @@ class Transport:
             except (ConnectionFailed, RequestTimeout) as failed:
                 error = failed
                 self._prefer_next_to(address)
+            except OutcomeUnknown as lost:
+                if fresh or not request.idempotent or not worth_repeating(lost):
+                    raise
+                fresh = True  # a kept connection may have died like this one
+                continue
             failures += 1
-            if failures >= self._settings.tries + len(self._addresses) - 1 or not worth_retrying(
-                error, read=request.read
+            renewed = error.reason is ErrorReason.CERTIFICATE and self._tls.renew()
+            another = error.reason is ErrorReason.CERTIFICATE and failures < len(self._addresses)
+            if failures >= self._settings.tries + len(self._addresses) - 1 or not (
+                renewed or another or worth_retrying(error, read=request.read)
             ):
                 raise self._final(error, request)
+            fresh = fresh or error.reason is ErrorReason.BROKEN
             await self._clock.sleep(delay(failures - 1, self._random))
 
     async def attempt(
@@ -216,15 +224,49 @@ class Transport:
         address: Address,
         purpose: Purpose,
         deadline: float | None = None,
+        *,
+        fresh: bool = False,
     ) -> Response:
         """Send one request, and return its whole answer; every error is a ConsulError."""
+        if purpose != "calls":
+            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
+        # Waiting for a turn is not waiting for the agent: nothing was sent.
+        if self._turns.locked():
+            await self._wait_for_turn(request, address)
+        else:
+            await self._turns.acquire()
+        try:
+            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
+        finally:
+            self._turns.release()
+
+    async def _wait_for_turn(self, request: Request[T], address: Address) -> None:
+        seconds = request.options.timeout or DEFAULT_TIMEOUT
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
+            busy = RequestTimeout(words, reason=ErrorReason.BUSY)
+            raise busy.about(request.method, request.path, str(address)) from None
+
+    async def _send(
+        self,
+        request: Request[T],
+        parameters: Parameters,
+        address: Address,
+        purpose: Purpose,
+        deadline: float | None,
+        *,
+        fresh: bool,
+    ) -> Response:
         session = self._sessions.of(address, purpose)
         url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         timeout = self._timeout(seconds)
         token = await self._token(request, str(address), purpose, seconds)
         headers = self._headers(request, token)
-        connection = Connecting(self._clock)
+        connection = Connecting(self._clock, fresh=fresh)
         before = connecting.set(connection)
         try:
             async with session.request(
@@ -235,8 +277,9 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 timeout=timeout,
-                middlewares=self._middlewares,
-                ssl=self._tls,
+                middlewares=self._middlewares_of(session),
+                proxy=self._settings.client.proxy or None,
+                ssl=self._tls.context(),
                 server_hostname=self._settings.tls_server_name or None,
             ) as answer:
                 body = await self._body(answer)
@@ -268,6 +311,11 @@ class Transport:
         elif _nobody_there(broken):
             self.crowding.gone(str(address))
         raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
+
+    def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        # Any that are given to a request replace those of its session, which come first.
+        theirs = () if self._settings.client.session_factory is None else getattr(session, "_middlewares", ())
+        return (*theirs, _no_hidden_resend) if theirs else _OURS
 
     async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:
         """Return the token of the request, else the client's."""
@@ -328,16 +376,20 @@ class Transport:
         It is OutcomeUnknown for a write whose answer was lost.
         """
         sent = True
-        reason = ErrorReason.RESET_AT_ONCE if at_once else ErrorReason.UNSPECIFIED
         found: ConsulError
-        if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
-            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else reason
+        if _is_of_tls(error):
+            words = f"TLS with {address} failed: {_words(error)}; see ca_cert, client_cert, tls_server_name and verify"
+            found, sent = ConnectionFailed(words, reason=ErrorReason.CERTIFICATE), False
+        elif isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else ErrorReason.UNSPECIFIED
+            reason = ErrorReason.RESET_AT_ONCE if at_once and reason is ErrorReason.UNSPECIFIED else reason
             found, sent = ConnectionFailed(f"no connection to {address}: {_words(error)}", reason=reason), False
         elif isinstance(error, TimeoutError):
             found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
         elif _is_garbage(error):
-            found, sent = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_words(error)}"), False
+            found = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_words(error)}")
         else:
+            reason = ErrorReason.RESET_AT_ONCE if at_once else ErrorReason.BROKEN
             found = ConnectionFailed(f"the connection to {address} broke: {_words(error)}", reason=reason)
         if sent and not request.read:
             words = f"{found.message}; the write may or may not have been applied: read before another"
@@ -345,17 +397,30 @@ class Transport:
         return found.about(request.method, request.path, str(address))
 
 
-def _fixed_headers(settings: Settings, *, borrowed: bool) -> dict[str, str] | None:
-    """Return the headers of every request beside those of its session."""
-    headers = own_headers(near=True) if borrowed else {}
+def _fixed_headers(settings: Settings) -> dict[str, str] | None:
+    """Return the headers of every request beside those of its session, which may be another's."""
+    client = settings.client
+    headers = {**own_headers(near=True), **client.headers} if client.session_factory is not None else {}
     if settings.auth:
+        if any(name.lower() == "authorization" for name in client.headers):
+            raise SettingsError("headers: auth (CONSUL_HTTP_AUTH) sets Authorization already")
         headers["Authorization"] = settings.auth
     return headers or None
 
 
-@lru_cache(1024)
 def _url(base: str, path: str, parameters: Parameters) -> URL:
-    """Return the URL of a request; the last 1024 are kept, because the same are asked again and again."""
+    """Return the URL of a request."""
+    size = len(path) + sum(len(value) for _, value in parameters)
+    return _kept_url(base, path, parameters) if size <= _LONGEST_KEPT else _made_url(base, path, parameters)
+
+
+@lru_cache(1024)
+def _kept_url(base: str, path: str, parameters: Parameters) -> URL:
+    """Return the URL; the last 1024 are kept, because the same are asked again and again."""
+    return _made_url(base, path, parameters)
+
+
+def _made_url(base: str, path: str, parameters: Parameters) -> URL:
     return URL(f"{base}{path}{query_string(parameters)}", encoded=True)
 
 
@@ -365,6 +430,14 @@ def _words(error: Exception) -> str:
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "closed without an answer"
     return str(cause) or type(cause).__name__
+
+
+def _is_of_tls(error: Exception) -> bool:
+    """Return True if the handshake failed, or the other side refused our certificate, which TLS 1.3 tells after it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return True
+    cause = error.__cause__ if isinstance(error, _Lost) else error
+    return "_ALERT_" in str(cause) and "SSL" in str(cause)
 
 
 def _nobody_there(error: Exception) -> bool:

@@ -20,6 +20,7 @@ from aioconsulconnect.errors import (
     ErrorReason,
     NoLeader,
     NotFound,
+    OutcomeUnknown,
     PermissionDenied,
     ServerError,
     Throttled,
@@ -47,7 +48,11 @@ def interpret(request: Request[T], response: Response) -> T:
         return request.decode(response)
     except ConsulError as error:
         error.about(request.method, request.path, response.address, response.status)
-        raise
+        if request.read or not isinstance(error, UnreadableResponse):
+            raise
+        words = f"{error.message}; the write may or may not have been applied: read before another"
+        unknown = OutcomeUnknown(words, reason=error.reason)
+        raise unknown.about(request.method, request.path, response.address, response.status) from error
 
 
 def failure(request: Request[T], response: Response) -> ConsulError | None:

@@ -15,6 +15,8 @@ from aioconsulconnect.transport.response import Response
 
 T_co = TypeVar("T_co", covariant=True)
 
+_LONGEST_KEPT = 200  # characters: a longer text is encoded each time, so that what is kept stays small
+
 Parameters = tuple[tuple[str, str], ...]
 
 
@@ -28,6 +30,8 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     - `query`: query parameters of its own, not encoded; a flag has an empty value.
     - `body`: body, None for none.
     - `read`: it changes nothing, and may be sent again; a POST can be a read. Default: True.
+    - `idempotent`: a write that does no harm if it is applied twice, so that it may be sent once more where the
+      connection broke before its answer. Default: False.
     - `options`: options of the call.
     - `accepted_options`: names of the options that Consul honours here; the others are left out.
     - `min_version`: oldest Consul version that serves it, "" for every supported one.
@@ -41,6 +45,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     query: Parameters = ()
     body: bytes | None = None
     read: bool = True
+    idempotent: bool = False
     options: Options = NO_OPTIONS
     accepted_options: frozenset[Option] = frozenset()
     min_version: str = ""
@@ -68,13 +73,21 @@ def path_of(*segments: str) -> str:
     return "/v1/" + "/".join(encoded(segment, safe="*") for segment in segments)
 
 
-@lru_cache(1024)
 def encoded(text: str, *, safe: str = "*/:") -> str:
     """
     Return `text` percent-encoded, without touching the characters of `safe`.
 
     Raises InvalidRequest where it is not valid text (lone surrogates).
     """
+    return _kept(text, safe) if len(text) <= _LONGEST_KEPT else _quoted(text, safe)
+
+
+@lru_cache(1024)
+def _kept(text: str, safe: str) -> str:
+    return _quoted(text, safe)
+
+
+def _quoted(text: str, safe: str) -> str:
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError:

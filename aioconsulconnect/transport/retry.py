@@ -22,7 +22,9 @@ from aioconsulconnect.errors import (
 Random = Callable[[], float]
 
 _NOTHING_APPLIED = frozenset({ErrorReason.UPGRADING, ErrorReason.CA_UNINITIALIZED})
+_POINTLESS = frozenset({ErrorReason.BUSY, ErrorReason.CERTIFICATE})
 _HOPELESS = frozenset({ErrorReason.DATACENTER_UNKNOWN})
+_LOST = frozenset({ErrorReason.BROKEN, ErrorReason.RESET_AT_ONCE})
 _BROKEN_OFF = frozenset({ErrorReason.INTERRUPTED, ErrorReason.DEADLINE_REACHED})
 
 
@@ -47,13 +49,18 @@ def worth_retrying(error: ConsulError, *, read: bool) -> bool:
     `error` is the failure; `read` says that the request changes nothing. A write is worth it only if nothing was
     applied.
     """
-    if error.final:
+    if error.final or error.reason in _POINTLESS:
         return False
     if isinstance(error, Throttled | NoLeader):
         return True
     if isinstance(error, ServerError):
         return error.reason in _NOTHING_APPLIED or (read and error.reason not in _HOPELESS)
     return isinstance(error, ConnectionFailed) or (read and (isinstance(error, RequestTimeout) or from_gateway(error)))
+
+
+def worth_repeating(error: ConsulError) -> bool:
+    """Return True if the answer to a write was lost with its connection, so that an idempotent one may be repeated."""
+    return isinstance(error, OutcomeUnknown) and error.reason in _LOST
 
 
 def from_gateway(error: ConsulError) -> bool:
@@ -72,7 +79,7 @@ def outcome(error: ConsulError) -> ConsulError:
     Then nobody can tell whether the write was applied.
     """
     lost = isinstance(error, ServerError) and not worth_retrying(error, read=False) and not _plain_refusal(error)
-    if not lost and not isinstance(error, RequestTimeout):
+    if not lost and (not isinstance(error, RequestTimeout) or error.reason is ErrorReason.BUSY):
         return error
     return OutcomeUnknown(
         "the answer to this write was lost: it may or may not have been applied; read before you write again",

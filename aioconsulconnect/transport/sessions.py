@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TypedDict
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
@@ -15,43 +13,31 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.errors import Closed, SettingsError
+from aioconsulconnect.errors import Closed
 from aioconsulconnect.transport.sender import Purpose
+from aioconsulconnect.transport.session_settings import AddressInfo, ConnectorArguments, KeptConnections, Session
 from aioconsulconnect.transport.settings import Address, Settings
 from aioconsulconnect.version import __version__
 
-Session = aiohttp.ClientSession
-TraceConfig = aiohttp.TraceConfig
-
-AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
-
 _KEEP_ALIVE = 7.0  # seconds: the agent counts idle connections (fact 4), and aiohttp checks once in that time
-_POOL = 12  # connections for plain calls: the agent limits those of a whole host, with all its programs
 # A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
 # TCP_KEEPALIVE is the idle time.)
 _SOCKET_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-
-
-class _Kept(TypedDict, total=False):
-    """Settings by which a connector keeps its connections."""
-
-    limit: int
-    limit_per_host: int
-    keepalive_timeout: float
-    force_close: bool
 
 
 class Connecting:
     """
     Record of the connection of one request: whether it is a new one, and its age.
 
-    `clock` is the clock of the client.
+    - `clock`: clock of the client.
+    - `fresh`: no connection that existed before may be used.
     """
 
-    __slots__ = ("_clock", "_opened")
+    __slots__ = ("_clock", "_opened", "fresh")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, fresh: bool) -> None:
         self._clock = clock
+        self.fresh = fresh
         self._opened = float("-inf")
 
     def begin(self) -> None:
@@ -75,6 +61,8 @@ class _NewestFirst(aiohttp.BaseConnector):
     """
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        if (asked := connecting.get()) is not None and asked.fresh:
+            return None
         if (idle := self._conns.get(key)) is not None:
             idle.rotate(1)
         return await super()._get(key, traces)
@@ -92,21 +80,18 @@ class SessionPool:
     """
     Sessions of one client, opened when they are first needed, in the event loop of the first I/O.
 
-    - `settings`: addresses, for the headers.
-    - `borrowed`: session of the caller's for plain calls, never closed here; polls run on one of the pool's, with its
-      trace configs. None for none.
-    - `trace_configs`: aiohttp's hooks for the sessions of the pool.
+    - `settings`: addresses, and settings of the HTTP client.
 
-    Raises SettingsError for a `borrowed` session beside a unix:// address. `closed` is True after `aclose`.
+    `closed` is True after `aclose`.
     """
 
-    def __init__(self, settings: Settings, *, borrowed: Session | None, trace_configs: Sequence[TraceConfig]) -> None:
-        if borrowed is not None and any(address.socket for address in settings.addresses):
-            raise SettingsError("session: a borrowed session cannot reach a unix:// address; leave one of the two out")
+    def __init__(self, settings: Settings) -> None:
         self.closed: bool = False
-        self._borrowed = borrowed
-        self._trace_configs = [*(borrowed.trace_configs if borrowed is not None else ()), *trace_configs]
-        self._headers = own_headers(near=all(address.near for address in settings.addresses))
+        self._client = settings.client
+        self._headers = {
+            **own_headers(near=all(address.near for address in settings.addresses)),
+            **self._client.headers,
+        }
         self._sessions: dict[tuple[Purpose, str], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -123,8 +108,6 @@ class SessionPool:
             if self._loop is not None:
                 raise Closed("this client belongs to the event loop of its first call; make one for each loop")
             self._loop = loop
-        if self._borrowed is not None and purpose == "calls":
-            return self._borrowed
         key = (purpose, address.socket)
         session = self._sessions.get(key)
         if session is None:
@@ -132,21 +115,32 @@ class SessionPool:
         return session
 
     def _open(self, address: Address, purpose: Purpose) -> Session:
-        # Polls are limited by their own budget: a plain call never waits behind one. A probe is made to learn what
-        # happens to a new connection.
-        kept = _Kept(limit=_POOL if purpose == "calls" else 0, keepalive_timeout=_KEEP_ALIVE)
-        if purpose == "probe":
-            kept = _Kept(limit=0, limit_per_host=1, force_close=True)
-        connector: aiohttp.BaseConnector = (
-            _Unix(address.socket, **kept)
-            if address.socket
-            else _TCP(socket_factory=_poll_socket if purpose == "polls" else _socket, **kept)
-        )
+        client = self._client
+        ours = ConnectorArguments(limit=0)
+        if purpose == "probe":  # made to learn what happens to a new connection
+            ours["limit_per_host"], ours["force_close"] = 1, True
+        else:
+            ours["keepalive_timeout"] = _KEEP_ALIVE
+        kept: KeptConnections = ours
+        socket_factory = _poll_socket if purpose == "polls" else _socket
+        if client.session_factory is not None:
+            if address.socket:
+                ours["path"] = address.socket
+            else:
+                ours["socket_factory"] = socket_factory
+                if client.resolver is not None:
+                    ours["resolver"] = client.resolver
+            return client.session_factory(purpose, **ours)
+        connector: aiohttp.BaseConnector
+        if address.socket:
+            connector = _Unix(address.socket, **kept)
+        else:
+            connector = _TCP(resolver=client.resolver, socket_factory=socket_factory, **kept)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
-            trace_configs=self._trace_configs,
+            trace_configs=list(client.trace_configs),
         )
 
     async def aclose(self) -> None:
@@ -154,6 +148,10 @@ class SessionPool:
         self.closed = True
         while self._sessions:
             _, session = self._sessions.popitem()
+            connector = session.connector
+            # At once, also under TLS: a loop that is closed next would leave transports behind that wait for a goodbye.
+            if connector is not None and session.connector_owner:
+                await connector.close(abort_ssl=True)
             await session.close()
 
 

@@ -10,13 +10,14 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Unpack
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from aioconsulconnect.errors import SettingsError
 from aioconsulconnect.transport.options import NO_OPTIONS, Options, refuse_unknown_keywords
+from aioconsulconnect.transport.session_settings import HTTPClient, SessionSettings
 from aioconsulconnect.transport.token import TokenProvider, TokenSource, token_source
 
 DEFAULT_ADDRESS = "127.0.0.1:8500"
@@ -28,6 +29,9 @@ _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _DROPPED = re.compile(r"[\t\r\n]")  # urlsplit drops these characters without an error
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w-]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+_TLS_ARGUMENTS = ("verify", "ca_cert", "ca_path", "client_cert", "client_key")
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -50,9 +54,9 @@ class Address(msgspec.Struct, frozen=True):
         return bool(self.socket) or urlsplit(self.url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
-class ConnectionSettings(TypedDict, total=False):
+class ConnectionSettings(SessionSettings, total=False):
     """
-    Keyword arguments of `Consul` for the connection: token, TLS, limits, and options of every call.
+    Keyword arguments of `Consul` for the connection: token, TLS, HTTP client, limits, and options of every call.
 
     What is left out or None comes from the environment variable that is named, as for the `consul` command, else it is
     the default.
@@ -97,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     - `ca_cert`, `ca_path`: file and folder with the trusted authorities, "" for none.
     - `client_cert`, `client_key`: files with the client's certificate and its private key, "" for none.
     - `tls_server_name`: name in the agent's certificate, "" for the host of the address.
+    - `client`: settings of the HTTP client.
     - `options`: default options of every call.
     - `max_body`: largest answer in bytes after decompression.
     - `tries`: number of tries of a call.
@@ -113,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_cert: str
     client_key: str
     tls_server_name: str
+    client: HTTPClient
     options: Options
     max_body: int
     tries: int
@@ -157,6 +163,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if max_body < 1 or tries < 1:
             raise SettingsError("max_body (bytes) and tries must be at least 1")
         ca_cert, ca_path = given.get("ca_cert"), given.get("ca_path")
+        client = HTTPClient.load(given)
+        if client.ssl_context is not None and any(given.get(name) is not None for name in _TLS_ARGUMENTS):
+            raise SettingsError(
+                f"ssl_context: it takes the place of {', '.join(_TLS_ARGUMENTS)}; give one or the other"
+            )
         return cls(
             addresses=_addresses(env, address, tls=tls),
             token=token_source(
@@ -173,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             client_cert=cert,
             client_key=key,
             tls_server_name=_server_name(env.text("CONSUL_TLS_SERVER_NAME", given.get("tls_server_name"))),
+            client=client,
             options=_options(env, given.get("options", NO_OPTIONS)),
             max_body=max_body,
             tries=tries,

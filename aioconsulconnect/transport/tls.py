@@ -2,12 +2,86 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import SettingsError
 from aioconsulconnect.transport.settings import Settings
+
+_log = logging.getLogger("aioconsulconnect.transport")
+_LOOK_INTERVAL = 1.0  # seconds
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Names, times, sizes and inodes of files: another one where a file was replaced."""
+
+
+class TLS:
+    """
+    TLS context for the agents, made anew when the files that it was made of change.
+
+    - `settings`: the files, and whether to verify.
+    - `clock`: clock of the client.
+
+    Raises SettingsError for a file that cannot be read or used. Later, files that cannot be used (a certificate that
+    was replaced before its key) leave the last context in use.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._is_of_files = settings.client.ssl_context is None and bool(
+            settings.ca_cert or settings.ca_path or settings.client_cert
+        )
+        self._signature = self._look()
+        self._context = tls_context(settings)
+        self._next_look = clock.now() + _LOOK_INTERVAL
+        self._refused: Signature | None = None
+
+    def context(self) -> ssl.SSLContext | bool:
+        """Return the context; True for the system's authorities and no client certificate."""
+        if self._is_of_files and self._clock.now() >= self._next_look:
+            self.renew()
+        return self._context
+
+    def renew(self) -> bool:
+        """Look at the files now; return True if they have changed, and the context with them."""
+        if not self._is_of_files:
+            return False
+        self._next_look = self._clock.now() + _LOOK_INTERVAL
+        signature = self._look()
+        if signature == self._signature:
+            return False
+        try:
+            self._context = tls_context(self._settings)
+        except SettingsError as error:
+            if signature != self._refused:
+                _log.warning("the changed TLS files are not used yet: %s", error)
+            self._refused = signature
+            return False
+        self._signature = signature
+        return True
+
+    def _look(self) -> Signature:
+        return tuple(_signatures(self._settings)) if self._is_of_files else ()
+
+
+def _signatures(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
+    for name in (settings.ca_cert, settings.client_cert, settings.client_key):
+        yield _signature(Path(name)) if name else ("", 0, 0, 0)
+    if settings.ca_path and not settings.ca_cert:
+        for file in sorted(Path(settings.ca_path).rglob("*")):
+            yield _signature(file)
+
+
+def _signature(file: Path) -> tuple[str, int, int, int]:
+    try:
+        found = file.stat()
+    except OSError:
+        return str(file), 0, 0, 0
+    return str(file), found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:
@@ -17,6 +91,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
     It is built, and its files are read, even where no address uses https. Raises SettingsError for a file of `settings`
     that cannot be read or used.
     """
+    if settings.client.ssl_context is not None:
+        return settings.client.ssl_context
     origins: Mapping[str, str] = settings.origins
     if not (settings.ca_cert or settings.ca_path or settings.client_cert) and settings.verify:
         return True

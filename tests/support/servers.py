@@ -50,7 +50,13 @@ class Many(NamedTuple):
     times: int
 
 
-Step = bytes | Close | Hang | Many
+class Late(NamedTuple):
+    """Answer after so many seconds."""
+
+    seconds: float
+
+
+Step = bytes | Close | Hang | Late | Many
 
 
 def answer(body: bytes = b"{}", status: int = 200, **headers: str) -> bytes:
@@ -62,7 +68,7 @@ def answer(body: bytes = b"{}", status: int = 200, **headers: str) -> bytes:
 
 class Scripted:
     """
-    Answers each request by the next step, and the rest with `{}`; remembers what it saw.
+    Answers each request by the next step, and those after the last by `rest`; remembers what it saw.
 
     `waiting` is set while a request hangs.
     """
@@ -71,6 +77,7 @@ class Scripted:
         self, steps: Iterable[Step] = (), *, tls: ssl.SSLContext | None = None, path: Path | None = None, port: int = 0
     ) -> None:
         self.steps = list(steps)
+        self.rest: Step = answer()
         self.seen: list[Seen] = []
         self.connections = 0
         self.open = 0
@@ -137,7 +144,7 @@ class Scripted:
         headers = {name.lower(): value for name, value in headers.items()}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.seen.append(Seen(connection, method, target, headers, body))
-        step = self.steps.pop(0) if self.steps else answer()
+        step = self.steps.pop(0) if self.steps else self.rest
         match step:
             case bytes():
                 writer.write(step)
@@ -146,6 +153,9 @@ class Scripted:
                 for _ in range(times):
                     writer.write(chunk)
                     await writer.drain()
+            case Late(seconds):
+                await asyncio.sleep(seconds)
+                writer.write(answer())
             case Hang(first):
                 writer.write(first)
                 self.waiting.set()

@@ -30,9 +30,9 @@ class NoWait(Clock):
 
 
 def transport(*addresses: str, **settings: Any) -> Transport:
-    clock, session = settings.pop("clock", None), settings.pop("session", None)
+    clock = settings.pop("clock", None)
     loaded = Settings.load(addresses, environ={}, **settings)
-    return Transport(loaded, session=session, clock=clock or NoWait(), random=lambda: 1.0)
+    return Transport(loaded, clock=clock or NoWait(), random=lambda: 1.0)
 
 
 def ask(method: str = "GET", path: str = "/v1/x", **more: Any) -> Request[bytes]:

@@ -10,11 +10,18 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from support.servers import Close, Hang, Scripted, answer
+from support.servers import Close, Hang, Late, Scripted, answer
 from support.transports import CLOSE, RESET, ask, one, transport
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason, OutcomeUnknown, Throttled
+from aioconsulconnect.errors import (
+    ConnectionFailed,
+    ConsulError,
+    ErrorReason,
+    OutcomeUnknown,
+    RequestTimeout,
+    Throttled,
+)
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
@@ -84,11 +91,28 @@ async def test_a_write_that_waits_in_vain_for_a_connection_was_not_sent() -> Non
         async with asyncio.timeout(10):
             while len(server.seen) < 12:
                 await asyncio.sleep(0.01)
-        with pytest.raises(ConnectionFailed):
-            await carrier.send(ask("PUT", options=Options(timeout=0.2)))
+        for method in ("PUT", "GET"):
+            with pytest.raises(RequestTimeout, match=r"not sent: all 12 connections .* for 0\.2 s") as caught:
+                await carrier.send(ask(method, options=Options(timeout=0.2)))
+            assert caught.value.reason is ErrorReason.BUSY
         assert len(server.seen) == 12
         server.release.set()
         await asyncio.gather(*calls)
+
+
+async def test_many_writes_at_once_wait_for_their_turn_and_not_for_the_agent() -> None:
+    async with Scripted() as server, aclosing(transport(server.url, tries=1)) as carrier:
+        server.rest = Late(0.1)
+        # Each takes a tenth of a second, and the last has its turn after four of them.
+        await asyncio.gather(*(carrier.send(ask("PUT", options=Options(timeout=2))) for _ in range(60)))
+        server.rest = Late(1.0)
+        options = Options(timeout=0.3)
+        outcomes = await asyncio.gather(
+            *(carrier.send(ask("PUT", options=options)) for _ in range(40)), return_exceptions=True
+        )
+        kinds = [type(outcome) for outcome in outcomes]
+        assert kinds.count(OutcomeUnknown) == len(server.seen) - 60
+        assert kinds.count(RequestTimeout) == 40 - kinds.count(OutcomeUnknown) > 0
 
 
 async def test_a_probe_makes_a_connection_of_its_own_each_time() -> None:
@@ -189,7 +213,7 @@ async def test_a_connection_that_was_there_before_is_no_sign_of_crowding(step: C
         await carrier.send(ask())
         with pytest.raises(ConnectionFailed) as caught:
             await carrier.send(ask())
-        assert caught.value.reason is ErrorReason.UNSPECIFIED
+        assert caught.value.reason is ErrorReason.BROKEN
         assert carrier.crowding.seen == 0
 
 
@@ -197,14 +221,14 @@ async def test_half_an_answer_on_a_new_connection_is_no_sign_of_crowding() -> No
     async with one(Close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), tries=1) as (_, carrier):
         with pytest.raises(ConnectionFailed) as caught:
             await carrier.send(ask())
-        assert caught.value.reason is ErrorReason.UNSPECIFIED
+        assert caught.value.reason is ErrorReason.BROKEN
 
 
 async def test_half_a_head_on_a_new_connection_is_no_sign_of_crowding() -> None:
     async with one(Close(b"HTTP/1.1 200 OK\r\nContent-Len"), tries=1) as (_, carrier):
         with pytest.raises(ConnectionFailed) as caught:
             await carrier.send(ask())
-        assert caught.value.reason is ErrorReason.UNSPECIFIED
+        assert caught.value.reason is ErrorReason.BROKEN
 
 
 async def test_a_poll_that_is_cut_later_is_no_sign_of_crowding() -> None:
@@ -220,7 +244,7 @@ async def test_a_poll_that_is_cut_later_is_no_sign_of_crowding() -> None:
     async with refusing(reset=False) as url, aclosing(transport(url, clock=Fast())) as carrier:
         with pytest.raises(ConnectionFailed) as caught:
             await carrier.attempt(ask(), extra=(), deadline=5, address=url)
-        assert caught.value.reason is ErrorReason.UNSPECIFIED
+        assert caught.value.reason is ErrorReason.BROKEN
 
 
 async def test_refused_connection_is_unreachable_and_not_crowding(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 from support.servers import Keys, Scripted
-from support.transports import ask, transport
+from support.transports import NoWait, ask, transport
 
 from aioconsulconnect.errors import (
     ConnectionFailed,
+    ErrorReason,
     SettingsError,
     UnreadableResponse,
 )
@@ -102,3 +104,104 @@ def test_unusable_files_are_named_by_their_variable(tmp_path: Path) -> None:
     settings = Settings.load("h:1", environ={"CONSUL_CACERT": str(tmp_path / "gone")})
     with pytest.raises(SettingsError, match="CONSUL_CACERT"):
         Transport(settings)
+
+
+# Files that are replaced while the client lives.
+
+
+class Hand(NoWait):
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+def copied(keys: Keys, folder: Path) -> dict[str, Path]:
+    """The client's files, as copies that a test may replace."""
+    folder.mkdir(exist_ok=True)
+    names = {"ca_cert": keys.ca, "client_cert": keys.client_cert, "client_key": keys.client_key}
+    for name, source in names.items():
+        (folder / f"{name}.new").write_bytes(source.read_bytes())
+        (folder / f"{name}.new").replace(folder / f"{name}.pem")
+    return {name: folder / f"{name}.pem" for name in names}
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_replaced_files_are_used_for_the_next_connection(
+    keys: Keys, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, method: str
+) -> None:
+    files, clock = copied(keys, tmp_path / "files"), Hand()
+    async with Scripted(tls=keys.server_context(verify_client=True)) as server:
+        carrier = transport(server.url, clock=clock, **files)
+        await carrier.send(ask(method))
+        port = server.port
+    for turn in range(2):  # the agent has another authority and another certificate, twice
+        new = Keys(tmp_path_factory.mktemp(f"new{turn}"))
+        async with Scripted(tls=new.server_context(verify_client=True), port=port) as server:
+            with pytest.raises(ConnectionFailed) as caught:
+                await carrier.send(ask(method))
+            assert caught.value.reason is ErrorReason.CERTIFICATE
+            copied(new, tmp_path / "files")
+            assert (await carrier.send(ask(method))).status == 200  # within the second: the failure made it look
+            assert len(server.seen) == 1
+    await carrier.aclose()
+
+
+async def test_replaced_client_certificate_is_shown_after_a_second(
+    keys: Keys, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files, clock = copied(keys, tmp_path / "files"), Hand()
+    async with (
+        Scripted(tls=keys.server_context(verify_client=True)) as server,
+        aclosing(transport(server.url, clock=clock, **files)) as carrier,
+    ):
+        await carrier.send(ask())
+        other = Keys(tmp_path_factory.mktemp("other"))
+        files["client_cert"].write_bytes(other.client_cert.read_bytes())  # and the key not yet: the old pair goes on
+        clock.time += 2
+        await carrier.send(ask())
+        copied(keys, tmp_path / "files")
+        clock.time += 2
+        await carrier.send(ask())
+        assert server.connections == 2  # the first, and one with the new files
+
+
+async def test_certificate_that_is_not_trusted_is_not_tried_again(keys: Keys) -> None:
+    clock = NoWait()
+    async with (
+        Scripted(tls=keys.server_context()) as server,
+        aclosing(transport(server.url, tries=10, clock=clock)) as carrier,
+    ):
+        with pytest.raises(ConnectionFailed, match="see ca_cert") as caught:
+            await carrier.send(ask())
+        assert caught.value.reason is ErrorReason.CERTIFICATE
+        assert clock.slept == []
+
+
+async def test_next_address_is_tried_where_a_certificate_is_not_trusted(
+    keys: Keys, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Keys(tmp_path_factory.mktemp("other"))
+    async with (
+        Scripted(tls=other.server_context()) as bad,
+        Scripted(tls=keys.server_context()) as good,
+        aclosing(transport(bad.url, good.url, ca_cert=keys.ca)) as carrier,
+    ):
+        assert (await carrier.send(ask("PUT"))).status == 200
+
+
+async def test_context_of_the_callers_is_used_for_all(keys: Keys) -> None:
+    context = ssl.create_default_context(cafile=str(keys.ca))
+    async with (
+        Scripted(tls=keys.server_context()) as server,
+        aclosing(transport(server.url, ssl_context=context)) as carrier,
+    ):
+        await carrier.send(ask())
+        await carrier.attempt(ask(), extra=(), deadline=5, address=server.url)
+        assert server.connections == 2
+    with pytest.raises(SettingsError, match="ssl_context"):
+        transport("https://127.0.0.1:1", ssl_context=context, ca_cert=keys.ca)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import aclosing
 
 import aiohttp
+import msgspec
 import pytest
-from support.servers import Close, Step, answer
+from support.servers import Close, Late, Step, answer
 from support.transports import CLOSE, RESET, NoWait, ask, one, transport
 
 from aioconsulconnect.errors import (
@@ -19,6 +21,8 @@ from aioconsulconnect.errors import (
     ServerError,
     Throttled,
 )
+from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.request import Request
 
 
 @pytest.mark.parametrize(
@@ -90,3 +94,53 @@ async def test_a_name_that_nobody_knows() -> None:
     async with aclosing(transport("no-such-host.invalid:1", tries=1)) as carrier:
         with pytest.raises(ConnectionFailed, match=r"no-such-host\.invalid"):
             await carrier.send(ask())
+
+
+# Writes that do no harm when they are applied twice.
+
+
+def repeatable(method: str = "PUT") -> Request[bytes]:
+    return ask(method, body=b"{}", idempotent=True)
+
+
+@pytest.mark.parametrize("broken", [CLOSE, RESET, Close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntr")], ids=str)
+async def test_idempotent_write_is_repeated_once_where_the_connection_broke(broken: Step) -> None:
+    async with one(broken) as (server, carrier):
+        assert (await carrier.send(repeatable())).status == 200
+        assert len(server.seen) == 2
+        server.steps = [broken, broken]
+        with pytest.raises(OutcomeUnknown):
+            await carrier.send(repeatable())
+        assert len(server.seen) == 4
+
+
+async def test_idempotent_write_is_not_repeated_where_an_answer_came_or_none_in_time() -> None:
+    async with one(answer(b"leadership lost", 500)) as (server, carrier):
+        with pytest.raises(OutcomeUnknown):
+            await carrier.send(repeatable())
+        server.rest = Late(1.0)
+        with pytest.raises(OutcomeUnknown):
+            await carrier.send(msgspec.structs.replace(repeatable(), options=Options(timeout=0.1)))
+        assert len(server.seen) == 2
+        server.rest = answer()
+
+
+@pytest.mark.parametrize("again", [ask(), repeatable()], ids=["read", "write"])
+async def test_second_try_uses_no_connection_that_may_have_died_as_well(again: Request[bytes]) -> None:
+    async with one(tries=2) as (server, carrier):
+        server.rest = Late(0.05)
+        await asyncio.gather(*(carrier.send(ask()) for _ in range(6)))
+        server.rest = answer()
+        server.steps = [CLOSE]
+        assert server.open == 6  # all idle, and each may be dead: a proxy closes them without saying so
+        before = server.connections
+        assert (await carrier.send(again)).status == 200
+        assert server.seen[-1].connection == before + 1
+
+
+async def test_proxy_that_closes_each_connection_after_its_answer_loses_no_idempotent_write() -> None:
+    async with one() as (server, carrier):
+        server.rest = Close(answer())
+        for _ in range(40):
+            await carrier.send(repeatable())
+        server.rest = answer()
