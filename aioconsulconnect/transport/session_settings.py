@@ -43,17 +43,15 @@ class KeptConnections(TypedDict, total=False):
 
 class ConnectorArguments(KeptConnections, total=False):
     """
-    Arguments of an aiohttp connector as this library needs them; a `session_factory` is given them.
+    Arguments of an aiohttp connector as this library needs them: `aiohttp.TCPConnector(**ours)`.
 
-    `aiohttp.TCPConnector(**ours)` takes those for an address, `aiohttp.UnixConnector(**ours)` those for a socket.
+    A `session_factory` is given them.
     """
 
     socket_factory: Callable[[AddressInfo], socket.socket]
-    """Function that makes the socket of a connection; for an address only."""
+    """Function that makes the socket of a connection."""
     resolver: Resolver
-    """The `resolver` that was given, if one was; for an address only."""
-    path: str
-    """Path of a Unix socket, for a `unix://` address only."""
+    """The `resolver` that was given, if one was."""
 
 
 class SessionFactory(Protocol):
@@ -81,7 +79,7 @@ class SessionSettings(TypedDict, total=False):
     ssl_context: SSLContext | None
     """TLS context, in place of `verify`, `ca_cert`, `ca_path`, `client_cert` and `client_key`; default none."""
     session_factory: SessionFactory | None
-    """Function that makes the aiohttp sessions; default: the library's own."""
+    """Function that makes the aiohttp sessions, not for `unix://`; default: the library's own."""
     trace_configs: Sequence[TraceConfig]
     """aiohttp trace configs for the sessions; default none."""
 

@@ -124,12 +124,9 @@ class SessionPool:
         kept: KeptConnections = ours
         socket_factory = _poll_socket if purpose == "polls" else _socket
         if client.session_factory is not None:
-            if address.socket:
-                ours["path"] = address.socket
-            else:
-                ours["socket_factory"] = socket_factory
-                if client.resolver is not None:
-                    ours["resolver"] = client.resolver
+            ours["socket_factory"] = socket_factory
+            if client.resolver is not None:
+                ours["resolver"] = client.resolver
             return client.session_factory(purpose, **ours)
         connector: aiohttp.BaseConnector
         if address.socket:

@@ -168,8 +168,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"ssl_context: it takes the place of {', '.join(_TLS_ARGUMENTS)}; give one or the other"
             )
+        addresses = _addresses(env, address, tls=tls)
+        if any(one.socket for one in addresses) and (client.session_factory is not None or client.proxy):
+            raise SettingsError("proxy and session_factory: neither can be used with a unix:// address")
         return cls(
-            addresses=_addresses(env, address, tls=tls),
+            addresses=addresses,
             token=token_source(
                 given.get("token"),
                 given.get("token_file"),

@@ -60,6 +60,12 @@ async def test_everything_goes_through_the_proxy() -> None:
         assert [seen.target for seen in proxy.seen] == [f"http://consul.internal:8500/v1/{one}" for one in PURPOSES]
 
 
+@pytest.mark.parametrize("choice", [{"proxy": "http://a:1"}, {"session_factory": aiohttp.ClientSession}], ids=str)
+def test_socket_needs_neither_proxy_nor_factory(choice: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="unix://"):
+        transport("unix:///s", **choice)
+
+
 @pytest.mark.parametrize("proxy", ["localhost:8080", "socks5://a:1", "http://", "http://a:0", "http://a:x"])
 def test_proxy_that_is_none_is_refused_without_its_text(proxy: str) -> None:
     with pytest.raises(SettingsError, match="proxy: give it as http://host:port") as refused:
@@ -119,7 +125,7 @@ class Factory:
 
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(on_start)
-        connector = aiohttp.UnixConnector(**ours) if "path" in ours else aiohttp.TCPConnector(**ours)
+        connector = aiohttp.TCPConnector(**ours)
         session = aiohttp.ClientSession(
             connector=connector,
             middlewares=[middleware],
