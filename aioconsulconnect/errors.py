@@ -13,7 +13,10 @@ import re
 from enum import Enum
 from typing import Self
 
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+# Of any kind (PKCS 1 and 8, EC, OpenSSH, PGP), also where it is cut off.
+_PRIVATE_KEY = re.compile(
+    r"----[- ]BEGIN [^\n-]*PRIVATE KEY[^\n-]*----.*?(?:----[- ]END [^\n-]*PRIVATE KEY[^\n-]*-----?|\Z)", re.DOTALL
+)
 _TEXT_LIMIT = 2000
 
 
@@ -51,6 +54,8 @@ class ErrorReason(Enum):
     """The agent runs with `connect.enabled = false`."""
     ACL_DISABLED = "acl disabled"
     """The agent runs with `acl.enabled = false`."""
+    SCRIPTS_DISABLED = "scripts disabled"
+    """The agent runs without `enable_script_checks` and `enable_local_script_checks`."""
     UNKNOWN_KIND = "unknown kind"
     """The server does not know this kind of config entry."""
     UNKNOWN_FIELD = "unknown field"
@@ -107,6 +112,8 @@ class ErrorReason(Enum):
     """TLS failed: a certificate is not trusted, does not fit the address, or was refused by the other side."""
     BUSY = "busy"
     """Nothing was sent: all connections for calls were in use until the deadline."""
+    TLS_NEEDED = "tls needed"
+    """The port speaks TLS, and the address says http."""
     UNREACHABLE = "unreachable"
     """Nothing listens at the address."""
     RESET_AT_ONCE = "reset at once"
@@ -139,6 +146,7 @@ class ConsulError(Exception):
         path: str = "",
         address: str = "",
     ) -> None:
+        message = redact(message)
         super().__init__(message)
         self.message = message
         self.reason: ErrorReason = reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.endpoints.group import Group, read_nothing
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.agent import (
     AgentInfo,
@@ -313,7 +313,7 @@ class Agent(Group):
         self, path: str, options: Options | None, *, query: Parameters = (), body: bytes | None = None
     ) -> None:
         request = Request(
-            method="PUT", path=path, query=query, body=body, decode=_nothing, read=False, accepted_options=_TENANCY
+            method="PUT", path=path, query=query, body=body, decode=read_nothing, read=False, accepted_options=_TENANCY
         )
         await self._call(request, options)
 
@@ -386,7 +386,3 @@ def _services(response: Response) -> Mapping[str, AgentService]:
 
 def _info(response: Response) -> AgentInfo:
     return read_info(response.body)
-
-
-def _nothing(_: Response) -> None:
-    """Return nothing: a 200 is all there is, its body is empty whatever its content type."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aioconsulconnect.endpoints.group import Group
+from aioconsulconnect.endpoints.group import Group, read_nothing
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.structs.ca import (
     CAConfig,
@@ -106,7 +106,7 @@ class CA(Group):
             config=provider_config(config),
             force_without_cross_signing=force_without_cross_signing,
         )
-        request = Request(method="PUT", path=_CONFIGURATION, body=encode(body), decode=_done, read=False)
+        request = Request(method="PUT", path=_CONFIGURATION, body=encode(body), decode=read_nothing, read=False)
         await self._call(request, options)
 
 
@@ -116,10 +116,6 @@ def _roots(response: Response) -> Roots:
 
 def _configuration(response: Response) -> CAConfiguration:
     return read_configuration(response.body)
-
-
-def _done(response: Response) -> None:
-    """Return nothing: the body of a success is empty, and its content type differs by version."""
 
 
 def _pem(response: Response) -> str:

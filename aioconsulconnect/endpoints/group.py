@@ -6,9 +6,11 @@ from typing import TypeVar
 
 import msgspec
 
+from aioconsulconnect.errors import UnreadableResponse
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.spec import WatchSpec
@@ -16,6 +18,12 @@ from aioconsulconnect.watch.query import Query
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+
+def read_nothing(response: Response) -> None:
+    """Return nothing for an empty body, whatever its content type; UnreadableResponse for any other."""
+    if response.body.strip():
+        raise UnreadableResponse(f"Consul sends nothing here, and {len(response.body)} bytes came: is this Consul?")
 
 
 class Group:

@@ -118,6 +118,20 @@ BY_TEXT = (
     ),
     Meaning(
         Unsupported,
+        ErrorReason.SCRIPTS_DISABLED,
+        "checks that run a program are switched off on this agent",
+        ("Scripts are disabled",),
+        "enable_local_script_checks = true",
+        final=True,
+    ),
+    Meaning(
+        BadRequest,
+        ErrorReason.TLS_NEEDED,
+        "this port speaks TLS: give the address as https:// or set CONSUL_HTTP_SSL",
+        ("Client sent an HTTP request to an HTTPS server",),
+    ),
+    Meaning(
+        Unsupported,
         ErrorReason.UNKNOWN_KIND,
         "this Consul does not know the kind of config entry",
         ("invalid config entry kind",),
