@@ -9,8 +9,16 @@ import msgspec
 
 from aioconsulconnect.compatibility import KIND_SINCE
 from aioconsulconnect.endpoints.capabilities import probe
-from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
+from aioconsulconnect.endpoints.group import NOT_WRITTEN, Group
+from aioconsulconnect.errors import (
+    Conflict,
+    ConsulError,
+    ErrorReason,
+    InvalidRequest,
+    ServerError,
+    UnreadableResponse,
+    Unsupported,
+)
 from aioconsulconnect.structs.codec.json_body import InSlices, reader
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
@@ -226,7 +234,7 @@ class Config(Group):
             min_version=KIND_SINCE.get(entry.kind, ""),
         )
         if not await self._call(request, options):
-            raise _lost("written", entry.kind, entry.name, request)
+            raise _not_done("written", entry.kind, entry.name, cas, request)
 
     async def delete(
         self, kind: str, name: str = "", *, cas: int | None = None, options: Options | None = None
@@ -266,7 +274,7 @@ class Config(Group):
             await self.require_checked_delete(options=options)
         deleted = await self._call(request, options)
         if deleted is False:
-            raise _lost("deleted", kind, name, request)
+            raise _not_done("deleted", kind, name, cas, request)
         if cas is not None and deleted is None:
             raise Unsupported(
                 "the server is older than its agent: it ignored cas, and deleted the entry",
@@ -345,12 +353,21 @@ def _index(cas: int) -> int:
     return cas
 
 
-def _lost(what: str, kind: str, name: str, request: Request[T]) -> Conflict:
-    return Conflict(
-        f"{kind} {name!r} was not {what}: it is another one now; read it again and decide anew",
-        method=request.method,
-        path=request.path,
-    )
+def _not_done(done: str, kind: str, name: str, cas: int | None, request: Request[T]) -> ConsulError:
+    """Return the error that the answer false is: a lost check-and-set, without `cas` no word of Consul's (fact 7)."""
+    entry = f"{kind} {name!r} was not {done}"
+    error: ConsulError
+    if cas is None:
+        error = ServerError(f"{entry}: {NOT_WRITTEN}")
+    elif cas == 0:
+        error = Conflict(f"{entry}: it exists already", reason=ErrorReason.ALREADY_EXISTS)
+    else:
+        since = "changed or deleted" if done == "written" else "changed"
+        error = Conflict(
+            f"{entry}: it was {since} since it had the modify_index {cas}; read it again and decide anew",
+            reason=ErrorReason.CHANGED_MEANWHILE,
+        )
+    return error.about(request.method, request.path, status=200)
 
 
 def _written(response: Response) -> bool:

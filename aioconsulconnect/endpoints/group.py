@@ -19,6 +19,9 @@ from aioconsulconnect.watch.query import Query
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+NOT_WRITTEN = "the answer is false: nothing was written, and Consul does not say why; read before another try"
+"""Message for an answer to a write that is false where Consul has nothing to compare."""
+
 
 def read_nothing(response: Response) -> None:
     """Return nothing for an empty body, whatever its content type; UnreadableResponse for any other."""

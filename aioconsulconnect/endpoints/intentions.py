@@ -30,7 +30,7 @@ from aioconsulconnect.endpoints.intentions_requests import (
     read_intention,
     read_true,
 )
-from aioconsulconnect.errors import Conflict, InvalidRequest, PermissionDenied
+from aioconsulconnect.errors import Conflict, ConsulError, InvalidRequest, OutcomeUnknown, PermissionDenied
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.intentions import (
@@ -198,8 +198,8 @@ class Intentions(Group):
 
         It reads the destination's intentions first, and refuses what Consul would do without saying so: act on the
         default namespace or partition where it knows no other, or replace the intention of a peer's service of the same
-        name. A side effect of Consul's is logged as a warning: intentions of the same destination that were created by
-        id lose their ids.
+        name. A side effect of Consul's is logged as a warning once it has happened: intentions of the same destination
+        that were created by id lose their ids.
 
         Raises Conflict where a peer's service of that name has an intention (write the `service-intentions` config
         entry instead), and InvalidRequest for what Consul would refuse or take for something else.
@@ -209,8 +209,7 @@ class Intentions(Group):
         check_description(description, {})
         body = encode(plain(IntentionBody(action=action, permissions=permissions, description=description)))
         request = exact_request("PUT", source, destination, read_true, body=body, accepted_options=WRITE)
-        await self._before_exact_write(source, destination, options)
-        await self._call(request, options)
+        await self._exact_write(request, source, destination, options)
 
     async def delete(self, source: str, destination: str, *, options: Options | None = None) -> None:
         """
@@ -226,8 +225,7 @@ class Intentions(Group):
         Raises Conflict and InvalidRequest as `upsert` does.
         """
         request = exact_request("DELETE", source, destination, read_true, accepted_options=WRITE)
-        await self._before_exact_write(source, destination, options)
-        await self._call(request, options)
+        await self._exact_write(request, source, destination, options)
 
     # By id: the only way to write on Consul 1.8, deprecated since 1.9 and still served.
 
@@ -326,6 +324,7 @@ class Intentions(Group):
             body=body,
             decode=read_created_id,
             read=False,
+            idempotent=True,
             accepted_options=WRITE,
         )
         await self._call(request, options)
@@ -349,16 +348,40 @@ class Intentions(Group):
     def _tenant(self, options: Options | None) -> Options:
         return (options or NO_OPTIONS).over(self._defaults)
 
-    async def _before_exact_write(self, source: str, destination: str, options: Options | None) -> None:
+    async def _exact_write(
+        self, request: Request[None], source: str, destination: str, options: Options | None
+    ) -> None:
+        """Write by name, and then log which intentions lost their ids by it."""
+        losing = await self._before_exact_write(request.method, source, destination, options)
+        did = "made"
+        try:
+            await self._call(request, options)
+        except OutcomeUnknown:
+            did = "may have made"
+            raise
+        except ConsulError:
+            losing = ()
+            raise
+        finally:
+            if losing:
+                _log.warning(
+                    "writing %s => %s by name %s %d intentions of the destination lose their ids: %s",
+                    source, destination, did, len(losing), ", ".join(losing[:10]),
+                )  # fmt: skip
+
+    async def _before_exact_write(
+        self, method: str, source: str, destination: str, options: Options | None
+    ) -> tuple[str, ...]:
         """
         Check by a read, which Consul answers truthfully, that a write by name does what it says.
 
         Community servers act on the default namespace and partition whatever a write names, but refuse a match of a
-        foreign one; and a write by name takes the first source of that name, also a peer's (facts 1 and 2).
+        foreign one; and a write by name takes the first source of that name, also a peer's (facts 1 and 2). The result
+        are the sources whose intentions lose their ids if the write succeeds: all others of the destination (fact 6).
         """
         truthful = Options(consistency="default", cached=False)
         if options is not None:
-            options.refuse_ignored(WRITE, "PUT", EXACT)  # the write does so too, but only after this read
+            options.refuse_ignored(WRITE, method, EXACT)  # the write does so too, but only after this read
             truthful = Options(
                 namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
             ).over(truthful)
@@ -369,19 +392,16 @@ class Intentions(Group):
             request = match_request("destination", (destination,), OneName("destination", destination))
             matching = await self._call(request, truthful)
         except PermissionDenied:
-            return  # the write is denied too; a server that does not know the namespace answers with another error
+            return ()  # the write is denied too; a server that does not know the namespace answers with another error
         name, target = source.rpartition("/")[2], destination.rpartition("/")[2].lower()
         present = [known for known in matching if known.destination_name.lower() == target]
         if any(known.source_peer and known.source_name == name for known in present):
             raise Conflict(
-                f"{destination!r} has an intention for a peer's service {name!r}, which Consul would change instead of"
-                " the local one: write the service-intentions config entry",
-                method="PUT",
+                f"{destination!r} has an intention for a peer's service {name!r}, which Consul would take for the local"
+                " one: write the service-intentions config entry",
+                method=method,
                 path=EXACT,
             )
-        losing = [known.source_name for known in present if known.id and known.source_name != name]
-        if losing:
-            _log.warning(
-                "writing %s => %s by name makes %d intentions of the destination lose their ids: %s",
-                source, destination, len(losing), ", ".join(losing[:10]),
-            )  # fmt: skip
+        if method == "DELETE" and all(known.source_name != name for known in present):
+            return ()  # there is nothing to delete, and then Consul writes nothing
+        return tuple(known.source_name for known in present if known.id and known.source_name != name)

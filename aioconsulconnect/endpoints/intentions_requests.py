@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.endpoints.group import NOT_WRITTEN
+from aioconsulconnect.errors import InvalidRequest, ServerError, UnreadableResponse
 from aioconsulconnect.structs.codec.json_body import InSlices, encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.intentions import (
@@ -149,6 +150,7 @@ def exact_request(
         body=body,
         decode=decode,
         read=read,
+        idempotent=not read,
         accepted_options=accepted_options,
         min_version="1.9",
     )
@@ -270,6 +272,14 @@ def read_created_id(response: Response) -> str:
 
 
 def read_true(response: Response) -> None:
-    """Raise UnreadableResponse unless `response`, the answer to a write, is true."""
-    if response.body.strip() != b"true":
+    """
+    Return if `response`, the answer to a write, is true.
+
+    Raises ServerError for false, with which Consul would say that it did not write, and UnreadableResponse for anything
+    else.
+    """
+    answer = response.body.strip()
+    if answer == b"false":
+        raise ServerError(NOT_WRITTEN)
+    if answer != b"true":
         raise UnreadableResponse("a write that succeeds answers true, and this did not")

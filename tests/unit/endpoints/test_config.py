@@ -8,7 +8,15 @@ import pytest
 from support.canned import CannedSender
 
 from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
+from aioconsulconnect.errors import (
+    Conflict,
+    ErrorReason,
+    InvalidRequest,
+    OutcomeUnknown,
+    ServerError,
+    UnreadableResponse,
+    Unsupported,
+)
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ServiceDefaults
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
@@ -53,7 +61,7 @@ async def test_config_writes(sender: CannedSender, config: Config) -> None:
     await config.write(entry, cas=7, options=Options(partition="ap1"))
     with pytest.raises(Conflict):
         await config.write(entry, cas=0)
-    with pytest.raises(Conflict):
+    with pytest.raises(ServerError):
         await config.write(entry)
     body = b'{"Kind":"service-defaults","Name":"web","Protocol":"http"}'
     assert [(method, path) for method, path, _ in sender.wire] == [
@@ -84,8 +92,26 @@ async def test_an_old_server_behind_a_new_agent_does_not_go_unnoticed(sender: Ca
     with pytest.raises(Unsupported, match="ignored cas, and deleted"):
         await config.delete("mesh", cas=5)
     await config.delete("mesh")
-    with pytest.raises(UnreadableResponse):
+    with pytest.raises(OutcomeUnknown):
         await config.delete("mesh")
+
+
+async def test_false_means_what_the_write_asked_for(sender: CannedSender, config: Config) -> None:
+    entry = ServiceDefaults(name="db", protocol="http")
+    sender.answers = [b"false", b"false", b"false", SELF_1_16, b"false", b"false"]
+    with pytest.raises(Conflict, match="changed or deleted since it had the modify_index 7") as caught:
+        await config.write(entry, cas=7)
+    assert caught.value.reason is ErrorReason.CHANGED_MEANWHILE
+    with pytest.raises(Conflict, match="exists already") as caught:
+        await config.write(entry, cas=0)
+    assert caught.value.reason is ErrorReason.ALREADY_EXISTS
+    with pytest.raises(ServerError, match="nothing was written"):
+        await config.write(entry)
+    with pytest.raises(Conflict, match="was changed since it had the modify_index 5"):
+        await config.delete("mesh", cas=5)
+    with pytest.raises(ServerError, match="nothing was written") as refused:
+        await config.delete("mesh")
+    assert (refused.value.status, refused.value.method) == (200, "DELETE")
 
 
 async def test_a_kind_that_the_server_does_not_know(sender: CannedSender, config: Config) -> None:

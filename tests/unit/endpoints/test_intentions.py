@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from support.canned import CannedSender, polls_of
+from support.canned import Canned, CannedSender, polls_of
 
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import (
     Conflict,
+    ConsulError,
     InvalidRequest,
     NotFound,
+    OutcomeUnknown,
     PermissionDenied,
+    ServerError,
     UnreadableResponse,
     Unsupported,
 )
@@ -232,9 +235,63 @@ async def test_write_by_name_logs_the_intentions_that_lose_their_ids(
         sender.answers = [matched(legacy, WEB | {"SourceName": "new"}, legacy | {"DestinationName": "*"}), b"true"]
         await write(intentions, "web", "DB".lower(), None)
         assert caplog.text == ""
-        sender.answers = [matched(legacy | {"SourceName": "old"}), b"true"]
+        sender.answers = [matched(legacy, legacy | {"SourceName": "old"}), b"true"]
         await write(intentions, "web", "db", None)
-    assert "web => db by name makes 1 intentions of the destination lose their ids: old" in caplog.text
+    assert "web => db by name made 1 intentions of the destination lose their ids: old" in caplog.text
+
+
+REFUSED = [
+    (500, b"Intention lookup failed: failed intention lookup: index error: UUID must be 36 characters"),  # 1.8
+    (500, b"Sources[0].LegacyMeta must be omitted"),
+    (403, b"Permission denied"),
+    b"false",
+]
+
+
+@pytest.mark.parametrize("answer", REFUSED, ids=["1.8", "meta", "denied", "false"])
+@pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
+async def test_write_by_name_that_fails_tells_of_no_lost_ids(
+    sender: CannedSender, intentions: Intentions, write: Write, answer: Canned, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = matched(WEB | {"ID": UUID}, WEB | {"ID": UUID, "SourceName": "old"})
+    sender.answers = [both, answer]
+    with pytest.raises(ConsulError):
+        await write(intentions, "web", "db", None)
+    assert caplog.text == ""
+    sender.answers = [both, OutcomeUnknown("lost")]
+    with pytest.raises(OutcomeUnknown):
+        await write(intentions, "web", "db", None)
+    assert "web => db by name may have made 1 intentions" in caplog.text
+
+
+async def test_deletion_of_what_is_not_there_takes_no_ids(
+    sender: CannedSender, intentions: Intentions, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.answers = [matched(WEB | {"ID": UUID, "SourceName": "old"}), b"true"]
+    await intentions.delete("web", "db")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("write", "method"), [(WRITES[0], "PUT"), (WRITES[1], "DELETE")], ids=["upsert", "delete"])
+async def test_refusal_for_a_peers_sake_names_the_request(
+    sender: CannedSender, intentions: Intentions, write: Write, method: str
+) -> None:
+    sender.answers = [matched(PEERED)]
+    with pytest.raises(Conflict) as caught:
+        await write(intentions, "web", "db", None)
+    assert caught.value.method == method
+
+
+async def test_write_that_may_be_applied_twice_says_so(sender: CannedSender, intentions: Intentions) -> None:
+    created = json.dumps({"ID": UUID}).encode()
+    sender.answers = [NOTHING, b"true", NOTHING, b"true", created, created, b"true"]
+    await intentions.upsert("web", "db", action="allow")
+    await intentions.delete("web", "db")
+    await intentions.create("web", "db", action="allow")
+    await intentions.update_by_id(UUID, "web", "db", action="deny")
+    await intentions.delete_by_id(UUID)
+    writes = [(asked.method, asked.idempotent) for asked in sender.asked if not asked.read]
+    assert writes == [("PUT", True), ("DELETE", True), ("POST", False), ("PUT", True), ("DELETE", False)]
 
 
 @pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
@@ -264,14 +321,22 @@ async def test_a_write_has_no_datacenter(sender: CannedSender, intentions: Inten
     assert sender.asked == []
 
 
-@pytest.mark.parametrize("answer", [b"false", b"{}", b"", b"<html>", b"truth"])
+@pytest.mark.parametrize("answer", [b"{}", b"", b"<html>", b"truth"])
 @pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
-async def test_a_write_that_is_not_answered_true(
+async def test_a_write_that_is_not_answered_true_may_have_been_applied(
     sender: CannedSender, intentions: Intentions, write: Write, answer: bytes
 ) -> None:
     sender.answers = [NOTHING, answer]
-    with pytest.raises(UnreadableResponse, match="answers true"):
+    with pytest.raises(OutcomeUnknown, match="answers true"):
         await write(intentions, "web", "db", None)
+
+
+async def test_a_write_that_is_answered_false_was_not_applied(sender: CannedSender, intentions: Intentions) -> None:
+    for write in (*WRITES, lambda group, *_: group.delete_by_id(UUID)):
+        sender.answers = [*([NOTHING] if write in WRITES else []), b"false"]
+        with pytest.raises(ServerError, match="the answer is false: nothing was written") as caught:
+            await write(intentions, "web", "db", None)
+        assert (caught.value.status, caught.value.method) == (200, sender.asked[-1].method)
 
 
 async def test_an_intention_that_consul_refuses_is_refused_before_anything_is_sent(
