@@ -33,6 +33,7 @@ from aioconsulconnect.endpoints.intentions_requests import (
 from aioconsulconnect.errors import Conflict, ConsulError, InvalidRequest, OutcomeUnknown, PermissionDenied
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.intention_rules import check_description, check_rule
 from aioconsulconnect.structs.intentions import (
     Action,
     Intention,
@@ -40,8 +41,6 @@ from aioconsulconnect.structs.intentions import (
     Permission,
     by_key,
     by_key_in_slices,
-    check_description,
-    check_rule,
 )
 from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request

@@ -12,13 +12,12 @@ from aioconsulconnect.endpoints.group import NOT_WRITTEN
 from aioconsulconnect.errors import InvalidRequest, ServerError, UnreadableResponse
 from aioconsulconnect.structs.codec.json_body import InSlices, encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.intention_rules import check_description, check_rule
 from aioconsulconnect.structs.intentions import (
     Action,
     Intention,
     IntentionBody,
     MatchKey,
-    check_description,
-    check_rule,
     read_check,
     read_id,
     read_list,

@@ -9,8 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from aioconsulconnect.errors import redact
 from aioconsulconnect.structs.ca import Root
-from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, NullAsEmpty
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, FrozenStruct, NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import Reader, reader
@@ -72,10 +73,13 @@ class Leaf(ConsulStruct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """The fields with their values, the private key masked, for pretty printers."""
-        return [(name, "***" if name == "private_key_pem" else v) for name, v in msgspec.structs.asdict(self).items()]
+        return [
+            (name, "***" if name == "private_key_pem" else redact(value) if isinstance(value, str) else value)
+            for name, value in msgspec.structs.asdict(self).items()
+        ]
 
     def __repr__(self) -> str:
-        return f"Leaf({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+        return redact(f"Leaf({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})")
 
 
 # Beginnings of the reasons of all versions where no intention matched; what did match begins with "Matched".
@@ -259,7 +263,7 @@ class AuthorizeBody(Part, frozen=True, kw_only=True):
     partition: str = ""
 
 
-class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
+class AgentInfo(FrozenStruct, frozen=True, kw_only=True):
     """
     Description of the agent itself, reduced to what matters to the mesh.
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty
+from aioconsulconnect.errors import InvalidRequest, redact
+from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, FrozenStruct, Nullable, NullAsEmpty, hashable
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import Reader, reader
 
@@ -114,7 +114,10 @@ class CAConfig(ConsulStruct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """The fields with their values, secrets masked, for pretty printers."""
-        return [(name, "***" if _SECRET.search(name) else v) for name, v in msgspec.structs.asdict(self).items()]
+        return [
+            (name, "***" if _SECRET.search(name) else redact(value) if isinstance(value, str) else value)
+            for name, value in msgspec.structs.asdict(self).items()
+        ]
 
 
 class ProviderConfig(Mapping[str, object]):
@@ -136,11 +139,14 @@ class ProviderConfig(Mapping[str, object]):
     def __len__(self) -> int:
         return len(self._stored)
 
+    def __hash__(self) -> int:
+        return hash(hashable(self._stored))
+
     def __repr__(self) -> str:
         return f"ProviderConfig({_shown(self._stored)})"
 
 
-class CAConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+class CAConfiguration(FrozenStruct, frozen=True, kw_only=True):
     """
     Configuration of the certificate authority, as stored.
 
@@ -246,6 +252,10 @@ def provider_config(config: CAConfig | Mapping[str, object]) -> Mapping[str, obj
 
 
 def _shown(values: Mapping[str, object]) -> str:
-    return ", ".join(
-        f"{key}={'***' if _SECRET.search(key) else repr(value)}" for key, value in values.items() if value is not None
+    return redact(
+        ", ".join(
+            f"{key}={'***' if _SECRET.search(key) else repr(value)}"
+            for key, value in values.items()
+            if value is not None
+        )
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.structs.codec.consul_struct import Nullable, NullAsEmpty
+from aioconsulconnect.structs.codec.consul_struct import FrozenStruct, Nullable, NullAsEmpty
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
@@ -35,7 +35,7 @@ class GatewayServiceKey(ItemKey, frozen=True, order=True):
     port: int
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(FrozenStruct, frozen=True):
     """
     Address to connect to: host and port, or a Unix socket.
 

@@ -12,17 +12,15 @@ from typing import Literal
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
+from aioconsulconnect.structs.names import in_words
 
 _SLICE = 500
 
 Action = Literal["allow", "deny"]
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 
 
 class VerifyClaim(KeepsUnknown, frozen=True, kw_only=True):
@@ -135,7 +133,7 @@ class MatchKey(ItemKey, frozen=True, order=True):
 
 class Intention(ConsulStruct, frozen=True, kw_only=True):
     """
-    Intention as Consul shows it.
+    Intention as Consul shows it; `str()` gives it in words, such as "web -> db allow".
 
     From Consul 1.9 on an intention is part of the `service-intentions` config entry of its destination.
 
@@ -186,6 +184,33 @@ class Intention(ConsulStruct, frozen=True, kw_only=True):
             self.destination_namespace,
             self.destination_name,
         )
+
+    def __str__(self) -> str:
+        """The names and the action, or the number of permissions."""
+        return f"{names_of(self)} {effect_of(self)}"
+
+
+def names_of(intention: Intention) -> str:
+    """Return the source and the destination of an intention, such as "web -> db"."""
+    source = in_words(
+        intention.source_name,
+        namespace=intention.source_namespace,
+        partition=intention.source_partition,
+        peer=intention.source_peer,
+        sameness_group=intention.source_sameness_group,
+    )
+    destination = in_words(
+        intention.destination_name,
+        namespace=intention.destination_namespace,
+        partition=intention.destination_partition,
+    )
+    return f"{source} -> {destination}"
+
+
+def effect_of(intention: Intention) -> str:
+    """Return the action of an intention, or the number of its permissions."""
+    count = len(intention.permissions)
+    return intention.action or f"{count} permission{'' if count == 1 else 's'}"
 
 
 class IntentionBody(KeepsUnknown, frozen=True, kw_only=True):
@@ -238,91 +263,3 @@ def by_key_in_slices(intentions: tuple[Intention, ...]) -> InSlices[dict[Hashabl
         yield
         found.update(by_key(intentions[start : start + _SLICE]))
     return found
-
-
-# What Consul always refuses, told with the name of the field before anything is sent.
-
-
-def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, destination: str) -> None:
-    """
-    Raise InvalidRequest for an action and permissions that Consul would refuse.
-
-    - `action`, `permissions`: exactly one of the two must be given, in a form that Consul takes.
-    - `destination`: name of the destination; permissions are refused for `*`.
-    """
-    if action is not None and permissions:
-        raise InvalidRequest("action must be left out where permissions are given: each permission has its own")
-    if action is None and not permissions:
-        raise InvalidRequest("action must be 'allow' or 'deny', or permissions must be given")
-    if action is not None:
-        _check_action("action", action)
-    if permissions and destination.rpartition("/")[2] == "*":
-        raise InvalidRequest("permissions cannot be given for the destination '*'")
-    for i, permission in enumerate(permissions):
-        _check_permission(f"permissions[{i}]", permission)
-
-
-def check_description(description: str, meta: Mapping[str, str]) -> None:
-    """
-    Raise InvalidRequest for texts beyond Consul's limits.
-
-    - `description`: at most 512 bytes.
-    - `meta`: at most 64 keys of 128 bytes, with values of 512 bytes.
-    """
-    if _size(description) > 512:  # noqa: PLR2004 - Consul's limit
-        raise InvalidRequest("description is longer than 512 bytes")
-    if len(meta) > 64:  # noqa: PLR2004 - Consul's limit
-        raise InvalidRequest("meta has more than 64 keys")
-    for key, value in meta.items():
-        if _size(key) > 128 or _size(value) > 512:  # noqa: PLR2004 - Consul's limits
-            raise InvalidRequest(f"meta[{key[:40]!r}]: keys have at most 128 bytes, values at most 512")
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))  # what is no text is refused where it would be sent
-
-
-def _check_action(field: str, action: object) -> None:
-    if action not in {"allow", "deny"}:
-        raise InvalidRequest(f"{field} must be 'allow' or 'deny' (in lower case), not {action!r}")
-
-
-def _check_permission(field: str, permission: Permission) -> None:
-    _check_action(f"{field}.action", permission.action)
-    http = permission.http
-    if http is None or http == HTTPPermission():
-        raise InvalidRequest(f"{field}.http must say at least a path, a method or a header")
-    paths = {name: getattr(http, name) for name in ("path_exact", "path_prefix", "path_regex") if getattr(http, name)}
-    if len(paths) > 1:
-        raise InvalidRequest(f"{field}.http: give only one of {', '.join(paths)}")
-    for name, path in paths.items():
-        if name != "path_regex" and not path.startswith("/"):
-            raise InvalidRequest(f"{field}.http.{name} must start with '/': {path!r}")
-    _check_methods(f"{field}.http.methods", http.methods)
-    for i, header in enumerate(http.header):
-        _check_header(f"{field}.http.header[{i}]", header)
-    for i, provider in enumerate(permission.jwt.providers if permission.jwt else ()):
-        if not provider.name:
-            raise InvalidRequest(f"{field}.jwt.providers[{i}].name is required")
-
-
-def _check_methods(field: str, methods: tuple[str, ...]) -> None:
-    upper = [method.upper() for method in methods]
-    for method in upper:
-        if method not in METHODS:
-            raise InvalidRequest(f"{field}: {method!r} is none of {', '.join(sorted(METHODS))}")
-    if len(set(upper)) < len(upper):
-        raise InvalidRequest(f"{field} names a method more than once")
-
-
-def _check_header(field: str, header: HeaderPermission) -> None:
-    if not header.name:
-        raise InvalidRequest(f"{field}.name is required")
-    kinds = [k for k in ("present", "exact", "prefix", "suffix", "contains", "regex") if getattr(header, k)]
-    if len(kinds) != 1:
-        given = ", ".join(kinds) or "none"
-        raise InvalidRequest(
-            f"{field}: give exactly one of present, exact, prefix, suffix, contains, regex (now {given})"
-        )
-    if header.ignore_case and kinds[0] in {"present", "regex"}:
-        raise InvalidRequest(f"{field}.ignore_case goes with exact, prefix, suffix or contains, not with {kinds[0]}")

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.errors import InvalidRequest, redact
 
 SpiffeKind = Literal["service", "agent", "mesh-gateway", "server", "signing"]
 
@@ -114,6 +114,9 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
                 fields = {f[1:]: _decode(s) for f, s in zip(form, segments, strict=True) if f[0] == ":"}
                 return cls(kind=kind, trust_domain=match[1], partition=partition, **fields)
         raise InvalidRequest(f"{uri!r} is a SPIFFE id, but none of Consul's forms")
+
+    def __repr__(self) -> str:
+        return redact(msgspec.Struct.__repr__(self))
 
     def __str__(self) -> str:
         """The URI as Consul writes it, without the default partition."""

@@ -15,7 +15,8 @@ from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.errors import ConsulError, InvalidRequest
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import EntryKey, entry_key
-from aioconsulconnect.structs.intentions import Permission, check_description, check_rule
+from aioconsulconnect.structs.intention_rules import check_description, check_rule
+from aioconsulconnect.structs.intentions import Permission
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
 
 _KIND: Final = "service-intentions"

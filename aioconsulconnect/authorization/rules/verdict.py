@@ -7,7 +7,7 @@ from enum import Enum
 import msgspec
 
 from aioconsulconnect.authorization.rules.request import HTTPRequest
-from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention, effect_of, names_of
 
 
 class Reason(Enum):
@@ -209,18 +209,7 @@ def _vagueness(namespace: str, name: str) -> int:
 
 def describe(intention: Intention) -> str:
     """Return the names, the action and the precedence of an intention."""
-    peer = f"peer:{intention.source_peer}/" if intention.source_peer else ""
-    source = peer + _name(intention.source_partition, intention.source_namespace, intention.source_name)
-    destination = _name(intention.destination_partition, intention.destination_namespace, intention.destination_name)
-    says = intention.action or f"{len(intention.permissions)} permissions"
-    return f"{source} -> {destination} ({says}, precedence {precedence(intention)})"
-
-
-def _name(partition: str, namespace: str, name: str) -> str:
-    name = name if name.isprintable() else repr(name)  # it may be on its way into a log
-    if partition not in {"", "default"}:
-        return f"{partition}/{namespace}/{name}"
-    return name if namespace == "default" else f"{namespace}/{name}"
+    return f"{names_of(intention)} ({effect_of(intention)}, precedence {precedence(intention)})"
 
 
 _WORDS = {

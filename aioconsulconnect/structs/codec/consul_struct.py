@@ -1,11 +1,18 @@
-"""Base of all structs: Consul's spelling of keys, and `null` for empty values."""
+"""
+Base of all structs: hashes, and a repr without private keys.
+
+It also has Consul's spelling of keys, and `null` for empty values.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set as AbstractSet
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
+
+from aioconsulconnect.errors import redact
 
 T = TypeVar("T")
 
@@ -40,8 +47,31 @@ def consul_case(name: str) -> str:
     return "".join(_ACRONYMS.get(word) or word.capitalize() for word in name.split("_"))
 
 
+class FrozenStruct(msgspec.Struct, frozen=True):
+    """
+    Struct that can be hashed, whatever it holds, and that never shows a private key.
+
+    Maps and lists inside count by their content, so equal structs have equal hashes.
+    """
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(hashable(getattr(self, name)) for name in self.__struct_fields__)))
+
+    def __repr__(self) -> str:
+        return redact(msgspec.Struct.__repr__(self))
+
+
+def hashable(value: object) -> object:
+    """Return what can be hashed in the place of JSON data or a struct; equal values give equal ones."""
+    if isinstance(value, Mapping):
+        return frozenset((key, hashable(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(hashable(item) for item in value)
+    return frozenset(value) if isinstance(value, AbstractSet) else value
+
+
 class ConsulStruct(
-    msgspec.Struct,
+    FrozenStruct,
     frozen=True,
     kw_only=True,
     omit_defaults=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from enum import EnumType
 from typing import TYPE_CHECKING
 
 from aioconsulconnect.errors import InvalidRequest
@@ -21,8 +22,23 @@ else:
         read. Text is always written: every field of every version takes it.
         """
 
+        __slots__ = ()
+
+        def __new__(cls, seconds: object = 0.0) -> Seconds:  # noqa: D102, PYI034 - of a subclass, see below
+            return float.__new__(_WrittenAsText, seconds)
+
         def __reduce__(self) -> tuple[object, ...]:
             return Seconds, (float(self),)
+
+    # msgspec encodes its own list of types and, by their `_value_`, the instances of enumerations. So a duration is one
+    # of these for it, in nothing else: that way `msgspec.json.encode`, and whatever builds on it, takes the structs as
+    # they are, without a hook.
+    _WrittenAsText = type.__new__(
+        EnumType,
+        "Seconds",
+        (Seconds,),
+        {"__slots__": (), "_value_": property(lambda self: go_text(self))},  # noqa: PLW0108 - defined below
+    )
 
 
 _UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 10**9, "ms": 10**6, "us": 10**3, "µs": 10**3, "ns": 1}

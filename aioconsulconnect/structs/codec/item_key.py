@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from aioconsulconnect.errors import redact
+
 
 class ItemKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """
@@ -11,3 +13,6 @@ class ItemKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True
 
     Hundred thousands of them stand in dictionaries, so a key hashes once and is nothing to the garbage collector.
     """
+
+    def __repr__(self) -> str:
+        return redact(msgspec.Struct.__repr__(self))

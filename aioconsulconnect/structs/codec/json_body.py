@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, redact
 from aioconsulconnect.structs.codec.duration import from_wire, to_wire
 
 T = TypeVar("T")
@@ -42,7 +42,8 @@ def reader(kind: type[T]) -> Reader[T]:
         try:
             return decoder()(body)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise unreadable(body, error) from error
+            found = unreadable(body, error)
+            raise found from (error if redact(str(error)) == str(error) else None)  # a value may be quoted in it
         except UnicodeDecodeError as error:
             raise unreadable(body, error) from None  # it carries the whole body, which may hold a private key
 

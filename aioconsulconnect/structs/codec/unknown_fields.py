@@ -25,7 +25,7 @@ class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case):
         super().__post_init__()
         for name in _durations(type(self)):
             value = getattr(self, name)
-            if value is not None and type(value) is not Seconds:
+            if value is not None and not isinstance(value, Seconds):
                 msgspec.structs.force_setattr(self, name, Seconds(value))
 
 
@@ -108,7 +108,7 @@ def plain(value: object) -> object:
         return [plain(item) for item in value]
     if _is_object(value):
         return {key: plain(item) for key, item in value.items()}
-    return to_wire(value) if type(value) is Seconds else value
+    return to_wire(value) if isinstance(value, Seconds) else value
 
 
 @cache

@@ -15,6 +15,7 @@ import msgspec
 
 from aioconsulconnect.compatibility import KIND_SINCE
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
@@ -35,7 +36,7 @@ class EntryKey(ItemKey, frozen=True, order=True):
     name: str
 
 
-class UnknownEntry(msgspec.Struct, frozen=True, kw_only=True):
+class UnknownEntry(FrozenStruct, frozen=True, kw_only=True):
     """
     Config entry of a kind that this library has no struct for.
 

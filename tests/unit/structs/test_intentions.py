@@ -14,8 +14,8 @@ from support.recorded import Exchange, exchanges
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
+from aioconsulconnect.structs.intention_rules import METHODS, check_description, check_rule
 from aioconsulconnect.structs.intentions import (
-    METHODS,
     Action,
     HeaderPermission,
     HTTPPermission,
@@ -27,8 +27,6 @@ from aioconsulconnect.structs.intentions import (
     VerifyClaim,
     by_key,
     by_key_in_slices,
-    check_description,
-    check_rule,
     read_check,
     read_id,
     read_list,

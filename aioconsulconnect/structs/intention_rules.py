@@ -1,0 +1,99 @@
+"""Rules of Consul for intentions, told by the name of the field before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.structs.intentions import Action, HeaderPermission, HTTPPermission, Permission
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
+
+
+def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, destination: str) -> None:
+    """
+    Raise InvalidRequest for an action and permissions that Consul would refuse.
+
+    - `action`, `permissions`: exactly one of the two must be given, in a form that Consul takes.
+    - `destination`: name of the destination; permissions are refused for `*`.
+    """
+    if action is not None and permissions:
+        raise InvalidRequest("action must be left out where permissions are given: each permission has its own")
+    if action is None and not permissions:
+        raise InvalidRequest("action must be 'allow' or 'deny', or permissions must be given")
+    if action is not None:
+        _check_action("action", action)
+    if permissions and destination.rpartition("/")[2] == "*":
+        raise InvalidRequest("permissions cannot be given for the destination '*'")
+    for i, permission in enumerate(permissions):
+        _check_permission(f"permissions[{i}]", permission)
+
+
+def check_description(description: str, meta: Mapping[str, str]) -> None:
+    """
+    Raise InvalidRequest for texts beyond Consul's limits.
+
+    - `description`: at most 512 bytes.
+    - `meta`: at most 64 keys of 128 bytes, with values of 512 bytes.
+    """
+    if _size("description", description) > 512:  # noqa: PLR2004 - Consul's limit
+        raise InvalidRequest("description is longer than 512 bytes")
+    if not isinstance(meta, Mapping):
+        raise InvalidRequest(f"meta takes a mapping of texts, not {meta!r:.40}")
+    if len(meta) > 64:  # noqa: PLR2004 - Consul's limit
+        raise InvalidRequest("meta has more than 64 keys")
+    for key, value in meta.items():
+        if _size("a key of meta", key) > 128 or _size(f"meta[{key[:40]!r}]", value) > 512:  # noqa: PLR2004 - as above
+            raise InvalidRequest(f"meta[{key[:40]!r}]: keys have at most 128 bytes, values at most 512")
+
+
+def _size(field: str, text: object) -> int:
+    if not isinstance(text, str):
+        raise InvalidRequest(f"{field} takes text, not {text!r:.40}")
+    return len(text.encode("utf-8", "surrogatepass"))  # what is no text is refused where it would be sent
+
+
+def _check_action(field: str, action: object) -> None:
+    if action not in {"allow", "deny"}:
+        raise InvalidRequest(f"{field} must be 'allow' or 'deny' (in lower case), not {action!r}")
+
+
+def _check_permission(field: str, permission: Permission) -> None:
+    _check_action(f"{field}.action", permission.action)
+    http = permission.http
+    if http is None or http == HTTPPermission():
+        raise InvalidRequest(f"{field}.http must say at least a path, a method or a header")
+    paths = {name: getattr(http, name) for name in ("path_exact", "path_prefix", "path_regex") if getattr(http, name)}
+    if len(paths) > 1:
+        raise InvalidRequest(f"{field}.http: give only one of {', '.join(paths)}")
+    for name, path in paths.items():
+        if name != "path_regex" and not path.startswith("/"):
+            raise InvalidRequest(f"{field}.http.{name} must start with '/': {path!r}")
+    _check_methods(f"{field}.http.methods", http.methods)
+    for i, header in enumerate(http.header):
+        _check_header(f"{field}.http.header[{i}]", header)
+    for i, provider in enumerate(permission.jwt.providers if permission.jwt else ()):
+        if not provider.name:
+            raise InvalidRequest(f"{field}.jwt.providers[{i}].name is required")
+
+
+def _check_methods(field: str, methods: tuple[str, ...]) -> None:
+    upper = [method.upper() for method in methods]
+    for method in upper:
+        if method not in METHODS:
+            raise InvalidRequest(f"{field}: {method!r} is none of {', '.join(sorted(METHODS))}")
+    if len(set(upper)) < len(upper):
+        raise InvalidRequest(f"{field} names a method more than once")
+
+
+def _check_header(field: str, header: HeaderPermission) -> None:
+    if not header.name:
+        raise InvalidRequest(f"{field}.name is required")
+    kinds = [k for k in ("present", "exact", "prefix", "suffix", "contains", "regex") if getattr(header, k)]
+    if len(kinds) != 1:
+        given = ", ".join(kinds) or "none"
+        raise InvalidRequest(
+            f"{field}: give exactly one of present, exact, prefix, suffix, contains, regex (now {given})"
+        )
+    if header.ignore_case and kinds[0] in {"present", "regex"}:
+        raise InvalidRequest(f"{field}.ignore_case goes with exact, prefix, suffix or contains, not with {kinds[0]}")
