@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aioconsulconnect.endpoints import intentions
 from aioconsulconnect.transport.options import Options
@@ -29,38 +29,58 @@ class Intentions(intentions.Intentions):
         return await self._config.list("service-intentions", options=options)
 
     async def plan(
-        self, desired: Iterable[ServiceIntentions], *, prune: bool = True, options: Options | None = None
+        self,
+        desired: Iterable[ServiceIntentions],
+        *,
+        prune: bool | Literal["unchecked"] = True,
+        keep_unknown: bool = False,
+        options: Options | None = None,
     ) -> Plan:
         """
         Return the changes that make the stored intentions equal to `desired`.
 
         Nothing is written: print the plan, then call `Plan.apply`, or not. Needs Consul 1.9
-        (`GET /v1/config/service-intentions`).
+        (`GET /v1/config/service-intentions`). The plan says what of the stored entries the token sees, and what Consul
+        would refuse: permissions for a service whose protocol is tcp, a jwt-provider that is not there.
 
         - `desired`: one entry for each destination.
         - `prune`: True (the default) to remove the stored entries that are not in `desired`. Only entries that the
-          token may see are found, so with a restricted token only that part is managed.
-        - `options`: options of the read, and of the writes of `Plan.apply`.
+          token may see are found; where these may not be all, the plan says so, and `Plan.apply` wants `partial=True`.
+          "unchecked" removes also with Consul 1.9 and 1.10, which have no check-and-set for it.
+        - `keep_unknown`: True to send fields that this library does not know. Default: those alone that Consul shows in
+          the same place of a stored entry, so that it knows them; others are most often misspelt.
+        - `options`: options of the reads, and of the writes of `Plan.apply`.
 
         Raises InvalidRequest for entries that Consul would refuse, or a destination that is given twice.
         """
-        from aioconsulconnect.workflows.plan import make_plan  # noqa: PLC0415 - see above
+        from aioconsulconnect.workflows.planner import Planner  # noqa: PLC0415 - see above
 
-        return await make_plan(self._config, desired, prune=prune, options=options)
+        planner = Planner(self._sender, self._pool, self._defaults)
+        return await planner.plan(desired, prune=prune, keep_unknown=keep_unknown, options=options)
 
-    async def import_(self, entries: Iterable[ServiceIntentions], *, options: Options | None = None) -> Plan:
+    async def import_(
+        self,
+        entries: Iterable[ServiceIntentions],
+        *,
+        partial: bool = False,
+        keep_unknown: bool = False,
+        options: Options | None = None,
+    ) -> Plan:
         """
         Write these entries, leave all others alone, and return the plan that was applied.
 
         Needs Consul 1.9 (`GET /v1/config/service-intentions`, `PUT /v1/config`).
 
         - `entries`: one entry for each destination. An entry that is stored with the same meaning is not written.
-        - `options`: options of the read and of the writes.
+        - `partial`: True to leave out entries of destinations that the token may not read (`Plan.hidden`). Default:
+          PermissionDenied, with nothing written.
+        - `keep_unknown`: as for `plan`.
+        - `options`: options of the reads and of the writes.
 
         Raises what `plan` and `Plan.apply` raise.
         """
-        plan = await self.plan(entries, prune=False, options=options)
-        await plan.apply()
+        plan = await self.plan(entries, prune=False, keep_unknown=keep_unknown, options=options)
+        await plan.apply(partial=partial)
         return plan
 
     @property

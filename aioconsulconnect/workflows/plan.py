@@ -1,59 +1,59 @@
-"""
-Plan that compares all stored intentions with the desired ones, and its application.
-
-Intentions are read and written as config entries of the kind `service-intentions`.
-"""
+"""Plan of the changes that make the stored intentions equal to the desired ones, and its application."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
-
-from msgspec.structs import replace
+from typing import Final, Literal, NamedTuple
 
 from aioconsulconnect.endpoints.config import Config
-from aioconsulconnect.errors import ConsulError, InvalidRequest
-from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
-from aioconsulconnect.structs.config_entries.kinds import EntryKey, entry_key
-from aioconsulconnect.structs.intention_rules import check_description, check_rule
-from aioconsulconnect.structs.intentions import Permission
+from aioconsulconnect.errors import (
+    Conflict,
+    ConsulError,
+    ErrorReason,
+    InvalidRequest,
+    PermissionDenied,
+    Unsupported,
+)
+from aioconsulconnect.structs.config_entries.access import ServiceIntentions
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.workflows.plan_text import EntryChange, lines_of
 
-_KIND: Final = "service-intentions"
-SourceKey = tuple[str, str, str, str, str]
+KIND: Final = "service-intentions"
+Prune = bool | Literal["unchecked"]
 
 
-async def make_plan(
-    config: Config, desired: Iterable[ServiceIntentions], *, prune: bool, options: Options | None
-) -> Plan:
+class Obstacle(NamedTuple):
     """
-    Read the stored intentions, compare them with the desired ones, and return the plan.
+    Cause for which Consul would refuse a part of a plan.
 
-    - `config`: endpoints that read, and later write, the entries.
-    - `desired`: one entry for each destination.
-    - `prune`: True to plan the removal of stored entries that are not in `desired`.
-    - `options`: options of the read and of the writes.
-
-    Raises InvalidRequest for entries that Consul would refuse, or a destination that is given twice.
+    - `text`: the cause, and what to do.
+    - `min_version`: Consul version that would not refuse it; empty where that is no matter of versions.
     """
-    wanted: dict[EntryKey, ServiceIntentions] = {}
-    for given in desired:
-        entry = _without_ids(given)
-        _check(entry)
-        if wanted.setdefault(_key(entry), entry) is not entry:
-            raise InvalidRequest(f"{entry.name!r} is given more than once (Consul takes no notice of case)")
-    stored = {_key(entry): entry for entry in await config.list(_KIND, options=options)}
-    return Plan(
-        config,
-        options,
-        added=tuple(entry for key, entry in wanted.items() if key not in stored),
-        changed=tuple(
-            (stored[key], entry)
-            for key, entry in wanted.items()
-            if key in stored and _meaning(stored[key]) != _meaning(entry)
-        ),
-        removed=tuple(entry for key, entry in stored.items() if key not in wanted) if prune else (),
-    )
+
+    text: str
+    min_version: str = ""
+
+
+class View(NamedTuple):
+    """
+    Part of the stored entries that a plan was made from.
+
+    - `filtered`: Consul said that it left out what the token may not read (1.11).
+    - `anonymous`: no token was sent, and then Consul leaves out entries without saying so.
+    - `incomplete`: why some entries may be left out; empty where it is known that all were seen.
+    """
+
+    filtered: bool = False
+    anonymous: bool = False
+    incomplete: str = ""
+
+
+_ALL = View()
+
+
+def place_of(entry: ServiceIntentions, options: Options | None) -> Options:
+    """Return `options` with the namespace and partition of an entry."""
+    where = Options(namespace=entry.namespace or None, partition=entry.partition or None)
+    return where.over(options or NO_OPTIONS)
 
 
 class Plan:
@@ -61,11 +61,17 @@ class Plan:
     Changes that turn the stored intentions into the desired ones.
 
     A plan is true if there is anything to do. `str(plan)` has one line for each intention: `+` added, `-` removed, `~`
-    changed, with old and new.
+    changed, with old and new. After them stand, with `!`, what keeps `apply` from writing, and with `?` what is not
+    certain.
 
     - `added`: entries to create.
     - `changed`: pairs of the stored entry and the one to replace it.
     - `removed`: stored entries to delete.
+    - `hidden`: desired entries of destinations that the token may not read: what would change is not known.
+    - `obstacles`: causes for which Consul would refuse what is to be written; their texts are in `problems`.
+    - `notes`: texts of what is not certain.
+    - `view`: the part of the stored entries that was seen. `filtered`, `anonymous` and `incomplete` tell of it.
+    - `prune`: what was asked for: the removal of stored entries that are not desired.
     - `config`, `options`: endpoints and options with which `apply` writes.
     """
 
@@ -77,17 +83,67 @@ class Plan:
         added: tuple[ServiceIntentions, ...],
         changed: tuple[tuple[ServiceIntentions, ServiceIntentions], ...],
         removed: tuple[ServiceIntentions, ...],
+        hidden: tuple[ServiceIntentions, ...] = (),
+        obstacles: tuple[Obstacle, ...] = (),
+        notes: tuple[str, ...] = (),
+        view: View = _ALL,
+        prune: Prune = False,
     ) -> None:
         self._config = config
         self._options = options
         self.added = added
         self.changed = changed
         self.removed = removed
+        self.hidden = hidden
+        self.notes = notes
+        self._obstacles = obstacles
+        self._view = view
+        self._prune = prune
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The texts of all for which Consul would refuse what is to be written."""
+        return tuple(obstacle.text for obstacle in self._obstacles)
+
+    @property
+    def filtered(self) -> bool:
+        """True if Consul said that it left out stored entries which the token may not read (Consul 1.11)."""
+        return self._view.filtered
+
+    @property
+    def anonymous(self) -> bool:
+        """True if no token was sent; then Consul leaves out entries without saying so."""
+        return self._view.anonymous
+
+    @property
+    def incomplete(self) -> str:
+        """The reason why stored entries may be missing in the plan; empty if it is known that all were seen."""
+        return self._view.incomplete
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
+        return bool(self.added or self.changed or self.removed or self.hidden)
 
-    async def apply(self) -> None:
+    def check(self, *, partial: bool = False) -> None:
+        """
+        Raise the error with which `apply` would refuse this plan before it writes anything.
+
+        - `partial`: as for `apply`.
+
+        Raises PermissionDenied where the token does not see all that the plan is about, Unsupported where this Consul
+        is too old for it, and InvalidRequest for other `problems`.
+        """
+        if not partial and (doubts := self._doubts()):
+            raise PermissionDenied(
+                f"nothing was written: {'; '.join(doubts)}. Give a token that may read all of it, or partial=True to"
+                " manage the part that is seen"
+            )
+        if self._obstacles:
+            told = f"nothing was written: {'; '.join(self.problems)}"
+            if version := next((each.min_version for each in self._obstacles if each.min_version), ""):
+                raise Unsupported(told, min_version=version)
+            raise InvalidRequest(told)
+
+    async def apply(self, *, partial: bool = False) -> None:
         """
         Write the changes, each entry by check-and-set against what was stored when the plan was made.
 
@@ -96,10 +152,17 @@ class Plan:
         applied before; a new plan goes on from there.
 
         Removals need Consul 1.11 (check-and-set on `DELETE /v1/config`). That is checked before anything is written,
-        and raises Unsupported; on an older Consul delete entries with `config.delete`, without `cas`.
+        and raises Unsupported. With `prune="unchecked"` each entry is read once more on an older Consul and deleted
+        then, so that a change made in between is lost.
+
+        - `partial`: True to manage only what the token sees: `hidden` entries are left alone, and of the others only
+          those that were seen are removed. Default: PermissionDenied, with nothing written, where entries are `hidden`,
+          or where entries are to be removed and it is not certain that all were seen (`incomplete`).
+
+        Raises what `check` raises, before it writes.
         """
-        if self.removed:
-            await self._config.require_checked_delete(options=self._options)
+        self.check(partial=partial)
+        checked = not self.removed or await self._deletes_checked()
         done = 0
         try:
             for entry in self.added:
@@ -109,148 +172,54 @@ class Plan:
                 await self._config.write(new, cas=old.modify_index, options=self._options)
                 done += 1
             for entry in self.removed:
-                where = Options(namespace=entry.namespace or None, partition=entry.partition or None)
-                where = where.over(self._options or NO_OPTIONS)
-                await self._config.delete(_KIND, entry.name, cas=entry.modify_index, options=where)
+                await self._remove(entry, checked=checked)
                 done += 1
         except ConsulError as error:
             total = len(self.added) + len(self.changed) + len(self.removed)
             error.add_note(f"{done} of {total} changes of the plan were applied before")
             raise
 
+    async def _deletes_checked(self) -> bool:
+        try:
+            await self._config.require_checked_delete(options=self._options)
+        except Unsupported:
+            if self._prune != "unchecked":
+                raise
+            return False
+        return True
+
+    async def _remove(self, entry: ServiceIntentions, *, checked: bool) -> None:
+        where = place_of(entry, self._options)
+        if checked:
+            await self._config.delete(KIND, entry.name, cas=entry.modify_index, options=where)
+            return
+        now = await self._config.read(KIND, entry.name, options=where)
+        if now is None:
+            return
+        if now.modify_index != entry.modify_index:
+            raise Conflict(
+                f"{KIND} {entry.name!r} was not deleted: it was changed since the plan was made",
+                reason=ErrorReason.CHANGED_MEANWHILE,
+            )
+        await self._config.delete(KIND, entry.name, options=where)
+
+    def _doubts(self) -> list[str]:
+        doubts = [f"{entry.name}: the token may not read its intentions" for entry in self.hidden]
+        if self._prune and self.incomplete:
+            doubts.append(f"entries to remove may be missing: {self.incomplete}")
+        return doubts
+
     def __str__(self) -> str:
-        changes = (
-            *((None, entry) for entry in self.added),
-            *self.changed,
-            *((entry, None) for entry in self.removed),
-        )
-        lines = [line for old, new in sorted(changes, key=_destination) for line in _difference(old, new)]
-        return "\n".join(lines) or "nothing to do"
+        added: list[EntryChange] = [(None, entry) for entry in self.added]
+        removed: list[EntryChange] = [(entry, None) for entry in self.removed]
+        nothing = "nothing to do among what is seen" if self.incomplete else "nothing to do"
+        lines = lines_of([*added, *self.changed, *removed]) or ([] if self.hidden else [nothing])
+        lines += [f"! {text}" for text in (*self.problems, *self._doubts())]
+        if self.incomplete and not self._prune:
+            lines.append(f"? other destinations may have intentions that are not seen: {self.incomplete}")
+        return "\n".join([*lines, *(f"? {text}" for text in self.notes)])
 
     def __repr__(self) -> str:
-        return f"<Plan {len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed>"
-
-
-def _key(entry: ServiceIntentions) -> EntryKey:
-    return entry_key(_everywhere(entry))
-
-
-def _everywhere(entry: ServiceIntentions) -> ServiceIntentions:
-    """
-    The entry with an empty namespace and partition where they are `default`.
-
-    Consul Enterprise names the default namespace and partition, the Community Edition leaves them out.
-    """
-    return replace(entry, namespace=_named(entry.namespace), partition=_named(entry.partition))
-
-
-def _named(tenant: str) -> str:
-    return "" if tenant == "default" else tenant
-
-
-def _without_ids(entry: ServiceIntentions) -> ServiceIntentions:
-    """
-    The entry without the legacy fields, which only intentions created by id have.
-
-    On a write Consul drops them, and refuses `legacy_meta`.
-    """
-    return replace(
-        entry,
-        sources=tuple(
-            replace(source, legacy_id="", legacy_meta={}, legacy_create_time=None, legacy_update_time=None)
-            for source in entry.sources
-        ),
-    )
-
-
-def _source_key(source: SourceIntention) -> SourceKey:
-    return source.sameness_group, source.peer, _named(source.partition), _named(source.namespace), source.name
-
-
-def _meaning(entry: ServiceIntentions) -> ServiceIntentions:
-    """
-    The entry in a form in which two entries of the same meaning are equal.
-
-    It is without the fields that Consul sets, and its sources are sorted, since their order decides nothing.
-    """
-    sources = sorted((_source_meaning(source) for source in _without_ids(entry).sources), key=_source_key)
-    plain = _everywhere(entry)
-    return replace(plain, name=entry.name.lower(), sources=tuple(sources), hash=0, create_index=0, modify_index=0)
-
-
-def _source_meaning(source: SourceIntention) -> SourceIntention:
-    return replace(
-        source,
-        permissions=tuple(_upper(permission) for permission in source.permissions),
-        namespace=_named(source.namespace),
-        partition=_named(source.partition),
-        type="",
-        precedence=0,
-    )
-
-
-def _upper(permission: Permission) -> Permission:
-    if permission.http is None:
-        return permission
-    methods = tuple(method.upper() for method in permission.http.methods)
-    return replace(permission, http=replace(permission.http, methods=methods))
-
-
-def _check(entry: ServiceIntentions) -> None:
-    """Raise InvalidRequest, with the place in the entry, for what every Consul version refuses."""
-    if not entry.name:
-        raise InvalidRequest("an entry of service-intentions needs the name of its destination")
-    if not entry.sources:
-        raise InvalidRequest(f"{entry.name!r}: at least one source is required")
-    check_description("", entry.meta)
-    seen: set[SourceKey] = set()
-    for source in entry.sources:
-        try:
-            check_rule(source.action, source.permissions, destination=entry.name)
-            check_description(source.description, source.legacy_meta)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"{source.name!r} => {entry.name!r}: {error.message}") from error
-        if _source_key(source) in seen:
-            raise InvalidRequest(f"{entry.name!r} has the source {source.name!r} more than once")
-        seen.add(_source_key(source))
-
-
-def _destination(change: tuple[ServiceIntentions | None, ServiceIntentions | None]) -> EntryKey:
-    old, new = change
-    entry = new or old
-    return EntryKey("", "", "", "") if entry is None else _key(entry)
-
-
-def _difference(old: ServiceIntentions | None, new: ServiceIntentions | None) -> Iterator[str]:
-    entry = new or old
-    name = entry.name if entry is not None else ""
-    before, after = _rules(old), _rules(new)
-    for key in sorted({*before, *after}):
-        source = key[4] if not key[1] else f"{key[4]} of peer {key[1]}"
-        line = f"{source} => {name}"
-        if key not in before:
-            yield f"+ {line}: {after[key]}"
-        elif key not in after:
-            yield f"- {line}: {before[key]}"
-        elif before[key] != after[key]:
-            yield f"~ {line}: {before[key]} -> {after[key]}"
-    if old is not None and new is not None and (old.meta, old.jwt) != (new.meta, new.jwt):
-        yield f"~ {name}: meta or jwt"
-
-
-def _rules(entry: ServiceIntentions | None) -> dict[SourceKey, str]:
-    sources: Sequence[SourceIntention] = entry.sources if entry is not None else ()
-    return {_source_key(source): _shown(_source_meaning(source)) for source in sources}
-
-
-def _shown(source: SourceIntention) -> str:
-    rule = source.action or f"permissions {', '.join(_permission(p) for p in source.permissions)}"
-    return f"{rule} ({source.description})" if source.description else str(rule)
-
-
-def _permission(permission: Permission) -> str:
-    http = permission.http
-    path = http and (http.path_exact or (http.path_prefix and f"{http.path_prefix}*") or http.path_regex)
-    what = " ".join(part for part in ("|".join(http.methods) if http else "", path or "") if part)
-    more = " with conditions" if permission.jwt is not None or (http is not None and http.header) else ""
-    return f"{permission.action} {what}{more}".rstrip()
+        counts = f"{len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed"
+        more = f", {len(self.hidden)} hidden" if self.hidden else ""
+        return f"<Plan {counts}{more}{', incomplete' if self.incomplete else ''}>"

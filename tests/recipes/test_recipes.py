@@ -18,6 +18,7 @@ import pytest
 import recipes.dialling
 import recipes.gitops
 import recipes.notifier
+from support.agents_under_test import GuardedAgent
 from support.package import FOLDER
 
 from aioconsulconnect import Consul, HTTPPermission, Permission
@@ -221,7 +222,11 @@ async def test_gitops_prune_alone_removes_other_destinations(consul: Consul, con
     [
         (b"[]", "would remove every intention"),
         (b'[{"Kind": "service-defaults", "Name": "db"}]', "only service-intentions belong here, not service-defaults"),
-        (b"[{", "does not decode"),
+        (b"[{", "no JSON array of config entries"),
+        (
+            b'[{"Kind": "service-intentions", "Name": "db", "Sources": [{"Name": "web", "Acton": "allow"}]}]',
+            "entry 0 (service-intentions 'db'): Sources[0].Acton is no known field; did you mean Action?",
+        ),
         (content(entry("db", web="alow")), "alow"),
         (content(entry("db")), "at least one source"),
     ],
@@ -235,14 +240,49 @@ async def test_gitops_with_a_wrong_file_fails_and_changes_nothing(
     assert set(stored(consul_agent)) == {("web", "old")}
 
 
-async def test_gitops_that_fails_midway_says_how_far_it_came(
-    consul_agent: Agent, capsys: pytest.CaptureFixture[str]
+async def test_gitops_whose_plan_consul_would_refuse_fails_before_it_writes(
+    consul: Consul, consul_agent: Agent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     l7 = {"Name": "web", "Permissions": [{"Action": "allow", "HTTP": {"PathPrefix": "/"}}]}
-    refused = {"Kind": "service-intentions", "Name": "tcp", "Sources": [l7]}  # Consul wants its protocol declared first
-    assert await recipes.gitops.run(content(entry("db", web="allow"), refused)) == recipes.gitops.FAILED
+    tcp = {"Kind": "service-intentions", "Name": "tcp", "Sources": [l7]}
+    for dry_run in (True, False):
+        assert (
+            await recipes.gitops.run(content(entry("db", web="allow"), tcp), dry_run=dry_run) == recipes.gitops.FAILED
+        )
+        said = capsys.readouterr()
+        assert "! tcp: permissions need the protocol http, http2 or grpc, and it has tcp" in said.out
+        assert "nothing was written" in said.err
+    assert stored(consul_agent) == {}
+
+
+async def test_gitops_that_fails_midway_says_how_far_it_came(
+    consul: Consul, consul_agent: Agent, consul_faults: Faults, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await consul.intentions.upsert("web", "old", action="allow")
+    consul_faults.denied(path="/v1/config/service-intentions/old")
+    assert await recipes.gitops.run(content(entry("db", web="allow")), prune=True) == recipes.gitops.FAILED
     assert "1 of 2 changes of the plan were applied before" in capsys.readouterr().err
-    assert set(stored(consul_agent)) == {("web", "db")}
+    assert set(stored(consul_agent)) == {("web", "db"), ("web", "old")}
+
+
+@pytest.mark.consul_agent(acl=True)
+async def test_gitops_with_a_token_that_sees_a_part_fails_unless_that_is_wanted(
+    consul: Consul, consul_agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await consul.intentions.upsert("web", "theirs", action="allow")
+    await consul.intentions.upsert("web", "old", action="allow")
+    own = 'service_prefix "o" { policy = "read" intentions = "write" }'
+    guarded = GuardedAgent(consul_agent.url, (1, 22), "box", consul_agent.management_token)
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", await guarded.token(own))
+    desired = content(entry("other", web="allow"))
+    assert await recipes.gitops.run(desired, prune=True) == recipes.gitops.FAILED
+    said = capsys.readouterr()
+    assert "! entries to remove may be missing: Consul left out what the token may not read" in said.out
+    assert "nothing was written" in said.err
+    assert await recipes.gitops.run(desired, prune=True, partial=True) == recipes.gitops.CHANGED
+    assert set(stored(consul_agent)) == {("web", "theirs"), ("web", "other")}
+    assert await recipes.gitops.run(content(entry("theirs", web="deny"))) == recipes.gitops.FAILED
+    assert "! theirs: the token may not read its intentions" in capsys.readouterr().out
 
 
 async def test_gitops_without_a_right_fails(consul_faults: Faults, capsys: pytest.CaptureFixture[str]) -> None:
