@@ -39,9 +39,9 @@ def refuse_unknown(desired: Iterable[ServiceIntentions], stored: Iterable[Servic
     - `desired`: the entries to look through.
     - `stored`: entries that Consul sent: what is unknown in them is a field of this Consul, which may be written.
     """
-    shown = {place.pattern for entry in stored for place in unknown_places(entry)}
+    shown = {field.pattern for entry in stored for field in unknown_places(entry)}
     wrong = [
-        f"{entry.name!r}: {place}" for entry in desired for place in unknown_places(entry) if place.pattern not in shown
+        f"{entry.name!r}: {field}" for entry in desired for field in unknown_places(entry) if field.pattern not in shown
     ]
     if wrong:
         raise InvalidRequest("; ".join(wrong[:10]) + " (keep_unknown=True sends such fields)")

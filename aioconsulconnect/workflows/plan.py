@@ -51,7 +51,7 @@ _ALL = View()
 
 
 def place_of(entry: ServiceIntentions, options: Options | None) -> Options:
-    """Return `options` with the namespace and partition of an entry."""
+    """Return `options` with the namespace and partition of `entry`."""
     where = Options(namespace=entry.namespace or None, partition=entry.partition or None)
     return where.over(options or NO_OPTIONS)
 
@@ -138,10 +138,10 @@ class Plan:
                 " manage the part that is seen"
             )
         if self._obstacles:
-            told = f"nothing was written: {'; '.join(self.problems)}"
+            message = f"nothing was written: {'; '.join(self.problems)}"
             if version := next((each.min_version for each in self._obstacles if each.min_version), ""):
-                raise Unsupported(told, min_version=version)
-            raise InvalidRequest(told)
+                raise Unsupported(message, min_version=version)
+            raise InvalidRequest(message)
 
     async def apply(self, *, partial: bool = False) -> None:
         """

@@ -1,4 +1,4 @@
-"""Places of the fields that this library does not know in a config entry, and the known ones that may be meant."""
+"""Places of unknown fields in a config entry, and the known ones that may be meant."""
 
 from __future__ import annotations
 
