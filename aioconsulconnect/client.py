@@ -58,7 +58,8 @@ class Consul:
     - `token_file`: path of a file with the token, read again when it changes; not together with `token`
       (CONSUL_HTTP_TOKEN_FILE).
     - `auth`: `user:password` for HTTP basic authentication (CONSUL_HTTP_AUTH). Default none.
-    - `https`: True for TLS to an address without a scheme (CONSUL_HTTP_SSL). Default False.
+    - `https`: True for TLS to an address without a scheme, False for none (CONSUL_HTTP_SSL). The variable holds for
+      `http://…` as well, as for the `consul` command, unless this argument is False. Default False.
     - `verify`: False to leave the agent's certificate unchecked (CONSUL_HTTP_SSL_VERIFY). Default True.
     - `ca_cert`: path of a PEM file with the only certificate authorities to trust (CONSUL_CACERT). Default: those of
       the system.

@@ -46,7 +46,9 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
         where = nullcontext((address, f"the agent at {address}"))
     else:
         where = real(None if consul is True else consul) if consul else in_process()
-    async with where as (url, name), Consul(url) as client:
+    # CONSUL_HTTP_SSL is about the agents of others: one of its own speaks plain HTTP.
+    https = False if address is None else None
+    async with where as (url, name), Consul(url, https=https) as client:
         roots = await client.ca.roots()
         print(f"On {name}")
         print(f"  trust domain {roots.trust_domain}, {len(roots.roots)} root(s)\n")

@@ -10,6 +10,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Unpack
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,10 +28,17 @@ DEFAULT_TRIES = 3
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_DROPPED = re.compile(r"[\t\r\n]")  # urlsplit drops these characters without an error
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w-]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\[[0-9A-Za-z:.%_-]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_HOST_NAME = re.compile(r"(?=.{1,254}$)([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+_IPV6_WITHOUT_BRACKETS = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%.*)?")
 
-
+_ARGUMENTS = {  # by variable
+    "CONSUL_HTTP_ADDR": "address", "CONSUL_HTTP_TOKEN": "token", "CONSUL_HTTP_TOKEN_FILE": "token_file",
+    "CONSUL_HTTP_AUTH": "auth", "CONSUL_HTTP_SSL": "https", "CONSUL_HTTP_SSL_VERIFY": "verify",
+    "CONSUL_CACERT": "ca_cert", "CONSUL_CAPATH": "ca_path", "CONSUL_CLIENT_CERT": "client_cert",
+    "CONSUL_CLIENT_KEY": "client_key", "CONSUL_TLS_SERVER_NAME": "tls_server_name",
+    "CONSUL_NAMESPACE": "options", "CONSUL_PARTITION": "options",
+}  # fmt: skip
 _TLS_ARGUMENTS = ("verify", "ca_cert", "ca_path", "client_cert", "client_key")
 
 
@@ -56,7 +64,7 @@ class Address(msgspec.Struct, frozen=True):
 
 class ConnectionSettings(SessionSettings, total=False):
     """
-    Keyword arguments of `Consul` for the connection: token, TLS, HTTP client, limits, and options of every call.
+    Keyword arguments of `Consul`: token, TLS, HTTP client, limits, and options of every call.
 
     What is left out or None comes from the environment variable that is named, as for the `consul` command, else it is
     the default.
@@ -69,7 +77,7 @@ class ConnectionSettings(SessionSettings, total=False):
     auth: str | None
     """User and password for HTTP basic authentication, `user:password` (CONSUL_HTTP_AUTH)."""
     https: bool | None
-    """True if an address without a scheme uses TLS (CONSUL_HTTP_SSL, default false)."""
+    """True for TLS, also where the variable for the address says `http://`; False for none (CONSUL_HTTP_SSL)."""
     verify: bool | None
     """True if the agent's certificate is verified (CONSUL_HTTP_SSL_VERIFY, default true)."""
     ca_cert: str | os.PathLike[str] | None
@@ -152,7 +160,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         refuse_unknown_keywords("Consul", given, ConnectionSettings)
         env = _Environment(os.environ if environ is None else environ)
-        tls = env.flag("CONSUL_HTTP_SSL", given.get("https"), default=False)
         cert = env.path("CONSUL_CLIENT_CERT", given.get("client_cert"))
         key = env.path("CONSUL_CLIENT_KEY", given.get("client_key"))
         if bool(cert) != bool(key):
@@ -168,7 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"ssl_context: it takes the place of {', '.join(_TLS_ARGUMENTS)}; give one or the other"
             )
-        addresses = _addresses(env, address, tls=tls)
+        addresses = _addresses(env, address, given.get("https"))
         if any(one.socket for one in addresses) and (client.session_factory is not None or client.proxy):
             raise SettingsError("proxy and session_factory: neither can be used with a unix:// address")
         return cls(
@@ -207,12 +214,14 @@ class _Environment:
         self.origins: dict[str, str] = {}
 
     def text(self, name: str, argument: str | None) -> str:
-        argument_name = name.removeprefix("CONSUL_").removeprefix("HTTP_").lower()
-        self.origins[name] = argument_name if argument is not None else name
+        self.origins[name] = _ARGUMENTS[name] if argument is not None else name
         return self._variables.get(name, "") if argument is None else argument
 
     def path(self, name: str, argument: str | os.PathLike[str] | None) -> str:
-        return self.text(name, None if argument is None else os.fspath(argument))
+        path = self.text(name, None if argument is None else os.fspath(argument))
+        if "\0" in path:
+            raise SettingsError(f"{self.origins[name]}: a path has no NUL character")
+        return path
 
     def flag(self, name: str, argument: bool | None, *, default: bool) -> bool:
         if argument is not None:
@@ -225,56 +234,86 @@ class _Environment:
         return text in _TRUE
 
 
-def _addresses(env: _Environment, argument: str | Sequence[str] | None, *, tls: bool) -> tuple[Address, ...]:
+def _addresses(env: _Environment, argument: str | Sequence[str] | None, https: bool | None) -> tuple[Address, ...]:
+    tls = env.flag("CONSUL_HTTP_SSL", https, default=False)
     if argument is not None and not isinstance(argument, str):
         if not argument:
             raise SettingsError("address: an empty sequence names no agent")
-        return tuple(_address(text, "address", tls=tls) for text in argument)
+        return tuple(_address(text, "address", https, tls=tls) for text in argument)
     text = env.text("CONSUL_HTTP_ADDR", argument)
-    name = "address" if argument is not None else "CONSUL_HTTP_ADDR"
-    return (_address(text or DEFAULT_ADDRESS, name, tls=tls),)
+    return (_address(text or DEFAULT_ADDRESS, env.origins["CONSUL_HTTP_ADDR"], https, tls=tls),)
 
 
-def _address(text: str, name: str, *, tls: bool) -> Address:
+def _address(text: str, name: str, https: bool | None, *, tls: bool) -> Address:
     """
     Return one address.
 
     Only an explicit http:// or https:// can carry a path; without a port it is that of the scheme.
+
+    - `text`: the address as it was given.
+    - `name`: where it came from, for errors.
+    - `https`: the argument of that name.
+    - `tls`: what that argument or CONSUL_HTTP_SSL says. As for the `consul` command, http:// does not take it back.
     """
-    if text.startswith("unix://"):
-        if len(text) == len("unix://") or "\0" in text:
-            raise SettingsError(f"{name}: 'unix://' must be followed by the path of a socket")
-        return Address(url="http://localhost", socket=text.removeprefix("unix://"))
     scheme, separator, rest = text.partition("://")
+    if separator and scheme == "unix":
+        if not rest or "\0" in rest:
+            raise SettingsError(f"{name}: 'unix://' must be followed by the path of a socket")
+        if https:
+            raise SettingsError(f"{name}: https=True, but there is no TLS on a Unix socket; leave https out")
+        return Address(url="http://localhost", socket=rest)
     if not separator:
-        scheme, rest = ("https" if tls else "http"), text
-    if scheme not in {"http", "https"}:
+        scheme, rest = "", text
+    if re.search(r"\s", text):  # some of which urlsplit would drop without an error
+        raise SettingsError(f"{name}: an address has no spaces or line breaks; in a path prefix a space is %20")
+    if "@" in scheme + rest.partition("/")[0]:  # before anything that quotes the address
+        raise SettingsError(f"{name}: no user or password in an address; use auth (CONSUL_HTTP_AUTH) or a token")
+    if scheme not in {"http", "https"} and separator:
         raise SettingsError(f"{name}: unknown scheme {scheme[:40]!r}; use host:port, http://, https:// or unix://")
+    if https is not None and scheme == ("http" if https else "https") and (name == "address" or not https):
+        raise SettingsError(
+            f"{name}: {scheme}:// and https={https} contradict each other; change one, or leave https out"
+        )
+    if re.match(r":[0-9]{1,5}(/|$)", rest):
+        rest = f"127.0.0.1{rest}"  # to the command, too, a port alone is one of this machine
     try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        if _DROPPED.search(rest):
-            raise SettingsError(f"{name}: {text[:80]!r} has a line break or a tab in it")
+        parts = urlsplit(f"{'https' if tls else scheme or 'http'}://{rest}")
         _check_parts(parts, name)
     except ValueError as error:
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{name}: not an address: {error}") from error
+        raise SettingsError(f"{name}: not an address: {error}") from None
     if not separator and parts.path.strip("/"):
         raise SettingsError(f"{name}: a path prefix needs an explicit http:// or https://")
-    return Address(url=f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}")
+    return Address(url=f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}")
 
 
 def _check_parts(parts: SplitResult, name: str) -> None:
-    if "@" in parts.netloc:
-        raise SettingsError(f"{name}: no user or password in an address; use auth (CONSUL_HTTP_AUTH) or a token")
     if parts.query or parts.fragment:
         raise SettingsError(f"{name}: an address has no query and no fragment")
-    if not _HOST.fullmatch(parts.netloc):
-        raise SettingsError(f"{name}: {parts.netloc[:80]!r} is not host:port")
+    if _IPV6_WITHOUT_BRACKETS.fullmatch(parts.netloc):
+        raise SettingsError(f"{name}: {parts.netloc[:80]!r}: write an IPv6 address in brackets, as in [::1]:8500")
+    if not (found := _HOST.fullmatch(parts.netloc)):
+        raise SettingsError(f"{name}: {parts.netloc[:80]!r} is not host:port, with a name in ASCII and a number")
+    _check_host(found[1], name)
     if parts.port == 0:
         raise SettingsError(f"{name}: 0 is not a port")
     if not re.fullmatch(r"[!-~]*", parts.path) or "//" in parts.path:
-        raise SettingsError(f"{name}: {parts.path[:80]!r} is not a path prefix")
+        raise SettingsError(f"{name}: {parts.path[:80]!r} is not a path prefix; percent-encode it, with single slashes")
+
+
+def _check_host(host: str, name: str) -> str:
+    """Return the host without brackets; refuse one that no resolver could be asked for."""
+    try:
+        if host.startswith("["):
+            IPv6Address(host[1:-1].replace("%25", "%", 1))
+        elif re.fullmatch(r"[0-9.]+", host):
+            IPv4Address(host)
+        elif not _HOST_NAME.fullmatch(host):
+            raise SettingsError(f"{name}: {host[:80]!r} has a part between dots that is empty or above 63 characters")
+    except AddressValueError:
+        raise SettingsError(f"{name}: {host[:80]!r} is not a complete IP address") from None
+    return host.strip("[]")
 
 
 def _basic(auth: str) -> str:
@@ -282,14 +321,21 @@ def _basic(auth: str) -> str:
     if not auth:
         return ""
     user, _, password = auth.partition(":")
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+    try:
+        # A variable that is not UTF-8 is sent as it is, as the command does.
+        return "Basic " + b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode()
+    except UnicodeEncodeError:
+        raise SettingsError("auth (CONSUL_HTTP_AUTH): it holds half of a surrogate pair") from None
 
 
 def _server_name(text: str) -> str:
-    """Return the name to verify, without a port."""
-    if text and not re.fullmatch(r"[A-Za-z0-9._-]+(:[0-9]+)?", text):
-        raise SettingsError(f"tls_server_name (CONSUL_TLS_SERVER_NAME): {text[:80]!r} is not a host name")
-    return text.partition(":")[0]
+    """Return the name to verify, without a port and brackets."""
+    if not text:
+        return ""
+    name = "tls_server_name (CONSUL_TLS_SERVER_NAME)"
+    if not (found := _HOST.fullmatch(text)):
+        raise SettingsError(f"{name}: {text[:80]!r} is not a host name")
+    return _check_host(found[1], name)
 
 
 def _options(env: _Environment, options: Options) -> Options:

@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from aioconsulconnect.errors import SettingsError
 from aioconsulconnect.transport.options import Options
@@ -42,6 +43,9 @@ def address(text: str, **environ: str) -> str:
         ("h:1/", "http://h:1"),
         ("[::1]:8500", "http://[::1]:8500"),
         ("http://[fe80::1%25eth0]:8500", "http://[fe80::1%25eth0]:8500"),
+        (":8500", "http://127.0.0.1:8500"),
+        ("http://:8500/prefix", "http://127.0.0.1:8500/prefix"),
+        ("consul.example.:8500", "http://consul.example.:8500"),
         ("unix:///run/consul.sock", "unix:///run/consul.sock"),
         ("unix://consul.sock", "unix://consul.sock"),
     ],
@@ -55,13 +59,45 @@ def test_addresses(text: str, url: str) -> None:
     [
         ("h:1", "true", "https://h:1"),
         ("", "1", "https://127.0.0.1:8500"),
-        ("http://h:1", "true", "http://h:1"),
+        ("http://h:1", "true", "https://h:1"),
+        ("http://h:1/prefix", "T", "https://h:1/prefix"),
+        ("http://h:1", "false", "http://h:1"),
         ("https://h:1", "false", "https://h:1"),
         ("unix:///s", "true", "unix:///s"),
     ],
 )
-def test_ssl_decides_where_the_address_does_not(text: str, tls: str, url: str) -> None:
+def test_ssl_variable_makes_every_address_but_a_socket_use_tls(text: str, tls: str, url: str) -> None:
     assert address(text, CONSUL_HTTP_SSL=tls) == url
+    if text:
+        assert str(load({"CONSUL_HTTP_SSL": tls}, text).addresses[0]) == url
+        assert str(load({"CONSUL_HTTP_SSL": tls}, ["other:1", text]).addresses[1]) == url
+
+
+@pytest.mark.parametrize("text", ["h:1", "http://h:1", "http://h:1/prefix"])
+def test_https_argument_wins_over_the_variables(text: str) -> None:
+    variables = {"CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_ADDR": text}
+    assert str(load(variables, https=False).addresses[0]).startswith("http://h:1")
+    assert str(load({"CONSUL_HTTP_ADDR": text}, https=True).addresses[0]).startswith("https://h:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "https", "words"),
+    [
+        ("http://h:1", True, "http:// and https=True contradict"),
+        ("https://h:1", False, "https:// and https=False contradict"),
+        ("unix:///s", True, "no TLS on a Unix socket"),
+    ],
+)
+def test_https_argument_against_the_scheme_of_the_address_raises_settings_error(
+    text: str, https: bool, words: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^address: .*{words}.*leave https out"):
+        load({}, text, https=https)
+    with pytest.raises(SettingsError, match=words):
+        load({}, ["h:1", text], https=https)
+    if text != "http://h:1":  # which the argument may lift to TLS where a variable says it
+        with pytest.raises(SettingsError, match=f"^CONSUL_HTTP_ADDR: .*{words}"):
+            load({"CONSUL_HTTP_ADDR": text}, https=https)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +106,8 @@ def test_ssl_decides_where_the_address_does_not(text: str, tls: str, url: str) -
         "HTTP://h:1", "ftp://h", "unix://", "unix://a\0b", "h:0", "h:99999", "h:port", "h:1/path", "http://", "://h",
         "http://user:pass@h", "http://h?x=1", "http://h#x", "http://h/a//b", "http://h/a b", "h h", "[::1", "http://[::1",
         "http://h\\x", "h:1\n", "h\t:1", "http://h/\r", "http://h/\x00", "ünï:1", "h:-1", "-", "..//..",
+        "::1", "::1:8500", "[v1.a]:1", "[::1%ü]", "a..b", ".a", f"{'a' * 64}:1", ".".join(["a" * 60] * 5), "127.1",
+        "1.2.3.999", "http://127.0.0.01:1", " h:1", "h:1 ", "h:", ":", "h:1,k:2",
     ],
 )  # fmt: skip
 def test_a_malformed_address_is_refused_by_name(text: str) -> None:
@@ -90,7 +128,9 @@ def test_any_text_is_an_address_or_a_settings_error(text: str) -> None:
         settings = load({"CONSUL_HTTP_ADDR": text})
     except SettingsError:
         return
-    assert str(settings.addresses[0]).partition("://")[0] in {"http", "https", "unix"}
+    found = settings.addresses[0]
+    assert str(found).partition("://")[0] in {"http", "https", "unix"}
+    (urlsplit(found.url).hostname or "").encode("idna")  # as the resolver does
 
 
 @given(
@@ -99,6 +139,7 @@ def test_any_text_is_an_address_or_a_settings_error(text: str) -> None:
     st.integers(1, 65535),
 )
 def test_any_host_and_port_lead_there(scheme: str, host: str, port: int) -> None:
+    assume(not host.replace(".", "").isdigit())  # which would be an IPv4 address
     assert address(f"{scheme}{host}:{port}") == f"{scheme or 'http://'}{host}:{port}"
 
 
@@ -233,6 +274,13 @@ def test_an_unreadable_flag_is_an_error_never_off(name: str, text: str) -> None:
         ({"max_body": 0}, "max_body"),
         ({"tries": 0}, "tries"),
         ({"tls_server_name": "a b"}, "CONSUL_TLS_SERVER_NAME"),
+        ({"tls_server_name": "a..b"}, "CONSUL_TLS_SERVER_NAME"),
+        ({"tls_server_name": "::1"}, "CONSUL_TLS_SERVER_NAME"),
+        ({"token_file": "a\0b"}, "^token_file: .*NUL"),
+        ({"ca_cert": "a\0b"}, "^ca_cert: .*NUL"),
+        ({"ca_path": Path("a\0b")}, "^ca_path: .*NUL"),
+        ({"client_cert": "a\0b", "client_key": "k"}, "^client_cert: .*NUL"),
+        ({"auth": "\ud800:secret"}, "^auth"),
         ({"token": "a\nb"}, "token"),
         ({"token": "t", "token_file": "f"}, "not both"),
     ],
@@ -242,8 +290,11 @@ def test_malformed_argument_raises_settings_error_that_names_it(arguments: dict[
         load({}, **arguments)
 
 
-def test_a_server_name_loses_its_port() -> None:
-    assert load({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul:8501"}).tls_server_name == "server.dc1.consul"
+@pytest.mark.parametrize(
+    ("text", "name"), [("server.dc1.consul:8501", "server.dc1.consul"), ("[::1]:8501", "::1"), ("[::1]", "::1")]
+)
+def test_a_server_name_loses_its_port(text: str, name: str) -> None:
+    assert load({"CONSUL_TLS_SERVER_NAME": text}).tls_server_name == name
 
 
 @pytest.mark.parametrize(
@@ -253,6 +304,7 @@ def test_a_server_name_loses_its_port() -> None:
         ("user:a:b", "Basic dXNlcjphOmI="),
         ("user", "Basic dXNlcjo="),
         ("ü:ß", "Basic w7w6w58="),
+        ("\udcff:x", "Basic /zp4"),  # a variable with bytes that are not UTF-8
         ("", ""),
     ],
 )

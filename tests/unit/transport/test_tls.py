@@ -80,10 +80,10 @@ async def test_plain_http_to_tls_and_back(keys: Keys) -> None:
 @pytest.mark.parametrize(
     ("what", "name"),
     [
-        ({"ca_cert": "missing.pem"}, "cacert"),
-        ({"ca_cert": "text.pem"}, "cacert"),
-        ({"ca_path": "missing"}, "capath"),
-        ({"ca_path": "."}, "capath"),
+        ({"ca_cert": "missing.pem"}, "ca_cert"),
+        ({"ca_cert": "text.pem"}, "ca_cert"),
+        ({"ca_path": "missing"}, "ca_path"),
+        ({"ca_path": "."}, "ca_path"),
         ({"client_cert": "missing.pem", "client_key": "text.pem"}, "client_cert"),
         ({"client_cert": "text.pem", "client_key": "text.pem"}, "client_cert"),
         ({"client_cert": "client.pem", "client_key": "encrypted.key"}, "passphrase"),
