@@ -1,4 +1,4 @@
-"""Comparison of `service-intentions` entries by what they mean, and the rules that every Consul has for them."""
+"""Comparison of `service-intentions` entries by their meaning, and the rules of every Consul for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def by_destination(desired: Iterable[ServiceIntentions]) -> dict[EntryKey, Servi
 
 def refuse_unknown(desired: Iterable[ServiceIntentions], stored: Iterable[ServiceIntentions]) -> None:
     """
-    Raise InvalidRequest for fields that neither this library nor, as far as it shows, this Consul knows.
+    Raise InvalidRequest for fields that neither this library nor this Consul is known to have.
 
     - `desired`: the entries to look through.
     - `stored`: entries that Consul sent: what is unknown in them is a field of this Consul, which may be written.

@@ -13,7 +13,7 @@ EntryChange = tuple[ServiceIntentions | None, ServiceIntentions | None]
 
 
 def lines_of(changes: Iterable[EntryChange]) -> list[str]:
-    """Return the lines for `changes`, pairs of the old entry and the new one, in the order of the destinations."""
+    """Return the lines for `changes`, pairs of old and new entry, in the order of the destinations."""
     return [line for old, new in sorted(changes, key=_destination) for line in _difference(old, new)]
 
 
