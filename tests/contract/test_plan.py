@@ -92,6 +92,8 @@ async def test_plan_of_imported_entries_that_consul_rewrites_is_empty(consul: Co
     assert not await consul.intentions.import_([desired])
     changed = replace(desired, sources=(desired.sources[0], replace(desired.sources[1], description="till")))
     assert await consul.intentions.plan([changed], prune=False)
+    await consul.config.delete("service-intentions", unique)  # its source '*' is for the tests of all others too
+    await consul.config.delete("service-defaults", unique)
 
 
 async def test_an_export_can_be_kept_and_imported_again(consul: Consul, unique: str) -> None:
