@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from errno import EACCES, EISDIR
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self, TypeGuard
@@ -68,8 +69,12 @@ class Binary(NamedTuple):
 def version_of(path: str) -> Binary:
     """Run the binary at `path` to read its version.
 
-    RuntimeError if it fails or is no Consul.
+    RuntimeError if it fails or is no Consul; an OSError that says what to do if it is a folder or no program.
     """
+    if os.path.isdir(path):  # noqa: PTH112 - a text, as it was given
+        raise IsADirectoryError(EISDIR, "it is a folder: name the consul binary in it", path)
+    if os.path.isfile(path) and not os.access(path, os.X_OK):  # noqa: PTH113 - as above
+        raise PermissionError(EACCES, "it is not executable: make it so (chmod +x), or name another binary", path)
     done = subprocess.run([path, "version"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
     if done.returncode or not done.stdout.startswith("Consul v"):
         raise RuntimeError(f"{path} ended with status {done.returncode} before it was ready")

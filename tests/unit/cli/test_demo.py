@@ -102,6 +102,14 @@ async def test_demo_without_arguments_runs_on_an_in_process_agent(demo: Demo) ->
     assert out.endswith("\nDone.\n")
 
 
+async def test_demo_on_its_own_agent_takes_no_https_from_the_variable(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUL_HTTP_SSL", "true")
+    status, _, error = await demo()
+    assert (status, error) == (0, "")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_on_an_agent_that_runs_nothing_is_left_behind(version: Version, demo: Demo) -> None:
     async with Agent(version) as agent:

@@ -77,6 +77,21 @@ def test_a_program_that_is_no_consul_is_refused(tmp_path: Path) -> None:
         RealAgent(str(tmp_path / "nothing"))
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [("bin", IsADirectoryError, "name the consul binary in it"), ("bin/text", PermissionError, "not executable")],
+)
+def test_named_path_that_is_no_program_says_what_to_do(
+    name: str, kind: type[OSError], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "text").touch(0o644)
+    monkeypatch.setenv("CONSUL_BINARIES", str(tmp_path / name))
+    with pytest.raises(kind, match=words) as caught:
+        RealAgent()
+    assert str(tmp_path / name) in str(caught.value)
+
+
 def test_ports_are_free_and_below_those_of_outgoing_connections() -> None:
     ports = free_ports("127.0.0.1", "127.0.1.1")
     assert len(set(ports)) == 3
