@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import msgspec
+
+from aioconsulconnect.endpoints.arguments import check_new_name, is_odd, mapping, path_to, sequence
 from aioconsulconnect.endpoints.group import Group, read_nothing
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.agent import (
     AgentInfo,
     AgentService,
     Authorization,
     AuthorizeBody,
     Check,
+    CheckStatus,
+    CheckUpdate,
     ConnectBody,
     Leaf,
     Registration,
     Sidecar,
+    check_body,
     read_authorization,
+    read_checks,
     read_info,
     read_leaf,
     read_service,
     read_services,
 )
 from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, without_active_root
-from aioconsulconnect.structs.codec.json_body import encode
-from aioconsulconnect.structs.codec.unknown_fields import plain
+from aioconsulconnect.structs.catalog import HealthCheck
+from aioconsulconnect.structs.codec.request_body import refuse_nulls, request_body
 from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
 from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
@@ -34,6 +41,8 @@ from aioconsulconnect.watch.query import Query
 
 _TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
 _MAX_PARTS = 3  # partition/namespace/name
+_AT_ONCE = 1  # seconds; a TTL that has to expire: only from then on the time in which a check is critical counts
+_SOONEST_REMOVAL = 60  # seconds; Consul takes less for as much
 
 
 class Agent(Group):
@@ -110,7 +119,7 @@ class Agent(Group):
         request = Request(
             method="POST",
             path=path_of("agent", "connect", "authorize"),
-            body=encode(plain(body)),
+            body=request_body(body),
             decode=_authorization,
             accepted_options=_TENANCY,
         )
@@ -168,24 +177,27 @@ class Agent(Group):
         - `replace_existing_checks`: remove the checks of the service that are not in `checks`.
         - `options`: options of this call, over the client's.
 
-        Raises InvalidRequest for an empty name, for a combination that some versions of Consul refuse and others store
-        without effect, and for text in place of a sequence.
+        Raises InvalidRequest for a name or id by which nothing could be read or removed later, for a combination that
+        some versions of Consul refuse and others store without effect, for a null in an open map, and for what is no
+        sequence or mapping.
         """
         _check_shape(name, kind, native=native, sidecar=sidecar, proxy=proxy, at=bool(port or socket_path))
-        for tuple_of, value in (("tags", tags), ("checks", checks)):
-            if isinstance(value, str):
-                raise InvalidRequest(f"{tuple_of} takes a sequence, not one string")
+        checks = sequence("checks", checks, Check)
+        for i, check in enumerate(checks):
+            _check_check(f"checks[{i}]", check)
+        _check_names(name, id, sidecar)
+        refuse_nulls(sidecar or Sidecar(), "sidecar")
         body = Registration(
             kind=kind or "",
             name=name,
             id=id,
-            tags=tuple(tags),
+            tags=sequence("tags", tags, str),
             port=port,
             address=address,
             socket_path=socket_path,
-            tagged_addresses=tagged_addresses or {},
-            meta=meta or {},
-            checks=tuple(checks),
+            tagged_addresses=mapping("tagged_addresses", tagged_addresses, TaggedAddress),
+            meta=mapping("meta", meta, str),
+            checks=checks,
             weights=weights,
             enable_tag_override=enable_tag_override,
             proxy=proxy,
@@ -194,19 +206,45 @@ class Agent(Group):
             token=service_token,
         )
         query: Parameters = (("replace-existing-checks", "true"),) if replace_existing_checks else ()
-        await self._put(path_of("agent", "service", "register"), options, query=query, body=encode(plain(body)))
+        path = path_of("agent", "service", "register")
+        await self._put(path, options, query=query, body=request_body(body), idempotent=True)
 
     async def deregister(self, service_id: str, *, options: Options | None = None) -> None:
         """
         Remove a service from the agent, and its sidecar with it.
 
-        `PUT /v1/agent/service/deregister/:id`.
+        `PUT /v1/agent/service/deregister/:id`. An id that this Consul takes in no path (such as `a//b` before 1.20)
+        may have been registered by somebody else. Its service gets a critical check instead, by which the agent removes
+        it after one to two minutes (`PUT /v1/agent/check/register`).
 
         - `service_id`: id of the instance. Raises NotFound for an unknown one from Consul 1.12, and up to 1.10 where
           ACLs are on; else that is no error.
         - `options`: options of this call, over the client's.
         """
-        await self._put(path_of("agent", "service", "deregister", service_id), options)
+        if is_odd(service_id) and not await self._is_reached(service_id, options):
+            check = Check(
+                check_id=f"removal:{service_id}",
+                name="Removal of the service",
+                ttl=_AT_ONCE,
+                status="critical",
+                deregister_critical_service_after=_SOONEST_REMOVAL,
+            )
+            body = check_body(check, service_id, "")
+            await self._put(path_of("agent", "check", "register"), options, body=body, idempotent=True)
+        else:
+            await self._put(path_to("agent", "service", "deregister", name=service_id), options)
+
+    async def _is_reached(self, service_id: str, options: Options | None) -> bool:
+        """Return True if a path leads to that service, and to no other: a gateway may tidy paths up."""
+        if not service_id:
+            raise InvalidRequest("service_id: Consul needs one")
+        if not service_id.isprintable():
+            return False
+        try:
+            await self.service(service_id, options=options)
+        except UnreadableResponse:
+            return False
+        return True
 
     def service(self, service_id: str, *, options: Options | None = None) -> Query[AgentService | None, AgentService]:
         """
@@ -217,9 +255,12 @@ class Agent(Group):
 
         - `service_id`: id of the instance.
         - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for an id that no Consul takes in a path, and UnreadableResponse for one that an older
+        Consul does not take (such as `a//b` before 1.20). `services` shows these too.
         """
-        path = path_of("agent", "service", service_id)
-        request = Request(method="GET", path=path, decode=_service, accepted_options=_TENANCY)
+        path = path_to("agent", "service", name=service_id)
+        request = Request(method="GET", path=path, decode=_Service(service_id), accepted_options=_TENANCY)
         return self._query(
             request, WatchSpec(items=_one_service, cursor_kind="hash", value_when_absent=_absent), options
         )
@@ -259,7 +300,86 @@ class Agent(Group):
         """
         query: Parameters = (("enable", "true" if enable else "false"),)
         path = path_of("agent", "service", "maintenance", service_id)
-        await self._put(path, options, query=(*query, ("reason", reason)) if reason else query)
+        await self._put(path, options, query=(*query, ("reason", reason)) if reason else query, idempotent=True)
+
+    async def checks(
+        self,
+        *,
+        filter: str = "",  # noqa: A002 - Consul's word
+        options: Options | None = None,
+    ) -> Mapping[str, HealthCheck]:
+        """
+        Read all checks of the agent, by id: those of its services, and those that are registered by themselves.
+
+        `GET /v1/agent/checks`. It cannot be watched. What the token may not see is left out without an error.
+
+        - `filter`: filter expression, such as `Status != "passing"`; default: all.
+        - `options`: options of this call, over the client's.
+        """
+        query: Parameters = (("filter", filter),) if filter else ()
+        request = Request(
+            method="GET", path=path_of("agent", "checks"), query=query, decode=_checks, accepted_options=_TENANCY
+        )
+        return await self._call(request, options)
+
+    async def register_check(
+        self, check: Check, *, service_id: str = "", service_token: str = "", options: Options | None = None
+    ) -> None:
+        """
+        Register a check by itself, of the agent's node or of a service that is registered, or replace it.
+
+        `PUT /v1/agent/check/register`. Needs `service:write` on the service, or `node:write` on the node.
+
+        - `check`: the check; it needs a `name`, which is its id where `check_id` is empty.
+        - `service_id`: id of the service whose health it counts for; default: the node, and so all services on it.
+        - `service_token`: ACL token with which the agent announces the check.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for a check without a name, or with an id by which it could not be removed later, and
+        NotFound (ServerError on Consul 1.8) for an unknown service.
+        """
+        if not isinstance(check, Check):
+            raise InvalidRequest(f"check takes a Check, not {check!r:.40}")
+        if not check.name:
+            raise InvalidRequest("check.name: a check that is registered by itself needs one")
+        _check_check("check", check)
+        check_new_name("check.name" if not check.check_id else "check.check_id", check.check_id or check.name)
+        body = check_body(check, service_id, service_token)
+        await self._put(path_of("agent", "check", "register"), options, body=body, idempotent=True)
+
+    async def deregister_check(self, check_id: str, *, options: Options | None = None) -> None:
+        """
+        Remove a check from the agent, also one that came with a service.
+
+        `PUT /v1/agent/check/deregister/:id`. Needs the same right as registering it.
+
+        - `check_id`: id of the check. Raises NotFound for an unknown one from Consul 1.12; before it is no error.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for an id that no Consul takes in a path, such as one with a line break; such a check goes
+        with its service.
+        """
+        await self._put(path_to("agent", "check", "deregister", name=check_id), options)
+
+    async def check_update(
+        self, check_id: str, *, status: CheckStatus, output: str = "", options: Options | None = None
+    ) -> None:
+        """
+        Set a TTL check to a status, for as long as its TTL.
+
+        `PUT /v1/agent/check/update/:id`.
+
+        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
+        - `status`: "passing", "warning" or "critical".
+        - `output`: text for people to read, of which Consul keeps the last 4 KiB; default empty.
+        - `options`: options of this call, over the client's.
+
+        Raises InvalidRequest for another status.
+        """
+        if status not in {"passing", "warning", "critical"}:
+            raise InvalidRequest(f"status must be 'passing', 'warning' or 'critical', not {status!r}")
+        body = request_body(CheckUpdate(status=status, output=output))
+        await self._put(path_of("agent", "check", "update", check_id), options, body=body, idempotent=True)
 
     async def check_pass(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
         """
@@ -271,7 +391,7 @@ class Agent(Group):
         - `note`: text for people to read; default empty.
         - `options`: options of this call, over the client's.
         """
-        await self._check("pass", check_id, note, options)
+        await self._check("pass", "passing", check_id, note, options)
 
     async def check_warn(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
         """
@@ -283,7 +403,7 @@ class Agent(Group):
         - `note`: text for people to read; default empty.
         - `options`: options of this call, over the client's.
         """
-        await self._check("warn", check_id, note, options)
+        await self._check("warn", "warning", check_id, note, options)
 
     async def check_fail(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
         """
@@ -295,7 +415,7 @@ class Agent(Group):
         - `note`: text for people to read; default empty.
         - `options`: options of this call, over the client's.
         """
-        await self._check("fail", check_id, note, options)
+        await self._check("fail", "critical", check_id, note, options)
 
     async def info(self, *, options: Options | None = None) -> AgentInfo:
         """
@@ -306,14 +426,30 @@ class Agent(Group):
         request = Request(method="GET", path=path_of("agent", "self"), decode=_info)
         return await self._call(request, options)
 
-    async def _check(self, verb: str, check_id: str, note: str, options: Options | None) -> None:
-        await self._put(path_of("agent", "check", verb, check_id), options, query=(("note", note),) if note else ())
+    async def _check(self, verb: str, status: CheckStatus, check_id: str, note: str, options: Options | None) -> None:
+        if note:  # in a body it can be long: many proxies take no more than 8 KiB in the first line of a request
+            await self.check_update(check_id, status=status, output=note, options=options)
+        else:
+            await self._put(path_of("agent", "check", verb, check_id), options, idempotent=True)
 
     async def _put(
-        self, path: str, options: Options | None, *, query: Parameters = (), body: bytes | None = None
+        self,
+        path: str,
+        options: Options | None,
+        *,
+        query: Parameters = (),
+        body: bytes | None = None,
+        idempotent: bool = False,
     ) -> None:
         request = Request(
-            method="PUT", path=path, query=query, body=body, decode=read_nothing, read=False, accepted_options=_TENANCY
+            method="PUT",
+            path=path,
+            query=query,
+            body=body,
+            decode=read_nothing,
+            read=False,
+            idempotent=idempotent,
+            accepted_options=_TENANCY,
         )
         await self._call(request, options)
 
@@ -332,6 +468,25 @@ def _check_shape(
         raise InvalidRequest("proxy belongs to a kind; the proxy of a sidecar is given as Sidecar(proxy=…)")
     if (native or kind == "connect-proxy") and not at:
         raise InvalidRequest("a native service and a connect-proxy need a port or a socket_path")
+
+
+def _check_names(name: str, service_id: str, sidecar: Sidecar | None) -> None:
+    """Raise InvalidRequest for a name by which nothing could be read or removed later."""
+    check_new_name("name", name)
+    if service_id:
+        check_new_name("id", service_id)
+    if sidecar is not None and sidecar.name:
+        check_new_name("sidecar.name", sidecar.name)
+    for i, check in enumerate(sequence("sidecar.checks", sidecar.checks, Check) if sidecar else ()):
+        _check_check(f"sidecar.checks[{i}]", check)
+
+
+def _check_check(argument: str, check: Check) -> None:
+    """Raise InvalidRequest for what ends an agent, and for an id by which the check could not be removed later."""
+    if check.check_id:
+        check_new_name(f"{argument}.check_id", check.check_id)
+    if check.alias_node and not check.alias_service:
+        raise InvalidRequest(f"{argument}: alias_node goes with alias_service; without, some agents end at once")
 
 
 def _roots(response: Response) -> Roots:
@@ -368,8 +523,16 @@ def _authorization(response: Response) -> Authorization:
     return read_authorization(response.body)
 
 
-def _service(response: Response) -> AgentService | None:
-    return read_service(response.body)
+class _Service(msgspec.Struct, frozen=True):
+    """Reader of a service; two for the same id are equal, so that their watches share a poll."""
+
+    service_id: str
+
+    def __call__(self, response: Response) -> AgentService | None:
+        found = read_service(response.body)
+        if found.id != self.service_id:
+            raise UnreadableResponse(f"the service {found.id!r} came where {self.service_id!r} was asked for")
+        return found
 
 
 def _one_service(found: AgentService | None) -> Mapping[Hashable, AgentService]:
@@ -378,6 +541,10 @@ def _one_service(found: AgentService | None) -> Mapping[Hashable, AgentService]:
 
 def _absent() -> AgentService | None:
     return None
+
+
+def _checks(response: Response) -> Mapping[str, HealthCheck]:
+    return read_checks(response.body)
 
 
 def _services(response: Response) -> Mapping[str, AgentService]:

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, overload
 import msgspec
 
 from aioconsulconnect.compatibility import KIND_SINCE
+from aioconsulconnect.endpoints.arguments import check_new_name, is_odd, path_to
 from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.group import NOT_WRITTEN, Group
 from aioconsulconnect.errors import (
@@ -22,9 +23,11 @@ from aioconsulconnect.errors import (
 from aioconsulconnect.structs.codec.json_body import InSlices, reader
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
+from aioconsulconnect.structs.config_entries.entry import EntryBase
 from aioconsulconnect.structs.config_entries.gateways import IngressGateway, TerminatingGateway
 from aioconsulconnect.structs.config_entries.kinds import (
     Entry,
+    UnknownEntry,
     entries_by_key,
     entry_body,
     entry_key,
@@ -132,7 +135,7 @@ class Config(Group):
         if not name:
             raise InvalidRequest(f"an entry of kind {kind} is read by its name")
         return self._query(
-            _get(path_of("config", kind, name), kind, _One(kind)),
+            _get(path_to("config", kind, name=name), kind, _One(kind, name if is_odd(name) else "")),
             WatchSpec(items=_one, value_when_absent=_absent),
             options,
         )
@@ -220,8 +223,13 @@ class Config(Group):
         - `options`: options of this call, over the client's.
 
         Raises Conflict where `cas` does not match, Unsupported, with the version needed, for a key or kind that the
-        server does not know, BadRequest for what Consul finds invalid, and InvalidRequest for a negative `cas`.
+        server does not know, BadRequest for what Consul finds invalid, and InvalidRequest for a negative `cas`, for a
+        name by which the entry could not be read or deleted later, and for a null in an open map or a list.
         """
+        if not isinstance(entry, EntryBase | UnknownEntry):
+            raise InvalidRequest(f"entry takes a config entry, not {entry!r:.40}")
+        if entry.name:
+            check_new_name("name", entry.name)
         query: Parameters = () if cas is None else (("cas", str(_index(cas))),)
         request = Request(
             method="PUT",
@@ -263,7 +271,7 @@ class Config(Group):
             raise InvalidRequest("cas: 0 stands for an entry that does not exist; Consul would never delete one")
         request = Request(
             method="DELETE",
-            path=path_of("config", kind, name),
+            path=path_to("config", kind, name=name),
             query=() if cas is None else (("cas", str(_index(cas))),),
             decode=_deleted,
             read=False,
@@ -272,6 +280,8 @@ class Config(Group):
         )
         if cas is not None:
             await self.require_checked_delete(options=options)
+        if is_odd(name) and await self.read(kind, name, options=options) is None:
+            return  # only what a path surely leads to is deleted: a gateway may tidy paths up
         deleted = await self._call(request, options)
         if deleted is False:
             raise _not_done("deleted", kind, name, cas, request)
@@ -306,12 +316,20 @@ def _get(
 
 
 class _One(msgspec.Struct, frozen=True):
-    """Reader of one entry of a kind; two for the same kind are equal, so that their watches share a poll."""
+    """
+    Reader of one entry of a kind; two equal ones let their watches share a poll.
+
+    `name` is that of the entry if the answer has to be compared with it, else empty.
+    """
 
     kind: str
+    name: str
 
     def __call__(self, response: Response) -> Entry | None:
-        return _of_kind(self.kind, read_entry(response.body))
+        found = _of_kind(self.kind, read_entry(response.body))
+        if self.name and found.name.lower() != self.name.lower():
+            raise UnreadableResponse(f"the entry {found.name!r} came where {self.name!r} was asked for")
+        return found
 
 
 class _Sliced(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from aioconsulconnect.endpoints.arguments import mapping, sequence
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.transport.options import Options, refuse_unknown_keywords
 from aioconsulconnect.transport.request import Parameters
@@ -51,14 +52,12 @@ def parameters(function: str, given: Selection, accepted: type, *, tags_field: s
     """
     refuse_unknown_keywords(function, given, accepted)
     tags, expression = given.get("tags", ()), given.get("filter", "")
-    if isinstance(tags, str):
-        raise InvalidRequest("tags takes a sequence of tags, not one string")
-    tests = [f"{_quoted(tag)} in {tags_field}" for tag in tags]
+    tests = [f"{_quoted(tag)} in {tags_field}" for tag in sequence("tags", tags, str)]
     if expression:
         tests.append(f"({expression})" if tests else expression)
     named = (("filter", " and ".join(tests)), ("near", given.get("near", "")), ("peer", peer))
     return (
-        *(("node-meta", f"{key}:{value}") for key, value in (given.get("node_meta") or {}).items()),
+        *(("node-meta", f"{key}:{value}") for key, value in mapping("node_meta", given.get("node_meta"), str).items()),
         *((name, value) for name, value in named if value),
         *((("merge-central-config", ""),) if given.get("merge_central_config") else ()),
     )

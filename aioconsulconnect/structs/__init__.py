@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from aioconsulconnect.structs.catalog import (
         Address as Address,
         CatalogInstance as CatalogInstance,
+        CatalogService as CatalogService,
+        CatalogServiceKey as CatalogServiceKey,
         GatewayService as GatewayService,
         GatewayServiceKey as GatewayServiceKey,
         HealthCheck as HealthCheck,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         Instance as Instance,
         InstanceKey as InstanceKey,
         Node as Node,
+        NodeKey as NodeKey,
         ServiceInstance as ServiceInstance,
         ServiceRef as ServiceRef,
     )
@@ -173,8 +176,8 @@ else:
             "agent": "AgentInfo AgentService AgentServiceKey Authorization Check Leaf LeafKey Sidecar",
             "ca": "CAConfig CAConfiguration ProviderConfig Root RootKey Roots",
             "catalog": (
-                "Address CatalogInstance GatewayService GatewayServiceKey HealthCheck HealthStatus Instance "
-                "InstanceKey Node ServiceInstance ServiceRef"
+                "Address CatalogInstance CatalogService CatalogServiceKey GatewayService GatewayServiceKey HealthCheck "
+                "HealthStatus Instance InstanceKey Node NodeKey ServiceInstance ServiceRef"
             ),
             "config_entries.access": (
                 "CertificateProviderInstance Consumer ExportedService ExportedServices JSONWebKeySet JWKSCluster "

@@ -11,11 +11,13 @@ import msgspec
 
 from aioconsulconnect.errors import redact
 from aioconsulconnect.structs.ca import Root
+from aioconsulconnect.structs.catalog import HealthCheck
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, FrozenStruct, NullAsEmpty
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import Reader, reader
-from aioconsulconnect.structs.codec.unknown_fields import Part
+from aioconsulconnect.structs.codec.json_body import Reader, encode, reader
+from aioconsulconnect.structs.codec.request_body import refuse_nulls
+from aioconsulconnect.structs.codec.unknown_fields import Part, plain
 from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
 
 CheckStatus = Literal["passing", "warning", "critical"]
@@ -149,7 +151,7 @@ class AgentService(Part, frozen=True, kw_only=True):
 
 class Check(Part, frozen=True, kw_only=True):
     """
-    Health check to register with a service.
+    Health check to register, with a service (`agent.register`) or by itself (`agent.register_check`).
 
     Give exactly one of `ttl`, `http`, `tcp`, `udp`, `grpc`, `h2_ping`, `args`, `alias_service`.
 
@@ -196,6 +198,13 @@ class Check(Part, frozen=True, kw_only=True):
     failures_before_warning: int = 0
     failures_before_critical: int = 0
     deregister_critical_service_after: Seconds | None = None
+
+
+class CheckUpdate(Part, frozen=True, kw_only=True):
+    """Body of `PUT /v1/agent/check/update/:id`."""
+
+    status: CheckStatus
+    output: str = ""
 
 
 class Sidecar(Part, frozen=True, kw_only=True):
@@ -308,8 +317,23 @@ class _Self(ConsulStruct, frozen=True, kw_only=True):
 read_leaf: Reader[Leaf] = reader(Leaf)
 read_authorization: Reader[Authorization] = reader(Authorization)
 read_service: Reader[AgentService] = reader(AgentService)
+read_checks: Reader[dict[str, HealthCheck]] = reader(dict[str, HealthCheck])
 read_services: Reader[dict[str, AgentService]] = reader(dict[str, AgentService])
 _read_self = reader(_Self)
+
+
+def check_body(check: Check, service_id: str, token: str) -> bytes:
+    """
+    Return the body that registers a check by itself; it has another key for the id than a check of a registration.
+
+    - `check`: the check.
+    - `service_id`: id of its service; empty for a check of the node.
+    - `token`: token with which the agent announces it; empty for the agent's own.
+    """
+    refuse_nulls(check, "check")
+    data = msgspec.convert(plain(check), dict[str, object])
+    named = (("ID", data.pop("CheckID", "")), ("ServiceID", service_id), ("Token", token))
+    return encode({**data, **{key: value for key, value in named if value}})
 
 
 def read_info(body: bytes) -> AgentInfo:

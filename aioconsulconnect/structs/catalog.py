@@ -35,6 +35,32 @@ class GatewayServiceKey(ItemKey, frozen=True, order=True):
     port: int
 
 
+class NodeKey(ItemKey, frozen=True, order=True):
+    """Key of a node: its peer, its partition, its name."""
+
+    peer_name: str
+    partition: str
+    node: str
+
+
+class CatalogServiceKey(ItemKey, frozen=True, order=True):
+    """Key of a service among all services: its name."""
+
+    name: str
+
+
+class CatalogService(FrozenStruct, frozen=True):
+    """Service by its name, with the tags that any of its instances has."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> CatalogServiceKey:
+        """The key of the service, unique among all services."""
+        return CatalogServiceKey(self.name)
+
+
 class Address(FrozenStruct, frozen=True):
     """
     Address to connect to: host and port, or a Unix socket.
@@ -49,7 +75,7 @@ class Address(FrozenStruct, frozen=True):
 
 class Node(Part, frozen=True, kw_only=True):
     """
-    Node that an instance runs on.
+    Node that instances run on.
 
     - `id`, `node`: id and name.
     - `address`, `tagged_addresses`: address, and addresses by tag, such as "lan" or "wan".
@@ -70,6 +96,11 @@ class Node(Part, frozen=True, kw_only=True):
     locality: Locality | None = None
     create_index: int = 0
     modify_index: int = 0
+
+    @property
+    def key(self) -> NodeKey:
+        """The key of the node, unique among all nodes."""
+        return NodeKey(self.peer_name, self.partition, self.node)
 
 
 class ServiceInstance(Part, frozen=True, kw_only=True):
@@ -313,6 +344,43 @@ class GatewayService(Part, frozen=True, kw_only=True):
     def key(self) -> GatewayServiceKey:
         """The key of the service, unique among the services of the gateway."""
         return GatewayServiceKey(self.service.namespace, self.service.name, self.port)
+
+
+class CatalogBody(Part, frozen=True, kw_only=True):
+    """Body of `PUT /v1/catalog/register`."""
+
+    id: str = ""
+    node: str
+    address: str = ""
+    datacenter: str = ""
+    tagged_addresses: Mapping[str, str] = {}
+    node_meta: Mapping[str, str] = {}
+    service: ServiceInstance | None = None
+    checks: tuple[HealthCheck, ...] = ()
+    skip_node_update: bool = False
+    locality: Locality | None = None
+    namespace: str = ""
+    partition: str = ""
+
+
+class RemovalBody(Part, frozen=True, kw_only=True):
+    """Body of `PUT /v1/catalog/deregister`."""
+
+    node: str
+    datacenter: str = ""
+    service_id: str = ""
+    check_id: str = ""
+    namespace: str = ""
+    partition: str = ""
+
+
+read_nodes: Reader[tuple[Node, ...]] = reader(tuple[Node, ...])
+_read_services = reader(dict[str, tuple[str, ...] | None])
+
+
+def read_services(body: bytes) -> tuple[CatalogService, ...]:
+    """Read the names of all services and their tags in a body."""
+    return tuple(CatalogService(name, tags or ()) for name, tags in _read_services(body).items())
 
 
 read_instances: Reader[tuple[Instance, ...]] = reader(tuple[Instance, ...])

@@ -11,15 +11,21 @@ import msgspec
 
 from aioconsulconnect import structs
 
-INSIDE = {"Registration", "CreatedId", "CheckResult"}  # bodies of requests and answers that no method takes or returns
-BASES = {
-    "ItemKey", "FrozenStruct", "ConsulStruct", "Nullable", "Timed", "KeepsUnknown", "Part", "EntryBase", "NamedEntry",
-}  # fmt: skip
+INSIDE = {
+    "Registration",
+    "CheckUpdate",
+    "CreatedId",
+    "CheckResult",
+}  # bodies of requests and answers that no method takes or returns
+BASES = {"EntryBase", "NamedEntry"}
+TOOLS = f"{structs.__name__}.codec"
 
 
 def of_consul() -> Iterator[type[msgspec.Struct]]:
     """All structs of the folder `structs`, without bases and bodies."""
     for found in pkgutil.walk_packages(structs.__path__, f"{structs.__name__}."):
+        if found.name.startswith(TOOLS):
+            continue
         module = importlib.import_module(found.name)
         for name, thing in inspect.getmembers(module, inspect.isclass):
             public = not name.startswith("_") and not name.endswith("Body") and name not in BASES | INSIDE

@@ -90,14 +90,3 @@ def from_wire(kind: type[object], value: object) -> object:
     too, whose value is left as it is.
     """
     return seconds_of(value) if kind is Seconds else value
-
-
-def to_wire(value: object) -> object:
-    """
-    Encode a duration as Go's text for msgspec, as its `enc_hook`.
-
-    Raises NotImplementedError for any other type.
-    """
-    if isinstance(value, Seconds):
-        return go_text(value)
-    raise NotImplementedError(type(value))

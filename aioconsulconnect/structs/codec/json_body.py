@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, redact
-from aioconsulconnect.structs.codec.duration import from_wire, to_wire
+from aioconsulconnect.structs.codec.duration import from_wire
 
 T = TypeVar("T")
 
@@ -124,9 +124,12 @@ def encode(value: object) -> bytes:
     """
     Return `value` as JSON.
 
-    Raises InvalidRequest if a text in it holds lone surrogates, which cannot be encoded.
+    Raises InvalidRequest for what cannot be encoded: lone surrogates in a text, an object of a class that JSON has
+    nothing for, data that contains itself.
     """
     try:
-        return msgspec.json.encode(value, enc_hook=to_wire)
+        return msgspec.json.encode(value)
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise InvalidRequest(f"this cannot be sent as JSON: {error}") from None
     except UnicodeEncodeError as error:
         raise InvalidRequest(f"{error.object!r} cannot be sent: it holds half of a surrogate pair") from None

@@ -9,7 +9,7 @@ from typing import TypeGuard, TypeVar
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, consul_case
-from aioconsulconnect.structs.codec.duration import Seconds, from_wire, to_wire
+from aioconsulconnect.structs.codec.duration import Seconds, from_wire, go_text
 
 S = TypeVar("S", bound="KeepsUnknown")
 
@@ -108,7 +108,7 @@ def plain(value: object) -> object:
         return [plain(item) for item in value]
     if _is_object(value):
         return {key: plain(item) for key, item in value.items()}
-    return to_wire(value) if isinstance(value, Seconds) else value
+    return go_text(value) if isinstance(value, Seconds) else value
 
 
 @cache

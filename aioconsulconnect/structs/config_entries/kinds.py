@@ -18,6 +18,7 @@ from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
 from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
+from aioconsulconnect.structs.codec.request_body import refuse_nulls
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
@@ -234,8 +235,12 @@ def entry_body(entry: Entry) -> bytes:
     Return the body that writes a config entry.
 
     It is without `Hash`, `CreateIndex` and `ModifyIndex`, which Consul sets. Raises InvalidRequest for a jwt-provider
-    with `inline_bytes`.
+    with `inline_bytes`, and for a null in an open map or a list, by its path.
     """
+    if isinstance(entry, UnknownEntry):
+        refuse_nulls(entry.content, members=False)  # Consul shows the empty lists of newer kinds as null, and takes it
+    else:
+        refuse_nulls(entry)
     if isinstance(entry, JWTProvider):
         _refuse_inline_bytes(entry)
     return encode({key: value for key, value in entry_data(entry).items() if key not in _OWN})

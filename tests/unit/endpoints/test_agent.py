@@ -8,6 +8,7 @@ import pytest
 from support.canned import CannedSender
 
 from aioconsulconnect.endpoints.agent import Agent
+from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.agent import Check, Sidecar
 from aioconsulconnect.structs.proxy import Proxy, Upstream
 from aioconsulconnect.transport.options import NO_OPTIONS, Options
@@ -55,21 +56,72 @@ async def test_register_sends_what_is_said_and_no_more(sender: CannedSender, age
 async def test_deregister_maintenance_and_check_calls_send_the_expected_requests(
     sender: CannedSender, agent: Agent
 ) -> None:
-    sender.answers = [b""] * 6
+    sender.answers = [b""] * 9
     await agent.deregister("a/b c")
     await agent.maintenance("x", enable=True, reason="moving house")
     await agent.maintenance("x", enable=False)
     await agent.check_pass("x", note="fine")
     await agent.check_warn("x")
     await agent.check_fail("x")
+    await agent.check_fail("x", note="down")
+    await agent.check_update("x", status="warning", output="slow")
+    await agent.deregister_check("a/b c")
     assert [f"{method} {path}" for method, path, _ in sender.wire] == [
         "PUT /v1/agent/service/deregister/a%2Fb%20c",
         "PUT /v1/agent/service/maintenance/x?enable=true&reason=moving%20house",
         "PUT /v1/agent/service/maintenance/x?enable=false",
-        "PUT /v1/agent/check/pass/x?note=fine",
+        "PUT /v1/agent/check/update/x",
         "PUT /v1/agent/check/warn/x",
         "PUT /v1/agent/check/fail/x",
+        "PUT /v1/agent/check/update/x",
+        "PUT /v1/agent/check/update/x",
+        "PUT /v1/agent/check/deregister/a%2Fb%20c",
     ]
+    assert [json.loads(body) for _, _, body in sender.wire if body] == [
+        {"Status": "passing", "Output": "fine"},
+        {"Status": "critical", "Output": "down"},
+        {"Status": "warning", "Output": "slow"},
+    ]
+
+
+async def test_a_check_by_itself_is_sent_with_the_keys_of_its_endpoint(sender: CannedSender, agent: Agent) -> None:
+    sender.answers = [b""] * 2
+    await agent.register_check(Check(name="disk", ttl=30, header={"a": ("b",)}))
+    await agent.register_check(
+        Check(check_id="db-up", name="up", tcp="db:1", interval=10), service_id="a//b", service_token="secret"
+    )
+    assert [(path, json.loads(body or b"")) for _, path, body in sender.wire] == [
+        ("/v1/agent/check/register", {"Name": "disk", "TTL": "30s", "Header": {"a": ["b"]}}),
+        (
+            "/v1/agent/check/register",
+            {"ID": "db-up", "Name": "up", "TCP": "db:1", "Interval": "10s", "ServiceID": "a//b", "Token": "secret"},
+        ),
+    ]
+
+
+async def test_writes_say_which_of_them_may_be_repeated(sender: CannedSender, agent: Agent) -> None:
+    sender.answers = [b""] * 6
+    await agent.register("web")
+    await agent.check_pass("x")
+    await agent.check_pass("x", note="n")
+    await agent.maintenance("x", enable=True)
+    await agent.register_check(Check(name="x", ttl=1))
+    await agent.deregister("x")  # a repeated one would say that there is none
+    assert [request.idempotent for request in sender.asked] == [True] * 5 + [False]
+
+
+async def test_a_check_that_cannot_be_is_refused(sender: CannedSender, agent: Agent) -> None:
+    with pytest.raises(InvalidRequest, match=r"check\.name"):
+        await agent.register_check(Check(ttl=1))
+    with pytest.raises(InvalidRequest, match="check takes a Check"):
+        await agent.register_check("x")  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="alias_node"):
+        await agent.register_check(Check(name="x", alias_node="n"))
+    with pytest.raises(InvalidRequest, match=r"checks\[0\]: alias_node"):
+        await agent.register("web", checks=[Check(alias_node="n")])
+    with pytest.raises(InvalidRequest, match="status"):
+        await agent.check_update("x", status="fine")  # type: ignore[arg-type]
+    assert not sender.asked
 
 
 async def test_authorize_says_where_the_target_is(sender: CannedSender, polls: PollerPool) -> None:

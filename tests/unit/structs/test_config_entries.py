@@ -136,7 +136,7 @@ def test_any_bytes_are_an_entry_or_our_error(body: bytes) -> None:
 NEWER = {
     "Kind": "service-intentions",
     "Name": "db",
-    "Invented": {"deep": [1, None, {"x": 18446744073709551615}]},
+    "Invented": {"deep": [1, {"Empty": None}, {"x": 18446744073709551615}]},
     "Sources": [
         {
             "Name": "web",
