@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import msgspec
 
+from aioconsulconnect.endpoints.agent_checks import TENANCY, AgentChecks, check_check
 from aioconsulconnect.endpoints.arguments import check_new_name, is_odd, mapping, path_to, sequence
-from aioconsulconnect.endpoints.group import Group, read_nothing
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.agent import (
     AgentInfo,
@@ -15,37 +15,32 @@ from aioconsulconnect.structs.agent import (
     Authorization,
     AuthorizeBody,
     Check,
-    CheckStatus,
-    CheckUpdate,
     ConnectBody,
     Leaf,
     Registration,
     Sidecar,
     check_body,
     read_authorization,
-    read_checks,
     read_info,
     read_leaf,
     read_service,
     read_services,
 )
 from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, without_active_root
-from aioconsulconnect.structs.catalog import HealthCheck
 from aioconsulconnect.structs.codec.request_body import refuse_nulls, request_body
 from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
-from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
+from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 
-_TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
 _MAX_PARTS = 3  # partition/namespace/name
 _AT_ONCE = 1  # seconds; a TTL that has to expire: only from then on the time in which a check is critical counts
 _SOONEST_REMOVAL = 60  # seconds; Consul takes less for as much
 
 
-class Agent(Group):
+class Agent(AgentChecks):
     """
     Endpoints of the local agent: cached roots, leaf certificates, authorization, services and checks.
 
@@ -82,7 +77,7 @@ class Agent(Group):
         if not service or "/" in service:
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
-        request = Request(method="GET", path=path, decode=_leaf, accepted_options=_TENANCY)
+        request = Request(method="GET", path=path, decode=_leaf, accepted_options=TENANCY)
         return self._query(
             request, WatchSpec(items=_one_leaf, source="agent", verify_with=_SERVERS_ROOTS, replaces=_replaces), options
         )
@@ -121,7 +116,7 @@ class Agent(Group):
             path=path_of("agent", "connect", "authorize"),
             body=request_body(body),
             decode=_authorization,
-            accepted_options=_TENANCY,
+            accepted_options=TENANCY,
         )
         return await self._call(request, options)
 
@@ -184,7 +179,7 @@ class Agent(Group):
         _check_shape(name, kind, native=native, sidecar=sidecar, proxy=proxy, at=bool(port or socket_path))
         checks = sequence("checks", checks, Check)
         for i, check in enumerate(checks):
-            _check_check(f"checks[{i}]", check)
+            check_check(f"checks[{i}]", check)
         _check_names(name, id, sidecar)
         refuse_nulls(sidecar or Sidecar(), "sidecar")
         body = Registration(
@@ -260,7 +255,7 @@ class Agent(Group):
         Consul does not take (such as `a//b` before 1.20). `services` shows these too.
         """
         path = path_to("agent", "service", name=service_id)
-        request = Request(method="GET", path=path, decode=_Service(service_id), accepted_options=_TENANCY)
+        request = Request(method="GET", path=path, decode=_Service(service_id), accepted_options=TENANCY)
         return self._query(
             request, WatchSpec(items=_one_service, cursor_kind="hash", value_when_absent=_absent), options
         )
@@ -281,7 +276,7 @@ class Agent(Group):
         """
         query: Parameters = (("filter", filter),) if filter else ()
         request = Request(
-            method="GET", path=path_of("agent", "services"), query=query, decode=_services, accepted_options=_TENANCY
+            method="GET", path=path_of("agent", "services"), query=query, decode=_services, accepted_options=TENANCY
         )
         return await self._call(request, options)
 
@@ -302,121 +297,6 @@ class Agent(Group):
         path = path_of("agent", "service", "maintenance", service_id)
         await self._put(path, options, query=(*query, ("reason", reason)) if reason else query, idempotent=True)
 
-    async def checks(
-        self,
-        *,
-        filter: str = "",  # noqa: A002 - Consul's word
-        options: Options | None = None,
-    ) -> Mapping[str, HealthCheck]:
-        """
-        Read all checks of the agent, by id: those of its services, and those that are registered by themselves.
-
-        `GET /v1/agent/checks`. It cannot be watched. What the token may not see is left out without an error.
-
-        - `filter`: filter expression, such as `Status != "passing"`; default: all.
-        - `options`: options of this call, over the client's.
-        """
-        query: Parameters = (("filter", filter),) if filter else ()
-        request = Request(
-            method="GET", path=path_of("agent", "checks"), query=query, decode=_checks, accepted_options=_TENANCY
-        )
-        return await self._call(request, options)
-
-    async def register_check(
-        self, check: Check, *, service_id: str = "", service_token: str = "", options: Options | None = None
-    ) -> None:
-        """
-        Register a check by itself, of the agent's node or of a service that is registered, or replace it.
-
-        `PUT /v1/agent/check/register`. Needs `service:write` on the service, or `node:write` on the node.
-
-        - `check`: the check; it needs a `name`, which is its id where `check_id` is empty.
-        - `service_id`: id of the service whose health it counts for; default: the node, and so all services on it.
-        - `service_token`: ACL token with which the agent announces the check.
-        - `options`: options of this call, over the client's.
-
-        Raises InvalidRequest for a check without a name, or with an id by which it could not be removed later, and
-        NotFound (ServerError on Consul 1.8) for an unknown service.
-        """
-        if not isinstance(check, Check):
-            raise InvalidRequest(f"check takes a Check, not {check!r:.40}")
-        if not check.name:
-            raise InvalidRequest("check.name: a check that is registered by itself needs one")
-        _check_check("check", check)
-        check_new_name("check.name" if not check.check_id else "check.check_id", check.check_id or check.name)
-        body = check_body(check, service_id, service_token)
-        await self._put(path_of("agent", "check", "register"), options, body=body, idempotent=True)
-
-    async def deregister_check(self, check_id: str, *, options: Options | None = None) -> None:
-        """
-        Remove a check from the agent, also one that came with a service.
-
-        `PUT /v1/agent/check/deregister/:id`. Needs the same right as registering it.
-
-        - `check_id`: id of the check. Raises NotFound for an unknown one from Consul 1.12; before it is no error.
-        - `options`: options of this call, over the client's.
-
-        Raises InvalidRequest for an id that no Consul takes in a path, such as one with a line break; such a check goes
-        with its service.
-        """
-        await self._put(path_to("agent", "check", "deregister", name=check_id), options)
-
-    async def check_update(
-        self, check_id: str, *, status: CheckStatus, output: str = "", options: Options | None = None
-    ) -> None:
-        """
-        Set a TTL check to a status, for as long as its TTL.
-
-        `PUT /v1/agent/check/update/:id`.
-
-        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
-        - `status`: "passing", "warning" or "critical".
-        - `output`: text for people to read, of which Consul keeps the last 4 KiB; default empty.
-        - `options`: options of this call, over the client's.
-
-        Raises InvalidRequest for another status.
-        """
-        if status not in {"passing", "warning", "critical"}:
-            raise InvalidRequest(f"status must be 'passing', 'warning' or 'critical', not {status!r}")
-        body = request_body(CheckUpdate(status=status, output=output))
-        await self._put(path_of("agent", "check", "update", check_id), options, body=body, idempotent=True)
-
-    async def check_pass(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
-        """
-        Set a TTL check to passing, for as long as its TTL.
-
-        `PUT /v1/agent/check/pass/:id`.
-
-        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
-        - `note`: text for people to read; default empty.
-        - `options`: options of this call, over the client's.
-        """
-        await self._check("pass", "passing", check_id, note, options)
-
-    async def check_warn(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
-        """
-        Set a TTL check to warning, for as long as its TTL.
-
-        `PUT /v1/agent/check/warn/:id`.
-
-        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
-        - `note`: text for people to read; default empty.
-        - `options`: options of this call, over the client's.
-        """
-        await self._check("warn", "warning", check_id, note, options)
-
-    async def check_fail(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
-        """
-        Set a TTL check to critical.
-
-        `PUT /v1/agent/check/fail/:id`.
-
-        - `check_id`: id of the check. Raises NotFound for an unknown one (BadRequest on Consul 1.8).
-        - `note`: text for people to read; default empty.
-        - `options`: options of this call, over the client's.
-        """
-        await self._check("fail", "critical", check_id, note, options)
-
     async def info(self, *, options: Options | None = None) -> AgentInfo:
         """
         Read the agent's version, datacenter and node, and whether Connect is on.
@@ -425,33 +305,6 @@ class Agent(Group):
         """
         request = Request(method="GET", path=path_of("agent", "self"), decode=_info)
         return await self._call(request, options)
-
-    async def _check(self, verb: str, status: CheckStatus, check_id: str, note: str, options: Options | None) -> None:
-        if note:  # in a body it can be long: many proxies take no more than 8 KiB in the first line of a request
-            await self.check_update(check_id, status=status, output=note, options=options)
-        else:
-            await self._put(path_of("agent", "check", verb, check_id), options, idempotent=True)
-
-    async def _put(
-        self,
-        path: str,
-        options: Options | None,
-        *,
-        query: Parameters = (),
-        body: bytes | None = None,
-        idempotent: bool = False,
-    ) -> None:
-        request = Request(
-            method="PUT",
-            path=path,
-            query=query,
-            body=body,
-            decode=read_nothing,
-            read=False,
-            idempotent=idempotent,
-            accepted_options=_TENANCY,
-        )
-        await self._call(request, options)
 
 
 def _check_shape(
@@ -478,15 +331,7 @@ def _check_names(name: str, service_id: str, sidecar: Sidecar | None) -> None:
     if sidecar is not None and sidecar.name:
         check_new_name("sidecar.name", sidecar.name)
     for i, check in enumerate(sequence("sidecar.checks", sidecar.checks, Check) if sidecar else ()):
-        _check_check(f"sidecar.checks[{i}]", check)
-
-
-def _check_check(argument: str, check: Check) -> None:
-    """Raise InvalidRequest for what ends an agent, and for an id by which the check could not be removed later."""
-    if check.check_id:
-        check_new_name(f"{argument}.check_id", check.check_id)
-    if check.alias_node and not check.alias_service:
-        raise InvalidRequest(f"{argument}: alias_node goes with alias_service; without, some agents end at once")
+        check_check(f"sidecar.checks[{i}]", check)
 
 
 def _roots(response: Response) -> Roots:
@@ -541,10 +386,6 @@ def _one_service(found: AgentService | None) -> Mapping[Hashable, AgentService]:
 
 def _absent() -> AgentService | None:
     return None
-
-
-def _checks(response: Response) -> Mapping[str, HealthCheck]:
-    return read_checks(response.body)
 
 
 def _services(response: Response) -> Mapping[str, AgentService]:
