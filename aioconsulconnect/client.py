@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from aioconsulconnect.clock import Clock
+from aioconsulconnect.endpoints.any_path import AnyPath
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from aioconsulconnect.structs.intentions import Action
 
 
-class Consul:
+class Consul(AnyPath):
     """
     Client of one Consul agent, or of several agents that stand in for each other.
 
@@ -102,10 +103,9 @@ class Consul:
         self._share(transport, pool, _End(pool, transport), loaded.options)
 
     def _share(self, transport: Transport, pool: PollerPool, end: _End, options: Options) -> None:
+        AnyPath.__init__(self, transport, pool, options)
         self._transport = transport
-        self._pool = pool
         self._end = end
-        self._options = options
         self.intentions: Intentions = Intentions(transport, pool, options)
         self.ca: CA = CA(transport, pool, options)
 
@@ -116,42 +116,42 @@ class Consul:
         """The local agent: cached roots, leaf certificates, authorization, services and checks (`/v1/agent`)."""
         from aioconsulconnect.endpoints.agent import Agent  # noqa: PLC0415 - see above
 
-        return Agent(self._transport, self._pool, self._options)
+        return Agent(self._transport, self._pool, self._defaults)
 
     @cached_property
     def catalog(self) -> Catalog:
         """The catalog: the proxies and native instances of a service, without their health (`/v1/catalog`)."""
         from aioconsulconnect.endpoints.catalog import Catalog  # noqa: PLC0415 - see above
 
-        return Catalog(self._transport, self._pool, self._options)
+        return Catalog(self._transport, self._pool, self._defaults)
 
     @cached_property
     def health(self) -> Health:
         """The instances of a service with the status of their checks (`/v1/health`)."""
         from aioconsulconnect.endpoints.health import Health  # noqa: PLC0415 - see above
 
-        return Health(self._transport, self._pool, self._options)
+        return Health(self._transport, self._pool, self._defaults)
 
     @cached_property
     def config(self) -> Config:
         """Config entries of every kind (`/v1/config`)."""
         from aioconsulconnect.endpoints.config import Config  # noqa: PLC0415 - see above
 
-        return Config(self._transport, self._pool, self._options)
+        return Config(self._transport, self._pool, self._defaults)
 
     @cached_property
     def discovery_chain(self) -> DiscoveryChains:
         """Compiled discovery chains: `consul.discovery_chain("web")` (`/v1/discovery-chain`)."""
         from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains  # noqa: PLC0415 - see above
 
-        return DiscoveryChains(self._transport, self._pool, self._options)
+        return DiscoveryChains(self._transport, self._pool, self._defaults)
 
     @cached_property
     def capabilities(self) -> Prober:
         """Version and features of the agent, remembered: `await consul.capabilities()`."""
         from aioconsulconnect.endpoints.capabilities import Prober  # noqa: PLC0415 - see above
 
-        return Prober(self._transport, self._pool, self._options)
+        return Prober(self._transport, self._pool, self._defaults)
 
     def authorizer(
         self,
@@ -199,8 +199,21 @@ class Consul:
             on_decision=on_decision,
             ready_timeout=ready_timeout,
         )
-        options = self._options if options is None else options.over(self._options)
+        options = self._defaults if options is None else options.over(self._defaults)
         return Authorizer(self._transport, self._pool, options, destinations, choices)
+
+    async def ready(self, timeout: float | None = 30) -> None:  # noqa: ASYNC109 - as for a watch
+        """
+        Wait until an agent answers and its servers have a leader.
+
+        It is for a program that may start before its agent: `GET /v1/status/leader`, which needs no rights, again and
+        again after pauses of 0.1 s to 1 s. `timeout` is in seconds, None for no limit. Raises NotReady with the last
+        error when there is no such agent by then, and at once the error that no waiting can help against, such as a
+        certificate that is not trusted.
+        """
+        from aioconsulconnect.workflows.readiness import wait_for_agent  # noqa: PLC0415 - as the groups
+
+        await wait_for_agent(self._transport, self._pool.clock, self._defaults, timeout)
 
     def with_options(self, options: Options) -> Consul:
         """
@@ -208,7 +221,7 @@ class Consul:
 
         What `options` leaves unset stays as it is here. Closing either client closes both.
         """
-        return _View(self._transport, self._pool, self._end, options.over(self._options))
+        return _View(self._transport, self._pool, self._end, options.over(self._defaults))
 
     def token_changed(self) -> None:
         """

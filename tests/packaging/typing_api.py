@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Literal, assert_never, assert_type
+from typing import Any, Literal, assert_never, assert_type
 
 import aiohttp
+import msgspec
 
 from aioconsulconnect import (
     AccessChange,
@@ -135,9 +136,14 @@ async def token() -> str:
     return "later"
 
 
+def made(purpose: str, **ours: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(**ours))
+
+
 async def clients() -> None:
-    async with aiohttp.ClientSession() as session:
-        Consul(["a:1", "b:2"], token="t", session=session)
+    with_proxy = Consul(["a:1", "b:2"], token="t", proxy="http://proxy:3128", headers={"x-gateway": "key"})
+    Consul(resolver=aiohttp.ThreadedResolver(), session_factory=made)
+    await with_proxy.aclose()
     Consul("https://consul:8501", token=token, verify=True, ca_cert="ca.pem", options=Options(consistency="stale"))
     consul = Consul(token=lambda: "now")
     assert_type(consul.with_options(Options(datacenter="dc2", cached=True)), Consul)
@@ -173,3 +179,65 @@ async def decisions() -> None:
 async def watches_of_several_types_are_waited_for(consul: Consul) -> None:
     async with consul.intentions.list().watch() as intentions, consul.ca.roots().watch() as roots:
         await all_ready(intentions, roots, timeout=5)
+
+
+class Pair(msgspec.Struct, rename="pascal"):
+    key: str
+    value: bytes | None = None
+
+
+class Folder(msgspec.Struct):
+    name: str
+
+
+Pairs = tuple[Pair, ...]
+EITHER: msgspec.json.Decoder[Pair | Folder] = msgspec.json.Decoder(Pair | Folder)
+
+
+def pairs_of(body: bytes) -> Pairs:
+    return msgspec.json.decode(body, type=Pairs)
+
+
+def key_of(pair: Pair) -> str:
+    return pair.key
+
+
+async def any_path_in_any_type(consul: Consul) -> None:
+    path, services = "/v1/kv/app/", dict[str, list[str]]
+    assert_type(consul.query(path, tuple[Pair, ...], key=lambda pair: pair.key), Query[Pairs, Pair])
+    assert_type(consul.query(path, tuple[Pair, ...], key=key_of, absent=()), Query[Pairs, Pair])
+    assert_type(consul.query(path, pairs_of, key=key_of, absent=()), Query[Pairs, Pair])
+    assert_type(consul.query(path, list[Pair], key=key_of, absent=[]), Query[list[Pair], Pair])
+    assert_type(consul.query(path, list[str], key=str, parameters={"keys": ""}), Query[list[str], str])
+    assert_type(
+        consul.query("/v1/catalog/services", dict[str, list[str]], key=lambda pair: pair[0]),
+        Query[dict[str, list[str]], tuple[str, list[str]]],
+    )
+    assert_type(
+        consul.query("/v1/catalog/services", services, parameters={"node-meta": ["a:b", "c:d"]}),
+        Query[dict[str, list[str]], dict[str, list[str]]],
+    )
+    assert_type(consul.query(path, Pair), Query[Pair, Pair])
+    assert_type(consul.query(path, Pair, absent=None), Query[Pair | None, Pair])
+    assert_type(consul.query(path, bytes, parameters={"raw": ""}, absent=None), Query[bytes | None, bytes])
+    assert_type(consul.query(path, bytes.decode), Query[str, str])
+    assert_type(consul.query(path, object), Query[object, object])
+    assert_type(consul.query(path, EITHER.decode), Query[Pair | Folder, Pair | Folder])
+    assert_type(await consul.query("/v1/status/leader", str), str)
+    assert_type(await consul.query(path, tuple[Pair, ...], key=key_of).reply(), Reply[Pairs])
+    async with consul.query(path, tuple[Pair, ...], key=key_of, absent=()).watch(ignore=("value",)) as watch:
+        assert_type(watch.current, Pairs)
+        async for batch in watch.changes():
+            assert_type(batch, Batch[Pair])
+    consul.query(path, Pair, key=key_of)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    consul.query(path, tuple[Pair, ...], key=key_of, absent=None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+async def requests(consul: Consul) -> None:
+    assert_type(await consul.request("PUT", "/v1/kv/a", body=b"1"), bytes)
+    assert_type(await consul.request("PUT", "/v1/kv/a", body=b"1", type=bool, parameters={"cas": 0}), bool)
+    assert_type(await consul.request("GET", "/v1/kv/a", type=tuple[Pair, ...]), Pairs)
+    assert_type(await consul.request("POST", "/v1/x", body={"a": None}, type=EITHER.decode), Pair | Folder)
+    await consul.request("put", "/v1/kv/a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await consul.ready(timeout=5)
+    await consul.ready(timeout=None)
