@@ -149,6 +149,7 @@ class AnyPath(Group):
         Raises InvalidRequest for what cannot be sent, and for a type that cannot be decoded. A watch raises it where
         `key` fails, or is the same for two items.
         """
+        _check_key(key)
         sent = checked_path(path)
         given = checked_parameters(parameters, refused=_OF_WATCHES)
         sliced = None if key is None else reader_in_slices(type)
@@ -239,6 +240,11 @@ class AnyPath(Group):
             accepted_options=ALL_READ if read else _WRITE,
         )
         return await self._call(request, options)
+
+
+def _check_key(key: object) -> None:
+    if key is not None and not (isinstance(key, Hashable) and callable(key)):
+        raise InvalidRequest(f"key takes a function from an item to its key, and one that can be hashed, not {key!r}")
 
 
 def checked_path(path: str) -> str:

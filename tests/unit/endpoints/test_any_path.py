@@ -126,6 +126,21 @@ def test_type_that_cannot_be_decoded_is_refused_at_once(api: AnyPath, kind: Any)
         api.query("/v1/x", kind)
 
 
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, given: object) -> str:
+        return str(given)
+
+
+@pytest.mark.parametrize("key", ["Key", 0, Unhashable()])
+def test_key_that_is_no_function_is_refused_at_once(api: AnyPath, key: Any) -> None:
+    with pytest.raises(InvalidRequest, match="key takes a function"):
+        api.query("/v1/x", tuple[Pair, ...], key=key)
+    with pytest.raises(InvalidRequest, match="unhashable"):
+        api.query("/v1/x", Unhashable())
+
+
 # The path and the parameters.
 
 
@@ -338,6 +353,11 @@ async def test_large_answer_is_read_in_steps_to_the_same_value(
     async with api.query("/v1/kv/app/", kind, key=key_of, absent=empty).watch() as watch:
         await clock.advance(1)
         assert watch.current == type(empty)(Pair(f"app/{number}", b"1") for number in range(20_000))
+        query = api.query("/v1/kv/app/", kind, key=key_of)
+        assert query._request.slices is not None
+        assert query._spec.items_in_slices is not None
+        assert len(list(query._request.slices(consul.now()))) > 20
+        assert len(list(query._spec.items_in_slices(watch.current))) > 20
         consul.put(msgspec.json.encode(pairs[1:]))
         changes = watch.changes()
         await anext(changes)
@@ -436,7 +456,9 @@ async def test_request_that_cannot_be_meant_is_not_sent(
     assert sender.asked == []
 
 
-@pytest.mark.parametrize("page", [answer(b"<p>portal", content_type="text/html"), answer(b" <!doctype html>")])
+@pytest.mark.parametrize(
+    "page", [answer(b"portal", content_type="text/html; charset=utf-8"), answer(b" <!doctype html>")]
+)
 async def test_page_in_the_place_of_an_answer_to_a_write_is_no_success(page: bytes) -> None:
     async with Scripted([page]) as server, Consul(server.url) as consul:
         with pytest.raises(OutcomeUnknown) as caught:

@@ -90,6 +90,9 @@ async def test_time_that_is_over_raises_the_last_error_and_what_to_do() -> None:
         await wait([RequestTimeout("no answer"), *[REFUSED] * 6], timeout=2.5)
     assert caught.value.__cause__ is REFUSED
     assert caught.value.reason is ErrorReason.UNREACHABLE
+    with pytest.raises(NotReady) as caught:
+        await wait([REFUSED, *[RequestTimeout("no answer within 0.9 s")] * 9], timeout=2.5)
+    assert caught.value.__cause__ is REFUSED  # the others were given no time
     with pytest.raises(NotReady, match=r"consul members") as caught:
         await wait([b'""'] * 10, timeout=1)
     assert isinstance(caught.value.__cause__, NoLeader)
@@ -168,6 +171,7 @@ async def test_another_address_that_is_ready_is_found_and_used_from_then_on(free
         server.steps = [answer(b'""'), answer(LEADER)]
         async with Consul([f"127.0.0.1:{free_port}", server.url], tries=1) as consul:
             await consul.ready(timeout=10)
+            assert repr(consul) == f"<Consul {server.url}, http://127.0.0.1:{free_port}>"  # the preferred one first
             assert await consul.request("GET", "/v1/x") == b"{}"
     assert [seen.target for seen in server.seen] == ["/v1/status/leader"] * 2 + ["/v1/x"]
 
@@ -193,10 +197,12 @@ async def test_certificate_that_is_not_trusted_ends_it_at_once(https: Scripted, 
         await consul.ready(timeout=10)
 
 
+@pytest.mark.parametrize("bad_first", [True, False])
 async def test_certificate_that_is_not_trusted_at_one_of_two_addresses_is_no_end(
-    https: Scripted, free_port: int
+    https: Scripted, free_port: int, bad_first: bool
 ) -> None:
-    async with Consul([https.url, f"127.0.0.1:{free_port}"]) as consul:
+    addresses = [https.url, f"127.0.0.1:{free_port}"]
+    async with Consul(addresses if bad_first else addresses[::-1]) as consul:
         waiting = asyncio.create_task(consul.ready(timeout=20))
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done
