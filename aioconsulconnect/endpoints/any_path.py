@@ -243,7 +243,7 @@ class AnyPath(Group):
 
 
 def _check_key(key: object) -> None:
-    if key is not None and not (isinstance(key, Hashable) and callable(key)):
+    if key is not None and not (callable(key) and getattr(key, "__hash__", None)):
         raise InvalidRequest(f"key takes a function from an item to its key, and one that can be hashed, not {key!r}")
 
 
