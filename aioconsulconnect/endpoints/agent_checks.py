@@ -58,7 +58,7 @@ class AgentChecks(Group):
         - `options`: options of this call, over the client's.
 
         Raises InvalidRequest for a check without a name, or with an id by which it could not be removed later, and
-        NotFound (ServerError on Consul 1.8) for an unknown service.
+        NotFound for an unknown service.
         """
         if not isinstance(check, Check):
             raise InvalidRequest(f"check takes a Check, not {check!r:.40}")

@@ -16,6 +16,7 @@ from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.check_registration import CheckRegistration
 from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.context import AgentContext, HeldQuery
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
@@ -153,6 +154,7 @@ class Agent:
             certificates=Certificates(context, self._intentions),
             config=entries,
             services=Services(context, self._registry),
+            checks=CheckRegistration(context, self._registry),
             catalog=Catalog(context, self._registry, entries.graph),
             chains=Chains(context, self._registry, entries.graph),
             acl=Tokens(context),

@@ -163,6 +163,7 @@ BY_TEXT = (
             "Must provide both a kind and name to delete",
         ),
     ),
+    Meaning(NotFound, ErrorReason.NOT_FOUND, _NOT_THERE, ("does not exist",), at="/v1/agent/check/register"),
     Meaning(Conflict, ErrorReason.ALREADY_EXISTS, _TAKEN, ("duplicate intention found",)),
     Meaning(Conflict, ErrorReason.CHANGED_MEANWHILE, _TAKEN, ("ModifyIndex did not match existing",)),
     Meaning(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientSession
 from cryptography import x509
 from support.agents_under_test import AgentUnderTest
 
@@ -214,6 +215,67 @@ async def test_a_ttl_check_and_maintenance_show_in_the_health(quick: Consul, uni
         await watch.until(lambda found: [i.status for i in found] == ["passing"])
         await consul.agent.deregister(unique)
         await watch.until(lambda found: not found)
+
+
+ODD = ("/{}", "{}//b", "http://{}/x", "{}\u2028b", "{}\u00a0b", "{}\nb", "{}/../b")
+
+
+async def test_services_with_odd_ids_are_cleaned_up(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
+    """A loop over all services removes them: at once where a path leads to them, else a critical check sees to it."""
+    made = [odd.format(unique) for odd in ODD]
+    async with ClientSession(agent.url) as session:
+        for service_id in made:
+            body = {"Name": unique, "ID": service_id, "Port": 1}
+            async with session.put("/v1/agent/service/register", json=body) as answer:
+                assert answer.status == 200
+    for service_id, service in (await consul.agent.services()).items():
+        if service.service == unique:
+            await consul.agent.deregister(service_id)
+    left = {key for key, service in (await consul.agent.services()).items() if service.service == unique}
+    assert left == {key for key in made if agent.version < (1, 20) or not key.isprintable()}
+    removing = {check.service_id: check.status for check in (await consul.agent.checks()).values()}
+    assert {removing.get(key) for key in left} == {"critical"}
+
+
+async def test_check_by_itself(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
+    await consul.agent.register(unique, port=1)
+    own = f"{unique}/own check"
+    await consul.agent.register_check(Check(check_id=own, name="own", notes="by hand", ttl=60), service_id=unique)
+    await consul.agent.register_check(Check(name=f"{unique}-named", ttl=60, status="passing"), service_id=unique)
+    found = {key: check for key, check in (await consul.agent.checks()).items() if check.service_id == unique}
+    assert {key: (check.name, check.status, check.type) for key, check in found.items()} == {
+        own: ("own", "critical", "ttl"),
+        f"{unique}-named": (f"{unique}-named", "passing", "ttl"),
+    }
+    assert (found[own].notes, found[own].service_name) == ("by hand", unique)
+    await consul.agent.check_update(own, status="warning", output="slow")
+    await consul.agent.check_pass(f"{unique}-named", note="x" * 20_000)
+    chosen = await consul.agent.checks(filter=f'CheckID == "{own}"')
+    assert [(check.status, check.output) for check in chosen.values()] == [("warning", "slow")]
+    await consul.agent.deregister_check(own)
+    await consul.agent.deregister_check(f"{unique}-named")
+    assert unique not in {check.service_id for check in (await consul.agent.checks()).values()}
+    if agent.version >= (1, 12):
+        with pytest.raises(NotFound):
+            await consul.agent.deregister_check(own)
+    else:
+        await consul.agent.deregister_check(own)
+    with pytest.raises(NotFound):
+        await consul.agent.register_check(Check(name=own, ttl=60), service_id=f"{unique}-none")
+    await consul.agent.deregister(unique)
+
+
+async def test_what_consul_finds_wrong_in_a_check(consul: Consul, unique: str) -> None:
+    await consul.agent.register(unique, port=1)
+    for check in (
+        Check(name="x"),
+        Check(name="x", ttl=1, status="fine"),
+        Check(name="x", ttl=1, interval=1),
+        Check(name="x", tcp="127.0.0.1:1"),
+    ):
+        with pytest.raises(BadRequest):
+            await consul.agent.register_check(check, service_id=unique)
+    await consul.agent.deregister(unique)
 
 
 async def test_an_unknown_check_or_service(consul: Consul, agent: AgentUnderTest, unique: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import ClientSession
 from msgspec.structs import replace
 from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.compatibility import KIND_SINCE, version_of
-from aioconsulconnect.errors import BadRequest, Conflict, InvalidRequest, Unsupported
+from aioconsulconnect.errors import BadRequest, Conflict, InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.structs.config_entries.access import (
     Consumer,
     ExportedService,
@@ -279,3 +280,35 @@ async def test_an_entry_and_a_list_can_be_watched(consul: Consul, unique: str) -
         (removed,) = await anext(changes)
         assert isinstance(removed, Removed)
         assert one.current is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        (ProxyDefaults(config={"protocol": "http", "l": [1, None]}), r"config\.l\[1\]"),
+        (ProxyDefaults(config={"a": {"b": None}}), r"config\.a\.b"),
+        (ProxyDefaults(config={"ratio": float("nan")}), r"config\.ratio"),
+    ],
+)
+async def test_null_in_an_open_map_does_not_reach_the_server(consul: Consul, entry: Entry, path: str) -> None:
+    with pytest.raises(InvalidRequest, match=path):
+        await consul.config.write(entry)
+    assert (await consul.agent.info()).node  # it still runs
+
+
+async def test_entry_with_an_odd_name_is_deleted_where_consul_can(
+    consul: Consul, agent: AgentUnderTest, unique: str
+) -> None:
+    async with ClientSession(agent.url) as session:
+        body = {"Kind": "service-defaults", "Name": f"{unique}//b", "Protocol": "tcp"}
+        async with session.put("/v1/config", json=body) as answer:
+            assert answer.status == 200
+    with pytest.raises(InvalidRequest, match="name"):
+        await consul.config.write(ServiceDefaults(name=f"{unique}//b"))
+    if agent.version < (1, 20):
+        with pytest.raises(UnreadableResponse):
+            await consul.config.delete("service-defaults", f"{unique}//b")
+    else:
+        await consul.config.delete("service-defaults", f"{unique}//b")
+    names = {entry.name for entry in await consul.config.list("service-defaults")}
+    assert (f"{unique}//b" in names) == (agent.version < (1, 20))

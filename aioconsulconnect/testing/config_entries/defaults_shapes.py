@@ -119,7 +119,7 @@ SERVICE_DEFAULTS: Final = Struct(
 PROXY_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
-        Field("Config", MapOf("any"), always=True),
+        Field("Config", MapOf("open"), always=True),
         Field("Mode", since="1.10"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
         Field("MutualTLSMode", since="1.16"),

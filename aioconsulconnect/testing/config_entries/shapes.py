@@ -49,7 +49,7 @@ ENVOY_EXTENSIONS: Final = ListOf(
         (
             Field("Name", always=True),
             Field("Required", "bool", always=True),
-            Field("Arguments", "any", always=True),
+            Field("Arguments", "open", always=True),
             Field("ConsulVersion", always=True),
             Field("EnvoyVersion", always=True),
         )

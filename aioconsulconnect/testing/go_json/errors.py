@@ -7,6 +7,16 @@ class DecodeError(ValueError):
     """A body that Go's decoder refuses; the text is Go's."""
 
 
+class NullInOpenMapError(Exception):
+    """A null in an open map, such as `Config`: a real Consul ends at one, or can be read no more."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The in-process agent takes no null in an open map ({path}): at one a real Consul ends, on some versions,"
+            " or drops the connection of whoever reads it"
+        )
+
+
 def go_type(value: object) -> str:
     """Go's name for the type of a JSON value: bool, string, number, array or object."""
     if isinstance(value, bool):

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from aioconsulconnect.testing.versions import OLDEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
-Ignored = Literal["ignored", "any"]
+Ignored = Literal["ignored", "any", "open"]
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -72,7 +72,12 @@ class Struct:
         return (field for field in self.fields if spans(version, field.since, field.until))
 
 
+# "open" is what an open map holds: any JSON but null, at which a real Consul ends, or breaks for those who read.
 MemberType = Scalar | Ignored | ListOf | MapOf | Struct
+
+
+EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint64": 0, "float64": 0, "nanoseconds": 0}
+"""What a null is for a member of a type, where it is not empty text."""
 
 
 def go_kind(kind: MemberType) -> str:

@@ -30,7 +30,7 @@ def _shape_member(value: object, kind: MemberType, version: str) -> object:
             return (
                 {key: _shape_member(value[key], item, version) for key in sorted(value)} if is_object(value) else None
             )
-        case "any":
+        case "any" | "open":
             return _sorted(value)
         case "string" | "duration" | "bytes":
             return value if isinstance(value, str) else ""

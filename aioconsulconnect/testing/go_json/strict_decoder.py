@@ -1,9 +1,13 @@
 """Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
 
+from typing import Final
+
 from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
 from aioconsulconnect.testing.go_json.scalars import read_duration
-from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct, go_kind
-from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
+from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, MemberType, Struct, go_kind
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
+
+_EXACT: Final = {"string": str, "bool": bool}
 
 
 class _WrongTypeError(Exception):
@@ -52,15 +56,18 @@ def _decode_member(value: object, kind: MemberType, version: str, owner: str, pa
     match kind:
         case Struct() if is_object(value):
             return _decode_object(value, kind, version, owner, path)
+        case str() if value is None and kind not in {"open", "any"}:
+            return EMPTY.get(kind, "")
         case ListOf(item) if is_list(value):
-            return [_decode_member(each, item, version, owner, path) for each in value if each is not None]
+            kept = value if isinstance(item, str) else [each for each in value if each is not None]
+            return [_decode_member(each, item, version, owner, path) for each in kept]
         case MapOf(item) if is_object(value):
             return {key: _decode_member(each, item, version, owner, path) for key, each in value.items()}
         case "any":
             return value
-        case "string" if isinstance(value, str):
-            return value
-        case "bool" if isinstance(value, bool):
+        case "open":
+            return without_null(value, path.removeprefix("."))
+        case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
         case "int" | "uint64" if (
             isinstance(value, int) and not isinstance(value, bool) and (kind == "int" or value >= 0)

@@ -2,6 +2,8 @@
 
 from typing import TypeGuard
 
+from aioconsulconnect.testing.go_json.errors import NullInOpenMapError
+
 Object = dict[str, object]
 
 
@@ -13,6 +15,19 @@ def is_object(value: object) -> TypeGuard[Object]:
 def is_list(value: object) -> TypeGuard[list[object]]:
     """True if a JSON value is an array."""
     return isinstance(value, list)
+
+
+def without_null(value: object, path: str) -> object:
+    """The JSON data of an open map, which is at `path`; NullInOpenMapError where it holds a null."""
+    if value is None:
+        raise NullInOpenMapError(path)
+    if is_object(value):
+        for key, item in value.items():
+            without_null(item, f"{path}.{key}")
+    elif is_list(value):
+        for at, item in enumerate(value):
+            without_null(item, f"{path}[{at}]")
+    return value
 
 
 def text(value: Object, key: str) -> str:

@@ -5,8 +5,8 @@ import re
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors, go_type
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE, read_duration
-from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct, go_kind
-from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
+from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, MemberType, Struct, go_kind
+from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
 
 
 def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
@@ -68,8 +68,10 @@ def _weak_member(value: object, kind: MemberType, version: str, path: str, inval
 
 def _weak_scalar(value: object, kind: MemberType, path: str) -> object:
     match kind:
-        case "any":
-            return value
+        case "open":
+            return without_null(value, path)
+        case str() if value is None and kind != "any":
+            return EMPTY.get(kind, "")
         case "duration" | "nanoseconds" if isinstance(value, str | int):
             try:
                 return read_duration(value, kind)
@@ -83,7 +85,7 @@ def _weak_scalar(value: object, kind: MemberType, path: str) -> object:
             return bool(value)
         case "int" | "uint64" if isinstance(value, int | float):
             return int(value)
-        case "float64" if isinstance(value, int | float):
+        case "any" | "float64" if kind == "any" or isinstance(value, int | float):
             return value
         case _:
             return _weak_text(value, kind, path)

@@ -9,10 +9,11 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.central_configuration import resolved
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
+from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
-from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE
+from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.refusals import Refused
@@ -109,6 +110,25 @@ class Catalog:
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
             )
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
+
+    async def nodes(self, request: ConsulRequest) -> Reply:
+        """Answer with the one node that there is (`GET /v1/catalog/nodes`)."""
+        request.enterprise_options()
+        request.read_options()
+        context, facts, expression = self.context, self.context.facts, request.first("filter")
+        keep = compile_filter(expression, facts.version, NODE) if expression else None
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            who = context.acl.resolve(request.token)
+            node = shape(self.view.node(), NODE, facts.version)
+            found = [node] if self._node_fits(request) and (keep is None or keep(node)) else []
+            seen = [each for each in found if who.may("node", "read", context.node_name)]
+            filtered = len(seen) < len(found) and who.anything
+            return Found(seen, context.store.touched("nodes"), ("nodes",), filtered=filtered)
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found, consistency=True))
 
     async def services(self, request: ConsulRequest) -> Reply:
         """Answer with the names of all services and their tags (`GET /v1/catalog/services`)."""
@@ -300,12 +320,16 @@ class Catalog:
 
     def _tagged(self, request: ConsulRequest, instances: list[Instance], *, mesh: bool) -> list[Instance]:
         """The instances with the requested tags and node metadata; queries of the mesh ignore tags."""
-        meta = child(self.view.node(), "Meta")
-        pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
-        if any(meta.get(key) != value for key, _, value in pairs):
+        if not self._node_fits(request):
             return []
         wanted = {tag.lower() for tag in request.query.get("tag", [])} if not mesh else set[str]()
         return [each for each in instances if wanted <= {tag.lower() for tag in texts(each.definition, "Tags")}]
+
+    def _node_fits(self, request: ConsulRequest) -> bool:
+        """True if the node has the requested metadata."""
+        meta = child(self.view.node(), "Meta")
+        pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
+        return all(meta.get(key) == value for key, _, value in pairs)
 
     def _visible(
         self, request: ConsulRequest, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct

@@ -10,6 +10,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
 STATUSES: Final = ("passing", "warning", "critical")
@@ -185,9 +186,13 @@ def check_complaint(check: Object, facts: VersionFacts) -> str | None:
     return None
 
 
-def is_script(check: Object) -> bool:
-    """True if a check runs a command."""
-    return any(check.get(member) for member in _SCRIPT)
+def refuse_scripts(checks: list[Object]) -> None:
+    """Refuse checks that run commands, as an agent in development mode does."""
+    if any(check.get(member) for check in checks for member in _SCRIPT):
+        raise Refused(
+            500,
+            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+        )
 
 
 def check_definitions(definition: Object) -> list[Object]:

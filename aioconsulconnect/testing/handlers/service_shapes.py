@@ -68,6 +68,16 @@ CHECK_DEFINITION: Final = Struct(
         Field("OutputMaxSize", "int"),
     )
 )
+_OWN_KEYS: Final = frozenset({"CheckID", "ServiceID"})
+AGENT_CHECK: Final = Struct(
+    (
+        Field("ID"),
+        Field("Namespace"),
+        Field("ServiceID", alias="service_id"),
+        Field("Token"),
+        *(field for field in CHECK_DEFINITION.fields if field.name not in _OWN_KEYS),
+    )
+)
 _UPSTREAM_DEFINITION: Final = Struct(
     (
         Field("DestinationType"),
@@ -80,7 +90,7 @@ _UPSTREAM_DEFINITION: Final = Struct(
         Field("LocalBindPort", "int"),
         Field("LocalBindSocketPath", since="1.10"),
         Field("LocalBindSocketMode", since="1.10"),
-        Field("Config", "any"),
+        Field("Config", "open"),
         Field("MeshGateway", MESH_GATEWAY),
     ),
     snake=True,
@@ -96,7 +106,7 @@ PROXY_DEFINITION: Final = Struct(
         Field("Mode", since="1.10"),
         Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
         Field("MutualTLSMode", since="1.16"),
-        Field("Config", "any"),
+        Field("Config", "open"),
         Field("Upstreams", ListOf(_UPSTREAM_DEFINITION)),
         Field("MeshGateway", MESH_GATEWAY),
         Field("Expose", EXPOSE),
@@ -170,7 +180,7 @@ _AGENT_UPSTREAM: Final = Struct(
         Field("LocalBindPort", "int"),
         Field("LocalBindSocketPath"),
         Field("LocalBindSocketMode"),
-        Field("Config", "any"),
+        Field("Config", "open"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
     )
 )
@@ -204,7 +214,7 @@ AGENT_SERVICE: Final = Struct(
                     Field("Mode"),
                     Field("TransparentProxy", TRANSPARENT_PROXY),
                     Field("MutualTLSMode"),
-                    Field("Config", "any"),
+                    Field("Config", "open"),
                     Field("Upstreams", ListOf(_AGENT_UPSTREAM)),
                     Field("MeshGateway", MESH_GATEWAY, always=True),
                     Field("Expose", _AGENT_EXPOSE, always=True),
@@ -232,8 +242,8 @@ _UPSTREAM: Final = Struct(
         Field("LocalBindPort", "int"),
         Field("LocalBindSocketPath"),
         Field("LocalBindSocketMode"),
-        Field("Config", "any", always=True, until="1.8"),
-        Field("Config", "any", since="1.10"),
+        Field("Config", "open", always=True, until="1.8"),
+        Field("Config", "open", since="1.10"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("CentrallyConfigured", "bool"),
     )
@@ -242,7 +252,7 @@ _PROXY: Final = Struct(
     (
         *_PROXY_HEAD,
         Field("Mode", always=True, since="1.10"),
-        Field("Config", "any"),
+        Field("Config", "open"),
         Field("Upstreams", ListOf(_UPSTREAM)),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),

@@ -17,8 +17,8 @@ from aioconsulconnect.testing.handlers.registration_rules import (
     check_definitions,
     complaints,
     filled,
-    is_script,
     meta_complaint,
+    refuse_scripts,
     sidecar_of,
     weights_complaint,
 )
@@ -60,19 +60,19 @@ class Services:
         who = self.context.acl.resolve(request.token)
         for each in [service, *([sidecar] if sidecar else [])]:
             self._may_register(who, each)
-        _refuse_scripts(checks)
+        refuse_scripts(checks)
         replace = "replace-existing-checks" in request.query and request.first("replace-existing-checks") not in FALSE
         instance = self.registry.register(_kept(service), checks, replace=replace)
         if sidecar is not None:
             given = check_definitions(sidecar)
-            _refuse_scripts(given)
+            refuse_scripts(given)
             self.registry.register(_kept(sidecar), given, replace=replace, parent=instance.identifier)
         return empty(self.context.facts)
 
     def _definition(self, request: ConsulRequest) -> Object:
         facts = self.context.facts
         try:
-            definition = decode(_json(request), SERVICE_DEFINITION, facts.version, "")
+            definition = decode(request.unprefixed_json(), SERVICE_DEFINITION, facts.version, "")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
         if not text(definition, "Name"):
@@ -233,7 +233,7 @@ class Services:
     async def update(self, request: ConsulRequest) -> Reply:
         """Report a TTL check with the status in the body (`PUT /v1/agent/check/update/ID`)."""
         try:
-            body = decode(_json(request), _UPDATE, self.context.facts.version, "checkUpdate")
+            body = decode(request.unprefixed_json(), _UPDATE, self.context.facts.version, "checkUpdate")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
         if text(body, "Status") not in STATUSES:
@@ -259,23 +259,6 @@ class Services:
                 raise Refused(500, f'Unknown check "{identifier}"')
             raise Refused(facts.unknown_check_status, facts.unknown_check_text.format(identifier))
         return found
-
-
-def _refuse_scripts(checks: list[Object]) -> None:
-    """Refuse checks that run commands, as an agent in development mode does."""
-    if any(is_script(check) for check in checks):
-        raise Refused(
-            500,
-            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
-        )
-
-
-def _json(request: ConsulRequest) -> object:
-    """Read the body as JSON; its refusal lacks the prefix that other malformed bodies get."""
-    try:
-        return request.json("")
-    except Refused as refused:
-        raise DecodeError(refused.text.removeprefix(request.facts.bad_request_prefix)) from refused
 
 
 def _kept(service: Object) -> Object:

@@ -214,7 +214,7 @@ def select(shape: Struct, selector: str, version: str) -> tuple[MemberType, Call
             kind = member.of
         else:
             return None
-    if isinstance(kind, Struct) or kind in {"uint64", "any", "ignored"}:
+    if isinstance(kind, Struct) or kind in {"uint64", "any", "open", "ignored"}:
         return None
 
     def read(item: Object) -> list[object]:

@@ -91,6 +91,10 @@ class ConsulRequest:
         except DecodeError as error:
             raise (self.bad if status == 400 else failed)(complaint + str(error)) from error  # noqa: PLR2004
 
+    def unprefixed_json(self) -> object:
+        """Read the body as JSON; `DecodeError` lacks the prefix that other malformed bodies get in their refusal."""
+        return parse(self.body)
+
     def read_options(self) -> None:
         """Read the parameters that every blocking endpoint takes into `options`.
 

@@ -12,6 +12,7 @@ from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.check_registration import CheckRegistration
 from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
@@ -78,6 +79,7 @@ class Handlers:
     certificates: Certificates
     config: Entries
     services: Services
+    checks: CheckRegistration
     catalog: Catalog
     chains: Chains
     acl: Tokens
@@ -132,7 +134,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
             rights="intention:read or service:read; proxy-defaults is free",
             blocks=True,
         ),
-        *service_routes(of.services),
+        *service_routes(of.services, of.checks),
         *catalog_routes(of.catalog),
         Route(
             "/v1/discovery-chain/",
@@ -165,7 +167,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
     )
 
 
-def service_routes(services: Services) -> tuple[Route, ...]:
+def service_routes(services: Services, checks: CheckRegistration) -> tuple[Route, ...]:
     """Make the routes that register services and report on checks."""
     write = "service:write on the service; a sidecar and a proxy's destination too"
     return (
@@ -175,6 +177,8 @@ def service_routes(services: Services) -> tuple[Route, ...]:
         Route("/v1/agent/service/register", {"PUT": services.register}, rights=write),
         Route("/v1/agent/service/deregister/", {"PUT": services.deregister}, rights=write),
         Route("/v1/agent/service/maintenance/", {"PUT": services.maintenance}, rights=write),
+        Route("/v1/agent/check/register", {"PUT": checks.register}, rights=write),
+        Route("/v1/agent/check/deregister/", {"PUT": checks.deregister}, rights=write),
         Route("/v1/agent/check/pass/", {"PUT": services.passing}, rights=write),
         Route("/v1/agent/check/warn/", {"PUT": services.warning}, rights=write),
         Route("/v1/agent/check/fail/", {"PUT": services.failing}, rights=write),
@@ -192,6 +196,7 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
     )
     read = "service:read and node:read; filtered"
     return (
+        Route("/v1/catalog/nodes", {"GET": catalog.nodes}, "node:read; filtered", blocks=True, false_index=True),
         Route("/v1/catalog/services", {"GET": catalog.services}, rights=read, blocks=True, false_index=True),
         Route("/v1/catalog/service/", {"GET": catalog.service}, rights=read, blocks=True, false_index=True),
         Route("/v1/catalog/connect/", {"GET": catalog.connect}, rights=read, blocks=True, false_index=True),

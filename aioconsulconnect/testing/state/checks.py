@@ -17,6 +17,10 @@ from aioconsulconnect.testing.protocol.refusals import Refused
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096
+SOONEST_REMOVAL = 60.0
+"""The seconds for which a check must be critical at least before its service is removed."""
+BETWEEN_LOOKS = 30.0
+"""The seconds between two looks of the agent for services to remove."""
 _RUN: Final = {"TTL": "ttl", "HTTP": "http", "TCP": "tcp", "AliasService": "alias"}
 
 
@@ -42,6 +46,8 @@ class Check:
     modified: int = 0
     shown: tuple[str, str] = ("critical", "")
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    removal: asyncio.TimerHandle | None = field(default=None, repr=False)
+    """The timer of the removal of its service, which runs while the check is critical; None for no such wish."""
 
 
 def make_check(definition: Object, service_id: str, service_name: str, default_id: str) -> Check:
@@ -85,10 +91,24 @@ class Runner:
             self._later(check, random.uniform(0, interval), self._dial)
 
     def stop(self, check: Check) -> None:
-        """Cancel the next run of a check."""
-        if check.timer is not None:
-            check.timer.cancel()
-            check.timer = None
+        """Cancel the next run of a check, and the removal of its service."""
+        self._cancel(check)
+        if check.removal is not None:
+            check.removal.cancel()
+            check.removal = None
+
+    def remove_in_time(self, check: Check, remove: Callable[[], None]) -> None:
+        """Call `remove` if a check stays critical as long as its definition says, and not before the agent looks.
+
+        The time counts from a result on: a check that only begins as critical removes nothing.
+        """
+        wished = text(check.definition, "DeregisterCriticalServiceAfter")
+        if check.status != "critical" and check.removal is not None:
+            check.removal.cancel()
+            check.removal = None
+        if check.status == "critical" and check.removal is None and wished and parse_duration(wished):
+            seconds = max(parse_duration(wished) / 1e9, SOONEST_REMOVAL) + random.uniform(0, BETWEEN_LOOKS)
+            check.removal = asyncio.get_running_loop().call_later(seconds, remove)
 
     def touched(self, check: Check, status: str, output: str) -> None:
         """Report `status` and `output` of a TTL `check`, as sent to the agent, and begin its TTL anew."""
@@ -101,8 +121,14 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
 
+    @staticmethod
+    def _cancel(check: Check) -> None:
+        if check.timer is not None:
+            check.timer.cancel()
+            check.timer = None
+
     def _later(self, check: Check, seconds: float, run: Callable[[Check], None]) -> None:
-        self.stop(check)
+        self._cancel(check)
         check.timer = asyncio.get_running_loop().call_later(seconds, run, check)
 
     def _limit(self, check: Check) -> None:

@@ -187,6 +187,27 @@ class Registry:
         for sidecar in [each for each in self.all() if each.parent == instance.identifier]:
             self.deregister(sidecar)
 
+    def add_check(self, instance: Instance, definition: Object) -> None:
+        """Add a check to an instance, or replace it; `definition` has its id and its name."""
+        check = make_check(definition, instance.identifier, instance.name, text(definition, "CheckID"))
+        owner = self.check(check.identifier)
+        if owner is not None and owner[0] is not instance:
+            self.remove_check(*owner)
+        if self._add_checks(instance, [check]):
+            self._written(instance, service=False, checks=True)
+        self._refresh_aliases(instance)
+
+    def remove_check(self, instance: Instance, check: Check) -> None:
+        """Take a check from an instance."""
+        self.runner.stop(instance.checks.pop(check.identifier))
+        self._written(instance, service=False, checks=True)
+        self._refresh_aliases(instance)
+
+    def _remove(self, identifier: str) -> None:
+        """Remove the service with an id, if it is still there."""
+        if (instance := self._instances.get(identifier)) is not None:
+            self.deregister(instance)
+
     def set_maintenance(self, instance: Instance, reason: str, *, on: bool) -> None:
         """Put `instance` into maintenance if `on`, else take it out; nothing changes if it is so already.
 
@@ -207,6 +228,7 @@ class Registry:
         """Note the result of a check."""
         changed = check.status != status
         check.status, check.output = status, output
+        self.runner.remove_in_time(check, lambda: self._remove(check.service_id))
         instance = self._instances.get(check.service_id)
         if not changed or instance is None:
             return
