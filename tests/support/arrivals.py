@@ -10,7 +10,9 @@ from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 from typing import NamedTuple, Self
+from urllib.parse import parse_qsl
 
+from cryptography import x509
 from support.servers import Keys
 
 NO_TRUST = "the client broke the handshake off"
@@ -34,7 +36,8 @@ class Arrival(NamedTuple):
     sni: str = ""
     trouble: str = ""
     certificate: str = ""
-    target: str = ""
+    path: str = ""
+    query: tuple[tuple[str, str], ...] = ()
     host: str = ""
     token: str | None = None
     authorization: str | None = None
@@ -129,9 +132,9 @@ class Arrivals:
         self._sni = ""
         try:
             with self._contexts[name].wrap_socket(connection, server_side=True) as wrapped:
-                subject = dict(pair for (pair,) in (wrapped.getpeercert() or {}).get("subject", ()))
-                arrival = Arrival(name, tls=True, sni=self._sni, certificate=str(subject.get("commonName", "")))
-                self.seen.append(_request(arrival, wrapped))
+                shown = wrapped.getpeercert(binary_form=True)
+                subject = x509.load_der_x509_certificate(shown).subject.rfc4514_string() if shown else ""
+                self.seen.append(_request(Arrival(name, tls=True, sni=self._sni, certificate=subject), wrapped))
         except ssl.SSLError as error:
             trouble = NO_CERTIFICATE if error.reason in _OUR_REFUSALS else NO_TRUST
             self.seen.append(Arrival(name, tls=True, sni=self._sni, trouble=trouble))
@@ -161,8 +164,10 @@ def _request(arrival: Arrival, connection: socket.socket) -> Arrival:
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     with suppress(OSError):
         connection.sendall(_ANSWER)
+    path, _, query = first.split(" ")[1].partition("?")
     return arrival._replace(
-        target=first.split(" ")[1],
+        path=path,
+        query=tuple(parse_qsl(query, keep_blank_values=True)),
         host=headers.get("host", ""),
         token=headers.get("x-consul-token"),
         authorization=headers.get("authorization"),
