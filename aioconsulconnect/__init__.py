@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aioconsulconnect.client import Consul as Consul
     from aioconsulconnect.clock import Clock as Clock
     from aioconsulconnect.compatibility import Capabilities as Capabilities
-    from aioconsulconnect.endpoints.selection import HealthSelection as HealthSelection, Selection as Selection
+    from aioconsulconnect.endpoints.arguments import HealthSelection as HealthSelection, Selection as Selection
     from aioconsulconnect.errors import (
         BadRequest as BadRequest,
         Closed as Closed,
@@ -112,7 +112,7 @@ else:
             "client": "Consul",
             "clock": "Clock",
             "compatibility": "Capabilities",
-            "endpoints.selection": "HealthSelection Selection",
+            "endpoints.arguments": "HealthSelection Selection",
             "errors": (
                 "BadRequest Closed Conflict ConnectionFailed ConsulError ErrorReason InvalidRequest NoLeader "
                 "NotFound NotReady OutcomeUnknown PermissionDenied RequestTimeout ResponseTooLarge ServerError "

@@ -31,7 +31,7 @@ class AgentChecks(Group):
         options: Options | None = None,
     ) -> Mapping[str, HealthCheck]:
         """
-        Read all checks of the agent, by id: those of its services, and those that are registered by themselves.
+        Read all checks of the agent, by id: those of its services, and those of its node.
 
         `GET /v1/agent/checks`. It cannot be watched. What the token may not see is left out without an error.
 
@@ -168,7 +168,12 @@ class AgentChecks(Group):
 
 
 def check_check(argument: str, check: Check) -> None:
-    """Raise InvalidRequest for what ends an agent, and for an id by which the check could not be removed later."""
+    """
+    Raise InvalidRequest for a check that ends an agent, or that could not be removed later.
+
+    - `argument`: the argument, for the error.
+    - `check`: the check.
+    """
     if check.check_id:
         check_new_name(f"{argument}.check_id", check.check_id)
     if check.alias_node and not check.alias_service:

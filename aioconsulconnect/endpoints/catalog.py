@@ -7,10 +7,9 @@ from typing import Unpack
 
 import msgspec
 
-from aioconsulconnect.endpoints.arguments import check_new_name, mapping, sequence
+from aioconsulconnect.endpoints.arguments import Selection, check_new_name, mapping, parameters, sequence
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.intentions_requests import read_true
-from aioconsulconnect.endpoints.selection import Selection, parameters
 from aioconsulconnect.errors import InvalidRequest, Unsupported
 from aioconsulconnect.structs.catalog import (
     CatalogBody,
@@ -157,7 +156,9 @@ class Catalog(Group):
         options: Options | None = None,
     ) -> None:
         """
-        Remove a node with all that is on it, or one service or check of it; it is no error where there is none.
+        Remove a node with all that is on it, or one service or check of it.
+
+        It is no error where there is none.
 
         `PUT /v1/catalog/deregister`. What an agent has comes back: remove it with `agent.deregister`. Needs
         `node:write` on the node, or `service:write` on the service.

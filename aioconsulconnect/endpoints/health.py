@@ -6,8 +6,8 @@ from typing import Unpack
 
 import msgspec
 
+from aioconsulconnect.endpoints.arguments import HealthSelection, parameters
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.endpoints.selection import HealthSelection, parameters
 from aioconsulconnect.errors import Unsupported
 from aioconsulconnect.structs.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
 from aioconsulconnect.structs.codec.json_body import InSlices

@@ -324,7 +324,9 @@ _read_self = reader(_Self)
 
 def check_body(check: Check, service_id: str, token: str) -> bytes:
     """
-    Return the body that registers a check by itself; it has another key for the id than a check of a registration.
+    Return the body that registers a check by itself.
+
+    The id of the check has another key there than in the registration of a service.
 
     - `check`: the check.
     - `service_id`: id of its service; empty for a check of the node.

@@ -16,12 +16,11 @@ from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
-from aioconsulconnect.testing.handlers.check_registration import CheckRegistration
 from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.context import AgentContext, HeldQuery
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
-from aioconsulconnect.testing.handlers.services import Services
+from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
 from aioconsulconnect.testing.server.frontend import Frontend, Request
 from aioconsulconnect.testing.server.https import HttpsIdentity
 from aioconsulconnect.testing.server.routes import Handlers, build_table

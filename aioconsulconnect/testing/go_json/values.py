@@ -18,7 +18,7 @@ def is_list(value: object) -> TypeGuard[list[object]]:
 
 
 def without_null(value: object, path: str) -> object:
-    """The JSON data of an open map, which is at `path`; NullInOpenMapError where it holds a null."""
+    """The JSON data `value` of an open map, which is at `path`; NullInOpenMapError where it holds a null."""
     if value is None:
         raise NullInOpenMapError(path)
     if is_object(value):

@@ -22,7 +22,7 @@ from aioconsulconnect.testing.handlers.registration_rules import (
     sidecar_of,
     weights_complaint,
 )
-from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.handlers.service_shapes import AGENT_CHECK, AGENT_SERVICE, CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.refusals import Refused
@@ -32,6 +32,7 @@ from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
+_KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
 _UPDATE: Final = Struct((Field("Status"), Field("Output")))
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on
 _NO_REASON: Final = (
@@ -259,6 +260,71 @@ class Services:
                 raise Refused(500, f'Unknown check "{identifier}"')
             raise Refused(facts.unknown_check_status, facts.unknown_check_text.format(identifier))
         return found
+
+
+class CheckRegistration:
+    """The handlers that add a check to a service and take one from it, for one agent."""
+
+    def __init__(self, context: AgentContext, registry: Registry) -> None:
+        self.context = context
+        self.registry = registry
+
+    async def register(self, request: ConsulRequest) -> Reply:
+        """Add a check to a service, or replace it (`PUT /v1/agent/check/register`)."""
+        request.enterprise_options()
+        definition = self._definition(request)
+        instance = self._owner(definition)
+        self._may_write(request, instance)
+        refuse_scripts([definition])
+        self.registry.add_check(instance, definition)
+        return empty(self.context.facts)
+
+    def _definition(self, request: ConsulRequest) -> Object:
+        facts = self.context.facts
+        try:
+            given = decode(request.unprefixed_json(), AGENT_CHECK, facts.version, "CheckDefinition")
+        except DecodeError as error:
+            raise Refused(400, f"Request decode failed: {error}") from error
+        if not text(given, "Name"):
+            raise Refused(400, "Missing check name")
+        if text(given, "Status") not in {"", *STATUSES}:
+            raise Refused(400, "Bad check status")
+        if wrong := check_complaint(given, facts):
+            raise Refused(400, f"Invalid check: {wrong}")
+        kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}
+        return {**kept, "CheckID": text(given, "ID") or text(given, "Name")}
+
+    def _owner(self, definition: Object) -> Instance:
+        service_id = text(definition, "ServiceID")
+        if not service_id:
+            raise Refused(501, "The in-process agent models no checks of the node: give a ServiceID")
+        instance = self.registry.get(service_id)
+        if instance is None:
+            status = 404 if self.context.facts.unknown_service_is_missing else 500
+            raise Refused(status, f'ServiceID "{service_id}" does not exist')
+        return instance
+
+    async def deregister(self, request: ConsulRequest) -> Reply:
+        """Take a check from its service (`PUT /v1/agent/check/deregister/ID`)."""
+        request.enterprise_options()
+        facts = self.context.facts
+        found = self.registry.check(request.rest)
+        if found is None:
+            if facts.unknown_service_is_missing:
+                raise Refused(404, facts.unknown_check_text.format(request.rest))
+            if self.context.acl.enabled:
+                raise Refused(500, f'Unknown check "{request.rest}"')
+            if not request.rest:
+                raise Refused(500, "CheckID missing")
+            return empty(facts)
+        instance, check = found
+        self._may_write(request, instance)
+        self.registry.remove_check(instance, check)
+        return empty(facts)
+
+    def _may_write(self, request: ConsulRequest, instance: Instance) -> None:
+        acl = self.context.acl
+        acl.require(acl.resolve(request.token), "service", "write", instance.name)
 
 
 def _kept(service: Object) -> Object:

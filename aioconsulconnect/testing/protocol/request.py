@@ -92,7 +92,7 @@ class ConsulRequest:
             raise (self.bad if status == 400 else failed)(complaint + str(error)) from error  # noqa: PLR2004
 
     def unprefixed_json(self) -> object:
-        """Read the body as JSON; `DecodeError` lacks the prefix that other malformed bodies get in their refusal."""
+        """Read the body as JSON; `DecodeError` where it is none, for a refusal with words of its own."""
         return parse(self.body)
 
     def read_options(self) -> None:

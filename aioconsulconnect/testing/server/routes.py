@@ -12,11 +12,10 @@ from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
-from aioconsulconnect.testing.handlers.check_registration import CheckRegistration
 from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
-from aioconsulconnect.testing.handlers.services import Services
+from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.versions import OLDEST, spans
@@ -168,7 +167,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
 
 
 def service_routes(services: Services, checks: CheckRegistration) -> tuple[Route, ...]:
-    """Make the routes that register services and report on checks."""
+    """Make the routes of the handlers `services` and `checks`, which register and report."""
     write = "service:write on the service; a sidecar and a proxy's destination too"
     return (
         Route("/v1/agent/services", {"GET": services.services}, rights="filtered by service:read"),

@@ -98,7 +98,7 @@ class Runner:
             check.removal = None
 
     def remove_in_time(self, check: Check, remove: Callable[[], None]) -> None:
-        """Call `remove` if a check stays critical as long as its definition says, and not before the agent looks.
+        """Call `remove` if a `check` stays critical as long as its definition says, and not before the agent looks.
 
         The time counts from a result on: a check that only begins as critical removes nothing.
         """

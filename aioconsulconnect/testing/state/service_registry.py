@@ -188,7 +188,7 @@ class Registry:
             self.deregister(sidecar)
 
     def add_check(self, instance: Instance, definition: Object) -> None:
-        """Add a check to an instance, or replace it; `definition` has its id and its name."""
+        """Add a check to an `instance`, or replace it; `definition` has its id and its name."""
         check = make_check(definition, instance.identifier, instance.name, text(definition, "CheckID"))
         owner = self.check(check.identifier)
         if owner is not None and owner[0] is not instance:
@@ -198,7 +198,7 @@ class Registry:
         self._refresh_aliases(instance)
 
     def remove_check(self, instance: Instance, check: Check) -> None:
-        """Take a check from an instance."""
+        """Take a `check` from an `instance`."""
         self.runner.stop(instance.checks.pop(check.identifier))
         self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)
