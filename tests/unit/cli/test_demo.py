@@ -224,7 +224,7 @@ async def test_without_rights_it_neither_writes_nor_deletes(version: Version, de
     ("binary", "complaint"),
     [
         ("/nonexistent/consul", "/nonexistent/consul: No such file or directory"),
-        ("/", "/: Permission denied"),
+        ("/", "/: it is a folder: name the consul binary in it"),
         ("/bin/false", "/bin/false ended with status 1 before it was ready"),
     ],
 )
