@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.errors import InvalidRequest, redact
 from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.transport.response import Response
 
@@ -50,6 +50,9 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     accepted_options: frozenset[Option] = frozenset()
     min_version: str = ""
     slices: Callable[[Response], Generator[None, None, T_co]] | None = None
+
+    def __repr__(self) -> str:
+        return redact(msgspec.Struct.__repr__(self))
 
     @property
     def parameters(self) -> Parameters:

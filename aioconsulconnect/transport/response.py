@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.errors import ConsulError, redact
 from aioconsulconnect.transport.metadata import Meta
 
 T = TypeVar("T")
@@ -33,6 +33,9 @@ class Response(msgspec.Struct, frozen=True, dict=True):
     address: str = ""
     anonymous: bool = False
     error: ConsulError | None = None
+
+    def __repr__(self) -> str:
+        return redact(msgspec.Struct.__repr__(self))
 
     @cached_property
     def meta(self) -> Meta:

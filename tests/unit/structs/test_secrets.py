@@ -31,6 +31,8 @@ from aioconsulconnect.structs import (
 from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.structs.config_entries.kinds import entry_body, read_entry
 from aioconsulconnect.structs.intentions import read_list
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
 from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
 
 SECRET = "MHcCAQEEIBt5c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0oAoGCCqGSM49"
@@ -149,6 +151,19 @@ def test_error_of_a_body_does_not_quote_the_key_nor_do_its_causes(
         assert SECRET not in repr(error)
         assert SECRET not in str(error)
         error = error.__cause__
+
+
+def _nothing(_: Response) -> None:
+    pass
+
+
+def test_request_and_response_do_not_show_the_key_in_their_bodies() -> None:
+    body = entry_body(CERTIFICATE)
+    assert SECRET.encode() in body
+    for shown in ways(Request(method="PUT", path="/v1/config", decode=_nothing, body=body)) + ways(
+        Response(200, {}, body)
+    ):
+        assert SECRET not in shown
 
 
 def test_message_of_an_error_hides_the_key() -> None:
