@@ -238,6 +238,7 @@ class Config(Group):
             body=entry_body(entry),
             decode=_written,
             read=False,
+            idempotent=cas is None,
             accepted_options=_WRITE,
             min_version=KIND_SINCE.get(entry.kind, ""),
         )
@@ -275,6 +276,7 @@ class Config(Group):
             query=() if cas is None else (("cas", str(_index(cas))),),
             decode=_deleted,
             read=False,
+            idempotent=cas is None,
             accepted_options=_WRITE,
             min_version=KIND_SINCE.get(kind, ""),
         )

@@ -100,7 +100,8 @@ class Runner:
     def remove_in_time(self, check: Check, remove: Callable[[], None]) -> None:
         """Call `remove` if a `check` stays critical as long as its definition says.
 
-        The agent looks from time to time. The time counts from a result on: a check that only begins as critical removes nothing.
+        The agent looks from time to time. The time counts from a result on: a check that only begins as critical
+        removes nothing.
         """
         wished = text(check.definition, "DeregisterCriticalServiceAfter")
         if check.status != "critical" and check.removal is not None:
