@@ -100,6 +100,8 @@ class Agent(AgentChecks):
 
         Raises InvalidRequest for a `target` of another form.
         """
+        if not isinstance(target, str):
+            raise InvalidRequest(f"target takes text, not {target!r:.40}")
         *tenancy, name = target.split("/")
         if not all(target.split("/")) or len(tenancy) >= _MAX_PARTS:
             raise InvalidRequest(f"target: {target!r} is not a name, namespace/name or partition/namespace/name")
@@ -315,6 +317,9 @@ def _check_shape(
         raise InvalidRequest("name: a service needs one")
     if sum((kind is not None, native, sidecar is not None)) > 1:
         raise InvalidRequest("give only one of kind, native and sidecar")
+    for argument, given, of in (("sidecar", sidecar, Sidecar), ("proxy", proxy, Proxy)):
+        if given is not None and not isinstance(given, of):
+            raise InvalidRequest(f"{argument} takes {of.__name__}, not {given!r:.40}")
     if kind == "connect-proxy" and not (proxy and proxy.destination_service_name):
         raise InvalidRequest("a connect-proxy needs a proxy with a destination_service_name")
     if proxy is not None and kind is None:

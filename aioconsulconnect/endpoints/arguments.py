@@ -55,6 +55,8 @@ def path_to(*segments: str, name: str) -> str:
     Consul takes an odd name from 1.20 on, if it is one segment of the path; older ones answer with a redirect. Raises
     InvalidRequest for an empty name, and for one with characters that no Consul takes in a path.
     """
+    if not isinstance(name, str):
+        raise InvalidRequest(f"{name!r:.40} cannot be part of a path: it is no text")
     if not name or not name.isprintable():
         raise InvalidRequest(
             f"{name!r} cannot be part of a path: it is empty, or has a character that cannot be printed"

@@ -368,6 +368,8 @@ def _absent() -> Entry | None:
 
 
 def _index(cas: int) -> int:
+    if not isinstance(cas, int):
+        raise InvalidRequest(f"cas takes a modify_index, not {cas!r:.40}")
     if cas < 0:
         raise InvalidRequest(f"cas: {cas} is no modify_index")
     return cas

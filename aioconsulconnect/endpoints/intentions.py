@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from aioconsulconnect.endpoints.arguments import sequence
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.endpoints.intentions_requests import (
     CHECK,
@@ -123,8 +124,8 @@ class Intentions(Group):
             raise InvalidRequest("match_many takes sequences of names; for one name use match")
         if bool(sources) == bool(destinations):
             raise InvalidRequest("match_many takes either sources or destinations, at least one name")
-        names = tuple(dict.fromkeys(sources or destinations))
         by = "source" if sources else "destination"
+        names = tuple(dict.fromkeys(sequence(f"{by}s", sources or destinations, str)))
         for name in names:
             check_name(by, name)
         request = match_request(by, names, EachName(by, names))
@@ -203,7 +204,7 @@ class Intentions(Group):
         Raises Conflict where a peer's service of that name has an intention (write the `service-intentions` config
         entry instead), and InvalidRequest for what Consul would refuse or take for something else.
         """
-        permissions = tuple(permissions)
+        permissions = sequence("permissions", permissions, Permission)
         check_rule(action, permissions, destination=destination)
         check_description(description, {})
         body = encode(plain(IntentionBody(action=action, permissions=permissions, description=description)))

@@ -134,6 +134,8 @@ def exact_request(
 
     Raises InvalidRequest for names that Consul would refuse, or take for something else.
     """
+    if not isinstance(source, str):
+        raise InvalidRequest(f"source takes text, not {source!r:.40}")
     if not read and source.startswith("peer:"):
         raise InvalidRequest(
             "source: an intention for a peer's service cannot be written by name (up to 1.12 Consul would act on the"
@@ -176,6 +178,8 @@ def check_name(side: str, name: str, *, peer: bool = False) -> None:
     - `name`: the name.
     - `peer`: a service of a peer (`peer:PEER/name`) is allowed; default False.
     """
+    if not isinstance(name, str):
+        raise InvalidRequest(f"{side} takes text, not {name!r:.40}")
     if name.startswith("peer:") and not peer:
         raise InvalidRequest(
             f"{side}: Consul takes no service of a peer here (an old one takes {name!r} for a namespace)"

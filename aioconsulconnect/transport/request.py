@@ -68,6 +68,8 @@ def path_of(*segments: str) -> str:
     "..", and control characters.
     """
     for segment in segments:
+        if not isinstance(segment, str):
+            raise InvalidRequest(f"{segment!r:.40} cannot be part of a path: it is no text")
         if not segment.isprintable() or any(part in {"", ".", ".."} for part in segment.split("/")):
             raise InvalidRequest(
                 f"{segment!r} cannot be part of a path: it is empty, has a control character, or a part that is"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from aioconsulconnect.endpoints.arguments import sequence
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import EntryKey, entry_key
@@ -24,7 +25,7 @@ def by_destination(desired: Iterable[ServiceIntentions]) -> dict[EntryKey, Servi
     destination that is given twice.
     """
     wanted: dict[EntryKey, ServiceIntentions] = {}
-    for given in desired:
+    for given in sequence("the entries", desired, ServiceIntentions):
         entry = _without_ids(given)
         _check(entry)
         if wanted.setdefault(key_of(entry), entry) is not entry:

@@ -16,6 +16,7 @@ from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs import Check, HealthCheck, ServiceDefaults, ServiceInstance, Sidecar, UnknownEntry
 from aioconsulconnect.transport.options import NO_OPTIONS
 from aioconsulconnect.watch.poller_pool import PollerPool
+from aioconsulconnect.workflows.intentions import Intentions
 
 ODD = ["/a", "a/", "a//b", "http://h/x", "..", ".", "a/../b", "a\u2028b", "a\u00a0b", "a\nb", "a\x00b", "a\u200bb"]
 USUAL = ["a", "a/b", "a b", "a%2Fb", "%2e%2e", "..a", "ä", "a?b#c;d", "a:b", "*"]
@@ -31,6 +32,7 @@ class Groups:
         self.catalog = Catalog(sender, polls, NO_OPTIONS)
         self.config = Config(sender, polls, NO_OPTIONS)
         self.health = Health(sender, polls, NO_OPTIONS)
+        self.intentions = Intentions(sender, polls, NO_OPTIONS)
 
 
 @pytest.fixture
@@ -206,6 +208,21 @@ async def test_catalog_removes_any_name_that_stands_in_it(groups: Groups) -> Non
         ("entry", lambda g: g.config.write(None)),
         ("entry", lambda g: g.config.write({"Kind": "mesh"})),
         ("id", lambda g: g.agent.register("web", id=5)),
+        ("sidecar", lambda g: g.agent.register("web", sidecar=True)),
+        ("proxy", lambda g: g.agent.register("web", kind="connect-proxy", port=1, proxy={})),
+        ("target", lambda g: g.agent.authorize(None, "spiffe://x")),
+        ("cas", lambda g: g.config.delete("mesh", cas="5")),
+        ("permissions", lambda g: g.intentions.upsert("a", "b", permissions=None)),
+        ("permissions[0]", lambda g: g.intentions.upsert("a", "b", permissions=["GET"])),
+        ("source", lambda g: g.intentions.upsert(None, "b", action="allow")),
+        ("description", lambda g: g.intentions.upsert("a", "b", action="allow", description=None)),
+        ("meta", lambda g: g.intentions.create("a", "b", action="allow", meta=["a"])),
+        ("meta['a']", lambda g: g.intentions.create("a", "b", action="allow", meta={"a": None})),
+        ("destinations[0]", lambda g: g.intentions.match_many(destinations=[None])),
+        ("destinations", lambda g: g.intentions.match_many(destinations=5)),
+        ("the entries", lambda g: g.intentions.plan(None)),
+        ("the entries", lambda g: g.intentions.import_(None)),
+        ("the entries[0]", lambda g: g.intentions.plan([{"Name": "db"}])),
     ],
 )
 async def test_argument_of_another_shape_is_refused_by_its_name(
