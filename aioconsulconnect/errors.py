@@ -112,6 +112,8 @@ class ErrorReason(Enum):
     """TLS failed: a certificate is not trusted, does not fit the address, or was refused by the other side."""
     BUSY = "busy"
     """Nothing was sent: all connections for calls were in use until the deadline."""
+    PROXY_REFUSED = "proxy refused"
+    """The proxy does not connect to the agent; nothing was sent to it."""
     TLS_NEEDED = "tls needed"
     """The port speaks TLS, and the address says http."""
     UNREACHABLE = "unreachable"

@@ -104,7 +104,7 @@ class Transport:
         self._clock = clock or Clock()
         self._random = random
         self._tls = TLS(settings, self._clock)
-        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._addresses = {str(address): address for address in settings.addresses}
         self._fixed_headers = _fixed_headers(settings)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -155,7 +155,7 @@ class Transport:
         """
         failures, fresh = 0, False
         while True:
-            address = self._settings.addresses[self._preferred]
+            address, context = self._settings.addresses[self._preferred], self._tls.context()
             try:
                 response = await self._exchange(request, request.parameters, address, "calls", fresh=fresh)
                 error = response.error
@@ -172,10 +172,11 @@ class Transport:
                 fresh = True  # a kept connection may have died like this one
                 continue
             failures += 1
-            renewed = error.reason is ErrorReason.CERTIFICATE and self._tls.renew()
-            another = error.reason is ErrorReason.CERTIFICATE and failures < len(self._addresses)
+            another = error.reason is ErrorReason.CERTIFICATE and (
+                failures < len(self._addresses) or self._tls.context() is not context
+            )
             if failures >= self._settings.tries + len(self._addresses) - 1 or not (
-                renewed or another or worth_retrying(error, read=request.read)
+                another or worth_retrying(error, read=request.read)
             ):
                 raise self._final(error, request)
             fresh = fresh or error.reason is ErrorReason.BROKEN
@@ -230,21 +231,21 @@ class Transport:
         """Send one request, and return its whole answer; every error is a ConsulError."""
         if purpose != "calls":
             return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
-        # Waiting for a turn is not waiting for the agent: nothing was sent.
-        if self._turns.locked():
-            await self._wait_for_turn(request, address)
+        # Waiting for a slot is not waiting for the agent: nothing was sent.
+        if self._slots.locked():
+            await self._wait_for_slot(request, address)
         else:
-            await self._turns.acquire()
+            await self._slots.acquire()
         try:
             return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
         finally:
-            self._turns.release()
+            self._slots.release()
 
-    async def _wait_for_turn(self, request: Request[T], address: Address) -> None:
+    async def _wait_for_slot(self, request: Request[T], address: Address) -> None:
         seconds = request.options.timeout or DEFAULT_TIMEOUT
         try:
             async with asyncio.timeout(seconds):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
             busy = RequestTimeout(words, reason=ErrorReason.BUSY)
@@ -266,7 +267,7 @@ class Transport:
         timeout = self._timeout(seconds)
         token = await self._token(request, str(address), purpose, seconds)
         headers = self._headers(request, token)
-        connection = Connecting(self._clock, fresh=fresh)
+        connection, context = Connecting(self._clock, fresh=fresh), self._tls.context()
         before = connecting.set(connection)
         try:
             async with session.request(
@@ -279,7 +280,7 @@ class Transport:
                 timeout=timeout,
                 middlewares=self._middlewares_of(session),
                 proxy=self._settings.client.proxy or None,
-                ssl=self._tls.context(),
+                ssl=context,
                 server_hostname=self._settings.tls_server_name or None,
             ) as answer:
                 body = await self._body(answer)
@@ -310,6 +311,8 @@ class Transport:
             self.crowding.reset(str(address), self._clock.now())
         elif _nobody_there(broken):
             self.crowding.gone(str(address))
+        if _is_of_tls(broken):
+            self._tls.replace(context)
         raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
 
     def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
@@ -384,6 +387,9 @@ class Transport:
             reason = ErrorReason.UNREACHABLE if _nobody_there(error) else ErrorReason.UNSPECIFIED
             reason = ErrorReason.RESET_AT_ONCE if at_once and reason is ErrorReason.UNSPECIFIED else reason
             found, sent = ConnectionFailed(f"no connection to {address}: {_words(error)}", reason=reason), False
+        elif isinstance(error, aiohttp.ClientHttpProxyError):  # its text quotes the URL, with the proxy's password
+            words = f"the proxy refused the connection to {address}: {error.status} {error.message}"
+            found, sent = ConnectionFailed(words, reason=ErrorReason.PROXY_REFUSED), False
         elif isinstance(error, TimeoutError):
             found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
         elif _is_garbage(error):

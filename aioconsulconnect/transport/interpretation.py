@@ -163,7 +163,8 @@ def _by_status(request: Request[T], status: int, *, html: bool = False) -> Meani
         advice = "a redirect is never followed: is this the address of Consul's HTTP API?"
         return Meaning(UnreadableResponse, ErrorReason.NOT_CONSUL, advice)
     if status in {401, 403}:
-        return Meaning(PermissionDenied, ErrorReason.FORBIDDEN, "Consul's configuration or the token forbids it")
+        who = "what stands before Consul" if html else "Consul's configuration or the token"
+        return Meaning(PermissionDenied, ErrorReason.FORBIDDEN, f"{who} forbids it")
     if status == 429:  # noqa: PLR2004
         return Meaning(Throttled, ErrorReason.RATE_LIMITED, "too many requests or connections; try again later")
     if status == 501:  # noqa: PLR2004
@@ -171,4 +172,5 @@ def _by_status(request: Request[T], status: int, *, html: bool = False) -> Meani
     if status < 500 and status != 408:  # noqa: PLR2004
         return _NOT_CONSUL if html or request.read or status == 404 else INVALID  # noqa: PLR2004
     reason = ErrorReason.NOT_CONSUL if html else ErrorReason.UNSPECIFIED
-    return Meaning(ServerError, reason, "Consul failed; reads can be tried again")
+    who = "something in between" if html else "Consul"
+    return Meaning(ServerError, reason, f"{who} failed; reads can be tried again")

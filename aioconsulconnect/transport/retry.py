@@ -22,10 +22,10 @@ from aioconsulconnect.errors import (
 Random = Callable[[], float]
 
 _NOTHING_APPLIED = frozenset({ErrorReason.UPGRADING, ErrorReason.CA_UNINITIALIZED})
-_POINTLESS = frozenset({ErrorReason.BUSY, ErrorReason.CERTIFICATE})
+_POINTLESS = frozenset({ErrorReason.BUSY, ErrorReason.CERTIFICATE, ErrorReason.PROXY_REFUSED})
 _HOPELESS = frozenset({ErrorReason.DATACENTER_UNKNOWN})
 _LOST = frozenset({ErrorReason.BROKEN, ErrorReason.RESET_AT_ONCE})
-_BROKEN_OFF = frozenset({ErrorReason.INTERRUPTED, ErrorReason.DEADLINE_REACHED})
+_NOT_REFUSED = frozenset({ErrorReason.INTERRUPTED, ErrorReason.DEADLINE_REACHED, ErrorReason.NOT_CONSUL})
 
 
 def delay(failures: int, random: Random, *, first: float = 0.1, cap: float = 2.0) -> float:
@@ -98,4 +98,4 @@ def _plain_refusal(error: ServerError) -> bool:
 
     The write was then examined and refused.
     """
-    return error.status == 500 and error.reason not in _BROKEN_OFF  # noqa: PLR2004
+    return error.status == 500 and error.reason not in _NOT_REFUSED  # noqa: PLR2004

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -55,7 +56,7 @@ connecting: ContextVar[Connecting | None] = ContextVar("connecting", default=Non
 
 class _NewestFirst(aiohttp.BaseConnector):
     """
-    Connector that hands out the idle connection that was used last.
+    Connector that hands out the idle connection that was used last, and closes others at once.
 
     aiohttp hands out the oldest, which would keep all of them alive.
     """
@@ -66,6 +67,12 @@ class _NewestFirst(aiohttp.BaseConnector):
         if (idle := self._conns.get(key)) is not None:
             idle.rotate(1)
         return await super()._get(key, traces)
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        # At once: a connection that is to be closed would wait for the other side's goodbye, where nobody ends it.
+        if should_close or protocol.should_close:
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
 
 
 class _TCP(_NewestFirst, aiohttp.TCPConnector):

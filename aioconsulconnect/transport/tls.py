@@ -37,6 +37,7 @@ class TLS:
         )
         self._signature = self._look()
         self._context = tls_context(settings)
+        self._previous: ssl.SSLContext | bool | None = None
         self._next_look = clock.now() + _LOOK_INTERVAL
         self._refused: Signature | None = None
 
@@ -55,13 +56,26 @@ class TLS:
         if signature == self._signature:
             return False
         try:
-            self._context = tls_context(self._settings)
+            renewed = tls_context(self._settings)
         except SettingsError as error:
             if signature != self._refused:
                 _log.warning("the changed TLS files are not used yet: %s", error)
             self._refused = signature
             return False
-        self._signature = signature
+        self._signature, self._previous, self._context = signature, self._context, renewed
+        return True
+
+    def replace(self, failed: ssl.SSLContext | bool) -> bool:
+        """
+        Use another context than the one that `failed`; return False if there is none.
+
+        It is of files that have just changed, or the one before: an agent may use its new files later than this client.
+        """
+        if self._context is not failed or self.renew():
+            return True
+        if self._previous is None:
+            return False
+        self._context, self._previous = self._previous, self._context
         return True
 
     def _look(self) -> Signature:

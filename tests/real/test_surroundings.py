@@ -142,10 +142,7 @@ async def renew_all_then_reload(files: FilesInUse, agent: RealAgent, old: Keys, 
     "renew",
     [
         renew_with_overlap,
-        pytest.param(
-            renew_all_then_reload,
-            marks=pytest.mark.xfail(reason="the context before the renewal is not tried again", strict=True),
-        ),
+        renew_all_then_reload,
     ],
     ids=["overlap", "agent-later"],
 )
@@ -244,7 +241,6 @@ async def test_calls_and_watches_go_through_a_proxy_by_connect_where_the_agent_s
         assert f"CONNECT 127.0.0.1:{port}" in (tmp_path / "tinyproxy.log").read_text()
 
 
-@pytest.mark.xfail(reason="it is taken for a broken answer of the agent, with the proxy's URL", strict=True)
 async def test_proxy_that_refuses_to_connect_is_told_without_its_password(tmp_path: Path) -> None:
     with tinyproxy(tmp_path, login="somebody secret") as proxy:
         for login in ("", "somebody:wrong@", "somebody:secret@"):  # the last one may, but nobody is there

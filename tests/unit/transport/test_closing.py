@@ -15,10 +15,6 @@ from support.servers import Keys, answer
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import Closed
 
-# Under TLS aiohttp closes the connection of a request that was cancelled, and one after its last answer, gently: it
-# waits for the other side's goodbye, and nothing ends that wait when the client is closed.
-LINGERS = pytest.mark.xfail(reason="connections that wait for a goodbye of TLS outlive the client", strict=True)
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
@@ -101,14 +97,12 @@ async def test_loop_that_closes_amid_a_handshake_finds_nothing_left(keys: Keys) 
         assert await left_behind(url, keys, "first-read", "cancelled-call") == ""
 
 
-@LINGERS
 @pytest.mark.slow
 async def test_loop_that_closes_right_after_the_client_of_a_proxy_finds_nothing_left(keys: Keys) -> None:
     async with Agent(keys).running() as url, ConnectProxy() as proxy:
         assert await left_behind(url, keys, *closing_program.AMID, proxy=proxy.url) == ""
 
 
-@LINGERS
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not run there")
 async def test_loop_of_uvloop_that_closes_right_after_the_client_finds_nothing_left(keys: Keys) -> None:
