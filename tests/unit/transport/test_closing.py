@@ -77,10 +77,7 @@ async def left_behind(url: str, keys: Keys, *amid: str, proxy: str = "", loops: 
     return "\n".join([*said, *([f"status {program.returncode}"] if program.returncode else [])])
 
 
-@pytest.mark.parametrize(
-    "amid",
-    [pytest.param(amid, marks=() if amid in {"call", "answers"} else LINGERS) for amid in closing_program.AMID],
-)
+@pytest.mark.parametrize("amid", closing_program.AMID)
 async def test_loop_that_closes_right_after_the_client_finds_nothing_left(keys: Keys, amid: str) -> None:
     async with Agent(keys).running() as url:
         assert await left_behind(url, keys, amid) == ""

@@ -28,7 +28,7 @@ TEXTS = [
     (400, "Namespaces are a Consul Enterprise feature", ErrorReason.ENTERPRISE_ONLY),
     (500, "Connect must be enabled in order to use this endpoint", ErrorReason.CONNECT_DISABLED),
     (401, "ACL support disabled", ErrorReason.ACL_DISABLED),
-    (500, "Scripts are disabled on this agent; to enable, configure 'enable_script_checks'", ErrorReason.SCRIPTS_DISABLED),
+    (500, "Scripts are disabled on this agent; to enable, configure …", ErrorReason.SCRIPTS_DISABLED),
     (400, "Client sent an HTTP request to an HTTPS server.", ErrorReason.TLS_NEEDED),
     (400, "invalid config entry kind: x", ErrorReason.UNKNOWN_KIND),
     (400, 'unknown field "Permissions"', ErrorReason.UNKNOWN_FIELD),
