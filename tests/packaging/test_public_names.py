@@ -31,7 +31,8 @@ Verdict Visibility explain lint
 """
 STRUCTS = """
 AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration
-CatalogInstance CatalogService CatalogServiceKey CertificateProviderInstance ChainFailover ChainNode ChainOverrides ChainResolver ChainRoute ChainSplit
+CatalogInstance CatalogService CatalogServiceKey CertificateProviderInstance
+ChainFailover ChainNode ChainOverrides ChainResolver ChainRoute ChainSplit
 ChainTarget Check Connect Consumer CookieConfig Destination DiscoveryChain DiscoveryChainKey Entry EntryKey
 EnvoyExtension ExportedService ExportedServices Expose ExposePath Failover FailoverPolicy FailoverTarget
 GatewayService GatewayServiceKey GatewayTLS GatewayTLSSDS HTTPPermission HashPolicy HeaderModifiers HeaderPermission
@@ -39,7 +40,8 @@ HealthCheck HealthStatus IngressDefaults IngressGateway IngressListener IngressS
 InstanceRateLimits Intention IntentionKey JSONWebKeySet JWKSCluster JWTCacheConfig JWTForwarding JWTLocation
 JWTLocationCookie JWTLocationHeader JWTLocationQueryParam JWTProvider JWTProviderRequirement JWTRequirement KnownEntry
 Leaf LeafKey LeastRequestConfig LinkedService LoadBalancer LocalJWKS Locality MatchKey Mesh MeshGateway MeshHTTP
-MeshHTTPIncoming MeshPeering MeshTLS MeshTLSDirection MeshTransparentProxy Node NodeKey PassiveHealthCheck PeerMeta Permission
+MeshHTTPIncoming MeshPeering MeshTLS MeshTLSDirection MeshTransparentProxy Node NodeKey
+PassiveHealthCheck PeerMeta Permission
 PrioritizeByLocality ProviderConfig Proxy ProxyDefaults RateLimitRoute RateLimits Redirect RemoteJWKS
 RequestNormalization RetryPolicy RetryPolicyBackOff RingHashConfig Root RootKey Roots Route RouteDestination
 RouteHTTPMatch RouteHeaderMatch RouteMatch RouteQueryParamMatch ServiceDefaults ServiceInstance ServiceIntentions
