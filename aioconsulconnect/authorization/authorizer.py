@@ -33,7 +33,7 @@ from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 _log = logging.getLogger("aioconsulconnect.authorization")
-_NEVER = float("-inf")
+_NONE = float("-inf")
 
 
 class Authorizer:
@@ -64,9 +64,9 @@ class Authorizer:
         self.counters: AuthorizerCounters = AuthorizerCounters()
         self._choices = choices
         self._live = LiveTable(sender, pool, options, destinations, choices)
-        # The clock where each decision asks for the time or goes to a hook, and until when it need not look further.
+        # The clock where each decision asks for the time or goes to a hook, and the age up to which that is all.
         self._now = None if choices.max_age is None and choices.on_decision is None else pool.clock.now
-        self._fresh_until = _NEVER
+        self._limit = _NONE if choices.max_age is None or choices.on_decision is not None else choices.max_age
 
     # Deciding
 
@@ -91,7 +91,7 @@ class Authorizer:
           a connection a required token is asked for only where claims are given: the agent knows none.
         """
         live, now = self._live, self._now
-        if not live.is_stale and (now is None or now() <= self._fresh_until):
+        if not live.is_stale and (now is None or now() - live.confirmed <= self._limit):
             return live.decider.check(source, destination, request, claims=claims)
         verdict = self._expired()
         if verdict is None:  # a denial is false, but it is one
@@ -268,16 +268,12 @@ class Authorizer:
                 return "incomplete"
 
     def _expired(self) -> Verdict | None:
-        """The denial, if the data is older than it may be; else the time is noted until which it is not."""
+        """The denial, if the data is older than it may be."""
         limit = self._choices.max_age
         if limit is None or isinstance(self._live.decider, Refusal):
             return None
         age = self._live.age
-        if age is None or age > limit:
-            return Verdict(allowed=False, reason=Reason.EXPIRED, age=age)
-        if self._now is not None and self._choices.on_decision is None:
-            self._fresh_until = self._now() + limit - age
-        return None
+        return Verdict(allowed=False, reason=Reason.EXPIRED, age=age) if age is None or age > limit else None
 
     def _report(self, decision: Decision) -> None:
         if decision.verdict.allowed:

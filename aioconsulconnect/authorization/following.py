@@ -7,14 +7,17 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import Closed, ConsulError
 from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.watch.protocol.snapshot import Snapshot
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
 
 _log = logging.getLogger("aioconsulconnect.authorization")
+_AGAIN = 60.0  # seconds
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -27,17 +30,33 @@ class Following(Generic[T, Item]):
     - `query`: the read to watch.
     - `tell`: the function.
     - `max_age`: age in seconds of the oldest state that is accepted; None for no limit.
+    - `again`: clock for trying again a minute after an error that ended the watch; None to leave it at that.
 
-    Attribute `watch` is the watch, `error` the error that ended it, if one did.
+    Attribute `watch` is the watch, `error` the error that ended it, until another one has data.
     """
 
-    __slots__ = ("_task", "_tell", "error", "watch")
+    __slots__ = ("_again", "_max_age", "_query", "_task", "_tell", "error", "watch")
 
-    def __init__(self, query: Query[T, Item], tell: Callable[[], None], *, max_age: float | None = None) -> None:
+    def __init__(
+        self,
+        query: Query[T, Item],
+        tell: Callable[[], None],
+        *,
+        max_age: float | None = None,
+        again: Clock | None = None,
+    ) -> None:
         self.watch: Watch[T, Item] = query.watch(max_age=max_age)
         self.error: ConsulError | None = None
+        self._query = query
+        self._max_age = max_age
         self._tell = tell
+        self._again = again
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def newest(self) -> Snapshot[T, Item] | None:
+        """The newest good state; None before there is one, and after an error that ended the watch."""
+        return None if self.error is not None else self.watch.newest
 
     async def begin(self) -> None:
         """Enter the watch; Closed if the client is."""
@@ -59,19 +78,32 @@ class Following(Generic[T, Item]):
             await self.watch.aclose()
 
     async def _follow(self) -> None:
-        try:
-            while True:
-                self._tell()
-                await self.watch.answered()
-        except Closed:
-            pass
-        except ConsulError as error:
-            self.error = error
-        except Exception as bug:  # noqa: BLE001 - whatever it is: without news nobody may go on deciding
-            _log.exception("following %r ended by a bug", self.watch)
-            self.error = ConsulError("a bug in the library ended this watch")
-            self.error.__cause__ = bug
+        while True:
+            try:
+                await self._hear()
+            except Closed:
+                break
+            except ConsulError as error:
+                self.error = error
+            except Exception as bug:  # noqa: BLE001 - whatever it is: nobody may go on deciding by what is frozen
+                _log.exception("following %r ended by a bug", self.watch)
+                self.error = ConsulError("a bug in the library ended this watch")
+                self.error.__cause__ = bug
+            self._tell()
+            if self._again is None:
+                return
+            await self._again.sleep(_AGAIN)
+            await self.watch.aclose()
+            self.watch = self._query.watch(max_age=self._max_age)
+            await self.watch.__aenter__()
         self._tell()
+
+    async def _hear(self) -> None:
+        while True:
+            if self.watch.newest is not None:
+                self.error = None
+            self._tell()
+            await self.watch.answered()
 
 
 FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Matches, Intention]

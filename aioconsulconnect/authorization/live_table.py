@@ -35,6 +35,8 @@ from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.wakeup import Wakeup
 
 _log = logging.getLogger("aioconsulconnect.authorization")
+_AWAY = frozenset({"stale", "throttled"})
+_AGAIN = 1.0  # seconds
 
 
 class LiveTable:
@@ -50,8 +52,8 @@ class LiveTable:
     - `decider`: what decides now.
     - `news`: wakes its waiters whenever something else may be known, and at the end.
     - `is_stale`: the agent cannot be asked, so what decides is getting old.
+    - `confirmed`: when the servers last confirmed the intentions, on the client's clock.
     - `surroundings`, `default`: what decides beside the intentions.
-    - `made`: number of tables that were made.
     """
 
     def __init__(
@@ -68,13 +70,15 @@ class LiveTable:
         self.decider: Decider = Refusal(Reason.NOT_READY)
         self.news = Wakeup()
         self.is_stale = False
-        self.made = 0
+        self.confirmed = float("-inf")
         self._choices = choices
         self._maker = TableMaker(tuple(dict.fromkeys(names)))
         self._intentions = follow_intentions(
             Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
         )
-        self.surroundings = Surroundings(CA(sender, pool, options), Config(sender, pool, options), self._hear)
+        self.surroundings = Surroundings(
+            CA(sender, pool, options), Config(sender, pool, options), self._hear, pool.clock
+        )
         self.default = DefaultLearner(
             sender,
             pool,
@@ -167,7 +171,10 @@ class LiveTable:
             return f"the watch of the intentions is {watch.state}: {watch.error}"
         if watch.filtered:
             return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
-        if isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
+        reason = self.decider.reason if isinstance(self.decider, Refusal) else None
+        if reason in {Reason.MALFORMED, Reason.FIELD_UNKNOWN}:
+            return "what came is not what was asked for, or cannot be read: is this Consul, and is it too new for this?"
+        if reason is Reason.INCOMPLETE:
             if watch.index is None:
                 return "the list came without X-Consul-Index, so it is not Consul that answers"
             return self.visibility.missing(anonymous=watch.anonymous)
@@ -175,12 +182,18 @@ class LiveTable:
             return f"no answer with the intentions was seen; the watch is {watch.state}"
         return self.surroundings.missing or self.default.known.error or "what was learnt last is not in the table yet"
 
+    @property
+    def made(self) -> int:
+        """Number of tables that were made."""
+        return self._maker.count
+
     # How it follows
 
     def _hear(self) -> None:
         """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
         status = self.watch
-        self.is_stale = status.state in {"stale", "throttled"}
+        self.is_stale = status.state in _AWAY
+        self.confirmed = float("-inf") if status.age is None else self.default.clock.now() - status.age
         obstacle = self._obstacle(status)
         if obstacle is not None:
             self._refuse(obstacle)
@@ -196,6 +209,8 @@ class LiveTable:
             return Reason.NOT_READY
         if status.state == "denied" or status.filtered:
             return Reason.INCOMPLETE
+        if status.state in _AWAY and isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
+            return Reason.INCOMPLETE  # only what is seen anew takes a refusal back, and no other failure does
         if watch.newest is None:
             return Reason.NOT_READY
         # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
@@ -204,18 +219,20 @@ class LiveTable:
         is_whole = not is_list or (is_consuls and self.visibility.is_whole(anonymous=status.anonymous))
         return None if is_whole else Reason.INCOMPLETE
 
-    async def _look(self) -> bool:
+    async def _look(self, body: bytes | None) -> bool:
         """
-        Ask what the list shows that came last; return False if there is no answer.
+        Ask what the list shows that came last, with this `body`; return False if there is no answer.
 
-        The agent that sent it may have been started anew, with ACLs. Where a list is marked, it tells by itself.
+        The agent that sent it may be another one, or have been started anew with ACLs.
         """
-        if self._probe is None or (self.visibility.marks and not self.watch.anonymous):
+        if self._probe is None:
             return True
         try:
-            await self._probe.ask()
+            await self._probe.ask(body, self.default.clock.now())
         except ConsulError as error:
             _log.debug("it is not known what a list shows: %s", error)
+            self._refuse(Reason.INCOMPLETE)
+            self.news.wake_all()
             return False
         self._hear()
         return True
@@ -241,15 +258,14 @@ class LiveTable:
         while not self.is_over:
             newest, body = watch.newest, watch.body
             if newest is not None and not maker.knows(newest, body):
-                if not await self._look():
-                    await self.news.wait()
+                if not await self._look(body):
+                    await self.news.wait(self.default.clock, _AGAIN)
                     continue
                 if self._obstacle(watch.status) is None:
                     await self.surroundings.follow(await maker.study(newest, body))
             is_free = self._obstacle(watch.status) is None
             if is_free and newest is not None and maker.knows(newest, body) and not maker.has_made(self._settings()):
                 await maker.make(self._settings())
-                self.made += 1
                 is_free = self._obstacle(watch.status) is None
             if is_free and maker.made is not None and maker.made is not self.decider:
                 self.decider = maker.made
@@ -281,3 +297,4 @@ class LiveTable:
         self.surroundings.stop()
         await self._intentions.end()
         await self.surroundings.end()
+        self._maker.forget()

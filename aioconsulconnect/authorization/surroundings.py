@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from aioconsulconnect.authorization.following import Following
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.errors import InvalidRequest, Unsupported
@@ -25,13 +26,17 @@ class Surroundings:
 
     - `ca`, `config`: endpoints of the client.
     - `tell`: function that is called when something may be different.
+    - `clock`: clock of the client.
+
+    What cannot be watched is tried again each minute: an agent may be upgraded, or a token be given more rights.
     """
 
-    def __init__(self, ca: CA, config: Config, tell: Callable[[], None]) -> None:
+    def __init__(self, ca: CA, config: Config, tell: Callable[[], None], clock: Clock) -> None:
         self._config = config
         self._tell = tell
-        self._roots: Following[Roots, Root] = Following(ca.roots(), tell)
-        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell)
+        self._clock = clock
+        self._roots: Following[Roots, Root] = Following(ca.roots(), tell, again=clock)
+        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell, again=clock)
         self._providers: dict[str, Following[JWTProvider | None, JWTProvider]] = {}
 
     async def begin(self) -> None:
@@ -60,7 +65,7 @@ class Surroundings:
         for name in sorted(wanted - self._providers.keys()):
             one: Following[JWTProvider | None, JWTProvider]
             try:
-                one = Following(self._config.read("jwt-provider", name), self._tell)
+                one = Following(self._config.read("jwt-provider", name), self._tell, again=self._clock)
             except InvalidRequest:
                 continue  # Consul takes names that no URL can hold; the issuer then stays unknown, and denies
             await one.begin()
@@ -69,7 +74,7 @@ class Surroundings:
     @property
     def trust_domain(self) -> str:
         """The own trust domain; empty where it is not known."""
-        found = self._roots.watch.newest
+        found = self._roots.newest
         return found.value.trust_domain if found else ""
 
     @property
@@ -79,7 +84,7 @@ class Surroundings:
 
         Without an entry it is Consul's default, also on a Consul that has no entries of this kind.
         """
-        found = self._mesh.watch.newest
+        found = self._mesh.newest
         if found is None:
             return CONSULS_DEFAULT if isinstance(self._mesh.error, Unsupported) else None
         http = None if found.value is None else found.value.http
@@ -93,7 +98,7 @@ class Surroundings:
         """The issuer of each provider whose entry is known."""
         found: dict[str, str] = {}
         for name, one in self._providers.items():
-            newest = one.watch.newest
+            newest = one.newest
             if newest is not None and newest.value is not None:
                 found[name] = newest.value.issuer
         return found

@@ -6,16 +6,16 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from aioconsulconnect.authorization.access import Decider, Refusal
+from aioconsulconnect.authorization.body_fields import unknown_fields_in_slices
 from aioconsulconnect.authorization.rules.rows import UnknownFields
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import providers_of
 from aioconsulconnect.authorization.table import Table, tiers_of
-from aioconsulconnect.authorization.unknown_fields import unknown_fields
 from aioconsulconnect.clock import breathe
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention, IntentionKey
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
@@ -31,12 +31,13 @@ class TableMaker:
     Maker of tables, which remembers of what it made the last one.
 
     `destinations` are those that the intentions are for, none for all. Attribute `made` is the last table, or the
-    refusal that stands in its place; None before there is one.
+    refusal that stands in its place; None before there is one. `count` is the number of tables that were made.
     """
 
     def __init__(self, destinations: tuple[str, ...]) -> None:
         self.destinations = destinations
         self.made: Decider | None = None
+        self.count = 0
         self._seen: Seen | None = None
         self._body: bytes | None = None
         self._settings: DecisionSettings | None = None
@@ -61,9 +62,9 @@ class TableMaker:
         self._seen, self._body, self.made = seen, body, None
         # Not the items: there the second of two intentions with one key has taken the place of the first.
         value = seen.value
-        self._intentions = value if isinstance(value, tuple) else tuple(one for part in value.values() for one in part)
+        self._intentions = value if isinstance(value, tuple) else await _each_once(value)
         try:
-            self._unknown = await _in_steps(unknown_fields(seen.body if body is None else body))
+            self._unknown = await _in_steps(unknown_fields_in_slices(seen.body if body is None else body))
         except UnreadableResponse:
             self._unknown = None
         names: set[str] = set()
@@ -82,6 +83,7 @@ class TableMaker:
             table = await _in_steps(steps)
             self.made = Refusal(Reason.MALFORMED) if table.has_others else table
         self._settings = settings
+        self.count += 1
         return self.made
 
     async def let_go(self) -> None:
@@ -89,6 +91,11 @@ class TableMaker:
         while self._outdated:
             del self._outdated[-_SLICE:]
             await breathe()
+
+    def forget(self) -> None:
+        """Let go of everything, at the end."""
+        self.made = self._seen = self._body = self._unknown = None
+        self._intentions, self._outdated = (), []
 
     def knows(self, seen: Seen, body: bytes | None) -> bool:
         """Return True if the state `seen` and `body` are what was studied last."""
@@ -112,6 +119,19 @@ def qualified(name: str, options: Options) -> str:
     if "/" in name or (namespace, partition) == ("default", "default"):
         return name
     return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"
+
+
+async def _each_once(matches: Matches) -> tuple[Intention, ...]:
+    """The intentions of all names; each name has those for every destination as well."""
+    found: list[Intention] = []
+    known: dict[IntentionKey, Intention] = {}
+    for part in matches.values():
+        for number, one in enumerate(part, 1):
+            if known.setdefault(one.key, one) is one or known[one.key] != one:
+                found.append(one)
+            if number % _SLICE == 0:
+                await breathe()
+    return tuple(found)
 
 
 async def _in_steps(steps: Generator[None, None, T]) -> T:

@@ -76,7 +76,7 @@ async def test_list_without_an_index_is_not_consuls() -> None:
         world.mesh.intentions(rule("web", action="deny"))
         async with world.entered(default="allow") as authorizer:
             assert authorizer.check("web", "db").reason is Reason.INTENTION
-            world.mesh.flags = {LIST: {"x-consul-index": None}}
+            world.mesh.flags = {LIST: {"x-consul-index": ""}}
             world.mesh.put_at(LIST, [])
             await world.clock.advance(5)
             assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
