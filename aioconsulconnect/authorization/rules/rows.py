@@ -43,7 +43,8 @@ class Rows:
 
     - `by_destination`: the rows.
     - `special`: rules that no lookup finds: those with a source that is not understood, or that is a pattern to Envoy.
-    - `refused`: rules for which Envoy refuses all rules of their destination, one for each; filled where it matters.
+    - `refused`: rules for which it is not known what Envoy enforces, one for each destination, with the reason; filled
+      where it matters.
     - `has_tenancy`: True if an intention names a namespace or partition that is not the default one.
     - `has_odd_names`: True if the name of an intention could be taken for a namespace and a name, or for an id.
     - `has_vague`: True if it is not known of an intention which sources it is for.
@@ -54,7 +55,7 @@ class Rows:
     def __init__(self) -> None:
         self.by_destination: dict[Key, dict[Key, Held]] = {}
         self.special: dict[Key, tuple[Rule, ...]] = {}
-        self.refused: dict[Key, Rule] = {}
+        self.refused: dict[Key, tuple[Rule, Reason]] = {}
         self.has_odd_names = False
         self.has_tenancy = False
         self.has_vague = False
@@ -87,6 +88,13 @@ class Rows:
             row[source] = one
         return one
 
+    def refuse(self, rule: Rule, reason: Reason) -> None:
+        """Deny everything for the destination of `rule`, because of it and of `reason`."""
+        key = key_of_destination(rule.intention)
+        known = self.refused.get(key)
+        if known is None or _rank(rule) < _rank(known[0]):
+            self.refused[key] = rule, reason
+
     def finish(self) -> None:
         """Put the rules that no lookup finds in an order of their own, after the last intention was taken in."""
         for destination, vague in self.special.items():
@@ -101,6 +109,9 @@ class Rows:
         - `source`: who calls.
         - `tiers`: the keys of the destination.
         """
+        return self._found(source, tiers, as_envoy=False)
+
+    def _found(self, source: Source, tiers: Tiers, *, as_envoy: bool) -> list[Held]:
         keys = keys_for(source)
         found: list[Held] = []
         for tier in tiers:
@@ -108,7 +119,7 @@ class Rows:
             found += [one for key in keys if (one := row.get(key)) is not None]
             if self.has_vague:
                 special = self.special.get(tier, ())
-                found += [rule for rule in special if rule.is_vague and rule.may_concern(source)]
+                found += [rule for rule in special if rule.is_vague and rule.may_concern(source, as_envoy=as_envoy)]
         if self.has_vague:
             found.sort(key=_rank)
         return found
@@ -122,8 +133,9 @@ class Rows:
         """
         refused = next((self.refused[tier] for tier in tiers if tier in self.refused), None)
         if refused is not None:
-            return denied(Reason.RULES_REFUSED, refused.intention)
-        found = self.find(source, tiers)
+            rule, reason = refused
+            return denied(reason, rule.intention)
+        found = self._found(source, tiers, as_envoy=True)
         if not any(tier in self.special for tier in tiers):
             return found
         found = [one for one in found if is_literal(intention_of(one).source_name) or _is_vague(one)]
@@ -200,9 +212,9 @@ def rows_in_slices(
         if isinstance(one, Rule):
             if compile_all or as_envoy:
                 yield from one.compile_in_slices()
-            if as_envoy and one.is_refused_by_envoy():
-                refused = rows.refused.setdefault(key_of_destination(intention), one)
-                rows.refused[key_of_destination(intention)] = min(refused, one, key=_rank)
+            reason = one.refusal_by_envoy() if as_envoy else None
+            if reason is not None:
+                rows.refuse(one, reason)
         if i % _SLICE == 0:
             yield
     rows.finish()

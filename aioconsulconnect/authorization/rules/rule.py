@@ -34,17 +34,16 @@ class Rule:
     - `unknown_fields`: keys of it that Consul sent and this version does not know.
     - `flaw`: why its meaning is not known; None for a sound one.
     - `jwt`: token that the whole intention requires, None for none.
-    - `source_pattern`: what Envoy holds against a source's URI; None where the name means itself, or is refused.
     """
 
-    __slots__ = ("_conditions", "flaw", "intention", "jwt", "source_pattern")
+    __slots__ = ("_conditions", "_source_pattern", "flaw", "intention", "jwt")
 
     def __init__(self, intention: Intention, unknown_fields: tuple[str, ...] = ()) -> None:
         self.intention = intention
         self.flaw = _flaw(intention, unknown_fields)
         self.jwt = _requirement(intention)
-        self.source_pattern = None if is_literal(intention.source_name) else _source_regex(intention)
         self._conditions: tuple[Condition, ...] | None = None
+        self._source_pattern: tuple[Regex | None] | None = None
 
     def conditions(self) -> tuple[Condition, ...]:
         """The permissions, compiled at the first use: a large table holds many that nobody asks about."""
@@ -62,6 +61,17 @@ class Rule:
         self._conditions = tuple(made)
 
     @property
+    def source_pattern(self) -> Regex | None:
+        """
+        What Envoy holds against a source's URI; None where the name means itself, or is refused.
+
+        It is compiled at the first use: in mode "consul" nobody asks.
+        """
+        if self._source_pattern is None:
+            self._source_pattern = (_source_regex(self.intention) if self.is_pattern else None,)
+        return self._source_pattern[0]
+
+    @property
     def is_vague(self) -> bool:
         """True if it is not known which sources it is for."""
         return self.flaw is Reason.SOURCE_KIND_UNKNOWN
@@ -71,17 +81,27 @@ class Rule:
         """True if Envoy takes the name of its source for a pattern."""
         return not is_literal(self.intention.source_name)
 
-    def may_concern(self, source: Source) -> bool:
-        """True if a rule whose source is not understood may be for `source`."""
-        known_kind = self.intention.source_type in {"", "consul"}
-        return not known_kind or self.intention.source_name in {"", "*", source.name}
+    def may_concern(self, source: Source, *, as_envoy: bool) -> bool:
+        """
+        Return True if a rule whose source is not understood may be for `source`.
 
-    def is_refused_by_envoy(self) -> bool:
-        """True if Envoy refuses the rules of the destination because of this one (A13)."""
-        if not is_available():
-            return False
+        With `as_envoy` its name may be a pattern, which can match any other name.
+        """
+        known_kind = self.intention.source_type in {"", "consul"}
+        if not known_kind or (as_envoy and self.is_pattern):
+            return True
+        return self.intention.source_name in {"", "*", source.name}
+
+    def refusal_by_envoy(self) -> Reason | None:
+        """
+        Return why it is not known what Envoy enforces for the destination because of this rule; None if it is known.
+
+        It refuses all rules because of one bad expression (A13); without RE2 it is not known which ones are bad.
+        """
         patterns = [regex for condition in self.conditions() for _, regex in condition.regexes()]
-        return None in patterns or (not is_literal(self.intention.source_name) and self.source_pattern is None)
+        if None in patterns or (self.is_pattern and self.source_pattern is None):
+            return Reason.RULES_REFUSED if is_available() else Reason.REGEX_UNKNOWN
+        return None
 
 
 Held = Intention | Rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -19,17 +18,6 @@ HOSTILE = [
     "/(a+)+", "(a|a)*b", "(.*)*x", "([ab]*a[ab]{999})", "(a?){500}a{500}", "(x+x+)+y", r"\pL{250}", "((a*)*)*b",
     "(" * 1000 + ")" * 1000, ".*" * 2000, "[^x]{1000}" * 4, "a" * 100_000, "(?i)" + "é" * 1000, r"(\w*\d){300}",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def without_re2(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def missing(name: str) -> object:
-        raise ImportError(name)
-
-    regex._library.cache_clear()
-    monkeypatch.setattr(importlib, "import_module", missing)
-    yield
-    regex._library.cache_clear()
 
 
 @pytest.mark.parametrize(

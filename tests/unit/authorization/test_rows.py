@@ -8,9 +8,10 @@ import pytest
 from support.authorization import allow, intent, table_of
 
 from aioconsulconnect.authorization.rules.rows import Rows
-from aioconsulconnect.authorization.rules.settings import Mode
+from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import Source
 from aioconsulconnect.authorization.rules.verdict import Reason
+from aioconsulconnect.authorization.table import Table
 from aioconsulconnect.structs.intentions import Intention
 
 MODES: tuple[Mode, ...] = ("consul", "envoy")
@@ -99,6 +100,25 @@ def test_one_refused_expression_denies_everything_in_a_sidecar(bad: Intention) -
     verdict = table.check("web")
     assert (verdict.allowed, verdict.reason, verdict.intention) == (False, Reason.RULES_REFUSED, bad)
     assert table_of(bad, intent("web", "db", "allow")).check("web")
+
+
+@pytest.mark.usefixtures("without_re2")
+@pytest.mark.parametrize("rule", [intent("w.x", "db", "deny"), intent("api", "db", (allow(path_regex="/a(?=b)"),))])
+def test_any_expression_denies_everything_in_a_sidecar_without_re2(rule: Intention) -> None:
+    for destinations in (None, ["db"]):
+        settings = DecisionSettings(default="allow", mode="envoy")
+        table = Table.build([rule, intent("web", "db", "allow")], settings, destinations=destinations)
+        verdict = table.check("web", "db")
+        assert (verdict.allowed, verdict.reason, verdict.intention) == (False, Reason.REGEX_UNKNOWN, rule)
+    assert table_of(rule, intent("web", "db", "allow")).check("web")
+
+
+def test_sameness_group_with_a_pattern_for_a_name_may_be_for_everybody_in_a_sidecar() -> None:
+    group = intent("a.b", "db", "deny", source_sameness_group="g")
+    verdict = table_of(group, default="allow", mode="envoy").check("axb")
+    assert (verdict.allowed, verdict.reason, verdict.intention) == (False, Reason.SOURCE_KIND_UNKNOWN, group)
+    assert table_of(group, default="allow").check("axb")
+    assert not table_of(group, default="allow").check("a.b")
 
 
 @pytest.mark.parametrize("mode", MODES)
