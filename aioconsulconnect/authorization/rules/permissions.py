@@ -65,7 +65,7 @@ class Condition:
                 unknown = found
         if self.permission.http is not None and self.permission.http.path_regex:
             regex = self._path_regex
-            fits = None if regex is None else regex.matches(seen.path, all_versions=all_versions)
+            fits = None if regex is None else regex.matches(seen.path, seen.budget, all_versions=all_versions)
             if fits is False:
                 return False
             if fits is None:
@@ -119,24 +119,31 @@ class Header:
             return Reason.HEADER_UNKNOWN
         if not values:
             return False  # also where inverted (A8)
-        return self._any(values, all_versions=all_versions)
+        return self._any(values, seen, all_versions=all_versions)
 
-    def _any(self, values: tuple[str, ...], *, all_versions: bool) -> bool | Reason:
-        found = [self._test(value, all_versions=all_versions) for value in values]
-        if None in found and True not in found:
+    def _any(self, values: tuple[str, ...], seen: Seen, *, all_versions: bool) -> bool | Reason:
+        found: bool | None = False
+        for value in values:
+            one = self._test(value, seen, all_versions=all_versions)
+            if one:
+                found = True
+                break
+            if one is None:
+                found = None
+        if found is None:
             return Reason.REGEX_UNKNOWN
-        result = (True in found) is not self._invert
+        result = found is not self._invert
         if all_versions and len(values) > 1:  # before Envoy 1.38.2 they were one value (A9)
-            joined = self._test(",".join(values), all_versions=True)
+            joined = self._test(",".join(values), seen, all_versions=True)
             if joined is None:
                 return Reason.REGEX_UNKNOWN
             if (joined is not self._invert) is not result:
                 return Reason.VERSIONS_DIFFER
         return result
 
-    def _test(self, value: str, *, all_versions: bool) -> bool | None:
+    def _test(self, value: str, seen: Seen, *, all_versions: bool) -> bool | None:
         if self.kind == "regex":
-            return None if self.regex is None else self.regex.matches(value, all_versions=all_versions)
+            return None if self.regex is None else self.regex.matches(value, seen.budget, all_versions=all_versions)
         text = self.text
         if self._ignore_case:
             value, text = _lower(value), _lower(text)

@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from aioconsulconnect.authorization.rules.regex import Budget
 from aioconsulconnect.errors import InvalidRequest
 
 Pairs = tuple[tuple[str, str], ...]
@@ -69,12 +70,20 @@ class Seen:
     - `path`: the path without the query.
     """
 
-    __slots__ = ("_values", "path", "request")
+    __slots__ = ("_budget", "_values", "path", "request")
 
     def __init__(self, request: HTTPRequest, path: str) -> None:
         self.request = request
         self.path = path
         self._values: dict[str, tuple[str, ...]] | None = None  # made at the first rule that asks for a header
+        self._budget: Budget | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The work that the regular expressions of rules may still do for this request."""
+        if self._budget is None:
+            self._budget = Budget()
+        return self._budget
 
     def values(self, name: str) -> tuple[str, ...] | None:
         """

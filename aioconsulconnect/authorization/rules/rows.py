@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from aioconsulconnect.authorization.rules.regex import Budget
 from aioconsulconnect.authorization.rules.rule import (
     Held,
     Key,
@@ -139,7 +140,7 @@ class Rows:
         if not any(tier in self.special for tier in tiers):
             return found
         found = [one for one in found if is_literal(intention_of(one).source_name) or _is_vague(one)]
-        uri = uri_of(source)
+        uri, budget = uri_of(source), Budget()
         for rule in (rule for tier in tiers for rule in self.special.get(tier, ())):
             if rule.is_vague:
                 continue
@@ -151,7 +152,7 @@ class Rows:
                 return denied(Reason.NO_SERVICE)
             matches = None
             if rule.source_pattern is not None:
-                matches = rule.source_pattern.matches(uri, all_versions=True)
+                matches = rule.source_pattern.matches(uri, budget, all_versions=True)
             if matches is None:
                 return denied(Reason.REGEX_UNKNOWN, rule.intention)
             if matches:

@@ -228,7 +228,8 @@ def keys_for(source: Source) -> tuple[Key, Key, Key]:
 def _source_regex(intention: Intention) -> Regex | None:
     """The pattern that Consul makes of a source for Envoy: the name goes into it as it is (A6)."""
     namespace = "[^/]+" if intention.source_namespace == "*" else intention.source_namespace
-    return compile_regex(f"^{_id(intention.source_partition, namespace, intention.source_name, '[^/]+')}$")
+    before = _id(intention.source_partition, namespace, "", "[^/]+")
+    return compile_regex(f"{intention.source_name}$", before=f"^{before}")
 
 
 def _id(partition: str, namespace: str, name: str, datacenter: str) -> str:

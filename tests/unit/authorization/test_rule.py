@@ -110,7 +110,7 @@ def test_rule_with_expressions_may_be_refused_without_re2(one: Intention) -> Non
 
 def test_name_of_a_source_is_compiled_when_a_sidecars_view_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr(rule_module, "compile_regex", compiled.append)
+    monkeypatch.setattr(rule_module, "compile_regex", lambda pattern, before: compiled.append(pattern))
     rule = Rule(intent("w.x", "db", "allow"))
     assert not compiled
     assert rule.source_pattern is rule.source_pattern
