@@ -63,7 +63,7 @@ class Rule:
     @property
     def source_pattern(self) -> Regex | None:
         """
-        What Envoy holds against a source's URI; None where the name means itself, or is refused.
+        Pattern that Envoy holds against a source's URI; None where the name means itself, or is refused.
 
         It is compiled at the first use: in mode "consul" nobody asks.
         """
