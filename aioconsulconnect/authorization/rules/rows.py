@@ -6,7 +6,8 @@ Precedence lies in the order of the lookups: exact destination before `*`, and f
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+import heapq
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from aioconsulconnect.authorization.rules.rule import (
     held,
     intention_of,
     is_literal,
+    is_plain,
     key_of_destination,
     key_of_source,
     keys_for,
@@ -31,6 +33,7 @@ from aioconsulconnect.structs.intentions import Intention, IntentionKey
 _SLICE = 500
 _NOTHING: Final[Mapping[Key, Held]] = {}
 
+Rank = tuple[float, bool, str]
 UnknownFields = Mapping[IntentionKey, tuple[str, ...]]
 """Keys that Consul sent and this version does not know, by intention."""
 
@@ -51,7 +54,16 @@ class Rows:
     - `has_vague`: True if it is not known of an intention which sources it is for.
     """
 
-    __slots__ = ("by_destination", "has_odd_names", "has_tenancy", "has_vague", "refused", "special")
+    __slots__ = (
+        "_patterns",
+        "_vague",
+        "by_destination",
+        "has_odd_names",
+        "has_tenancy",
+        "has_vague",
+        "refused",
+        "special",
+    )
 
     def __init__(self) -> None:
         self.by_destination: dict[Key, dict[Key, Held]] = {}
@@ -60,6 +72,9 @@ class Rows:
         self.has_odd_names = False
         self.has_tenancy = False
         self.has_vague = False
+        # While the rows are built: the rules to come into `special`, of each key; the sources that are patterns.
+        self._vague: dict[Key, dict[IntentionKey, list[Rule]]] = {}
+        self._patterns: dict[Key, dict[Key, None]] = {}
 
     def add(self, intention: Intention, unknown_fields: tuple[str, ...]) -> Held:
         """
@@ -72,14 +87,13 @@ class Rows:
         destination, source = key_of_destination(intention), key_of_source(intention)
         if type(destination) is tuple or (type(source) is tuple and source[1:3] != (DEFAULT, DEFAULT)):
             self.has_tenancy = True
-        if "/" in source or "/" in destination or ":" in source or ":" in destination:
+        if not (is_plain(intention.source_name) and is_plain(intention.destination_name)):
             self.has_odd_names = True
         if isinstance(one, Rule) and one.is_vague:
-            self.special[destination] = (*self.special.get(destination, ()), one)
-            self.has_vague = True
+            self._add_vague(destination, one)
             return one
         if isinstance(one, Rule) and one.is_pattern:
-            self.special.setdefault(destination, ())
+            self._patterns.setdefault(destination, {})[source] = None
         row = self.by_destination.get(destination)
         if row is None:
             self.by_destination[destination] = {source: one}
@@ -96,12 +110,25 @@ class Rows:
         if known is None or _rank(rule) < _rank(known[0]):
             self.refused[key] = rule, reason
 
-    def finish(self) -> None:
+    def _add_vague(self, destination: Key, rule: Rule) -> None:
+        self.has_vague = True
+        alike = self._vague.setdefault(destination, {}).setdefault(rule.intention.key, [])
+        if all(other.intention != rule.intention for other in alike):  # a match of several names repeats them
+            alike.append(rule)
+
+    def finish_in_slices(self) -> Generator[None, None, None]:
         """Put the rules that no lookup finds in an order of their own, after the last intention was taken in."""
-        for destination, vague in self.special.items():
-            row = self.by_destination.get(destination, _NOTHING).values()
-            patterns = [one for one in row if isinstance(one, Rule) and one.is_pattern]
-            self.special[destination] = tuple(sorted([*vague, *patterns], key=_rank))
+        done = 0
+        for destination in dict.fromkeys((*self._vague, *self._patterns)):
+            rules = [rule for alike in self._vague.get(destination, {}).values() for rule in alike]
+            row = self.by_destination.get(destination, _NOTHING)
+            rules += [rule for key in self._patterns.get(destination, ()) if isinstance(rule := row[key], Rule)]
+            self.special[destination] = yield from _sorted_in_slices(rules)
+            done += len(rules)
+            if done >= _SLICE:
+                done = 0
+                yield
+        self._vague, self._patterns = {}, {}
 
     def find(self, source: Source, tiers: Tiers) -> list[Held]:
         """
@@ -173,7 +200,7 @@ def _is_vague(one: Held) -> bool:
     return isinstance(one, Rule) and one.is_vague
 
 
-def _rank(one: Held) -> tuple[float, bool, str]:
+def _rank(one: Held) -> Rank:
     """Where an intention stands among those that match: one whose source nobody understands as high as it could be."""
     intention = intention_of(one)
     rank = -float(precedence(intention))
@@ -184,8 +211,29 @@ def _rank(one: Held) -> tuple[float, bool, str]:
     return rank, _is_vague(one), repr(intention)
 
 
+def _sorted_in_slices(rules: Sequence[Rule]) -> Generator[None, None, tuple[Rule, ...]]:
+    """Return a generator that sorts rules by rank, yields where other tasks may run, and returns them."""
+    parts: list[list[tuple[Rank, Rule]]] = []
+    for start in range(0, len(rules), _SLICE):
+        if parts:
+            yield
+        parts.append(sorted([(_rank(rule), rule) for rule in rules[start : start + _SLICE]], key=_first))
+    found: list[Rule] = []
+    for _, rule in heapq.merge(*parts, key=_first):
+        found.append(rule)
+        if len(found) % _SLICE == 0:
+            yield
+    return tuple(found)
+
+
+def _first(pair: tuple[Rank, Rule]) -> Rank:
+    return pair[0]
+
+
 def _merged(one: Held, other: Held) -> Held:
     """One of two intentions with the same names, whatever their order: where they contradict each other, neither."""
+    if intention_of(one) == intention_of(other):  # a match of several names repeats what is for all of them
+        return one
     first, second = sorted((one, other), key=lambda each: repr(intention_of(each)))
     a, b = intention_of(first), intention_of(second)
     flaws = [each.flaw for each in (first, second) if isinstance(each, Rule) and each.flaw is not None]
@@ -212,11 +260,11 @@ def rows_in_slices(
         one = rows.add(intention, unknown.get(intention.key, ()) if unknown else ())
         if isinstance(one, Rule):
             if compile_all or as_envoy:
-                yield from one.compile_in_slices()
+                yield from one.compile_in_slices(as_envoy=as_envoy)
             reason = one.refusal_by_envoy() if as_envoy else None
             if reason is not None:
                 rows.refuse(one, reason)
         if i % _SLICE == 0:
             yield
-    rows.finish()
+    yield from rows.finish_in_slices()
     return rows

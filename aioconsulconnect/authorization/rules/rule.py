@@ -52,8 +52,14 @@ class Rule:
                 pass
         return self._conditions or ()
 
-    def compile_in_slices(self) -> Generator[None, None, None]:
-        """Compile the permissions, and yield after each: a large regular expression takes some milliseconds."""
+    def compile_in_slices(self, *, as_envoy: bool = False) -> Generator[None, None, None]:
+        """
+        Compile the permissions, and yield after each: a large regular expression takes some milliseconds.
+
+        With `as_envoy` the name of the source is compiled too, where it is a pattern.
+        """
+        if as_envoy and self.source_pattern is not None:
+            yield
         made: list[Condition] = []
         for i, permission in enumerate(self.intention.permissions):
             made.append(Condition(permission, i))
@@ -94,9 +100,9 @@ class Rule:
 
     def refusal_by_envoy(self) -> Reason | None:
         """
-        Return why it is not known what Envoy enforces for the destination because of this rule; None if it is known.
+        Return why it is not known what Envoy enforces because of this rule; None if it is known.
 
-        It refuses all rules because of one bad expression (A13); without RE2 it is not known which ones are bad.
+        It refuses all rules of a destination for one bad expression (A13); without RE2 nobody knows which are bad.
         """
         patterns = [regex for condition in self.conditions() for _, regex in condition.regexes()]
         if None in patterns or (self.is_pattern and self.source_pattern is None):
@@ -135,6 +141,11 @@ def intention_of(one: Held) -> Intention:
 def is_literal(name: str) -> bool:
     """Return True if Envoy's pattern of a source name means this very name (A6)."""
     return _LITERAL.fullmatch(name) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Return True if a text can be nothing but a name: no id, and no name with a namespace or a peer before it."""
+    return "/" not in name and ":" not in name
 
 
 def _requirement(intention: Intention) -> JWTRequirement | None:
