@@ -185,6 +185,8 @@ def _of_modes(rows: Rows, settings: DecisionSettings) -> Iterator[Finding]:
         return
     for destination, row in rows.by_destination.items():
         vague_sources = [one for key, one in row.items() if _is_star(key)]
+        if not vague_sources:
+            continue
         for below in _below(destination):
             for key, one in rows.by_destination.get(below, {}).items():
                 for above in vague_sources:

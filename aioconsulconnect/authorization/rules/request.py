@@ -46,7 +46,10 @@ def _pairs(headers: object) -> Pairs:
     found: list[tuple[str, str]] = []
     try:
         items = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
-        for name, value in cast("Iterable[tuple[object, object]]", items):
+        for pair in cast("Iterable[tuple[object, object]]", items):
+            if isinstance(pair, str):  # "ab" would be the header a: b
+                raise InvalidRequest("headers must be a mapping or pairs of name and value, not text")
+            name, value = pair
             if not isinstance(name, str) or not isinstance(value, str):
                 raise InvalidRequest("names and values of headers must be str")
             found.append((name, value))

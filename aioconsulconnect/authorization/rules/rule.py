@@ -144,7 +144,7 @@ def is_literal(name: str) -> bool:
 
 
 def is_plain(name: str) -> bool:
-    """Return True if a text can be nothing but a name: no id, and no name with a namespace or a peer before it."""
+    """Return True if a text can be no more than a name: no id, and nothing with a namespace or a peer."""
     return "/" not in name and ":" not in name
 
 
