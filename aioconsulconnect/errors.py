@@ -101,6 +101,8 @@ class ErrorReason(Enum):
     # No answer, or one that is not Consul's.
     NOT_CONSUL = "not Consul"
     """A redirect, an HTML page or a refusal in words that are not Consul's: something in between answered."""
+    NOT_UNDERSTOOD = "not understood"
+    """Consul's own answer, with its index, holds what this version cannot read, such as a value that is new."""
     UNREACHABLE = "unreachable"
     """Nothing listens at the address."""
     RESET_AT_ONCE = "reset at once"

@@ -55,8 +55,8 @@ class AccessChange(msgspec.Struct, frozen=True, kw_only=True):
 
     - `source`: name of the source as Consul writes it; `*` for every source that no intention for it names.
     - `destination`: name of the destination, in lower case; `*` for every destination that no intention names.
-    - `before`, `now`: verdicts about a connection without a request. A change between a plain answer and
-      `REQUEST_NEEDED`, where requests decide, is a change too.
+    - `before`, `now`: verdicts about a connection without a request. Another list of permissions, or another required
+      token, in the intention that decides is a change too.
     """
 
     source: str
@@ -134,7 +134,8 @@ def access_changes(before: Decider, now: Decider) -> Generator[None, None, tuple
 
 
 def _access(verdict: Verdict) -> object:
-    return verdict.allowed, verdict.reason is Reason.REQUEST_NEEDED
+    rules = ((), None) if verdict.intention is None else (verdict.intention.permissions, verdict.intention.jwt)
+    return verdict.allowed, verdict.reason is Reason.REQUEST_NEEDED, rules
 
 
 def _questions(before: Decider, now: Decider) -> Iterator[tuple[str, str, Source | None]]:

@@ -48,8 +48,6 @@ class Authorizer:
     - `sender`, `pool`, `options`: those of the client.
     - `destinations`: the destinations that it decides about; none for all.
     - `choices`: its own options.
-
-    `counters` is what was counted.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class Authorizer:
         choices: AuthorizerOptions,
     ) -> None:
         DecisionSettings(default=choices.default, mode=choices.mode)  # raises for what there is not
-        self.counters: AuthorizerCounters = AuthorizerCounters()
+        self._counters = AuthorizerCounters()
         self._choices = choices
         self._live = LiveTable(sender, pool, options, destinations, choices)
         # The clock where each decision asks for the time or goes to a hook, and the age up to which that is all.
@@ -168,8 +166,8 @@ class Authorizer:
         matters the verdict is a denial.
 
         `timeout` is in seconds, None for no limit. Raises NotReady, with the reason, when it is not ready by then,
-        Closed when the authorizer or the client is closed, and the error that ended the watch of the intentions, if one
-        did.
+        Closed when the authorizer or the client is closed, and the error for which the intentions cannot be watched, if
+        there is one (it goes on trying).
         """
         await self._wait(lambda: self._live.is_complete and self._expired() is None, "not ready", timeout)
 
@@ -201,7 +199,7 @@ class Authorizer:
             knows_normalization=live.surroundings.normalization is not None,
             missing=self._missing(state),
             watch=live.watch,
-            counters=msgspec.structs.replace(self.counters, tables=live.made, questions=live.default.asked),
+            counters=msgspec.structs.replace(self._counters, tables=live.made, questions=live.default.asked),
         )
 
     def __repr__(self) -> str:
@@ -231,7 +229,7 @@ class Authorizer:
             if not limit.expired():
                 raise
             state = self._state()
-            missing = self._missing(state)
+            missing = "" if state == "ready" else self._missing(state)
             why = f"it is {state}{missing and ': '}{missing}"
             raise NotReady(f"authorizer of {self._names}: {what} within {timeout:g} s; {why}") from None
 
@@ -240,7 +238,7 @@ class Authorizer:
         if state == "expired" and age is not None and limit is not None:
             error = self._live.watch.error
             return f"the data is {age:.1f} s old, and max_age is {limit:g} s{error and '; '}{error}"
-        return "" if state == "ready" else self._live.missing
+        return self._live.missing
 
     @property
     def _names(self) -> str:
@@ -277,13 +275,13 @@ class Authorizer:
 
     def _report(self, decision: Decision) -> None:
         if decision.verdict.allowed:
-            self.counters.allowed += 1
+            self._counters.allowed += 1
         else:
-            self.counters.denied += 1
+            self._counters.denied += 1
         hook = self._choices.on_decision
         try:
             if hook is not None:
                 hook(decision)
         except Exception:  # noqa: BLE001 - a hook must not decide
-            self.counters.hook_errors += 1
+            self._counters.hook_errors += 1
             _log.exception("on_decision raised; the verdict stands")

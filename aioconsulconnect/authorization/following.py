@@ -17,7 +17,7 @@ from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
 
 _log = logging.getLogger("aioconsulconnect.authorization")
-_AGAIN = 60.0  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -30,27 +30,28 @@ class Following(Generic[T, Item]):
     - `query`: the read to watch.
     - `tell`: the function.
     - `max_age`: age in seconds of the oldest state that is accepted; None for no limit.
-    - `again`: clock for trying again a minute after an error that ended the watch; None to leave it at that.
+    - `clock`: clock of the client.
 
-    Attribute `watch` is the watch, `error` the error that ended it, until another one has data.
+    Attribute `watch` is the watch. `error` is the error that ended it, until another one has data: that is tried after
+    5 s, then after longer, up to a minute.
     """
 
-    __slots__ = ("_again", "_max_age", "_query", "_task", "_tell", "error", "watch")
+    __slots__ = ("_clock", "_max_age", "_query", "_task", "_tell", "error", "watch")
 
     def __init__(
         self,
         query: Query[T, Item],
         tell: Callable[[], None],
+        clock: Clock,
         *,
         max_age: float | None = None,
-        again: Clock | None = None,
     ) -> None:
         self.watch: Watch[T, Item] = query.watch(max_age=max_age)
         self.error: ConsulError | None = None
         self._query = query
         self._max_age = max_age
         self._tell = tell
-        self._again = again
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -78,6 +79,7 @@ class Following(Generic[T, Item]):
             await self.watch.aclose()
 
     async def _follow(self) -> None:
+        pause = _FIRST_PAUSE
         while True:
             try:
                 await self._hear()
@@ -90,9 +92,8 @@ class Following(Generic[T, Item]):
                 self.error = ConsulError("a bug in the library ended this watch")
                 self.error.__cause__ = bug
             self._tell()
-            if self._again is None:
-                return
-            await self._again.sleep(_AGAIN)
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
             await self.watch.aclose()
             self.watch = self._query.watch(max_age=self._max_age)
             await self.watch.__aenter__()
@@ -111,17 +112,22 @@ FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Ma
 
 
 def follow_intentions(
-    intentions: Intentions, destinations: tuple[str, ...], tell: Callable[[], None], *, max_age: float | None
+    intentions: Intentions,
+    destinations: tuple[str, ...],
+    tell: Callable[[], None],
+    clock: Clock,
+    *,
+    max_age: float | None,
 ) -> FollowingIntentions:
     """
     Return what follows the intentions for one destination, for several in one poll, or all.
 
     - `intentions`: endpoint of the client.
     - `destinations`: names of the destinations; empty for all.
-    - `tell`, `max_age`: as for `Following`.
+    - `tell`, `clock`, `max_age`: as for `Following`.
     """
     if not destinations:
-        return Following(intentions.list(), tell, max_age=max_age)
+        return Following(intentions.list(), tell, clock, max_age=max_age)
     if len(destinations) == 1:
-        return Following(intentions.match(destination=destinations[0]), tell, max_age=max_age)
-    return Following(intentions.match_many(destinations=destinations), tell, max_age=max_age)
+        return Following(intentions.match(destination=destinations[0]), tell, clock, max_age=max_age)
+    return Following(intentions.match_many(destinations=destinations), tell, clock, max_age=max_age)

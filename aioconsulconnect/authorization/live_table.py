@@ -27,7 +27,7 @@ from aioconsulconnect.authorization.visibility import Visibility, VisibilityProb
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.errors import Closed, ConsulError, PermissionDenied
+from aioconsulconnect.errors import Closed, ConsulError, ErrorReason, PermissionDenied
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
@@ -74,7 +74,7 @@ class LiveTable:
         self._choices = choices
         self._maker = TableMaker(tuple(dict.fromkeys(names)))
         self._intentions = follow_intentions(
-            Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
+            Intentions(sender, pool, options), destinations, self._hear, pool.clock, max_age=choices.max_age
         )
         self.surroundings = Surroundings(
             CA(sender, pool, options), Config(sender, pool, options), self._hear, pool.clock
@@ -118,7 +118,7 @@ class LiveTable:
     @property
     def is_over(self) -> bool:
         """True once nothing more is followed."""
-        return self._left or self._intentions.error is not None or self._intentions.watch.status.state == "closed"
+        return self._left or (self._intentions.error is None and self._intentions.watch.status.state == "closed")
 
     def check_begun(self) -> None:
         """Raise Closed if it was never begun."""
@@ -165,8 +165,15 @@ class LiveTable:
 
     @property
     def missing(self) -> str:
-        """Why it is not complete, for whoever has to do something about it."""
-        watch = self.watch
+        """What is not known or cannot be asked for, for whoever has to do something about it; empty if nothing is."""
+        watch, error = self.watch, self._intentions.error
+        if error is not None:
+            return str(error)
+        if self.is_complete:
+            troubles = [*self.surroundings.troubles, self.default.known.error]
+            if watch.error:
+                troubles.insert(0, f"the watch of the intentions is {watch.state}: {watch.error}")
+            return "; ".join(filter(None, troubles))
         if watch.error:
             return f"the watch of the intentions is {watch.state}: {watch.error}"
         if watch.filtered:
@@ -207,10 +214,13 @@ class LiveTable:
             return Reason.INCOMPLETE
         if self._left or error is not None or status.state == "closed":
             return Reason.NOT_READY
+        if status.error_reason is ErrorReason.NOT_UNDERSTOOD:  # it may be a rule that denies
+            return Reason.FIELD_UNKNOWN
         if status.state == "denied" or status.filtered:
             return Reason.INCOMPLETE
-        if status.state in _AWAY and isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
-            return Reason.INCOMPLETE  # only what is seen anew takes a refusal back, and no other failure does
+        reason = self.decider.reason if isinstance(self.decider, Refusal) else None
+        if status.state in _AWAY and reason in {Reason.INCOMPLETE, Reason.FIELD_UNKNOWN}:
+            return reason  # only what is seen anew takes a refusal back, and no other failure does
         if watch.newest is None:
             return Reason.NOT_READY
         # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
@@ -254,8 +264,9 @@ class LiveTable:
             self._shut()
 
     async def _make_tables(self) -> None:
-        watch, maker = self._intentions.watch, self._maker
+        maker = self._maker
         while not self.is_over:
+            watch = self._intentions.watch  # another one, if the last was ended by an error
             newest, body = watch.newest, watch.body
             if newest is not None and not maker.knows(newest, body):
                 if not await self._look(body):

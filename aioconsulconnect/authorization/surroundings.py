@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aioconsulconnect.authorization.following import Following
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
@@ -28,15 +28,15 @@ class Surroundings:
     - `tell`: function that is called when something may be different.
     - `clock`: clock of the client.
 
-    What cannot be watched is tried again each minute: an agent may be upgraded, or a token be given more rights.
+    What cannot be watched is tried again: an agent may be upgraded, or a token be given more rights.
     """
 
     def __init__(self, ca: CA, config: Config, tell: Callable[[], None], clock: Clock) -> None:
         self._config = config
         self._tell = tell
         self._clock = clock
-        self._roots: Following[Roots, Root] = Following(ca.roots(), tell, again=clock)
-        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell, again=clock)
+        self._roots: Following[Roots, Root] = Following(ca.roots(), tell, clock)
+        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell, clock)
         self._providers: dict[str, Following[JWTProvider | None, JWTProvider]] = {}
 
     async def begin(self) -> None:
@@ -65,7 +65,7 @@ class Surroundings:
         for name in sorted(wanted - self._providers.keys()):
             one: Following[JWTProvider | None, JWTProvider]
             try:
-                one = Following(self._config.read("jwt-provider", name), self._tell, again=self._clock)
+                one = Following(self._config.read("jwt-provider", name), self._tell, self._clock)
             except InvalidRequest:
                 continue  # Consul takes names that no URL can hold; the issuer then stays unknown, and denies
             await one.begin()
@@ -111,12 +111,19 @@ class Surroundings:
     @property
     def missing(self) -> str:
         """The first of them without an answer, and the reason; empty if nothing is missing."""
-        parts = (
-            _missing("the trust domain", self._roots),
-            _missing("the mesh entry", self._mesh),
-            *(_missing(f"the jwt-provider {name!r}", one) for name, one in self._providers.items()),
-        )
-        return next(filter(None, parts), "")
+        return next(iter(self._words(_missing)), "")
+
+    @property
+    def troubles(self) -> list[str]:
+        """What of them is not known, or cannot be asked for at the moment, each with the reason."""
+        return self._words(_trouble)
+
+    def _words(self, of: _Words) -> list[str]:
+        words = [of("the trust domain", self._roots)]
+        if not isinstance(self._mesh.error, Unsupported):
+            words.append(of("the mesh entry", self._mesh))
+        words += [of(f"the jwt-provider {name!r}", one) for name, one in self._providers.items()]
+        return [one for one in words if one]
 
 
 def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
@@ -130,6 +137,15 @@ def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
 def _named(jwt: JWTRequirement | None) -> Iterator[str]:
     for provider in jwt.providers if jwt else ():
         yield provider.name
+
+
+class _Words(Protocol):
+    def __call__(self, what: str, one: Following[T, Item], /) -> str: ...
+
+
+def _trouble(what: str, one: Following[T, Item]) -> str:
+    error = one.watch.status.error if one.error is None else str(one.error)
+    return f"{what}: {error}" if error else ""
 
 
 def _missing(what: str, one: Following[T, Item]) -> str:

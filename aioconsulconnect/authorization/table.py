@@ -7,14 +7,15 @@ A table never changes: whoever follows Consul builds a new one and puts it in th
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
-from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, by_default, enforced, first_match
+from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, enforced, first_match
+from aioconsulconnect.authorization.rules.lookups import Lookups
 from aioconsulconnect.authorization.rules.normalization import Normalizer
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.rows import Rows, Tiers, UnknownFields, rows_in_slices
-from aioconsulconnect.authorization.rules.rule import Held, Key, Rule, fold, keys_for_destination
+from aioconsulconnect.authorization.rules.rule import Held, Key, fold, is_plain, keys_for_destination
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import DEFAULT, Caller, Source, Trust, identify
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied
@@ -24,9 +25,7 @@ from aioconsulconnect.structs.spiffe import SpiffeId
 
 _SLICE = 500
 _MOST_RECENT = 4096
-_LONGEST_CALLER = 2048
-_INTENTION: Final = Reason.INTENTION
-_NOTHING: Final[dict[Key, Held]] = {}
+_LONGEST_CALLER = 256  # in characters: strangers choose the text, and thousands of them are kept
 
 Kept = TypeVar("Kept")
 Value = TypeVar("Value")
@@ -47,13 +46,11 @@ class Table:
 
     __slots__ = (
         "_answers",
-        "_default",
         "_found",
+        "_lookups",
         "_normalizer",
-        "_odd",
         "_only",
         "_pairs",
-        "_plain",
         "_ready",
         "destinations",
         "rows",
@@ -65,21 +62,13 @@ class Table:
         self.rows = rows
         self.destinations = destinations
         self._normalizer = Normalizer(settings.normalization)
-        self._default = by_default(settings.default, CONNECTION)
-        # Destinations for which names are compared as patterns; None where every lookup has to go the long way.
-        self._odd: frozenset[Key] | None = frozenset()
-        if rows.has_vague or rows.has_tenancy:
-            self._odd = None
-        elif settings.mode == "envoy":
-            self._odd = frozenset((*rows.special, *rows.refused))
-        # The rows, if a name that stands in them is surely this very name.
-        is_plain = destinations is None and not rows.has_odd_names and self._odd == frozenset()
-        self._plain: Mapping[str | Key, Mapping[Key, Held]] = rows.by_destination if is_plain else {}
+        has_lookups = not rows.has_vague and not rows.has_tenancy
+        self._lookups = Lookups(rows, settings, destinations) if has_lookups else None
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
         self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have, `*` for any other
         self._answers: dict[object, Verdict] = {}  # its last verdicts about connections of other callers
-        self._pairs: dict[tuple[object, str], Verdict] = {}  # the same, by caller and destination
-        self._found: dict[tuple[object, str | None], Found] = {}  # what was last found for requests
+        self._pairs: dict[object, Verdict] = {}  # the same, by caller and destination
+        self._found: dict[object, Found] = {}  # what was last found for requests, by caller and destination
 
     @classmethod
     def in_slices(
@@ -160,55 +149,23 @@ class Table:
         - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`; `{}` for no token. For
           a connection a required token is asked for only where claims are given: the agent knows none.
         """
-        if request is None and claims is None:
-            if destination is None:
-                try:
-                    verdict = self._ready.get(source)
-                    if verdict is None:
-                        verdict = self._answers.get(source)
-                except TypeError:  # a list of URIs
-                    verdict = None
-                if verdict is not None:
-                    return verdict
-                if type(source) is str and "/" not in source and ":" not in source:
-                    verdict = self._ready.get("*")
-                    if verdict is not None:
-                        return verdict
-            elif self._odd is not None and type(source) is str and source:
-                row = self._plain.get(destination) if type(destination) is str and destination != "*" else None
-                found = None if row is None else row.get(source)
-                if type(found) is Intention:  # both names are exact, so nothing has a higher precedence
-                    return Verdict(found.action == "allow", _INTENTION, found)
-                if "/" not in source and ":" not in source:
-                    return self._look_up(source, destination)
-        return self.judge(source, destination, request, claims, self.settings.mode)
-
-    def _look_up(self, source: str, destination: str) -> Verdict:
-        """Decide about a connection where all names are plain and no rule is out of the ordinary."""
-        rows = self.rows.by_destination
-        if type(destination) is not str or destination in {"", "*"} or "/" in destination or ":" in destination:
-            return self.judge(source, destination, None, None, self.settings.mode)
-        row = rows.get(destination)
-        if row is None:
-            destination = fold(destination)
-            row = rows.get(destination, _NOTHING)
-        if self.destinations is not None and destination not in self.destinations:
-            return denied(Reason.DESTINATION_UNKNOWN)
-        if self._odd and (destination in self._odd or "*" in self._odd):
-            return self._long_way(Source(source), destination)
-        everywhere = rows.get("*", _NOTHING)
-        found = row.get(source)
-        if found is None:
-            found, other = row.get("*"), everywhere.get(source)
-            if found is None:
-                found = other or everywhere.get("*")
-                if found is None:
-                    return self._default
-            elif other is not None and self.settings.mode == "envoy":  # a sidecar applies both (A5)
-                return enforced((found, other), self.settings.default, CONNECTION)
-        if isinstance(found, Rule):
-            return self._decide((found,), CONNECTION, self.settings.mode)
-        return Verdict(found.action == "allow", _INTENTION, found)
+        if type(source) is list or type(source) is tuple:
+            source = _only_uri(source)
+        if request is not None or claims is not None:
+            return self.judge(source, destination, request, claims, self.settings.mode)
+        if destination is None:
+            try:
+                verdict = self._ready.get(source)
+                if verdict is None:
+                    verdict = self._answers.get(source)
+            except TypeError:  # what cannot be a key is no caller
+                verdict = None
+            if verdict is None and type(source) is str and is_plain(source):
+                verdict = self._ready.get("*")
+        else:
+            is_told = self._lookups is not None and type(source) is str
+            verdict = self._lookups.verdict(source, destination) if is_told else None
+        return self._of_connection(source, destination) if verdict is None else verdict
 
     def judge(
         self, source: Caller, destination: str | None, request: HTTPRequest | None, claims: Claims | None, mode: Mode
@@ -219,69 +176,27 @@ class Table:
         - `source`, `destination`, `request`, `claims`: as for `check`.
         - `mode`: the mode to decide in.
         """
-        _check_types(request, claims)
+        if type(source) is list or type(source) is tuple:
+            source = _only_uri(source)
+        settings = self.settings
+        if claims is not None and not isinstance(claims, Mapping):
+            raise InvalidRequest("claims must be a mapping of the claims by provider")
         if request is None:
-            if mode == self.settings.mode and claims is None:
+            if mode == settings.mode and claims is None:
                 return self._of_connection(source, destination)
             found = self.find(source, destination, mode)
-            asked = CONNECTION if claims is None else Asked(None, claims, self.settings.issuers)
-            return found if isinstance(found, Verdict) else self._decide(found, asked, mode)
-        found = self._recall(source, destination, mode)
+            seen = None
+        else:
+            if not isinstance(request, HTTPRequest):
+                raise InvalidRequest("request must be an HTTPRequest")
+            found = self._recall(source, destination, mode)
+            seen = None if isinstance(found, Verdict) else self._normalizer.normalize(request)
         if isinstance(found, Verdict):
             return found
-        seen = self._normalizer.normalize(request)
         if isinstance(seen, Reason):
             return denied(seen)
-        return self._decide(found, Asked(seen, claims, self.settings.issuers), mode)
-
-    def _decide(self, found: Sequence[Held], asked: Asked, mode: Mode) -> Verdict:
-        if mode == "consul":
-            return first_match(found, self.settings.default, asked)
-        return enforced(found, self.settings.default, asked)
-
-    def _of_connection(self, source: Caller, destination: str | None) -> Verdict:
-        """Decide about a connection, and keep the answer for the next one of the same caller."""
-        if not _is_kept(source) or not (destination is None or _is_kept(destination)):
-            return self._anew(source, destination)
-        verdict = self._answers.get(source) if destination is None else self._pairs.get((source, destination))
-        if verdict is None:
-            verdict = self._anew(source, destination)
-            if destination is None:
-                _keep(self._answers, source, verdict)
-            else:
-                _keep(self._pairs, (source, destination), verdict)
-        return verdict
-
-    def _anew(self, source: Caller, destination: str | None) -> Verdict:
-        who = identify(source, self.settings.trust)
-        verdict = self._of_plain(who, destination) if isinstance(who, Source) else denied(who)
-        return self._long_way(who, destination) if verdict is None else verdict
-
-    def _long_way(self, who: Source | Reason, destination: str | None) -> Verdict:
-        found = self._find(who, destination, self.settings.mode)
-        return found if isinstance(found, Verdict) else self._decide(found, CONNECTION, self.settings.mode)
-
-    def _of_plain(self, who: Source, destination: str | None) -> Verdict | None:
-        """The verdict about a local service with a plain name, where lookups alone tell it."""
-        name = who.name
-        if who.peer or who.partition != DEFAULT or who.namespace != DEFAULT or "/" in name or ":" in name:
-            return None
-        if destination is None:
-            verdict = self._ready.get(name)
-            return self._ready.get("*") if verdict is None else verdict
-        if self._odd is None or type(destination) is not str or destination in {"", "*"} or "/" in destination:
-            return None
-        return None if ":" in destination else self._look_up(name, destination)
-
-    def _recall(self, source: Caller, destination: str | None, mode: Mode) -> Found:
-        if mode != self.settings.mode or not _is_kept(source) or not (destination is None or _is_kept(destination)):
-            return self.find(source, destination, mode)
-        key = source, destination
-        found = self._found.get(key)
-        if found is None:
-            found = self.find(source, destination, mode)
-            _keep(self._found, key, found)
-        return found
+        asked = Asked(seen, claims, None if seen is None and claims is None else settings.issuers)
+        return (first_match if mode == "consul" else enforced)(found, settings.default, asked)
 
     def find(self, source: Caller, destination: str | None, mode: Mode) -> Found:
         """

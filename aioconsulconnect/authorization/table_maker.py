@@ -15,7 +15,7 @@ from aioconsulconnect.authorization.table import Table, tiers_of
 from aioconsulconnect.clock import breathe
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs.intentions import Intention, IntentionKey
+from aioconsulconnect.structs.intentions import Intention, IntentionKey, read_list_in_slices, read_matches
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
@@ -61,12 +61,11 @@ class TableMaker:
             self._outdated += [*self._seen.items, *self._seen.items.values(), *self._intentions]
         self._seen, self._body, self.made = seen, body, None
         # Not the items: there the second of two intentions with one key has taken the place of the first.
-        value = seen.value
-        self._intentions = value if isinstance(value, tuple) else await _each_once(value)
         try:
+            self._intentions = await _all_of(seen, body)
             self._unknown = await _in_steps(unknown_fields_in_slices(seen.body if body is None else body))
         except UnreadableResponse:
-            self._unknown = None
+            self._intentions, self._unknown = (), None
         names: set[str] = set()
         for start in range(0, len(self._intentions), _SLICE):
             names.update(providers_of(self._intentions[start : start + _SLICE]))
@@ -119,6 +118,19 @@ def qualified(name: str, options: Options) -> str:
     if "/" in name or (namespace, partition) == ("default", "default"):
         return name
     return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"
+
+
+async def _all_of(seen: Seen, body: bytes | None) -> tuple[Intention, ...]:
+    """The intentions of an answer that brought the state `seen`, which need not be the first one that did."""
+    value = seen.value
+    if body is not None and body is not seen.body:
+        is_matches = body.lstrip()[:1] == b"{"
+        value = _whole(read_matches(body)) if is_matches else await _in_steps(read_list_in_slices(body))
+    return value if isinstance(value, tuple) else await _each_once(value)
+
+
+def _whole(matches: dict[str, tuple[Intention, ...] | None]) -> Matches:
+    return {name: intentions or () for name, intentions in matches.items()}
 
 
 async def _each_once(matches: Matches) -> tuple[Intention, ...]:

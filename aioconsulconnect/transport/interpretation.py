@@ -47,6 +47,8 @@ def interpret(request: Request[T], response: Response) -> T:
         return request.decode(response)
     except ConsulError as error:
         error.about(request.method, request.path, response.address, response.status)
+        if isinstance(error, UnreadableResponse) and response.meta.index is not None:
+            error.reason = ErrorReason.NOT_UNDERSTOOD
         raise
 
 
