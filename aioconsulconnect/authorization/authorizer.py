@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import Caller
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
 from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.authorization.table_maker import in_tenancy
 from aioconsulconnect.errors import NotReady
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
@@ -34,6 +35,7 @@ from aioconsulconnect.watch.poller_pool import PollerPool
 
 _log = logging.getLogger("aioconsulconnect.authorization")
 _NONE = float("-inf")
+Name = TypeVar("Name")
 
 
 class Authorizer:
@@ -62,9 +64,11 @@ class Authorizer:
         self._counters = AuthorizerCounters()
         self._choices = choices
         self._live = LiveTable(sender, pool, options, destinations, choices)
-        # The clock where each decision asks for the time or goes to a hook, and the age up to which that is all.
-        self._now = None if choices.max_age is None and choices.on_decision is None else pool.clock.now
-        self._limit = _NONE if choices.max_age is None or choices.on_decision is not None else choices.max_age
+        self._home = options if {options.namespace, options.partition} - {None, "", "default"} else None
+        # The clock where a decision takes more than a look at the table, and the age up to which the time is all.
+        is_slow = choices.on_decision is not None or self._home is not None
+        self._now = pool.clock.now if is_slow or choices.max_age is not None else None
+        self._limit = _NONE if is_slow or choices.max_age is None else choices.max_age
 
     # Deciding
 
@@ -80,7 +84,8 @@ class Authorizer:
         Decide; it does no I/O and waits for nothing.
 
         - `source`: who calls: a name, a SPIFFE URI, a parsed id, or all URIs of a certificate. Nothing but a verified
-          certificate tells who calls: a trust domain is compared, a chain is not.
+          certificate tells who calls: a trust domain is compared, a chain is not. A name without a namespace is of the
+          one that `options` name.
         - `destination`: who is called; None where there is only one. A destination in another namespace than the
           default one is `namespace/name`.
         - `request`: the HTTP request; None for a connection, for which an intention with permissions denies. Serve
@@ -93,7 +98,7 @@ class Authorizer:
             return live.decider.check(source, destination, request, claims=claims)
         verdict = self._expired()
         if verdict is None:  # a denial is false, but it is one
-            verdict = live.decider.check(source, destination, request, claims=claims)
+            verdict = live.decider.check(self._at_home(source), self._at_home(destination), request, claims=claims)
             if live.is_stale and isinstance(live.decider, Table):
                 verdict = msgspec.structs.replace(verdict, age=live.age)
         if self._choices.on_decision is not None:
@@ -115,6 +120,7 @@ class Authorizer:
         intentions. It goes to no hook.
         """
         decider, expired, age = self._live.decider, self._expired(), self._live.age
+        source, destination = self._at_home(source), self._at_home(destination)
         if isinstance(decider, Table) and expired is None:
             found = explain(decider, source, destination, request, claims=claims)
             verdict = msgspec.structs.replace(found.verdict, age=age)
@@ -209,6 +215,12 @@ class Authorizer:
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: an authorizer is bound to its client."""
         raise TypeError("an Authorizer is alive and cannot be pickled")
+
+    def _at_home(self, name: Name) -> Name | str:
+        """The name with the namespace of the authorizer's own, where it has none."""
+        if self._home is None or not isinstance(name, str) or not name or "/" in name or ":" in name:
+            return name
+        return in_tenancy(name, self._home)
 
     # How it waits and reports
 

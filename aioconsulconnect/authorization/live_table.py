@@ -165,7 +165,7 @@ class LiveTable:
 
     @property
     def missing(self) -> str:
-        """What is not known or cannot be asked for, for whoever has to do something about it; empty if nothing is."""
+        """Words for what is not known or cannot be asked for; empty if nothing is missing."""
         watch, error = self.watch, self._intentions.error
         if error is not None:
             return str(error)

@@ -115,7 +115,7 @@ class Surroundings:
 
     @property
     def troubles(self) -> list[str]:
-        """What of them is not known, or cannot be asked for at the moment, each with the reason."""
+        """Words for each of them that is not known, or cannot be asked for at the moment."""
         return self._words(_trouble)
 
     def _words(self, of: _Words) -> list[str]:

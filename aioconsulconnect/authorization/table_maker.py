@@ -114,8 +114,18 @@ def qualified(name: str, options: Options) -> str:
         raise InvalidRequest(f"destinations are names, each an argument of its own (*names), not {name!r}")
     if tiers_of(name) is None:
         raise InvalidRequest(f"{name!r} is no name of a destination")
+    return name if "/" in name else in_tenancy(name, options)
+
+
+def in_tenancy(name: str, options: Options) -> str:
+    """
+    Return a plain name with the namespace and partition that options name, if they name any.
+
+    - `name`: the name.
+    - `options`: options of the reads.
+    """
     namespace, partition = options.namespace or "default", options.partition or "default"
-    if "/" in name or (namespace, partition) == ("default", "default"):
+    if (namespace, partition) == ("default", "default"):
         return name
     return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"
 

@@ -64,7 +64,7 @@ class Normalizer:
         self._slashes = _SLASHES.get(settings.path_with_escaped_slashes_action, "")
         self._underscores = _UNDERSCORES.get(settings.headers_with_underscores_action, "")
         is_known = self._slashes and self._underscores and not settings.unknown
-        self._flaw = (None if is_known else Reason.FIELD_UNKNOWN) if is_there else Reason.NOT_READY
+        self._flaw = (None if is_known else Reason.FIELD_UNKNOWN) if is_there else Reason.NORMALIZATION_UNKNOWN
 
     def normalize(self, request: HTTPRequest) -> Seen | Reason:
         """Return a request as rules see it, or the reason why no rule ever sees it."""

@@ -75,6 +75,8 @@ class Reason(Enum):
     """The proxy would redirect, because the path has escaped slashes."""
 
     # The state of the live data.
+    NORMALIZATION_UNKNOWN = "normalization unknown"
+    """How requests are normalized is not known, for want of the mesh entry, and a request was asked about."""
     NOT_READY = "not ready"
     """There is no data yet."""
     INCOMPLETE = "incomplete"
@@ -139,6 +141,11 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     permission: int | None = None
     request: HTTPRequest | None = None
     age: float | None = None
+
+    def __hash__(self) -> int:
+        """Return a hash; what it leaves out of an intention is told by its key."""
+        key = None if self.intention is None else self.intention.key
+        return hash((self.allowed, self.reason, key, self.permission, self.request, self.age))
 
     def __bool__(self) -> bool:
         """Return True if it is allowed."""
@@ -246,7 +253,8 @@ _WORDS = {
     Reason.RULES_REFUSED: "Envoy refuses the rules of this destination because of it",
     Reason.REQUEST_REFUSED: "the proxy would refuse the request",
     Reason.REQUEST_REDIRECTED: "the proxy would redirect the request",
-    Reason.NOT_READY: "there is no data yet",
+    Reason.NORMALIZATION_UNKNOWN: "the mesh entry, which says how requests are normalized, is not known",
+    Reason.NOT_READY: "there is no data, or no more of it",
     Reason.INCOMPLETE: "the token does not see everything",
     Reason.EXPIRED: "the data is too old",
 }

@@ -87,7 +87,12 @@ async def test_destination_of_a_namespace_is_decided_in_it() -> None:
         async with world.authorizer("db", options=Options(namespace="team"), default="deny", enterprise=True) as made:
             await world.clock.advance(2)
             assert made.check("team/web")
-            assert not made.check("web")
+            assert made.check("web")  # of the own namespace, as everywhere
+            assert made.check("web", "db")
+            assert made.check("web", "team/db")
+            assert made.explain("web").matched
+            assert not made.check("default/web")
+            assert not made.check("*")
             assert made.status.destinations == ("team/db",)
 
 

@@ -289,7 +289,7 @@ async def test_normalization_that_is_not_known_denies_requests_alone() -> None:
         world.mesh.intentions(rule("web"))
         async with world.entered("db", default="deny") as authorizer:
             assert authorizer.check("web")
-            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NOT_READY
+            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NORMALIZATION_UNKNOWN
             assert not authorizer.status.knows_normalization
 
 
@@ -411,7 +411,7 @@ async def test_mesh_entry_that_a_bug_froze_denies_requests(monkeypatch: pytest.M
             world.mesh.put_at(MESH, {"Kind": "mesh"})
             await world.clock.advance(1)
             assert mesh.error is not None
-            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NOT_READY
+            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NORMALIZATION_UNKNOWN
 
 
 async def broken(_: object) -> None:
