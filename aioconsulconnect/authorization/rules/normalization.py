@@ -70,7 +70,8 @@ class Normalizer:
         """Return a request as rules see it, or the reason why no rule ever sees it."""
         if self._flaw is not None:
             return self._flaw
-        pairs, target = request.pairs, request.path
+        given = pairs = request.pairs
+        target = request.path
         rest = len(request.method) + len(target) + _REQUEST_LINE
         if request.method not in _METHODS or rest > MOST_BYTES:
             return Reason.REQUEST_REFUSED
@@ -81,7 +82,7 @@ class Normalizer:
             pairs = found
         plain = _PLAIN.fullmatch(target)
         if plain is not None and not (self._settings.merge_slashes and "//" in plain[1]):
-            return Seen(_as_judged(request, target, pairs), plain[1])
+            return Seen(request if pairs is given else _as_judged(request, target, pairs), plain[1])
         return self._from_odd(request, target, pairs)
 
     def _from_odd(self, request: HTTPRequest, target: str, pairs: Pairs) -> Seen | Reason:

@@ -7,7 +7,7 @@ settles it whatever is not known of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, cast
 
 from aioconsulconnect.authorization.rules.regex import Regex, compile_regex
@@ -29,7 +29,19 @@ class Condition:
     - `index`: its index in the intention.
     """
 
-    __slots__ = ("_headers", "_methods", "_path", "_path_regex", "allows", "flaw", "index", "jwt", "permission")
+    __slots__ = (
+        "_exact",
+        "_has_path_regex",
+        "_headers",
+        "_methods",
+        "_path_regex",
+        "_prefix",
+        "allows",
+        "flaw",
+        "index",
+        "jwt",
+        "permission",
+    )
 
     def __init__(self, permission: Permission, index: int) -> None:
         http = permission.http or HTTPPermission()
@@ -38,7 +50,8 @@ class Condition:
         self.allows = permission.action == "allow"
         self.jwt = permission.jwt if permission.jwt is not None and requires(permission.jwt) else None
         self.flaw = _flaw(permission)
-        self._path = _path_test(http)
+        self._exact, self._prefix = http.path_exact, http.path_prefix
+        self._has_path_regex = bool(http.path_regex)
         self._path_regex = compile_regex(http.path_regex) if http.path_regex else None
         self._methods = frozenset(http.methods)
         self._headers = tuple(Header(header) for header in http.header)
@@ -52,7 +65,7 @@ class Condition:
         """
         if self.flaw is not None:
             return self.flaw
-        if self._path is not None and not self._path(seen.path):
+        if (self._exact and seen.path != self._exact) or not seen.path.startswith(self._prefix):
             return False
         if self._methods and seen.request.method not in self._methods:
             return False
@@ -63,7 +76,7 @@ class Condition:
                 return False
             if found is not True:
                 unknown = found
-        if self.permission.http is not None and self.permission.http.path_regex:
+        if self._has_path_regex:
             regex = self._path_regex
             fits = None if regex is None else regex.matches(seen.path, seen.budget, all_versions=all_versions)
             if fits is False:
@@ -77,15 +90,6 @@ class Condition:
         http = self.permission.http
         paths = ((http.path_regex, self._path_regex),) if http is not None and http.path_regex else ()
         return paths + tuple((header.text, header.regex) for header in self._headers if header.kind == "regex")
-
-
-def _path_test(http: HTTPPermission) -> Callable[[str], bool] | None:
-    if http.path_exact:
-        return http.path_exact.__eq__
-    if http.path_prefix:
-        prefix = http.path_prefix
-        return lambda path: path.startswith(prefix)
-    return None
 
 
 class Header:

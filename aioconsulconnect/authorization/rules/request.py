@@ -46,8 +46,8 @@ def _pairs(headers: object) -> Pairs:
     found: list[tuple[str, str]] = []
     try:
         items = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
-        for pair in cast("Iterable[tuple[object, object]]", items):
-            if isinstance(pair, str):  # "ab" would be the header a: b
+        for pair in cast("Iterable[Iterable[object]]", items):
+            if type(pair) is str:  # "ab" would be the header a: b
                 raise InvalidRequest("headers must be a mapping or pairs of name and value, not text")
             name, value = pair
             if not isinstance(name, str) or not isinstance(value, str):
