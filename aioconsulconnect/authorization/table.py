@@ -7,7 +7,8 @@ A table never changes: whoever follows Consul builds a new one and puts it in th
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from math import inf
+from typing import Final, TypeVar, cast
 
 from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, enforced, first_match
 from aioconsulconnect.authorization.rules.lookups import Lookups
@@ -26,6 +27,8 @@ from aioconsulconnect.structs.spiffe import SpiffeId
 _SLICE = 500
 _MOST_RECENT = 4096
 _LONGEST_CALLER = 256  # in characters: strangers choose the text, and thousands of them are kept
+
+_INTENTION: Final = Reason.INTENTION
 
 Kept = TypeVar("Kept")
 Value = TypeVar("Value")
@@ -46,6 +49,7 @@ class Table:
 
     __slots__ = (
         "_answers",
+        "_exact",
         "_found",
         "_lookups",
         "_normalizer",
@@ -64,6 +68,7 @@ class Table:
         self._normalizer = Normalizer(settings.normalization)
         has_lookups = not rows.has_vague and not rows.has_tenancy
         self._lookups = Lookups(rows, settings, destinations) if has_lookups else None
+        self._exact: Mapping[Key, Mapping[Key, Held]] = {} if self._lookups is None else self._lookups.exact
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
         self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have, `*` for any other
         self._answers: dict[object, Verdict] = {}  # its last verdicts about connections of other callers
@@ -149,23 +154,26 @@ class Table:
         - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`; `{}` for no token. For
           a connection a required token is asked for only where claims are given: the agent knows none.
         """
-        if type(source) is list or type(source) is tuple:
-            source = _only_uri(source)
         if request is not None or claims is not None:
             return self.judge(source, destination, request, claims, self.settings.mode)
-        if destination is None:
-            try:
+        if type(source) is str:
+            if destination is None:
                 verdict = self._ready.get(source)
                 if verdict is None:
                     verdict = self._answers.get(source)
-            except TypeError:  # what cannot be a key is no caller
-                verdict = None
-            if verdict is None and type(source) is str and is_plain(source):
-                verdict = self._ready.get("*")
-        else:
-            is_told = self._lookups is not None and type(source) is str
-            verdict = self._lookups.verdict(source, destination) if is_told else None
-        return self._of_connection(source, destination) if verdict is None else verdict
+                    if verdict is None and is_plain(source):
+                        verdict = self._ready.get("*")
+                if verdict is not None:
+                    return verdict
+            elif type(destination) is str:
+                row = self._exact.get(destination)
+                found = None if row is None else row.get(source)
+                if type(found) is Intention and destination != "*":
+                    return Verdict(found.action == "allow", _INTENTION, found)
+                verdict = None if self._lookups is None else self._lookups.verdict(source, destination)
+                if verdict is not None:
+                    return verdict
+        return self._of_connection(_caller(source), destination)
 
     def judge(
         self, source: Caller, destination: str | None, request: HTTPRequest | None, claims: Claims | None, mode: Mode
@@ -176,27 +184,64 @@ class Table:
         - `source`, `destination`, `request`, `claims`: as for `check`.
         - `mode`: the mode to decide in.
         """
-        if type(source) is list or type(source) is tuple:
-            source = _only_uri(source)
+        if type(request) is not HTTPRequest or claims is not None:
+            _check_types(request, claims)
+        if type(source) is not str:
+            source = _caller(source)
         settings = self.settings
-        if claims is not None and not isinstance(claims, Mapping):
-            raise InvalidRequest("claims must be a mapping of the claims by provider")
-        if request is None:
-            if mode == settings.mode and claims is None:
-                return self._of_connection(source, destination)
-            found = self.find(source, destination, mode)
-            seen = None
-        else:
-            if not isinstance(request, HTTPRequest):
-                raise InvalidRequest("request must be an HTTPRequest")
-            found = self._recall(source, destination, mode)
-            seen = None if isinstance(found, Verdict) else self._normalizer.normalize(request)
+        is_own = mode == settings.mode
+        if request is None and claims is None and is_own:
+            return self._of_connection(source, destination)
+        found = self._recall(source, destination) if is_own else self.find(source, destination, mode)
         if isinstance(found, Verdict):
             return found
+        seen = None if request is None else self._normalizer.normalize(request)
         if isinstance(seen, Reason):
             return denied(seen)
-        asked = Asked(seen, claims, None if seen is None and claims is None else settings.issuers)
-        return (first_match if mode == "consul" else enforced)(found, settings.default, asked)
+        decide = first_match if mode == "consul" else enforced
+        return decide(found, settings.default, Asked(seen, claims, settings.issuers))
+
+    def _of_connection(self, source: Caller, destination: str | None) -> Verdict:
+        """Decide about a connection, and keep the answer for the next one of the same caller."""
+        if not _can_be_kept(source, destination):
+            return self._anew(source, destination)
+        answers, key = (self._answers, source) if destination is None else (self._pairs, (source, destination))
+        verdict = answers.get(key)
+        if verdict is None:
+            verdict = self._anew(source, destination)
+            _keep(answers, key, verdict)
+        return verdict
+
+    def _anew(self, source: Caller, destination: str | None) -> Verdict:
+        who = identify(source, self.settings.trust)
+        if isinstance(who, Reason):
+            return denied(who)
+        verdict = None
+        if not who.peer and who.partition == who.namespace == DEFAULT:
+            if destination is None:
+                verdict = self._ready.get(who.name)
+                if verdict is None and is_plain(who.name):
+                    verdict = self._ready.get("*")
+            elif type(destination) is str and self._lookups is not None:
+                verdict = self._lookups.verdict(who.name, destination)
+        if verdict is not None:
+            return verdict
+        found = self._find(who, destination, self.settings.mode)
+        if isinstance(found, Verdict):
+            return found
+        return (first_match if self.settings.mode == "consul" else enforced)(found, self.settings.default, CONNECTION)
+
+    def _recall(self, source: Caller, destination: str | None) -> Found:
+        """Find what matches, and keep it for the next request of the same caller."""
+        key = source, destination
+        if type(source) is str and (destination is None or type(destination) is str):
+            found = self._found.get(key)
+            if found is not None:
+                return found
+        found = self.find(source, destination, self.settings.mode)
+        if _can_be_kept(source, destination):
+            _keep(self._found, key, found)
+        return found
 
     def find(self, source: Caller, destination: str | None, mode: Mode) -> Found:
         """
@@ -226,17 +271,18 @@ class Table:
 
     def _prepare(self, destination: str) -> Generator[None, None, None]:
         """Make all verdicts of the one destination ready, and yield where other tasks may run."""
-        self._only = tiers_of(destination)
-        for tier in self._only or ():
-            for i, key in enumerate(self.rows.by_destination.get(tier, ()), 1):
-                if type(key) is str and "/" not in key and ":" not in key and key not in {"", "*"}:
+        self._only = tiers = tiers_of(destination)
+        self._ready[""] = denied(Reason.NO_SERVICE)
+        rows = self.rows
+        if rows.has_vague or (self.settings.mode == "envoy" and any(tier in rows.special for tier in tiers or ())):
+            return  # each name is compared with all of these rules, and also one that no intention has may match
+        for tier in tiers or ():
+            for i, key in enumerate(rows.by_destination.get(tier, ()), 1):
+                if type(key) is str and key and key != "*" and is_plain(key):
                     self._ready[key] = self._of_connection(Source(key), None)
                 if i % _SLICE == 0:
                     yield
-        self._ready[""] = denied(Reason.NO_SERVICE)
-        as_pattern = self.settings.mode == "envoy" and any(tier in self.rows.special for tier in self._only or ())
-        if not as_pattern and not self.rows.has_vague:  # else another name can match after all
-            self._ready["*"] = self._of_connection(Source("*"), None)
+        self._ready["*"] = self._of_connection(Source("*"), None)
 
 
 def _check_types(request: object, claims: object) -> None:
@@ -246,9 +292,25 @@ def _check_types(request: object, claims: object) -> None:
         raise InvalidRequest("claims must be a mapping of the claims by provider")
 
 
-def _is_kept(name: Caller) -> bool:
+def _caller(source: Caller) -> Caller:
+    """The caller, which of a certificate with one URI is this URI: a text can be a key, and a list cannot."""
+    if (type(source) is list or type(source) is tuple) and len(source) == 1:
+        (uri,) = source
+        return uri if type(uri) is str and "://" in uri else source
+    return source
+
+
+def _can_be_kept(source: object, destination: object) -> bool:
     """True for what can be a key, and is not so long that it would fill the memory."""
-    return len(name) <= _LONGEST_CALLER if type(name) is str else isinstance(name, SpiffeId)
+    return _length(source) <= _LONGEST_CALLER and (destination is None or _length(destination) <= _LONGEST_CALLER)
+
+
+def _length(name: object) -> float:
+    if type(name) is str:
+        return len(name)
+    if isinstance(name, SpiffeId):
+        return len(name.trust_domain + name.partition + name.namespace + name.datacenter + name.name)
+    return inf
 
 
 def _keep(cache: dict[Kept, Value], key: Kept, value: Value) -> None:

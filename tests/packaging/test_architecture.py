@@ -66,6 +66,7 @@ PURE = {
     "authorization.rules": {
         "decision",
         "headers",
+        "lookups",
         "normalization",
         "permissions",
         "regex",
