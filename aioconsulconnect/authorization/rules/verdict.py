@@ -61,6 +61,8 @@ class Reason(Enum):
     """The rule that matters has a form that Consul refuses, so its meaning is not known."""
     REGEX_UNKNOWN = "regex unknown"
     """A regular expression decides: google-re2 is missing, refuses it, or the text is too long for it."""
+    TOO_COSTLY = "too costly"
+    """The request has such large headers, and the rules about them are so many, that to compare them takes too long."""
     HEADER_UNKNOWN = "header unknown"
     """A rule asks for the value of a header that only the proxy knows."""
     VERSIONS_DIFFER = "versions differ"
@@ -248,6 +250,7 @@ _WORDS = {
     Reason.FIELD_UNKNOWN: "it has a field that this version does not know",
     Reason.MALFORMED: "it has a form that Consul refuses",
     Reason.REGEX_UNKNOWN: "a regular expression decides, and RE2 cannot judge it",
+    Reason.TOO_COSTLY: "to compare the headers of this request with it would take too long",
     Reason.HEADER_UNKNOWN: "it asks for the value of a header that only the proxy knows",
     Reason.VERSIONS_DIFFER: "versions of Envoy judge this request differently",
     Reason.RULES_REFUSED: "Envoy refuses the rules of this destination because of it",
