@@ -36,7 +36,7 @@ _HANDLED = UNSEEN | {"content-length"}
 # Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
 _NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
-_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,.:;=@\[\]_~-]*")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -51,13 +51,13 @@ def visible_headers(pairs: Pairs, underscores: str, *, rest: int) -> Pairs | Rea
     - `underscores`: what is done with names that have an underscore: "allow", "reject" or "drop".
     - `rest`: bytes of the request beside them.
     """
-    names, values = map("\n".join, zip(*pairs, strict=True))
-    between = len(pairs) - 1
-    size = len(names) + len(values) + (_LINE - 2) * len(pairs) + 2 + rest
+    each_name, each_value = zip(*pairs, strict=True)
+    names, values = "\n".join(each_name), "".join(each_value)
+    size = len(names) + len(values) + (_LINE - 1) * len(pairs) + 1 + rest
     if size > MOST_BYTES or (not values.isascii() and size - len(values) + _bytes(values) > MOST_BYTES):
         return Reason.REQUEST_REFUSED
     about = _remembered(names) if len(names) <= _USUAL else _Names(names)
-    if about.count != len(pairs) or values.count("\n") != between or _CONTROL.search(values):
+    if about.count != len(pairs) or (not values.isprintable() and _CONTROL.search(values)):
         return Reason.REQUEST_REFUSED
     if about.host is not None and not _HOST.fullmatch(pairs[about.host][1].strip(" \t")):
         return Reason.REQUEST_REFUSED
