@@ -100,9 +100,7 @@ class Table:
             if tiers is None:
                 raise InvalidRequest(f"{destination!r} is no name of a destination")
             keys.add(tiers[0])
-        rows = yield from rows_in_slices(
-            intentions, unknown or {}, compile_all=destinations is not None, as_envoy=settings.mode == "envoy"
-        )
+        rows = yield from rows_in_slices(intentions, unknown or {}, compile_all=True, as_envoy=settings.mode == "envoy")
         made = cls(settings, rows, None if destinations is None else frozenset(keys))
         if destinations is not None and len(keys) == 1:
             yield from made._prepare(destinations[0])
