@@ -64,6 +64,7 @@ PURE = {
     },
     "watch": {"changes"},
     "authorization.rules": {
+        "coverage",
         "decision",
         "headers",
         "lookups",
