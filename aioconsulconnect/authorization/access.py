@@ -30,8 +30,8 @@ class Refusal:
     __slots__ = ("reason", "verdict")
 
     def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        self.verdict = denied(reason)
+        self.reason: Reason = reason
+        self.verdict: Verdict = denied(reason)
 
     def check(
         self,

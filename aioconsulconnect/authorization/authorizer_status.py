@@ -118,11 +118,16 @@ class AuthorizerOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InvalidRequest for a time that is none, and for peers that are none."""
         check_seconds("ready_timeout", self.ready_timeout)
         check_seconds("max_age", self.max_age)
-        if not all(isinstance(peer, Peer) for peer in self.peers):
-            raise InvalidRequest("peers are given as Peer(name=…, trust_domain=…)")
+        for peer in self.peers:
+            _check_peer(peer)
         hook: object = self.on_decision
         if hook is not None and (not callable(hook) or iscoroutinefunction(hook)):
             raise InvalidRequest("on_decision is a plain function, which is called and not awaited")
+
+
+def _check_peer(peer: object) -> None:
+    if not isinstance(peer, Peer):
+        raise InvalidRequest("peers are given as Peer(name=…, trust_domain=…)")
 
 
 def check_seconds(name: str, value: object) -> None:

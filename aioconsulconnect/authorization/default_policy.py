@@ -82,8 +82,8 @@ class DefaultLearner:
         self._wakeup = Wakeup()
         self._wanted = False
         self._unrest: tuple[float, ...] | None = None
-        self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
-        self.asked = 0
+        self.known: DefaultPolicy = DefaultPolicy(action=given, origin="setting" if given else "unknown")
+        self.asked: int = 0
 
     def ask_again(self) -> None:
         """Ask anew, soon: the agent may be another one, or may have been started anew with another policy."""

@@ -229,7 +229,7 @@ class _LessExact:
     """
 
     def __init__(self, rows: Rows, tiers: Sequence[Key], default: Action) -> None:
-        self._default = default
+        self._default: Action = default
         # Whatever one of them changes, this one does: it asks for no token.
         action: Action = "allow" if default == "deny" else "deny"
         self._strongest = Intention(source_name="any", destination_name="*", action=action)

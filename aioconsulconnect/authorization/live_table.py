@@ -68,18 +68,18 @@ class LiveTable:
         # An agent's cache can be wrong for minutes: nobody decides by it.
         options = msgspec.structs.replace(options, cached=None)
         self.decider: Decider = Refusal(Reason.NOT_READY)
-        self.news = Wakeup()
-        self.is_stale = False
-        self.confirmed = float("-inf")
+        self.news: Wakeup = Wakeup()
+        self.is_stale: bool = False
+        self.confirmed: float = float("-inf")
         self._choices = choices
         self._maker = TableMaker(tuple(dict.fromkeys(names)))
         self._intentions = follow_intentions(
             Intentions(sender, pool, options), destinations, self._hear, pool.clock, max_age=choices.max_age
         )
-        self.surroundings = Surroundings(
+        self.surroundings: Surroundings = Surroundings(
             CA(sender, pool, options), Config(sender, pool, options), self._hear, pool.clock
         )
-        self.default = DefaultLearner(
+        self.default: DefaultLearner = DefaultLearner(
             sender,
             pool,
             options,

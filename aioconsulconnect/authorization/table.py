@@ -62,9 +62,9 @@ class Table:
     )
 
     def __init__(self, settings: DecisionSettings, rows: Rows, destinations: frozenset[Key] | None) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.destinations = destinations
+        self.settings: DecisionSettings = settings
+        self.rows: Rows = rows
+        self.destinations: frozenset[Key] | None = destinations
         self._normalizer = Normalizer(settings.normalization)
         has_lookups = not rows.has_vague and not rows.has_tenancy
         self._lookups = Lookups(rows, settings, destinations) if has_lookups else None
@@ -292,8 +292,8 @@ def _check_types(request: object, claims: object) -> None:
 
 def _caller(source: Caller) -> Caller:
     """The caller, which of a certificate with one URI is this URI: a text can be a key, and a list cannot."""
-    if (type(source) is list or type(source) is tuple) and len(source) == 1:
-        (uri,) = source
+    if isinstance(source, list | tuple) and len(source) == 1:
+        uri = source[0]
         return uri if type(uri) is str and "://" in uri else source
     return source
 

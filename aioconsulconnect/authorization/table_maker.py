@@ -37,7 +37,7 @@ class TableMaker:
     def __init__(self, destinations: tuple[str, ...]) -> None:
         self.destinations = destinations
         self.made: Decider | None = None
-        self.count = 0
+        self.count: int = 0
         self._seen: Seen | None = None
         self._body: bytes | None = None
         self._settings: DecisionSettings | None = None

@@ -79,7 +79,7 @@ class VisibilityProbe(Group):
     Attribute `known` is what the last answers said.
     """
 
-    known = Visibility()
+    known: Visibility = Visibility()
     _about: tuple[object, float] = (None, 0.0)
 
     async def ask(self, about: object, now: float) -> None:

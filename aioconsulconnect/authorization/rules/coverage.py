@@ -1,5 +1,5 @@
 """
-What the conditions of permissions can match: nothing at all, or whatever those of another one do.
+Coverage: permissions that can match nothing at all, or whatever another one matches.
 
 Both are told only where they are certain; of two regular expressions it is nearly never known.
 """
@@ -95,7 +95,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 class Extent:
     """
-    What a permission matches, in a form in which it can be compared with that of another.
+    Extent of a permission: what it matches, in a form in which it can be compared with that of another.
 
     - `condition`: the compiled permission.
 
@@ -110,9 +110,9 @@ class Extent:
         self._condition = condition
         self._methods = frozenset(http.methods)
         self._headers = http.header
-        self.is_exact = bool(http.path_exact)
-        self.begin = http.path_exact or http.path_prefix
-        self.regex = ""
+        self.is_exact: bool = bool(http.path_exact)
+        self.begin: str = http.path_exact or http.path_prefix
+        self.regex: str = ""
         if http.path_regex:
             self._read(http.path_regex)
         if self.begin == "/" and not self.is_exact and not self.regex:

@@ -32,9 +32,9 @@ class Asked:
     __slots__ = ("claims", "issuers", "seen")
 
     def __init__(self, seen: Seen | None, claims: Claims | None, issuers: Mapping[str, str] | None) -> None:
-        self.seen = seen
-        self.claims = claims
-        self.issuers = issuers
+        self.seen: Seen | None = seen
+        self.claims: Claims | None = claims
+        self.issuers: Mapping[str, str] | None = issuers
 
 
 CONNECTION: Final = Asked(None, None, None)

@@ -41,7 +41,8 @@ class Lookups:
         self._default = by_default(settings.default, CONNECTION)
         self._decide = enforced if settings.mode == "envoy" else first_match
         # Destinations about which lookups do not tell, because a name of a source is a pattern to Envoy.
-        self._searched = frozenset((*rows.special, *rows.refused)) if settings.mode == "envoy" else frozenset()
+        is_envoy = settings.mode == "envoy"
+        self._searched: frozenset[Key] = frozenset((*rows.special, *rows.refused) if is_envoy else ())
         is_exact = destinations is None and not rows.has_odd_names and not self._searched
         self.exact: Mapping[Key, Mapping[Key, Held]] = self._rows if is_exact else {}
 

@@ -47,11 +47,13 @@ class Condition:
 
     def __init__(self, permission: Permission, index: int) -> None:
         http = permission.http or HTTPPermission()
-        self.permission = permission
-        self.index = index
-        self.allows = permission.action == "allow"
-        self.jwt = permission.jwt if permission.jwt is not None and requires(permission.jwt) else None
-        self.flaw = _flaw(permission)
+        self.permission: Permission = permission
+        self.index: int = index
+        self.allows: bool = permission.action == "allow"
+        self.jwt: JWTRequirement | None = (
+            permission.jwt if permission.jwt is not None and requires(permission.jwt) else None
+        )
+        self.flaw: Reason | None = _flaw(permission)
         self._exact, self._prefix = http.path_exact, http.path_prefix
         self._has_path_regex = bool(http.path_regex)
         self._path_regex = compile_regex(http.path_regex) if http.path_regex else None
@@ -107,9 +109,9 @@ class Header:
         self._name = permission.name.lower()
         self._invert = permission.invert
         self._ignore_case = permission.ignore_case
-        self.kind = next((kind for kind in _VALUE_KINDS if getattr(permission, kind)), "present")
-        self.text = "" if self.kind == "present" else str(getattr(permission, self.kind))
-        self.regex = compile_regex(self.text) if self.kind == "regex" else None
+        self.kind: str = next((kind for kind in _VALUE_KINDS if getattr(permission, kind)), "present")
+        self.text: str = "" if self.kind == "present" else str(getattr(permission, self.kind))
+        self.regex: Regex | None = compile_regex(self.text) if self.kind == "regex" else None
 
     def matches(self, seen: Seen, *, all_versions: bool) -> bool | Reason:
         """
@@ -125,7 +127,7 @@ class Header:
             return Reason.HEADER_UNKNOWN
         if not values:
             return False  # also where inverted (A8)
-        is_large = len(values) > 1 or len(values[0]) > _SHORT
+        is_large = len(values) != 1 or len(values[0]) > _SHORT
         if is_large and self.kind != "regex" and not seen.budget.spend(self._steps(values)):
             return Reason.TOO_COSTLY
         return self._any(values, seen, all_versions=all_versions)

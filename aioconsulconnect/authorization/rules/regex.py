@@ -75,7 +75,7 @@ class Budget:
     __slots__ = ("left",)
 
     def __init__(self) -> None:
-        self.left = MOST_STEPS
+        self.left: int = MOST_STEPS
 
     def spend(self, steps: int) -> bool:
         """Take `steps` from it; False if it has not as many."""

@@ -76,8 +76,8 @@ class Seen:
     __slots__ = ("_budget", "_values", "path", "request")
 
     def __init__(self, request: HTTPRequest, path: str) -> None:
-        self.request = request
-        self.path = path
+        self.request: HTTPRequest = request
+        self.path: str = path
         self._values: dict[str, tuple[str, ...]] | None = None  # made at the first rule that asks for a header
         self._budget: Budget | None = None
 

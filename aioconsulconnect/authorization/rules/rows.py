@@ -69,9 +69,9 @@ class Rows:
         self.by_destination: dict[Key, dict[Key, Held]] = {}
         self.special: dict[Key, tuple[Rule, ...]] = {}
         self.refused: dict[Key, tuple[Rule, Reason]] = {}
-        self.has_odd_names = False
-        self.has_tenancy = False
-        self.has_vague = False
+        self.has_odd_names: bool = False
+        self.has_tenancy: bool = False
+        self.has_vague: bool = False
         # While the rows are built: the rules to come into `special`, of each key; the sources that are patterns.
         self._vague: dict[Key, dict[IntentionKey, list[Rule]]] = {}
         self._patterns: dict[Key, dict[Key, None]] = {}

@@ -39,9 +39,9 @@ class Rule:
     __slots__ = ("_conditions", "_source_pattern", "flaw", "intention", "jwt")
 
     def __init__(self, intention: Intention, unknown_fields: tuple[str, ...] = ()) -> None:
-        self.intention = intention
-        self.flaw = _flaw(intention, unknown_fields)
-        self.jwt = _requirement(intention)
+        self.intention: Intention = intention
+        self.flaw: Reason | None = _flaw(intention, unknown_fields)
+        self.jwt: JWTRequirement | None = _requirement(intention)
         self._conditions: tuple[Condition, ...] | None = None
         self._source_pattern: tuple[Regex | None] | None = None
 
