@@ -116,6 +116,8 @@ class ErrorReason(Enum):
     """The proxy does not connect to the agent; nothing was sent to it."""
     TLS_NEEDED = "tls needed"
     """The port speaks TLS, and the address says http."""
+    NOT_UNDERSTOOD = "not understood"
+    """Consul's own answer, with its index, holds what this version cannot read, such as a value that is new."""
     UNREACHABLE = "unreachable"
     """Nothing listens at the address."""
     RESET_AT_ONCE = "reset at once"

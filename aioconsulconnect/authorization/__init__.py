@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         DecisionHook as DecisionHook,
         Visibility as Visibility,
     )
+    from aioconsulconnect.authorization.body_fields import unknown_fields as unknown_fields
     from aioconsulconnect.authorization.default_policy import DefaultPolicy as DefaultPolicy
     from aioconsulconnect.authorization.explanation import Explanation as Explanation, explain as explain
     from aioconsulconnect.authorization.findings import Finding as Finding, Problem as Problem, lint as lint
@@ -45,5 +46,6 @@ else:
             "rules.source": "Caller Peer Source",
             "rules.verdict": "Reason Verdict",
             "table": "Table",
+            "body_fields": "unknown_fields",
         },
     )

@@ -30,8 +30,8 @@ class Refusal:
     __slots__ = ("reason", "verdict")
 
     def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        self.verdict = denied(reason)
+        self.reason: Reason = reason
+        self.verdict: Verdict = denied(reason)
 
     def check(
         self,
@@ -55,8 +55,8 @@ class AccessChange(msgspec.Struct, frozen=True, kw_only=True):
 
     - `source`: name of the source as Consul writes it; `*` for every source that no intention for it names.
     - `destination`: name of the destination, in lower case; `*` for every destination that no intention names.
-    - `before`, `now`: verdicts about a connection without a request. A change between a plain answer and
-      `REQUEST_NEEDED`, where requests decide, is a change too.
+    - `before`, `now`: verdicts about a connection without a request. Another list of permissions, or another required
+      token, in the intention that decides is a change too.
     """
 
     source: str
@@ -122,43 +122,64 @@ def access_changes(before: Decider, now: Decider) -> Generator[None, None, tuple
     It yields where other tasks may run. `before` and `now` are the tables, or refusals.
     """
     found: list[AccessChange] = []
-    pairs: dict[tuple[str, str], Source] = {}
-    for decider in (before, now):
-        if isinstance(decider, Table):
-            for destination, source in _pairs_of(decider):
-                pairs[destination, str(source)] = source
-                if len(pairs) % _SLICE == 0:
-                    yield
-    for number, ((destination, name), source) in enumerate(pairs.items(), 1):
+    for number, (destination, name, source) in enumerate(_questions(before, now), 1):
         if number % _SLICE == 0:
             yield
-        asked = _ANY_OTHER if destination == "*" else destination
-        was, is_now = before.check(source, asked), now.check(source, asked)
+        if source is None:
+            continue
+        was, is_now = before.check(source, destination), now.check(source, destination)
         if _access(was) != _access(is_now):
-            found.append(AccessChange(source=name, destination=destination, before=was, now=is_now))
+            found.append(AccessChange(source=str(source), destination=name, before=was, now=is_now))
     return tuple(found)
 
 
 def _access(verdict: Verdict) -> object:
-    return verdict.allowed, verdict.reason is Reason.REQUEST_NEEDED
+    rules = ((), None) if verdict.intention is None else (verdict.intention.permissions, verdict.intention.jwt)
+    return verdict.allowed, verdict.reason is Reason.REQUEST_NEEDED, rules
 
 
-def _pairs_of(table: Table) -> Iterator[tuple[str, Source]]:
-    """The destinations of a table, each with the sources that intentions for it name, and with any other."""
-    rows = table.rows
-    named = {*rows.by_destination, *rows.special} if table.destinations is None else set(table.destinations)
-    everywhere = _sources(table, "*")
-    for key in named if table.destinations is not None else {*named, "*"}:
+def _questions(before: Decider, now: Decider) -> Iterator[tuple[str, str, Source | None]]:
+    """
+    Yield destinations (as they are asked for, and as they are told) with the sources for which something may differ.
+
+    The source is None where a destination was passed over, so that the work of passing is counted as well.
+    """
+    tables = [one for one in (before, now) if isinstance(one, Table)]
+    is_alike = len(tables) == 2 and tables[0].settings == tables[1].settings  # noqa: PLR2004
+    everywhere = _differing(tables, "*", is_alike=is_alike)
+    for key in _destinations(tables):
+        differing = everywhere if key == "*" else everywhere | _differing(tables, key, is_alike=is_alike)
+        if "*" in differing:  # then also for those that are named for every destination alone
+            differing |= {source: None for table in tables for source in table.rows.by_destination.get("*", ())}
+        if not differing:
+            yield "", "", None
+            continue
         name = key if isinstance(key, str) else "/".join(key[1:])
-        if not name.endswith("/*"):
-            for source in dict.fromkeys((*_sources(table, key), *everywhere, Source("*"))):
-                yield name, source
+        for source in differing:
+            yield _ANY_OTHER if name == "*" else name, name, _source(source)
 
 
-def _sources(table: Table, destination: Key) -> Iterator[Source] | tuple[Source, ...]:
-    keys = dict.fromkeys(table.rows.by_destination.get(destination, ()))
-    keys |= dict.fromkeys(key_of_source(rule.intention) for rule in table.rows.special.get(destination, ()))
-    return tuple(_source(key) for key in keys)
+def _destinations(tables: list[Table]) -> Iterator[Key]:
+    """The keys of the destinations that intentions name, with `*` for all others where a table knows those too."""
+    keys: dict[Key, None] = {}
+    for table in tables:
+        if table.destinations is None:
+            keys |= dict.fromkeys((*table.rows.by_destination, *table.rows.special, "*"))
+        else:
+            keys |= dict.fromkeys(table.destinations)
+    return (key for key in keys if key == "*" or (key if isinstance(key, str) else key[3]) != "*")
+
+
+def _differing(tables: list[Table], destination: Key, *, is_alike: bool) -> dict[Key, None]:
+    """The sources of one row, and any other (`*`), for which the tables may differ."""
+    rows = [table.rows.by_destination.get(destination, {}) for table in tables]
+    special = [table.rows.special.get(destination, ()) for table in tables]
+    if is_alike and special[0] == special[1] == ():
+        first, second = rows
+        return {key: None for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
+    found = dict.fromkeys(key for row in rows for key in row)
+    found |= dict.fromkeys(key_of_source(rule.intention) for rules in special for rule in rules)
+    return {**found, "*": None}
 
 
 def _source(key: Key) -> Source:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -27,13 +27,15 @@ from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import Caller
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
 from aioconsulconnect.authorization.table import Table
+from aioconsulconnect.authorization.table_maker import in_tenancy
 from aioconsulconnect.errors import NotReady
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 _log = logging.getLogger("aioconsulconnect.authorization")
-_NEVER = float("-inf")
+_NONE = float("-inf")
+Name = TypeVar("Name")
 
 
 class Authorizer:
@@ -48,8 +50,6 @@ class Authorizer:
     - `sender`, `pool`, `options`: those of the client.
     - `destinations`: the destinations that it decides about; none for all.
     - `choices`: its own options.
-
-    `counters` is what was counted.
     """
 
     def __init__(
@@ -61,12 +61,14 @@ class Authorizer:
         choices: AuthorizerOptions,
     ) -> None:
         DecisionSettings(default=choices.default, mode=choices.mode)  # raises for what there is not
-        self.counters: AuthorizerCounters = AuthorizerCounters()
+        self._counters = AuthorizerCounters()
         self._choices = choices
         self._live = LiveTable(sender, pool, options, destinations, choices)
-        # The clock where each decision asks for the time or goes to a hook, and until when it need not look further.
-        self._now = None if choices.max_age is None and choices.on_decision is None else pool.clock.now
-        self._fresh_until = _NEVER
+        self._home = options if {options.namespace, options.partition} - {None, "", "default"} else None
+        # The clock where a decision takes more than a look at the table, and the age up to which the time is all.
+        is_slow = choices.on_decision is not None or self._home is not None
+        self._now = pool.clock.now if is_slow or choices.max_age is not None else None
+        self._limit = _NONE if is_slow or choices.max_age is None else choices.max_age
 
     # Deciding
 
@@ -82,7 +84,8 @@ class Authorizer:
         Decide; it does no I/O and waits for nothing.
 
         - `source`: who calls: a name, a SPIFFE URI, a parsed id, or all URIs of a certificate. Nothing but a verified
-          certificate tells who calls: a trust domain is compared, a chain is not.
+          certificate tells who calls: a trust domain is compared, a chain is not. A name without a namespace is of the
+          one that `options` name.
         - `destination`: who is called; None where there is only one. A destination in another namespace than the
           default one is `namespace/name`.
         - `request`: the HTTP request; None for a connection, for which an intention with permissions denies. Serve
@@ -91,11 +94,11 @@ class Authorizer:
           a connection a required token is asked for only where claims are given: the agent knows none.
         """
         live, now = self._live, self._now
-        if not live.is_stale and (now is None or now() <= self._fresh_until):
+        if not live.is_stale and (now is None or now() - live.confirmed <= self._limit):
             return live.decider.check(source, destination, request, claims=claims)
         verdict = self._expired()
         if verdict is None:  # a denial is false, but it is one
-            verdict = live.decider.check(source, destination, request, claims=claims)
+            verdict = live.decider.check(self._at_home(source), self._at_home(destination), request, claims=claims)
             if live.is_stale and isinstance(live.decider, Table):
                 verdict = msgspec.structs.replace(verdict, age=live.age)
         if self._choices.on_decision is not None:
@@ -117,6 +120,7 @@ class Authorizer:
         intentions. It goes to no hook.
         """
         decider, expired, age = self._live.decider, self._expired(), self._live.age
+        source, destination = self._at_home(source), self._at_home(destination)
         if isinstance(decider, Table) and expired is None:
             found = explain(decider, source, destination, request, claims=claims)
             verdict = msgspec.structs.replace(found.verdict, age=age)
@@ -168,8 +172,8 @@ class Authorizer:
         matters the verdict is a denial.
 
         `timeout` is in seconds, None for no limit. Raises NotReady, with the reason, when it is not ready by then,
-        Closed when the authorizer or the client is closed, and the error that ended the watch of the intentions, if one
-        did.
+        Closed when the authorizer or the client is closed, and the error for which the intentions cannot be watched, if
+        there is one (it goes on trying).
         """
         await self._wait(lambda: self._live.is_complete and self._expired() is None, "not ready", timeout)
 
@@ -201,7 +205,7 @@ class Authorizer:
             knows_normalization=live.surroundings.normalization is not None,
             missing=self._missing(state),
             watch=live.watch,
-            counters=msgspec.structs.replace(self.counters, tables=live.made, questions=live.default.asked),
+            counters=msgspec.structs.replace(self._counters, tables=live.made, questions=live.default.asked),
         )
 
     def __repr__(self) -> str:
@@ -211,6 +215,12 @@ class Authorizer:
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: an authorizer is bound to its client."""
         raise TypeError("an Authorizer is alive and cannot be pickled")
+
+    def _at_home(self, name: Name) -> Name | str:
+        """The name with the namespace of the authorizer's own, where it has none."""
+        if self._home is None or not isinstance(name, str) or not name or "/" in name or ":" in name:
+            return name
+        return in_tenancy(name, self._home)
 
     # How it waits and reports
 
@@ -231,7 +241,7 @@ class Authorizer:
             if not limit.expired():
                 raise
             state = self._state()
-            missing = self._missing(state)
+            missing = "" if state == "ready" else self._missing(state)
             why = f"it is {state}{missing and ': '}{missing}"
             raise NotReady(f"authorizer of {self._names}: {what} within {timeout:g} s; {why}") from None
 
@@ -240,7 +250,7 @@ class Authorizer:
         if state == "expired" and age is not None and limit is not None:
             error = self._live.watch.error
             return f"the data is {age:.1f} s old, and max_age is {limit:g} s{error and '; '}{error}"
-        return "" if state == "ready" else self._live.missing
+        return self._live.missing
 
     @property
     def _names(self) -> str:
@@ -268,26 +278,22 @@ class Authorizer:
                 return "incomplete"
 
     def _expired(self) -> Verdict | None:
-        """The denial, if the data is older than it may be; else the time is noted until which it is not."""
+        """The denial, if the data is older than it may be."""
         limit = self._choices.max_age
         if limit is None or isinstance(self._live.decider, Refusal):
             return None
         age = self._live.age
-        if age is None or age > limit:
-            return Verdict(allowed=False, reason=Reason.EXPIRED, age=age)
-        if self._now is not None and self._choices.on_decision is None:
-            self._fresh_until = self._now() + limit - age
-        return None
+        return Verdict(allowed=False, reason=Reason.EXPIRED, age=age) if age is None or age > limit else None
 
     def _report(self, decision: Decision) -> None:
         if decision.verdict.allowed:
-            self.counters.allowed += 1
+            self._counters.allowed += 1
         else:
-            self.counters.denied += 1
+            self._counters.denied += 1
         hook = self._choices.on_decision
         try:
             if hook is not None:
                 hook(decision)
         except Exception:  # noqa: BLE001 - a hook must not decide
-            self.counters.hook_errors += 1
+            self._counters.hook_errors += 1
             _log.exception("on_decision raised; the verdict stands")

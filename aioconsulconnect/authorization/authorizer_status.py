@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Literal
 
 import msgspec
@@ -53,7 +54,8 @@ class AuthorizerStatus(msgspec.Struct, frozen=True, kw_only=True):
     - `trust_domain`: the own trust domain; empty where it is not known.
     - `issuers`: the issuer of each `jwt-provider` that intentions name and whose entry is known.
     - `knows_normalization`: True if it is known how requests are normalized; if not, requests are denied.
-    - `missing`: what keeps it from being ready, in words; empty where it is.
+    - `missing`: what is not known or cannot be asked for, in words; empty if nothing is. Where it is "ready" there can
+      be some: a mesh entry that the token may not read, or an agent that is away.
     - `watch`: status of the watch of the intentions.
     - `counters`: what was counted.
     """
@@ -116,8 +118,16 @@ class AuthorizerOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InvalidRequest for a time that is none, and for peers that are none."""
         check_seconds("ready_timeout", self.ready_timeout)
         check_seconds("max_age", self.max_age)
-        if not all(isinstance(peer, Peer) for peer in self.peers):
-            raise InvalidRequest("peers are given as Peer(name=…, trust_domain=…)")
+        for peer in self.peers:
+            _check_peer(peer)
+        hook: object = self.on_decision
+        if hook is not None and (not callable(hook) or iscoroutinefunction(hook)):
+            raise InvalidRequest("on_decision is a plain function, which is called and not awaited")
+
+
+def _check_peer(peer: object) -> None:
+    if not isinstance(peer, Peer):
+        raise InvalidRequest("peers are given as Peer(name=…, trust_domain=…)")
 
 
 def check_seconds(name: str, value: object) -> None:

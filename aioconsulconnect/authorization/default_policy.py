@@ -60,7 +60,7 @@ class DefaultLearner:
     - `given`: the default, where it need not be learnt.
     - `tell`: function that is called when something else is known.
 
-    Attribute `known` is what is known, `asked` the number of questions that have ended.
+    Attribute `known` is what is known, `asked` the number of questions that have ended, `clock` that of the client.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class DefaultLearner:
         tell: Callable[[], None],
     ) -> None:
         self._agent = Agent(sender, pool, options)
-        self._clock: Clock = pool.clock
+        self.clock: Clock = pool.clock
         nobody = uuid.uuid4().hex  # no rule can name it
         self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
         self._targets = (*destinations, f"nobody-{nobody}")
@@ -82,8 +82,8 @@ class DefaultLearner:
         self._wakeup = Wakeup()
         self._wanted = False
         self._unrest: tuple[float, ...] | None = None
-        self.known = DefaultPolicy(action=given, origin="setting" if given else "unknown")
-        self.asked = 0
+        self.known: DefaultPolicy = DefaultPolicy(action=given, origin="setting" if given else "unknown")
+        self.asked: int = 0
 
     def ask_again(self) -> None:
         """Ask anew, soon: the agent may be another one, or may have been started anew with another policy."""
@@ -100,18 +100,19 @@ class DefaultLearner:
             self._unrest = unrest
 
     async def run(self) -> None:
-        """Ask, and ask again, until cancelled."""
+        """Ask, and ask again, until cancelled; nothing is asked where the default is given."""
         retry = _FIRST_RETRY
-        while True:
+        while self.known.origin != "setting":
             self._wanted = False
             known = await self._ask()
             self.asked += 1
             self.known = known
             self._tell()
-            retry = _FIRST_RETRY if not known.error else min(2 * retry, _INTERVAL)
-            await self._clock.sleep(_LEAST)
-            if not self._wanted:
-                await self._wakeup.wait(self._clock, (retry if known.error else _INTERVAL) - _LEAST)
+            pause = retry if known.error else _INTERVAL
+            retry = min(2 * retry, _INTERVAL) if known.error else _FIRST_RETRY
+            await self.clock.sleep(_LEAST)
+            if not self._wanted and pause > _LEAST:
+                await self._wakeup.wait(self.clock, pause - _LEAST)
 
     async def _ask(self) -> DefaultPolicy:
         """
@@ -120,14 +121,12 @@ class DefaultLearner:
         An outage says nothing, so what was known stays; any other answer that does not tell makes it unknown.
         """
         try:
-            if self.known.origin == "setting":
-                return msgspec.structs.replace(self.known, error="")
             action, error = await self._default()
         except ConsulError as outage:
             return msgspec.structs.replace(self.known, error=str(outage))
         if action is None:
             return DefaultPolicy(error=error)
-        return DefaultPolicy(action=action, origin="agent", time=self._clock.now())
+        return DefaultPolicy(action=action, origin="agent", time=self.clock.now())
 
     async def _default(self) -> tuple[Action | None, str]:
         """The default, or None and the reason why nothing tells it; an outage is raised."""

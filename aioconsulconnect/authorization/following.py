@@ -7,14 +7,17 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import Closed, ConsulError
 from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.watch.protocol.snapshot import Snapshot
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
 
 _log = logging.getLogger("aioconsulconnect.authorization")
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -27,17 +30,34 @@ class Following(Generic[T, Item]):
     - `query`: the read to watch.
     - `tell`: the function.
     - `max_age`: age in seconds of the oldest state that is accepted; None for no limit.
+    - `clock`: clock of the client.
 
-    Attribute `watch` is the watch, `error` the error that ended it, if one did.
+    Attribute `watch` is the watch. `error` is the error that ended it, until another one has data: that is tried after
+    5 s, then after longer, up to a minute.
     """
 
-    __slots__ = ("_task", "_tell", "error", "watch")
+    __slots__ = ("_clock", "_max_age", "_query", "_task", "_tell", "error", "watch")
 
-    def __init__(self, query: Query[T, Item], tell: Callable[[], None], *, max_age: float | None = None) -> None:
+    def __init__(
+        self,
+        query: Query[T, Item],
+        tell: Callable[[], None],
+        clock: Clock,
+        *,
+        max_age: float | None = None,
+    ) -> None:
         self.watch: Watch[T, Item] = query.watch(max_age=max_age)
         self.error: ConsulError | None = None
+        self._query = query
+        self._max_age = max_age
         self._tell = tell
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def newest(self) -> Snapshot[T, Item] | None:
+        """The newest good state; None before there is one, and after an error that ended the watch."""
+        return None if self.error is not None else self.watch.newest
 
     async def begin(self) -> None:
         """Enter the watch; Closed if the client is."""
@@ -59,19 +79,32 @@ class Following(Generic[T, Item]):
             await self.watch.aclose()
 
     async def _follow(self) -> None:
-        try:
-            while True:
-                self._tell()
-                await self.watch.answered()
-        except Closed:
-            pass
-        except ConsulError as error:
-            self.error = error
-        except Exception as bug:  # noqa: BLE001 - whatever it is: without news nobody may go on deciding
-            _log.exception("following %r ended by a bug", self.watch)
-            self.error = ConsulError("a bug in the library ended this watch")
-            self.error.__cause__ = bug
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._hear()
+            except Closed:
+                break
+            except ConsulError as error:
+                self.error = error
+            except Exception as bug:  # noqa: BLE001 - whatever it is: nobody may go on deciding by what is frozen
+                _log.exception("following %r ended by a bug", self.watch)
+                self.error = ConsulError("a bug in the library ended this watch")
+                self.error.__cause__ = bug
+            self._tell()
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            await self.watch.aclose()
+            self.watch = self._query.watch(max_age=self._max_age)
+            await self.watch.__aenter__()
         self._tell()
+
+    async def _hear(self) -> None:
+        while True:
+            if self.watch.newest is not None:
+                self.error = None
+            self._tell()
+            await self.watch.answered()
 
 
 FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Matches, Intention]
@@ -79,17 +112,22 @@ FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Ma
 
 
 def follow_intentions(
-    intentions: Intentions, destinations: tuple[str, ...], tell: Callable[[], None], *, max_age: float | None
+    intentions: Intentions,
+    destinations: tuple[str, ...],
+    tell: Callable[[], None],
+    clock: Clock,
+    *,
+    max_age: float | None,
 ) -> FollowingIntentions:
     """
     Return what follows the intentions for one destination, for several in one poll, or all.
 
     - `intentions`: endpoint of the client.
     - `destinations`: names of the destinations; empty for all.
-    - `tell`, `max_age`: as for `Following`.
+    - `tell`, `clock`, `max_age`: as for `Following`.
     """
     if not destinations:
-        return Following(intentions.list(), tell, max_age=max_age)
+        return Following(intentions.list(), tell, clock, max_age=max_age)
     if len(destinations) == 1:
-        return Following(intentions.match(destination=destinations[0]), tell, max_age=max_age)
-    return Following(intentions.match_many(destinations=destinations), tell, max_age=max_age)
+        return Following(intentions.match(destination=destinations[0]), tell, clock, max_age=max_age)
+    return Following(intentions.match_many(destinations=destinations), tell, clock, max_age=max_age)

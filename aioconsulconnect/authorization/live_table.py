@@ -26,7 +26,7 @@ from aioconsulconnect.authorization.table_maker import TableMaker, qualified
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
-from aioconsulconnect.errors import Closed, ConsulError, PermissionDenied
+from aioconsulconnect.errors import Closed, ConsulError, ErrorReason, PermissionDenied
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.poller_pool import PollerPool
@@ -35,6 +35,8 @@ from aioconsulconnect.watch.wakeup import Wakeup
 from aioconsulconnect.workflows.visibility import Visibility, VisibilityProbe
 
 _log = logging.getLogger("aioconsulconnect.authorization")
+_AWAY = frozenset({"stale", "throttled"})
+_AGAIN = 1.0  # seconds
 
 
 class LiveTable:
@@ -50,8 +52,8 @@ class LiveTable:
     - `decider`: what decides now.
     - `news`: wakes its waiters whenever something else may be known, and at the end.
     - `is_stale`: the agent cannot be asked, so what decides is getting old.
+    - `confirmed`: when the servers last confirmed the intentions, on the client's clock.
     - `surroundings`, `default`: what decides beside the intentions.
-    - `made`: number of tables that were made.
     """
 
     def __init__(
@@ -66,16 +68,18 @@ class LiveTable:
         # An agent's cache can be wrong for minutes: nobody decides by it.
         options = msgspec.structs.replace(options, cached=None)
         self.decider: Decider = Refusal(Reason.NOT_READY)
-        self.news = Wakeup()
-        self.is_stale = False
-        self.made = 0
+        self.news: Wakeup = Wakeup()
+        self.is_stale: bool = False
+        self.confirmed: float = float("-inf")
         self._choices = choices
         self._maker = TableMaker(tuple(dict.fromkeys(names)))
         self._intentions = follow_intentions(
-            Intentions(sender, pool, options), destinations, self._hear, max_age=choices.max_age
+            Intentions(sender, pool, options), destinations, self._hear, pool.clock, max_age=choices.max_age
         )
-        self.surroundings = Surroundings(CA(sender, pool, options), Config(sender, pool, options), self._hear)
-        self.default = DefaultLearner(
+        self.surroundings: Surroundings = Surroundings(
+            CA(sender, pool, options), Config(sender, pool, options), self._hear, pool.clock
+        )
+        self.default: DefaultLearner = DefaultLearner(
             sender,
             pool,
             options,
@@ -114,7 +118,7 @@ class LiveTable:
     @property
     def is_over(self) -> bool:
         """True once nothing more is followed."""
-        return self._left or self._intentions.error is not None or self._intentions.watch.status.state == "closed"
+        return self._left or (self._intentions.error is None and self._intentions.watch.status.state == "closed")
 
     def check_begun(self) -> None:
         """Raise Closed if it was never begun."""
@@ -161,13 +165,23 @@ class LiveTable:
 
     @property
     def missing(self) -> str:
-        """Why it is not complete, for whoever has to do something about it."""
-        watch = self.watch
+        """Words for what is not known or cannot be asked for; empty if nothing is missing."""
+        watch, error = self.watch, self._intentions.error
+        if error is not None:
+            return str(error)
+        if self.is_complete:
+            troubles = [*self.surroundings.troubles, self.default.known.error]
+            if watch.error:
+                troubles.insert(0, f"the watch of the intentions is {watch.state}: {watch.error}")
+            return "; ".join(filter(None, troubles))
         if watch.error:
             return f"the watch of the intentions is {watch.state}: {watch.error}"
         if watch.filtered:
             return "the token does not see all intentions: give it intentions:read (service:read) for all of them"
-        if isinstance(self.decider, Refusal) and self.decider.reason is Reason.INCOMPLETE:
+        reason = self.decider.reason if isinstance(self.decider, Refusal) else None
+        if reason in {Reason.MALFORMED, Reason.FIELD_UNKNOWN}:
+            return "what came is not what was asked for, or cannot be read: is this Consul, and is it too new for this?"
+        if reason is Reason.INCOMPLETE:
             if watch.index is None:
                 return "the list came without X-Consul-Index, so it is not Consul that answers"
             return self.visibility.missing(anonymous=watch.anonymous)
@@ -175,12 +189,18 @@ class LiveTable:
             return f"no answer with the intentions was seen; the watch is {watch.state}"
         return self.surroundings.missing or self.default.known.error or "what was learnt last is not in the table yet"
 
+    @property
+    def made(self) -> int:
+        """Number of tables that were made."""
+        return self._maker.count
+
     # How it follows
 
     def _hear(self) -> None:
         """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
         status = self.watch
-        self.is_stale = status.state in {"stale", "throttled"}
+        self.is_stale = status.state in _AWAY
+        self.confirmed = float("-inf") if status.age is None else self.default.clock.now() - status.age
         obstacle = self._obstacle(status)
         if obstacle is not None:
             self._refuse(obstacle)
@@ -194,8 +214,13 @@ class LiveTable:
             return Reason.INCOMPLETE
         if self._left or error is not None or status.state == "closed":
             return Reason.NOT_READY
+        if status.error_reason is ErrorReason.NOT_UNDERSTOOD:  # it may be a rule that denies
+            return Reason.FIELD_UNKNOWN
         if status.state == "denied" or status.filtered:
             return Reason.INCOMPLETE
+        reason = self.decider.reason if isinstance(self.decider, Refusal) else None
+        if status.state in _AWAY and reason in {Reason.INCOMPLETE, Reason.FIELD_UNKNOWN}:
+            return reason  # only what is seen anew takes a refusal back, and no other failure does
         if watch.newest is None:
             return Reason.NOT_READY
         # A match is answered in whole or refused. A list leaves out what the caller may not see, and seldom says so.
@@ -204,18 +229,20 @@ class LiveTable:
         is_whole = not is_list or (is_consuls and self.visibility.is_whole(anonymous=status.anonymous))
         return None if is_whole else Reason.INCOMPLETE
 
-    async def _look(self) -> bool:
+    async def _look(self, body: bytes | None) -> bool:
         """
-        Ask what the list shows that came last; return False if there is no answer.
+        Ask what the list shows that came last, with this `body`; return False if there is no answer.
 
-        The agent that sent it may have been started anew, with ACLs. Where a list is marked, it tells by itself.
+        The agent that sent it may be another one, or have been started anew with ACLs.
         """
-        if self._probe is None or (self.visibility.marks and not self.watch.anonymous):
+        if self._probe is None:
             return True
         try:
-            await self._probe.ask()
+            await self._probe.ask(body, self.default.clock.now())
         except ConsulError as error:
             _log.debug("it is not known what a list shows: %s", error)
+            self._refuse(Reason.INCOMPLETE)
+            self.news.wake_all()
             return False
         self._hear()
         return True
@@ -237,19 +264,19 @@ class LiveTable:
             self._shut()
 
     async def _make_tables(self) -> None:
-        watch, maker = self._intentions.watch, self._maker
+        maker = self._maker
         while not self.is_over:
+            watch = self._intentions.watch  # another one, if the last was ended by an error
             newest, body = watch.newest, watch.body
             if newest is not None and not maker.knows(newest, body):
-                if not await self._look():
-                    await self.news.wait()
+                if not await self._look(body):
+                    await self.news.wait(self.default.clock, _AGAIN)
                     continue
                 if self._obstacle(watch.status) is None:
                     await self.surroundings.follow(await maker.study(newest, body))
             is_free = self._obstacle(watch.status) is None
             if is_free and newest is not None and maker.knows(newest, body) and not maker.has_made(self._settings()):
                 await maker.make(self._settings())
-                self.made += 1
                 is_free = self._obstacle(watch.status) is None
             if is_free and maker.made is not None and maker.made is not self.decider:
                 self.decider = maker.made
@@ -281,3 +308,4 @@ class LiveTable:
         self.surroundings.stop()
         await self._intentions.end()
         await self.surroundings.end()
+        self._maker.forget()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aioconsulconnect.authorization.following import Following
 from aioconsulconnect.authorization.rules.normalization import CONSULS_DEFAULT
+from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.errors import InvalidRequest, Unsupported
@@ -25,13 +26,17 @@ class Surroundings:
 
     - `ca`, `config`: endpoints of the client.
     - `tell`: function that is called when something may be different.
+    - `clock`: clock of the client.
+
+    What cannot be watched is tried again: an agent may be upgraded, or a token be given more rights.
     """
 
-    def __init__(self, ca: CA, config: Config, tell: Callable[[], None]) -> None:
+    def __init__(self, ca: CA, config: Config, tell: Callable[[], None], clock: Clock) -> None:
         self._config = config
         self._tell = tell
-        self._roots: Following[Roots, Root] = Following(ca.roots(), tell)
-        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell)
+        self._clock = clock
+        self._roots: Following[Roots, Root] = Following(ca.roots(), tell, clock)
+        self._mesh: Following[Mesh | None, Mesh] = Following(config.read("mesh"), tell, clock)
         self._providers: dict[str, Following[JWTProvider | None, JWTProvider]] = {}
 
     async def begin(self) -> None:
@@ -60,7 +65,7 @@ class Surroundings:
         for name in sorted(wanted - self._providers.keys()):
             one: Following[JWTProvider | None, JWTProvider]
             try:
-                one = Following(self._config.read("jwt-provider", name), self._tell)
+                one = Following(self._config.read("jwt-provider", name), self._tell, self._clock)
             except InvalidRequest:
                 continue  # Consul takes names that no URL can hold; the issuer then stays unknown, and denies
             await one.begin()
@@ -69,7 +74,7 @@ class Surroundings:
     @property
     def trust_domain(self) -> str:
         """The own trust domain; empty where it is not known."""
-        found = self._roots.watch.newest
+        found = self._roots.newest
         return found.value.trust_domain if found else ""
 
     @property
@@ -79,7 +84,7 @@ class Surroundings:
 
         Without an entry it is Consul's default, also on a Consul that has no entries of this kind.
         """
-        found = self._mesh.watch.newest
+        found = self._mesh.newest
         if found is None:
             return CONSULS_DEFAULT if isinstance(self._mesh.error, Unsupported) else None
         http = None if found.value is None else found.value.http
@@ -93,7 +98,7 @@ class Surroundings:
         """The issuer of each provider whose entry is known."""
         found: dict[str, str] = {}
         for name, one in self._providers.items():
-            newest = one.watch.newest
+            newest = one.newest
             if newest is not None and newest.value is not None:
                 found[name] = newest.value.issuer
         return found
@@ -106,12 +111,19 @@ class Surroundings:
     @property
     def missing(self) -> str:
         """The first of them without an answer, and the reason; empty if nothing is missing."""
-        parts = (
-            _missing("the trust domain", self._roots),
-            _missing("the mesh entry", self._mesh),
-            *(_missing(f"the jwt-provider {name!r}", one) for name, one in self._providers.items()),
-        )
-        return next(filter(None, parts), "")
+        return next(iter(self._words(_missing)), "")
+
+    @property
+    def troubles(self) -> list[str]:
+        """Words for each of them that is not known, or cannot be asked for at the moment."""
+        return self._words(_trouble)
+
+    def _words(self, of: _Words) -> list[str]:
+        words = [of("the trust domain", self._roots)]
+        if not isinstance(self._mesh.error, Unsupported):
+            words.append(of("the mesh entry", self._mesh))
+        words += [of(f"the jwt-provider {name!r}", one) for name, one in self._providers.items()]
+        return [one for one in words if one]
 
 
 def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
@@ -125,6 +137,15 @@ def providers_of(intentions: Iterable[Intention]) -> Iterator[str]:
 def _named(jwt: JWTRequirement | None) -> Iterator[str]:
     for provider in jwt.providers if jwt else ():
         yield provider.name
+
+
+class _Words(Protocol):
+    def __call__(self, what: str, one: Following[T, Item], /) -> str: ...
+
+
+def _trouble(what: str, one: Following[T, Item]) -> str:
+    error = one.watch.status.error if one.error is None else str(one.error)
+    return f"{what}: {error}" if error else ""
 
 
 def _missing(what: str, one: Following[T, Item]) -> str:

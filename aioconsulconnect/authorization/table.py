@@ -7,14 +7,16 @@ A table never changes: whoever follows Consul builds a new one and puts it in th
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from math import inf
 from typing import Final, TypeVar, cast
 
-from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, by_default, enforced, first_match
+from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, enforced, first_match
+from aioconsulconnect.authorization.rules.lookups import Lookups
 from aioconsulconnect.authorization.rules.normalization import Normalizer
 from aioconsulconnect.authorization.rules.permissions import Claims
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.rows import Rows, Tiers, UnknownFields, rows_in_slices
-from aioconsulconnect.authorization.rules.rule import Held, Key, Rule, fold, keys_for_destination
+from aioconsulconnect.authorization.rules.rule import Held, Key, fold, is_plain, keys_for_destination
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import DEFAULT, Caller, Source, Trust, identify
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied
@@ -24,9 +26,9 @@ from aioconsulconnect.structs.spiffe import SpiffeId
 
 _SLICE = 500
 _MOST_RECENT = 4096
-_LONGEST_CALLER = 2048
+_LONGEST_CALLER = 256  # in characters: strangers choose the text, and thousands of them are kept
+
 _INTENTION: Final = Reason.INTENTION
-_NOTHING: Final[dict[Key, Held]] = {}
 
 Kept = TypeVar("Kept")
 Value = TypeVar("Value")
@@ -47,13 +49,12 @@ class Table:
 
     __slots__ = (
         "_answers",
-        "_default",
+        "_exact",
         "_found",
+        "_lookups",
         "_normalizer",
-        "_odd",
         "_only",
         "_pairs",
-        "_plain",
         "_ready",
         "destinations",
         "rows",
@@ -61,25 +62,18 @@ class Table:
     )
 
     def __init__(self, settings: DecisionSettings, rows: Rows, destinations: frozenset[Key] | None) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.destinations = destinations
+        self.settings: DecisionSettings = settings
+        self.rows: Rows = rows
+        self.destinations: frozenset[Key] | None = destinations
         self._normalizer = Normalizer(settings.normalization)
-        self._default = by_default(settings.default, CONNECTION)
-        # Destinations for which names are compared as patterns; None where every lookup has to go the long way.
-        self._odd: frozenset[Key] | None = frozenset()
-        if rows.has_vague or rows.has_tenancy:
-            self._odd = None
-        elif settings.mode == "envoy":
-            self._odd = frozenset((*rows.special, *rows.refused))
-        # The rows, if a name that stands in them is surely this very name.
-        is_plain = destinations is None and not rows.has_odd_names and self._odd == frozenset()
-        self._plain: Mapping[str | Key, Mapping[Key, Held]] = rows.by_destination if is_plain else {}
+        has_lookups = not rows.has_vague and not rows.has_tenancy
+        self._lookups = Lookups(rows, settings, destinations) if has_lookups else None
+        self._exact: Mapping[Key, Mapping[Key, Held]] = {} if self._lookups is None else self._lookups.exact
         self._only: Tiers | None = None  # keys of the one destination, if there is only one
         self._ready: dict[object, Verdict] = {}  # its verdicts by the names that intentions have, `*` for any other
         self._answers: dict[object, Verdict] = {}  # its last verdicts about connections of other callers
-        self._pairs: dict[tuple[object, str], Verdict] = {}  # the same, by caller and destination
-        self._found: dict[tuple[object, str | None], Found] = {}  # what was last found for requests
+        self._pairs: dict[object, Verdict] = {}  # the same, by caller and destination
+        self._found: dict[object, Found] = {}  # what was last found for requests, by caller and destination
 
     @classmethod
     def in_slices(
@@ -106,9 +100,7 @@ class Table:
             if tiers is None:
                 raise InvalidRequest(f"{destination!r} is no name of a destination")
             keys.add(tiers[0])
-        rows = yield from rows_in_slices(
-            intentions, unknown or {}, compile_all=destinations is not None, as_envoy=settings.mode == "envoy"
-        )
+        rows = yield from rows_in_slices(intentions, unknown or {}, compile_all=True, as_envoy=settings.mode == "envoy")
         made = cls(settings, rows, None if destinations is None else frozenset(keys))
         if destinations is not None and len(keys) == 1:
             yield from made._prepare(destinations[0])
@@ -160,55 +152,26 @@ class Table:
         - `claims`: verified claims of the request's tokens, by the name of their `jwt-provider`; `{}` for no token. For
           a connection a required token is asked for only where claims are given: the agent knows none.
         """
-        if request is None and claims is None:
+        if request is not None or claims is not None:
+            return self.judge(source, destination, request, claims, self.settings.mode)
+        if type(source) is str:
             if destination is None:
-                try:
-                    verdict = self._ready.get(source)
-                    if verdict is None:
-                        verdict = self._answers.get(source)
-                except TypeError:  # a list of URIs
-                    verdict = None
+                verdict = self._ready.get(source)
+                if verdict is None:
+                    verdict = self._answers.get(source)
+                    if verdict is None and is_plain(source):
+                        verdict = self._ready.get("*")
                 if verdict is not None:
                     return verdict
-                if type(source) is str and "/" not in source and ":" not in source:
-                    verdict = self._ready.get("*")
-                    if verdict is not None:
-                        return verdict
-            elif self._odd is not None and type(source) is str and source:
-                row = self._plain.get(destination) if type(destination) is str and destination != "*" else None
+            elif type(destination) is str:
+                row = self._exact.get(destination)
                 found = None if row is None else row.get(source)
-                if type(found) is Intention:  # both names are exact, so nothing has a higher precedence
+                if type(found) is Intention and destination != "*":
                     return Verdict(found.action == "allow", _INTENTION, found)
-                if "/" not in source and ":" not in source:
-                    return self._look_up(source, destination)
-        return self.judge(source, destination, request, claims, self.settings.mode)
-
-    def _look_up(self, source: str, destination: str) -> Verdict:
-        """Decide about a connection where all names are plain and no rule is out of the ordinary."""
-        rows = self.rows.by_destination
-        if type(destination) is not str or destination in {"", "*"} or "/" in destination or ":" in destination:
-            return self.judge(source, destination, None, None, self.settings.mode)
-        row = rows.get(destination)
-        if row is None:
-            destination = fold(destination)
-            row = rows.get(destination, _NOTHING)
-        if self.destinations is not None and destination not in self.destinations:
-            return denied(Reason.DESTINATION_UNKNOWN)
-        if self._odd and (destination in self._odd or "*" in self._odd):
-            return self._long_way(Source(source), destination)
-        everywhere = rows.get("*", _NOTHING)
-        found = row.get(source)
-        if found is None:
-            found, other = row.get("*"), everywhere.get(source)
-            if found is None:
-                found = other or everywhere.get("*")
-                if found is None:
-                    return self._default
-            elif other is not None and self.settings.mode == "envoy":  # a sidecar applies both (A5)
-                return enforced((found, other), self.settings.default, CONNECTION)
-        if isinstance(found, Rule):
-            return self._decide((found,), CONNECTION, self.settings.mode)
-        return Verdict(found.action == "allow", _INTENTION, found)
+                verdict = None if self._lookups is None else self._lookups.verdict(source, destination)
+                if verdict is not None:
+                    return verdict
+        return self._of_connection(_caller(source), destination)
 
     def judge(
         self, source: Caller, destination: str | None, request: HTTPRequest | None, claims: Claims | None, mode: Mode
@@ -219,67 +182,62 @@ class Table:
         - `source`, `destination`, `request`, `claims`: as for `check`.
         - `mode`: the mode to decide in.
         """
-        _check_types(request, claims)
-        if request is None:
-            if mode == self.settings.mode and claims is None:
-                return self._of_connection(source, destination)
-            found = self.find(source, destination, mode)
-            asked = CONNECTION if claims is None else Asked(None, claims, self.settings.issuers)
-            return found if isinstance(found, Verdict) else self._decide(found, asked, mode)
-        found = self._recall(source, destination, mode)
+        if type(request) is not HTTPRequest or claims is not None:
+            _check_types(request, claims)
+        if type(source) is not str:
+            source = _caller(source)
+        settings = self.settings
+        is_own = mode == settings.mode
+        if request is None and claims is None and is_own:
+            return self._of_connection(source, destination)
+        found = self._recall(source, destination) if is_own else self.find(source, destination, mode)
         if isinstance(found, Verdict):
             return found
-        seen = self._normalizer.normalize(request)
+        seen = None if request is None else self._normalizer.normalize(request)
         if isinstance(seen, Reason):
             return denied(seen)
-        return self._decide(found, Asked(seen, claims, self.settings.issuers), mode)
-
-    def _decide(self, found: Sequence[Held], asked: Asked, mode: Mode) -> Verdict:
-        if mode == "consul":
-            return first_match(found, self.settings.default, asked)
-        return enforced(found, self.settings.default, asked)
+        decide = first_match if mode == "consul" else enforced
+        return decide(found, settings.default, Asked(seen, claims, settings.issuers))
 
     def _of_connection(self, source: Caller, destination: str | None) -> Verdict:
         """Decide about a connection, and keep the answer for the next one of the same caller."""
-        if not _is_kept(source) or not (destination is None or _is_kept(destination)):
+        if not _can_be_kept(source, destination):
             return self._anew(source, destination)
-        verdict = self._answers.get(source) if destination is None else self._pairs.get((source, destination))
+        answers, key = (self._answers, source) if destination is None else (self._pairs, (source, destination))
+        verdict = answers.get(key)
         if verdict is None:
             verdict = self._anew(source, destination)
-            if destination is None:
-                _keep(self._answers, source, verdict)
-            else:
-                _keep(self._pairs, (source, destination), verdict)
+            _keep(answers, key, verdict)
         return verdict
 
     def _anew(self, source: Caller, destination: str | None) -> Verdict:
         who = identify(source, self.settings.trust)
-        verdict = self._of_plain(who, destination) if isinstance(who, Source) else denied(who)
-        return self._long_way(who, destination) if verdict is None else verdict
-
-    def _long_way(self, who: Source | Reason, destination: str | None) -> Verdict:
+        if isinstance(who, Reason):
+            return denied(who)
+        verdict = None
+        if not who.peer and who.partition == who.namespace == DEFAULT:
+            if destination is None:
+                verdict = self._ready.get(who.name)
+                if verdict is None and is_plain(who.name):
+                    verdict = self._ready.get("*")
+            elif type(destination) is str and self._lookups is not None:
+                verdict = self._lookups.verdict(who.name, destination)
+        if verdict is not None:
+            return verdict
         found = self._find(who, destination, self.settings.mode)
-        return found if isinstance(found, Verdict) else self._decide(found, CONNECTION, self.settings.mode)
+        if isinstance(found, Verdict):
+            return found
+        return (first_match if self.settings.mode == "consul" else enforced)(found, self.settings.default, CONNECTION)
 
-    def _of_plain(self, who: Source, destination: str | None) -> Verdict | None:
-        """The verdict about a local service with a plain name, where lookups alone tell it."""
-        name = who.name
-        if who.peer or who.partition != DEFAULT or who.namespace != DEFAULT or "/" in name or ":" in name:
-            return None
-        if destination is None:
-            verdict = self._ready.get(name)
-            return self._ready.get("*") if verdict is None else verdict
-        if self._odd is None or type(destination) is not str or destination in {"", "*"} or "/" in destination:
-            return None
-        return None if ":" in destination else self._look_up(name, destination)
-
-    def _recall(self, source: Caller, destination: str | None, mode: Mode) -> Found:
-        if mode != self.settings.mode or not _is_kept(source) or not (destination is None or _is_kept(destination)):
-            return self.find(source, destination, mode)
+    def _recall(self, source: Caller, destination: str | None) -> Found:
+        """Find what matches, and keep it for the next request of the same caller."""
         key = source, destination
-        found = self._found.get(key)
-        if found is None:
-            found = self.find(source, destination, mode)
+        if type(source) is str and (destination is None or type(destination) is str):
+            found = self._found.get(key)
+            if found is not None:
+                return found
+        found = self.find(source, destination, self.settings.mode)
+        if _can_be_kept(source, destination):
             _keep(self._found, key, found)
         return found
 
@@ -311,17 +269,18 @@ class Table:
 
     def _prepare(self, destination: str) -> Generator[None, None, None]:
         """Make all verdicts of the one destination ready, and yield where other tasks may run."""
-        self._only = tiers_of(destination)
-        for tier in self._only or ():
-            for i, key in enumerate(self.rows.by_destination.get(tier, ()), 1):
-                if type(key) is str and "/" not in key and ":" not in key and key not in {"", "*"}:
+        self._only = tiers = tiers_of(destination)
+        self._ready[""] = denied(Reason.NO_SERVICE)
+        rows = self.rows
+        if rows.has_vague or (self.settings.mode == "envoy" and any(tier in rows.special for tier in tiers or ())):
+            return  # each name is compared with all of these rules, and also one that no intention has may match
+        for tier in tiers or ():
+            for i, key in enumerate(rows.by_destination.get(tier, ()), 1):
+                if type(key) is str and key and key != "*" and is_plain(key):
                     self._ready[key] = self._of_connection(Source(key), None)
                 if i % _SLICE == 0:
                     yield
-        self._ready[""] = denied(Reason.NO_SERVICE)
-        as_pattern = self.settings.mode == "envoy" and any(tier in self.rows.special for tier in self._only or ())
-        if not as_pattern and not self.rows.has_vague:  # else another name can match after all
-            self._ready["*"] = self._of_connection(Source("*"), None)
+        self._ready["*"] = self._of_connection(Source("*"), None)
 
 
 def _check_types(request: object, claims: object) -> None:
@@ -331,9 +290,25 @@ def _check_types(request: object, claims: object) -> None:
         raise InvalidRequest("claims must be a mapping of the claims by provider")
 
 
-def _is_kept(name: Caller) -> bool:
+def _caller(source: Caller) -> Caller:
+    """The caller, which of a certificate with one URI is this URI: a text can be a key, and a list cannot."""
+    if isinstance(source, list | tuple) and len(source) == 1:
+        uri = source[0]
+        return uri if type(uri) is str and "://" in uri else source
+    return source
+
+
+def _can_be_kept(source: object, destination: object) -> bool:
     """True for what can be a key, and is not so long that it would fill the memory."""
-    return len(name) <= _LONGEST_CALLER if type(name) is str else isinstance(name, SpiffeId)
+    return _length(source) <= _LONGEST_CALLER and (destination is None or _length(destination) <= _LONGEST_CALLER)
+
+
+def _length(name: object) -> float:
+    if type(name) is str:
+        return len(name)
+    if isinstance(name, SpiffeId):
+        return len(name.trust_domain + name.partition + name.namespace + name.datacenter + name.name)
+    return inf
 
 
 def _keep(cache: dict[Kept, Value], key: Kept, value: Value) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from aioconsulconnect.authorization.access import Decider, Refusal
+from aioconsulconnect.authorization.body_fields import unknown_fields_in_slices
 from aioconsulconnect.authorization.rules.rows import UnknownFields
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import providers_of
 from aioconsulconnect.authorization.table import Table, tiers_of
-from aioconsulconnect.authorization.unknown_fields import unknown_fields
 from aioconsulconnect.clock import breathe
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs.intentions import Intention
+from aioconsulconnect.structs.intentions import Intention, IntentionKey, read_list_in_slices, read_matches
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
@@ -31,12 +31,13 @@ class TableMaker:
     Maker of tables, which remembers of what it made the last one.
 
     `destinations` are those that the intentions are for, none for all. Attribute `made` is the last table, or the
-    refusal that stands in its place; None before there is one.
+    refusal that stands in its place; None before there is one. `count` is the number of tables that were made.
     """
 
     def __init__(self, destinations: tuple[str, ...]) -> None:
         self.destinations = destinations
         self.made: Decider | None = None
+        self.count: int = 0
         self._seen: Seen | None = None
         self._body: bytes | None = None
         self._settings: DecisionSettings | None = None
@@ -60,12 +61,11 @@ class TableMaker:
             self._outdated += [*self._seen.items, *self._seen.items.values(), *self._intentions]
         self._seen, self._body, self.made = seen, body, None
         # Not the items: there the second of two intentions with one key has taken the place of the first.
-        value = seen.value
-        self._intentions = value if isinstance(value, tuple) else tuple(one for part in value.values() for one in part)
         try:
-            self._unknown = await _in_steps(unknown_fields(seen.body if body is None else body))
+            self._intentions = await _all_of(seen, body)
+            self._unknown = await _in_steps(unknown_fields_in_slices(seen.body if body is None else body))
         except UnreadableResponse:
-            self._unknown = None
+            self._intentions, self._unknown = (), None
         names: set[str] = set()
         for start in range(0, len(self._intentions), _SLICE):
             names.update(providers_of(self._intentions[start : start + _SLICE]))
@@ -82,6 +82,7 @@ class TableMaker:
             table = await _in_steps(steps)
             self.made = Refusal(Reason.MALFORMED) if table.has_others else table
         self._settings = settings
+        self.count += 1
         return self.made
 
     async def let_go(self) -> None:
@@ -89,6 +90,11 @@ class TableMaker:
         while self._outdated:
             del self._outdated[-_SLICE:]
             await breathe()
+
+    def forget(self) -> None:
+        """Let go of everything, at the end."""
+        self.made = self._seen = self._body = self._unknown = None
+        self._intentions, self._outdated = (), []
 
     def knows(self, seen: Seen, body: bytes | None) -> bool:
         """Return True if the state `seen` and `body` are what was studied last."""
@@ -108,10 +114,46 @@ def qualified(name: str, options: Options) -> str:
         raise InvalidRequest(f"destinations are names, each an argument of its own (*names), not {name!r}")
     if tiers_of(name) is None:
         raise InvalidRequest(f"{name!r} is no name of a destination")
+    return name if "/" in name else in_tenancy(name, options)
+
+
+def in_tenancy(name: str, options: Options) -> str:
+    """
+    Return a plain name with the namespace and partition that options name, if they name any.
+
+    - `name`: the name.
+    - `options`: options of the reads.
+    """
     namespace, partition = options.namespace or "default", options.partition or "default"
-    if "/" in name or (namespace, partition) == ("default", "default"):
+    if (namespace, partition) == ("default", "default"):
         return name
     return f"{namespace}/{name}" if partition == "default" else f"{partition}/{namespace}/{name}"
+
+
+async def _all_of(seen: Seen, body: bytes | None) -> tuple[Intention, ...]:
+    """The intentions of an answer that brought the state `seen`, which need not be the first one that did."""
+    value = seen.value
+    if body is not None and body is not seen.body:
+        is_matches = body.lstrip()[:1] == b"{"
+        value = _whole(read_matches(body)) if is_matches else await _in_steps(read_list_in_slices(body))
+    return value if isinstance(value, tuple) else await _each_once(value)
+
+
+def _whole(matches: dict[str, tuple[Intention, ...] | None]) -> Matches:
+    return {name: intentions or () for name, intentions in matches.items()}
+
+
+async def _each_once(matches: Matches) -> tuple[Intention, ...]:
+    """The intentions of all names; each name has those for every destination as well."""
+    found: list[Intention] = []
+    known: dict[IntentionKey, Intention] = {}
+    for part in matches.values():
+        for number, one in enumerate(part, 1):
+            if known.setdefault(one.key, one) is one or known[one.key] != one:
+                found.append(one)
+            if number % _SLICE == 0:
+                await breathe()
+    return tuple(found)
 
 
 async def _in_steps(steps: Generator[None, None, T]) -> T:

@@ -48,7 +48,11 @@ def interpret(request: Request[T], response: Response) -> T:
         return request.decode(response)
     except ConsulError as error:
         error.about(request.method, request.path, response.address, response.status)
-        if request.read or not isinstance(error, UnreadableResponse):
+        if not isinstance(error, UnreadableResponse):
+            raise
+        if response.meta.index is not None:
+            error.reason = ErrorReason.NOT_UNDERSTOOD
+        if request.read:
             raise
         words = f"{error.message}; the write may or may not have been applied: read before another"
         unknown = OutcomeUnknown(words, reason=error.reason)

@@ -114,7 +114,7 @@ class Planner(Group):
         if filtered:
             return "Consul left out what the token may not read"
         asked = VisibilityProbe(self._sender, self._pool, self._over(options))
-        await asked.ask()
+        await asked.ask(asked, 0.0)
         if asked.known.is_whole(anonymous=anonymous):
             return ""
         if anonymous:

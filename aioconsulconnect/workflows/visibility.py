@@ -19,6 +19,7 @@ from aioconsulconnect.transport.response import Response
 
 _MANAGEMENT = "00000000-0000-0000-0000-000000000001"  # the same policy in every Consul
 _MARKS_SINCE = "1.11"
+_AGAIN = 30.0  # seconds
 
 REFUSALS = (BadRequest, NotFound, PermissionDenied, Unsupported)
 """Answers of Consul that refuse; whatever else fails is an outage, and says nothing."""
@@ -78,15 +79,22 @@ class VisibilityProbe(Group):
     Attribute `known` is what the last answers said.
     """
 
-    known = Visibility()
+    known: Visibility = Visibility()
+    _about: tuple[object, float] = (None, 0.0)
 
-    async def ask(self) -> None:
+    async def ask(self, about: object, now: float) -> None:
         """
         Ask the agent: `GET /v1/acl/token/self`, and for its version where that matters.
 
         Raises the error of an outage, and then knows what it knew.
+
+        - `about`: the list that was seen before the question; about the same one it is asked every half minute.
+        - `now`: the time.
         """
-        self.known = await self._ask()
+        seen, when = self._about
+        if about is not seen or now - when >= _AGAIN:
+            self.known = await self._ask()
+            self._about = about, now
 
     async def _ask(self) -> Visibility:
         request = Request(method="GET", path=path_of("acl", "token", "self"), decode=_own_token)

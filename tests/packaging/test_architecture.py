@@ -64,8 +64,10 @@ PURE = {
     },
     "watch": {"changes"},
     "authorization.rules": {
+        "coverage",
         "decision",
         "headers",
+        "lookups",
         "normalization",
         "permissions",
         "regex",
@@ -76,7 +78,7 @@ PURE = {
         "source",
         "verdict",
     },
-    "authorization": {"explanation", "findings", "table", "unknown_fields"},
+    "authorization": {"explanation", "findings", "table", "body_fields"},
 }
 WORLD = {
     "aiohttp", "anyio", "asyncio", "http", "logging", "os", "random", "secrets", "select", "shutil", "signal", "socket",

@@ -27,7 +27,7 @@ authorization lint structs testing
 AUTHORIZATION = """
 AccessChange AccessChanges Authorizer AuthorizerCounters AuthorizerState AuthorizerStatus Caller Claims Decision
 DecisionHook DecisionSettings DefaultPolicy Explanation Finding HTTPRequest Mode Peer Problem Reason Source Table
-Verdict Visibility explain lint
+Verdict Visibility explain lint unknown_fields
 """
 STRUCTS = """
 AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration

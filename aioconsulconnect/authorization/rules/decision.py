@@ -32,9 +32,9 @@ class Asked:
     __slots__ = ("claims", "issuers", "seen")
 
     def __init__(self, seen: Seen | None, claims: Claims | None, issuers: Mapping[str, str] | None) -> None:
-        self.seen = seen
-        self.claims = claims
-        self.issuers = issuers
+        self.seen: Seen | None = seen
+        self.claims: Claims | None = claims
+        self.issuers: Mapping[str, str] | None = issuers
 
 
 CONNECTION: Final = Asked(None, None, None)
@@ -147,7 +147,7 @@ def _judged(rule: Rule, default: Action | None, asked: Asked, *, strict: bool) -
             return denied(Reason.REQUEST_NEEDED, intention)
         if asked.claims is None or not strict:
             return Verdict(intention.action == "allow", _INTENTION, intention)
-    has_token = is_met(rule.jwt, asked.claims, asked.issuers)
+    has_token = rule.jwt is None or is_met(rule.jwt, asked.claims, asked.issuers)
     if strict and not has_token and intention.action != "deny":
         return Verdict(allowed=False, reason=Reason.TOKEN, intention=intention, request=_request(asked))
     if intention.permissions and asked.seen is not None:
@@ -169,7 +169,9 @@ def _by_permissions(
             return denied(matches, intention, condition.index)
         action = condition.permission.action
         needs_token = action == "allow" if strict else action != default
-        if needs_token and not (has_token and is_met(condition.jwt, asked.claims, asked.issuers)):
+        if needs_token and not (
+            has_token and (condition.jwt is None or is_met(condition.jwt, asked.claims, asked.issuers))
+        ):
             allowed = not strict and default == "allow"
             return Verdict(allowed, Reason.TOKEN, intention, condition.index, seen.request)
         return Verdict(condition.allows, Reason.PERMISSION, intention, condition.index, seen.request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from aioconsulconnect.authorization.rules.request import Pairs
 from aioconsulconnect.authorization.rules.verdict import Reason
@@ -11,6 +12,7 @@ MOST_BYTES = 60 * 1024
 """The size of a request up to its body above which Envoy answers 431."""
 
 _MOST_LINES = 100  # with that of Host
+_USUAL = 1024  # characters of the names of a request, up to which they are remembered
 _LINE = len(": \r\n")
 
 UNSEEN = frozenset(
@@ -34,7 +36,7 @@ _HANDLED = UNSEEN | {"content-length"}
 # Everything below is linear in the length of the text: no pattern has two ways to match the same thing.
 _NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _NAMES = re.compile(rf"{_NAME}(?:\n{_NAME})*")
-_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,.:;=@\[\]_~-]*")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -49,29 +51,46 @@ def visible_headers(pairs: Pairs, underscores: str, *, rest: int) -> Pairs | Rea
     - `underscores`: what is done with names that have an underscore: "allow", "reject" or "drop".
     - `rest`: bytes of the request beside them.
     """
-    text = "\n".join([name for name, _ in pairs])
-    values = "\n".join([value for _, value in pairs])
-    between = len(pairs) - 1
-    if _bytes(text) + _bytes(values) + _LINE * len(pairs) - 2 * between + rest > MOST_BYTES:
+    each_name, each_value = zip(*pairs, strict=True)
+    names, values = "\n".join(each_name), "".join(each_value)
+    size = len(names) + len(values) + (_LINE - 1) * len(pairs) + 1 + rest
+    if size > MOST_BYTES or (not values.isascii() and size - len(values) + _bytes(values) > MOST_BYTES):
         return Reason.REQUEST_REFUSED
-    if text.count("\n") != between or values.count("\n") != between:
+    about = _remembered(names) if len(names) <= _USUAL else _Names(names)
+    if about.count != len(pairs) or (not values.isprintable() and _CONTROL.search(values)):
         return Reason.REQUEST_REFUSED
-    if not _NAMES.fullmatch(text) or _CONTROL.search(values):
+    if about.host is not None and not _HOST.fullmatch(pairs[about.host][1].strip(" \t")):
         return Reason.REQUEST_REFUSED
-    text = text.lower()
-    names = text.split("\n")
-    if "host" in names:
-        if names.count("host") > 1 or not _HOST.fullmatch(pairs[names.index("host")][1].strip(" \t")):
-            return Reason.REQUEST_REFUSED
-    elif len(pairs) == _MOST_LINES:
-        return Reason.REQUEST_REFUSED
-    if len(pairs) > _MOST_LINES:
-        return Reason.REQUEST_REFUSED
-    if underscores != "allow" and "_" in text:
+    if underscores != "allow" and about.has_underscore:
         if underscores == "reject":
             return Reason.REQUEST_REFUSED
         pairs = tuple(pair for pair in pairs if "_" not in pair[0])
-    return pairs if _HANDLED.isdisjoint(names) else _without_hidden(pairs)
+    return _without_hidden(pairs) if about.has_handled else pairs
+
+
+class _Names:
+    """
+    What is known of the names of headers alone, which are the same in most requests.
+
+    - `text`: the names, one a line.
+
+    Attributes: `count`, how many they are, 0 where Envoy refuses them; `host`, the index of Host, None where it is not
+    among them; `has_underscore`; `has_handled`, True if some of them are more than a name and a value.
+    """
+
+    __slots__ = ("count", "has_handled", "has_underscore", "host")
+
+    def __init__(self, text: str) -> None:
+        names = text.lower().split("\n")
+        hosts = names.count("host")
+        is_refused = not _NAMES.fullmatch(text) or hosts > 1 or len(names) + (not hosts) > _MOST_LINES
+        self.count = 0 if is_refused else len(names)
+        self.host = names.index("host") if hosts else None
+        self.has_underscore = "_" in text
+        self.has_handled = not _HANDLED.isdisjoint(names)
+
+
+_remembered = lru_cache(1024)(_Names)
 
 
 def _bytes(text: str) -> int:

@@ -64,13 +64,14 @@ class Normalizer:
         self._slashes = _SLASHES.get(settings.path_with_escaped_slashes_action, "")
         self._underscores = _UNDERSCORES.get(settings.headers_with_underscores_action, "")
         is_known = self._slashes and self._underscores and not settings.unknown
-        self._flaw = (None if is_known else Reason.FIELD_UNKNOWN) if is_there else Reason.NOT_READY
+        self._flaw = (None if is_known else Reason.FIELD_UNKNOWN) if is_there else Reason.NORMALIZATION_UNKNOWN
 
     def normalize(self, request: HTTPRequest) -> Seen | Reason:
         """Return a request as rules see it, or the reason why no rule ever sees it."""
         if self._flaw is not None:
             return self._flaw
-        pairs, target = request.pairs, request.path
+        given = pairs = request.pairs
+        target = request.path
         rest = len(request.method) + len(target) + _REQUEST_LINE
         if request.method not in _METHODS or rest > MOST_BYTES:
             return Reason.REQUEST_REFUSED
@@ -81,7 +82,7 @@ class Normalizer:
             pairs = found
         plain = _PLAIN.fullmatch(target)
         if plain is not None and not (self._settings.merge_slashes and "//" in plain[1]):
-            return Seen(_as_judged(request, target, pairs), plain[1])
+            return Seen(request if pairs is given else _as_judged(request, target, pairs), plain[1])
         return self._from_odd(request, target, pairs)
 
     def _from_odd(self, request: HTTPRequest, target: str, pairs: Pairs) -> Seen | Reason:

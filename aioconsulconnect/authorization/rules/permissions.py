@@ -7,7 +7,7 @@ settles it whatever is not known of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, cast
 
 from aioconsulconnect.authorization.rules.regex import Regex, compile_regex
@@ -18,6 +18,8 @@ from aioconsulconnect.structs.intentions import HeaderPermission, HTTPPermission
 Claims = Mapping[str, Mapping[str, object]]
 """Verified claims of a request's tokens, by the name of the `jwt-provider` that issued them."""
 
+_SHORT = 256  # characters of a header up to which a comparison takes less than a microsecond
+_STEPS_OF_A_LINE = 20
 _VALUE_KINDS: Final = ("exact", "regex", "prefix", "suffix", "contains")
 
 
@@ -29,16 +31,31 @@ class Condition:
     - `index`: its index in the intention.
     """
 
-    __slots__ = ("_headers", "_methods", "_path", "_path_regex", "allows", "flaw", "index", "jwt", "permission")
+    __slots__ = (
+        "_exact",
+        "_has_path_regex",
+        "_headers",
+        "_methods",
+        "_path_regex",
+        "_prefix",
+        "allows",
+        "flaw",
+        "index",
+        "jwt",
+        "permission",
+    )
 
     def __init__(self, permission: Permission, index: int) -> None:
         http = permission.http or HTTPPermission()
-        self.permission = permission
-        self.index = index
-        self.allows = permission.action == "allow"
-        self.jwt = permission.jwt if permission.jwt is not None and requires(permission.jwt) else None
-        self.flaw = _flaw(permission)
-        self._path = _path_test(http)
+        self.permission: Permission = permission
+        self.index: int = index
+        self.allows: bool = permission.action == "allow"
+        self.jwt: JWTRequirement | None = (
+            permission.jwt if permission.jwt is not None and requires(permission.jwt) else None
+        )
+        self.flaw: Reason | None = _flaw(permission)
+        self._exact, self._prefix = http.path_exact, http.path_prefix
+        self._has_path_regex = bool(http.path_regex)
         self._path_regex = compile_regex(http.path_regex) if http.path_regex else None
         self._methods = frozenset(http.methods)
         self._headers = tuple(Header(header) for header in http.header)
@@ -52,7 +69,7 @@ class Condition:
         """
         if self.flaw is not None:
             return self.flaw
-        if self._path is not None and not self._path(seen.path):
+        if (self._exact and seen.path != self._exact) or not seen.path.startswith(self._prefix):
             return False
         if self._methods and seen.request.method not in self._methods:
             return False
@@ -63,9 +80,9 @@ class Condition:
                 return False
             if found is not True:
                 unknown = found
-        if self.permission.http is not None and self.permission.http.path_regex:
+        if self._has_path_regex:
             regex = self._path_regex
-            fits = None if regex is None else regex.matches(seen.path, all_versions=all_versions)
+            fits = None if regex is None else regex.matches(seen.path, seen.budget, all_versions=all_versions)
             if fits is False:
                 return False
             if fits is None:
@@ -77,15 +94,6 @@ class Condition:
         http = self.permission.http
         paths = ((http.path_regex, self._path_regex),) if http is not None and http.path_regex else ()
         return paths + tuple((header.text, header.regex) for header in self._headers if header.kind == "regex")
-
-
-def _path_test(http: HTTPPermission) -> Callable[[str], bool] | None:
-    if http.path_exact:
-        return http.path_exact.__eq__
-    if http.path_prefix:
-        prefix = http.path_prefix
-        return lambda path: path.startswith(prefix)
-    return None
 
 
 class Header:
@@ -101,9 +109,9 @@ class Header:
         self._name = permission.name.lower()
         self._invert = permission.invert
         self._ignore_case = permission.ignore_case
-        self.kind = next((kind for kind in _VALUE_KINDS if getattr(permission, kind)), "present")
-        self.text = "" if self.kind == "present" else str(getattr(permission, self.kind))
-        self.regex = compile_regex(self.text) if self.kind == "regex" else None
+        self.kind: str = next((kind for kind in _VALUE_KINDS if getattr(permission, kind)), "present")
+        self.text: str = "" if self.kind == "present" else str(getattr(permission, self.kind))
+        self.regex: Regex | None = compile_regex(self.text) if self.kind == "regex" else None
 
     def matches(self, seen: Seen, *, all_versions: bool) -> bool | Reason:
         """
@@ -119,24 +127,39 @@ class Header:
             return Reason.HEADER_UNKNOWN
         if not values:
             return False  # also where inverted (A8)
-        return self._any(values, all_versions=all_versions)
+        is_large = len(values) != 1 or len(values[0]) > _SHORT
+        if is_large and self.kind != "regex" and not seen.budget.spend(self._steps(values)):
+            return Reason.TOO_COSTLY
+        return self._any(values, seen, all_versions=all_versions)
 
-    def _any(self, values: tuple[str, ...], *, all_versions: bool) -> bool | Reason:
-        found = [self._test(value, all_versions=all_versions) for value in values]
-        if None in found and True not in found:
+    def _any(self, values: tuple[str, ...], seen: Seen, *, all_versions: bool) -> bool | Reason:
+        found: bool | None = False
+        for value in values:
+            one = self._test(value, seen, all_versions=all_versions)
+            if one:
+                found = True
+                break
+            if one is None:
+                found = None
+        if found is None:
             return Reason.REGEX_UNKNOWN
-        result = (True in found) is not self._invert
+        result = found is not self._invert
         if all_versions and len(values) > 1:  # before Envoy 1.38.2 they were one value (A9)
-            joined = self._test(",".join(values), all_versions=True)
+            joined = self._test(",".join(values), seen, all_versions=True)
             if joined is None:
                 return Reason.REGEX_UNKNOWN
             if (joined is not self._invert) is not result:
                 return Reason.VERSIONS_DIFFER
         return result
 
-    def _test(self, value: str, *, all_versions: bool) -> bool | None:
+    def _steps(self, values: tuple[str, ...]) -> int:
+        """What the comparison with all of these takes: one that looks through them takes as long as they are."""
+        looks_through = self.kind == "contains" or self._ignore_case
+        return _STEPS_OF_A_LINE * len(values) + (sum(map(len, values)) if looks_through else 0)
+
+    def _test(self, value: str, seen: Seen, *, all_versions: bool) -> bool | None:
         if self.kind == "regex":
-            return None if self.regex is None else self.regex.matches(value, all_versions=all_versions)
+            return None if self.regex is None else self.regex.matches(value, seen.budget, all_versions=all_versions)
         text = self.text
         if self._ignore_case:
             value, text = _lower(value), _lower(text)
@@ -147,12 +170,11 @@ class Header:
         return value.endswith(text) if self.kind == "suffix" else text in value
 
 
-_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-
-
 def _lower(text: str) -> str:
     """Letters of ASCII alone, as Envoy compares them."""
-    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+    if text.isascii():
+        return text.lower()
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")  # bytes know no others
 
 
 def _flaw(permission: Permission) -> Reason | None:

@@ -7,6 +7,7 @@ Python's `re` takes other expressions and can need hours for a short path, so wi
 from __future__ import annotations
 
 import importlib
+import re
 from functools import cache
 from typing import Protocol, cast
 
@@ -14,7 +15,10 @@ LONGEST_PATTERN = 4096
 MOST_MEMORY = 2 << 20
 """Bytes that a compiled pattern may take; more would take a tenth of a second to compile."""
 MOST_STEPS = 3_000_000
-"""Bytes of a text times instructions of a pattern: the work of RE2 at its worst, which takes some 20 ms."""
+"""Bytes of texts times instructions of patterns: what RE2 may do for one question, some 20 ms at its worst."""
+_STEPS_OF_A_CALL = 1000  # what a match takes at least, also to prepare the pattern for its first text
+
+_BRANCHES = re.compile(r"[*+?{|]")
 
 
 class _Pattern(Protocol):
@@ -61,54 +65,86 @@ def is_available() -> bool:
     return _library() is not None
 
 
+class Budget:
+    """
+    Work that RE2 may still do for one question.
+
+    All matches of a question share it: a stranger chooses the text, so no number of rules may multiply the time.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left: int = MOST_STEPS
+
+    def spend(self, steps: int) -> bool:
+        """Take `steps` from it; False if it has not as many."""
+        if steps > self.left:
+            return False
+        self.left -= steps
+        return True
+
+
 class Regex:
     """
     Regular expression that must match a whole text.
 
-    Up to Envoy 1.39.0 it is read as characters of UTF-8, from 1.39.1 on as bytes (A10); `characters` and `octets` are
-    the pattern compiled in these two ways.
+    Up to Envoy 1.39.0 it is read as characters of UTF-8, from 1.39.1 on as bytes (A10).
+
+    - `characters`, `octets`: the pattern compiled in these two ways.
+    - `places`: into how many parts it falls of which a byte of the text meets one alone.
     """
 
-    __slots__ = ("_characters", "_longest", "_octets")
+    __slots__ = ("_characters", "_octets", "_of_characters", "_of_octets")
 
-    def __init__(self, characters: _Pattern, octets: _Pattern) -> None:
+    def __init__(self, characters: _Pattern, octets: _Pattern, places: int) -> None:
         self._characters = characters
         self._octets = octets
-        self._longest = MOST_STEPS // max(characters.programsize, octets.programsize, 1)
+        self._of_characters = characters.programsize // places + 1
+        self._of_octets = octets.programsize // places + 1
 
-    def matches(self, text: str, *, all_versions: bool) -> bool | None:
+    def matches(self, text: str, budget: Budget, *, all_versions: bool) -> bool | None:
         """
         Return True if the whole text matches, and None if that is not known.
 
-        - `text`: the text; one so long that the pattern would need more than `MOST_STEPS` for it is not judged.
+        - `text`: the text; it is not judged where the budget has not as many steps as it may take.
+        - `budget`: what may still be done for this question.
         - `all_versions`: True if all versions of Envoy have to agree; False for what the newest one says.
         """
         try:
             data = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # half of a surrogate pair that stands for no byte
             return None
-        if len(data) > self._longest:
+        if not budget.spend(_STEPS_OF_A_CALL + len(data) * self._of_octets):
             return None
         found = self._octets.fullmatch(data) is not None
-        if all_versions and not text.isascii() and (self._characters.fullmatch(data) is not None) is not found:
-            return None
+        if all_versions and not text.isascii():
+            if not budget.spend(_STEPS_OF_A_CALL + len(data) * self._of_characters):
+                return None
+            if (self._characters.fullmatch(data) is not None) is not found:
+                return None
         return found
 
 
-def compile_regex(pattern: str) -> Regex | None:
-    """Compile a regular expression; None if RE2 is not installed or refuses it, or if it is too large."""
+def compile_regex(pattern: str, *, before: str = "") -> Regex | None:
+    """
+    Compile a regular expression; None if RE2 is not installed or refuses it, or if it is too large.
+
+    - `pattern`: the expression.
+    - `before`: what stands before it, and has no part that a byte could meet beside another one.
+    """
     library = _library()
     if library is None:
         return None
     try:
-        data = pattern.encode()
+        data = (before + pattern).encode()
         if len(data) > LONGEST_PATTERN:
             return None
-        return Regex(
-            library.compile(data, _options(library, "UTF8")), library.compile(data, _options(library, "LATIN1"))
-        )
+        characters = library.compile(data, _options(library, "UTF8"))
+        octets = library.compile(data, _options(library, "LATIN1"))
     except (library.error, UnicodeEncodeError):
         return None
+    return Regex(characters, octets, 1 if _BRANCHES.search(pattern) else max(len(pattern), 1))
 
 
 def _options(library: _RE2, encoding: str) -> object:

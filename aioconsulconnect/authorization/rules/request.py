@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from aioconsulconnect.authorization.rules.regex import Budget
 from aioconsulconnect.errors import InvalidRequest
 
 Pairs = tuple[tuple[str, str], ...]
@@ -45,7 +46,10 @@ def _pairs(headers: object) -> Pairs:
     found: list[tuple[str, str]] = []
     try:
         items = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
-        for name, value in cast("Iterable[tuple[object, object]]", items):
+        for pair in cast("Iterable[Iterable[object]]", items):
+            if type(pair) is str:  # "ab" would be the header a: b
+                raise InvalidRequest("headers must be a mapping or pairs of name and value, not text")
+            name, value = pair
             if not isinstance(name, str) or not isinstance(value, str):
                 raise InvalidRequest("names and values of headers must be str")
             found.append((name, value))
@@ -69,12 +73,20 @@ class Seen:
     - `path`: the path without the query.
     """
 
-    __slots__ = ("_values", "path", "request")
+    __slots__ = ("_budget", "_values", "path", "request")
 
     def __init__(self, request: HTTPRequest, path: str) -> None:
-        self.request = request
-        self.path = path
+        self.request: HTTPRequest = request
+        self.path: str = path
         self._values: dict[str, tuple[str, ...]] | None = None  # made at the first rule that asks for a header
+        self._budget: Budget | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The work that the regular expressions of rules may still do for this request."""
+        if self._budget is None:
+            self._budget = Budget()
+        return self._budget
 
     def values(self, name: str) -> tuple[str, ...] | None:
         """

@@ -34,17 +34,16 @@ class Rule:
     - `unknown_fields`: keys of it that Consul sent and this version does not know.
     - `flaw`: why its meaning is not known; None for a sound one.
     - `jwt`: token that the whole intention requires, None for none.
-    - `source_pattern`: what Envoy holds against a source's URI; None where the name means itself, or is refused.
     """
 
-    __slots__ = ("_conditions", "flaw", "intention", "jwt", "source_pattern")
+    __slots__ = ("_conditions", "_source_pattern", "flaw", "intention", "jwt")
 
     def __init__(self, intention: Intention, unknown_fields: tuple[str, ...] = ()) -> None:
-        self.intention = intention
-        self.flaw = _flaw(intention, unknown_fields)
-        self.jwt = _requirement(intention)
-        self.source_pattern = None if is_literal(intention.source_name) else _source_regex(intention)
+        self.intention: Intention = intention
+        self.flaw: Reason | None = _flaw(intention, unknown_fields)
+        self.jwt: JWTRequirement | None = _requirement(intention)
         self._conditions: tuple[Condition, ...] | None = None
+        self._source_pattern: tuple[Regex | None] | None = None
 
     def conditions(self) -> tuple[Condition, ...]:
         """The permissions, compiled at the first use: a large table holds many that nobody asks about."""
@@ -53,13 +52,30 @@ class Rule:
                 pass
         return self._conditions or ()
 
-    def compile_in_slices(self) -> Generator[None, None, None]:
-        """Compile the permissions, and yield after each: a large regular expression takes some milliseconds."""
+    def compile_in_slices(self, *, as_envoy: bool = False) -> Generator[None, None, None]:
+        """
+        Compile the permissions, and yield after each: a large regular expression takes some milliseconds.
+
+        With `as_envoy` the name of the source is compiled too, where it is a pattern.
+        """
+        if as_envoy and self.source_pattern is not None:
+            yield
         made: list[Condition] = []
         for i, permission in enumerate(self.intention.permissions):
             made.append(Condition(permission, i))
             yield
         self._conditions = tuple(made)
+
+    @property
+    def source_pattern(self) -> Regex | None:
+        """
+        Pattern that Envoy holds against a source's URI; None where the name means itself, or is refused.
+
+        It is compiled at the first use: in mode "consul" nobody asks.
+        """
+        if self._source_pattern is None:
+            self._source_pattern = (_source_regex(self.intention) if self.is_pattern else None,)
+        return self._source_pattern[0]
 
     @property
     def is_vague(self) -> bool:
@@ -71,17 +87,27 @@ class Rule:
         """True if Envoy takes the name of its source for a pattern."""
         return not is_literal(self.intention.source_name)
 
-    def may_concern(self, source: Source) -> bool:
-        """True if a rule whose source is not understood may be for `source`."""
-        known_kind = self.intention.source_type in {"", "consul"}
-        return not known_kind or self.intention.source_name in {"", "*", source.name}
+    def may_concern(self, source: Source, *, as_envoy: bool) -> bool:
+        """
+        Return True if a rule whose source is not understood may be for `source`.
 
-    def is_refused_by_envoy(self) -> bool:
-        """True if Envoy refuses the rules of the destination because of this one (A13)."""
-        if not is_available():
-            return False
+        With `as_envoy` its name may be a pattern, which can match any other name.
+        """
+        known_kind = self.intention.source_type in {"", "consul"}
+        if not known_kind or (as_envoy and self.is_pattern):
+            return True
+        return self.intention.source_name in {"", "*", source.name}
+
+    def refusal_by_envoy(self) -> Reason | None:
+        """
+        Return why it is not known what Envoy enforces because of this rule; None if it is known.
+
+        It refuses all rules of a destination for one bad expression (A13); without RE2 nobody knows which are bad.
+        """
         patterns = [regex for condition in self.conditions() for _, regex in condition.regexes()]
-        return None in patterns or (not is_literal(self.intention.source_name) and self.source_pattern is None)
+        if None in patterns or (self.is_pattern and self.source_pattern is None):
+            return Reason.RULES_REFUSED if is_available() else Reason.REGEX_UNKNOWN
+        return None
 
 
 Held = Intention | Rule
@@ -115,6 +141,11 @@ def intention_of(one: Held) -> Intention:
 def is_literal(name: str) -> bool:
     """Return True if Envoy's pattern of a source name means this very name (A6)."""
     return _LITERAL.fullmatch(name) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Return True if a text can be no more than a name: no id, and nothing with a namespace or a peer."""
+    return "/" not in name and ":" not in name
 
 
 def _requirement(intention: Intention) -> JWTRequirement | None:
@@ -208,7 +239,8 @@ def keys_for(source: Source) -> tuple[Key, Key, Key]:
 def _source_regex(intention: Intention) -> Regex | None:
     """The pattern that Consul makes of a source for Envoy: the name goes into it as it is (A6)."""
     namespace = "[^/]+" if intention.source_namespace == "*" else intention.source_namespace
-    return compile_regex(f"^{_id(intention.source_partition, namespace, intention.source_name, '[^/]+')}$")
+    before = _id(intention.source_partition, namespace, "", "[^/]+")
+    return compile_regex(f"{intention.source_name}$", before=f"^{before}")
 
 
 def _id(partition: str, namespace: str, name: str, datacenter: str) -> str:

@@ -24,7 +24,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
     - `mode`: "consul" for the first match as documented, "envoy" for what a sidecar enforces.
     - `trust_domain`: the own trust domain (`Roots.trust_domain`), in any case; empty where it is not known, which
       denies every SPIFFE id.
-    - `compare_trust_domain`: False to ignore trust domains, as the agent does.
+    - `compare_trust_domain`: False to ignore trust domains, as the agent does; not together with `peers`.
     - `peers`: peers whose services may call.
     - `normalization`: normalization of requests, from the mesh entry; the default is Consul's from 1.20.1 on. None
       where the entry is not known, which denies every request.
@@ -47,6 +47,8 @@ class DecisionSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Raise InvalidRequest for a default or a mode that there is not."""
         if self.default not in {None, "allow", "deny"}:
             raise InvalidRequest(f"default must be 'allow', 'deny' or None, not {self.default!r}")
+        if self.peers and not self.compare_trust_domain:
+            raise InvalidRequest("peers are told apart by their trust domains: leave compare_trust_domain True")
         if self.mode not in {"consul", "envoy"}:
             raise InvalidRequest(f"mode must be 'consul' or 'envoy', not {self.mode!r}")
 

@@ -61,6 +61,8 @@ class Reason(Enum):
     """The rule that matters has a form that Consul refuses, so its meaning is not known."""
     REGEX_UNKNOWN = "regex unknown"
     """A regular expression decides: google-re2 is missing, refuses it, or the text is too long for it."""
+    TOO_COSTLY = "too costly"
+    """The request has such large headers, and the rules about them are so many, that to compare them takes too long."""
     HEADER_UNKNOWN = "header unknown"
     """A rule asks for the value of a header that only the proxy knows."""
     VERSIONS_DIFFER = "versions differ"
@@ -75,6 +77,8 @@ class Reason(Enum):
     """The proxy would redirect, because the path has escaped slashes."""
 
     # The state of the live data.
+    NORMALIZATION_UNKNOWN = "normalization unknown"
+    """How requests are normalized is not known, for want of the mesh entry, and a request was asked about."""
     NOT_READY = "not ready"
     """There is no data yet."""
     INCOMPLETE = "incomplete"
@@ -139,6 +143,11 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     permission: int | None = None
     request: HTTPRequest | None = None
     age: float | None = None
+
+    def __hash__(self) -> int:
+        """Return a hash; what it leaves out of an intention is told by its key."""
+        key = None if self.intention is None else self.intention.key
+        return hash((self.allowed, self.reason, key, self.permission, self.request, self.age))
 
     def __bool__(self) -> bool:
         """Return True if it is allowed."""
@@ -230,12 +239,14 @@ _WORDS = {
     Reason.FIELD_UNKNOWN: "it has a field that this version does not know",
     Reason.MALFORMED: "it has a form that Consul refuses",
     Reason.REGEX_UNKNOWN: "a regular expression decides, and RE2 cannot judge it",
+    Reason.TOO_COSTLY: "to compare the headers of this request with it would take too long",
     Reason.HEADER_UNKNOWN: "it asks for the value of a header that only the proxy knows",
     Reason.VERSIONS_DIFFER: "versions of Envoy judge this request differently",
     Reason.RULES_REFUSED: "Envoy refuses the rules of this destination because of it",
     Reason.REQUEST_REFUSED: "the proxy would refuse the request",
     Reason.REQUEST_REDIRECTED: "the proxy would redirect the request",
-    Reason.NOT_READY: "there is no data yet",
+    Reason.NORMALIZATION_UNKNOWN: "the mesh entry, which says how requests are normalized, is not known",
+    Reason.NOT_READY: "there is no data, or no more of it",
     Reason.INCOMPLETE: "the token does not see everything",
     Reason.EXPIRED: "the data is too old",
 }

@@ -30,7 +30,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import ConsulError, NoLeader, NotFound, PermissionDenied, Throttled
+from aioconsulconnect.errors import ConsulError, ErrorReason, NoLeader, NotFound, PermissionDenied, Throttled
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
@@ -132,6 +132,7 @@ class _Report(msgspec.Struct, kw_only=True):
     since: float = 0.0
     error: str = ""
     error_class: str = ""
+    error_reason: ErrorReason | None = None
 
 
 class _Failures(msgspec.Struct, kw_only=True):
@@ -616,7 +617,7 @@ class BlockingQuery(Generic[T, Item]):
         name = type(error).__name__
         if counts:
             self.counters.errors[name] = self.counters.errors.get(name, 0) + 1
-        self._report.error, self._report.error_class = str(error), name
+        self._report.error, self._report.error_class, self._report.error_reason = str(error), name, error.reason
         kinds: dict[type[ConsulError], State] = {PermissionDenied: "denied", Throttled: "throttled"}
         self._enter(kinds.get(type(error), "stale"), now)
         return name
@@ -625,7 +626,7 @@ class BlockingQuery(Generic[T, Item]):
         """Enter the state of a query whose last answer was no failure."""
         if self.snapshot is None or self._store.failed or self._store.unproved:
             return
-        self._report.error = self._report.error_class = ""
+        self._report.error, self._report.error_class, self._report.error_reason = "", "", None
         last = self._store.last
         steady: State = "absent" if last is not None and last.absent else "synced"
         self._enter(steady if self._course.interval is None else "polling", now)
@@ -664,6 +665,7 @@ class BlockingQuery(Generic[T, Item]):
             retry_in=max(0.0, course.not_before - now) if waiting else None,
             error=report.error,
             error_class=report.error_class,
+            error_reason=report.error_reason,
             filtered=store.meta.filtered_by_acls,
             anonymous=store.last is not None and store.last.response.anonymous,
             policy=store.meta.default_acl_policy,

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from aioconsulconnect.errors import ErrorReason
+
 State = Literal["starting", "synced", "absent", "polling", "throttled", "denied", "stale", "closed"]
 Position = int | str | None
 
@@ -86,7 +88,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     - `interval`: seconds between reads where there are no polls, else None.
     - `failures`: failures in a row, as the backoff counts them.
     - `retry_in`: seconds to the next try after a failure, else None.
-    - `error`, `error_class`: the last failure while it lasts, else empty.
+    - `error`, `error_class`: the last failure while it lasts, else empty; `error_reason` why, else None.
     - `filtered`: the token may not see everything (Consul 1.11 tells).
     - `anonymous`: no token was sent. Under this or `filtered`, what is missing may only be hidden.
     - `policy`: default ACL policy that the agent names, None where it names none.
@@ -110,6 +112,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     retry_in: float | None = None
     error: str = ""
     error_class: str = ""
+    error_reason: ErrorReason | None = None
     filtered: bool = False
     anonymous: bool = False
     policy: str | None = None

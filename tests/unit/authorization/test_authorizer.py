@@ -87,7 +87,12 @@ async def test_destination_of_a_namespace_is_decided_in_it() -> None:
         async with world.authorizer("db", options=Options(namespace="team"), default="deny", enterprise=True) as made:
             await world.clock.advance(2)
             assert made.check("team/web")
-            assert not made.check("web")
+            assert made.check("web")  # of the own namespace, as everywhere
+            assert made.check("web", "db")
+            assert made.check("web", "team/db")
+            assert made.explain("web").matched
+            assert not made.check("default/web")
+            assert not made.check("*")
             assert made.status.destinations == ("team/db",)
 
 
@@ -459,7 +464,20 @@ async def test_answer_whose_fields_cannot_be_looked_at_denies(monkeypatch: pytes
 
     async with MeshWorld() as world:
         world.mesh.intentions(rule("web"))
-        monkeypatch.setattr(table_maker, "unknown_fields", unreadable)
+        monkeypatch.setattr(table_maker, "unknown_fields_in_slices", unreadable)
         async with world.entered("db", default="allow") as authorizer:
             assert authorizer.check("web").reason is Reason.FIELD_UNKNOWN
             assert authorizer.status.state == "incomplete"
+
+
+async def test_source_that_is_named_for_every_destination_changes_with_a_destinations_rule_for_all() -> None:
+    async with MeshWorld() as world:
+        everywhere = rule("ops", "*")
+        world.mesh.intentions(everywhere, rule("*", "db", "deny"), rule("web", "cache"))
+        async with world.entered(default="deny") as authorizer:
+            told = authorizer.changes()
+            await anext(told)
+            world.mesh.intentions(everywhere, rule("web", "cache"))
+            following = asyncio.create_task(anext(told))
+            await world.clock.advance(1)
+            assert [(one.source, one.destination, one.now.allowed) for one in await following] == [("ops", "db", True)]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from support.authorization import HOME, WEB
 from support.fakes import Answer, Call, Fault, always, error, refused
-from support.meshes import AUTHORIZE, MATCH, MESH, OWN_TOKEN, SELF, MeshWorld, rule
+from support.meshes import AUTHORIZE, LIST, MATCH, MESH, OWN_TOKEN, PROVIDER, SELF, MeshWorld, rule
 
 from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.verdict import Reason
@@ -289,7 +289,7 @@ async def test_normalization_that_is_not_known_denies_requests_alone() -> None:
         world.mesh.intentions(rule("web"))
         async with world.entered("db", default="deny") as authorizer:
             assert authorizer.check("web")
-            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NOT_READY
+            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NORMALIZATION_UNKNOWN
             assert not authorizer.status.knows_normalization
 
 
@@ -316,3 +316,114 @@ async def test_404_of_a_gateway_is_no_answer() -> None:
             assert authorizer.check("web").reason is Reason.INTENTION
             assert authorizer.check(WEB)
             assert authorizer.status.trust_domain == HOME
+
+
+# What was refused stays refused until something is seen anew; what ended begins again.
+
+TROUBLE: dict[str, Answer] = {
+    "away": refused(),
+    "throttled": error(429, "Rate limit reached, try again later"),
+    "no leader": error(500, "No cluster leader"),
+}
+
+
+@pytest.mark.parametrize("names", [("db",), ()])
+@pytest.mark.parametrize("trouble", TROUBLE)
+async def test_refusal_that_another_failure_follows_is_not_forgotten(trouble: str, names: tuple[str, ...]) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(*names, default="deny") as authorizer:
+            world.mesh.fault = at(MATCH if names else LIST, FORBIDDEN)
+            world.mesh.end_polls(FORBIDDEN)
+            await world.clock.advance(0.1)
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+            if trouble == "away":
+                world.mesh.fail(refused())
+            else:
+                world.mesh.fault = at(MATCH if names else LIST, TROUBLE[trouble])
+            await world.clock.advance(300)
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+            world.mesh.fault = world.mesh.down = None
+            await world.clock.advance(300)
+            assert authorizer.check("web", "db")
+
+
+async def test_list_that_nobody_vouches_for_denies_until_somebody_does() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="deny", max_age=30.0) as authorizer:
+            assert authorizer.check("web", "db")
+            world.mesh.fault = at(OWN_TOKEN, error(429, "Rate limit reached"))
+            world.mesh.intentions(rule("web", action="deny"))
+            await world.clock.advance(60)
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+            world.mesh.fault = None
+            await world.clock.advance(2)
+            assert authorizer.check("web", "db").reason is Reason.INTENTION
+
+
+async def test_older_agent_whose_list_is_not_marked_is_noticed() -> None:
+    async with MeshWorld() as world:
+        world.mesh.own_token = own_token(OTHER)
+        world.mesh.intentions(rule("web", action="deny"))
+        async with world.entered(default="allow") as authorizer:
+            assert authorizer.check("web", "db").reason is Reason.INTENTION
+            world.mesh.put_at(SELF, {"Config": {"Version": "1.10.12"}})
+            world.mesh.intentions()  # it hides the denial, and does not say so
+            await world.clock.advance(1)
+            assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+
+
+async def test_mesh_entry_of_an_upgraded_agent_is_followed() -> None:
+    async with MeshWorld() as world:
+        unknown = "Bad request: invalid config entry kind: mesh"
+        world.mesh.put_at(MESH, unknown, status=400)
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny") as authorizer:
+            escaped = HTTPRequest("GET", "/x%2F..%2Fadmin")
+            assert authorizer.check("web", request=escaped)
+            strict = {"Incoming": {"RequestNormalization": {"PathWithEscapedSlashesAction": "REJECT_REQUEST"}}}
+            world.mesh.put_at(MESH, {"Kind": "mesh", "HTTP": strict})
+            await world.clock.advance(70)
+            assert authorizer.check("web", request=escaped).reason is Reason.REQUEST_REFUSED
+
+
+async def test_provider_that_the_token_may_read_later_is_followed() -> None:
+    async with MeshWorld() as world:
+        world.mesh.put_at(PROVIDER + "okta", "Permission denied", status=403)
+        world.mesh.intentions(rule("web", JWT={"Providers": [{"Name": "okta"}]}))
+        async with world.entered("db", default="deny") as authorizer:
+            request, claims = HTTPRequest("GET", "/"), {"okta": {"iss": "https://okta"}}
+            await world.clock.advance(10)
+            assert authorizer.check("web", request=request, claims=claims).reason is Reason.TOKEN
+            world.mesh.put_at(PROVIDER + "okta", {"Kind": "jwt-provider", "Name": "okta", "Issuer": "https://okta"})
+            await world.clock.advance(140)
+            assert authorizer.check("web", request=request, claims=claims)
+
+
+async def test_mesh_entry_that_a_bug_froze_denies_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny") as authorizer:
+            assert authorizer.check("web", request=HTTPRequest("GET", "/"))
+            mesh = authorizer._live.surroundings._mesh
+            monkeypatch.setattr(type(mesh.watch), "answered", broken)
+            world.mesh.put_at(MESH, {"Kind": "mesh"})
+            await world.clock.advance(1)
+            assert mesh.error is not None
+            assert authorizer.check("web", request=HTTPRequest("GET", "/")).reason is Reason.NORMALIZATION_UNKNOWN
+
+
+async def broken(_: object) -> None:
+    raise ZeroDivisionError
+
+
+async def test_answer_that_makes_the_data_older_expires_it_at_once() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered("db", default="deny", max_age=15.0) as authorizer:
+            assert authorizer.check("web")
+            world.mesh.flags = {MATCH: {"x-consul-lastcontact": "40000"}}
+            world.mesh.intentions(rule("web"))
+            await world.clock.advance(1)
+            assert authorizer.check("web").by_age

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from support.authorization_oracle import Mesh, Question, consul, envoy
 from support.authorization_sets import DESTINATIONS, Maker
+from support.authorization_strategies import INTENTIONS, QUESTIONS, SETTINGS, answers, one_intention
 
 from aioconsulconnect.authorization.rules.regex import is_available
 from aioconsulconnect.authorization.rules.request import HTTPRequest
@@ -112,21 +114,19 @@ def test_many_decisions_agree_with_the_second_opinion(mode: Mode) -> None:
     assert decisions > 1_000_000
 
 
-@pytest.mark.parametrize("mode", ["consul", "envoy"])
-def test_order_of_the_list_never_matters(mode: Mode) -> None:
-    for seed in range(150):
-        world = World(seed, mode)
-        shuffled = list(world.intentions)
-        random.Random(seed).shuffle(shuffled)
-        other = Table.build(shuffled, world.settings)
-        for question in world.maker.questions(20):
-            caller, destination, call, claims = question
-            source = Source(caller.name, caller.namespace, caller.partition, caller.peer)
-            request = None if call is None else HTTPRequest(*call)
-            given = None if call is None and not claims else claims
-            assert world.everything.check(source, destination, request, claims=given) == other.check(
-                source, destination, request, claims=given
-            )
+# Two lists, so that some intentions have the same names, and contradict each other.
+PERMUTED = st.builds(list.__add__, INTENTIONS, INTENTIONS).flatmap(
+    lambda both: st.tuples(st.just(both), st.permutations(both))
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(PERMUTED, SETTINGS, QUESTIONS)
+def test_order_of_the_list_never_matters(
+    lists: tuple[list[Intention], list[Intention]], how: DecisionSettings, questions: list[Question]
+) -> None:
+    one, other = (Table.build(intentions, how) for intentions in lists)
+    assert answers(one, questions) == answers(other, questions)
 
 
 def covers(one: Intention, question: Question) -> bool:
@@ -140,25 +140,11 @@ def covers(one: Intention, question: Question) -> bool:
     )
 
 
-@pytest.mark.parametrize("mode", ["consul", "envoy"])
-def test_added_intention_never_changes_a_decision_that_it_does_not_cover(mode: Mode) -> None:
-    compared = 0
-    for seed in range(150):
-        world = World(seed, mode)
-        intentions = [*world.intentions, *world.maker.intentions()]
-        if not intentions or any(one.key == intentions[-1].key for one in intentions[:-1]):
-            continue
-        *kept, added = intentions
-        before, after = (Table.build(some, world.settings) for some in (kept, [*kept, added]))
-        for question in world.maker.questions(20):
-            if covers(added, question):
-                continue
-            caller, destination, call, claims = question
-            source = Source(caller.name, caller.namespace, caller.partition, caller.peer)
-            request = None if call is None else HTTPRequest(*call)
-            given = None if call is None and not claims else claims
-            compared += 1
-            assert before.check(source, destination, request, claims=given) == after.check(
-                source, destination, request, claims=given
-            )
-    assert compared > 500
+@settings(max_examples=400, deadline=None)
+@given(INTENTIONS, one_intention(), SETTINGS, QUESTIONS)
+def test_added_intention_never_changes_a_decision_that_it_does_not_cover(
+    intentions: list[Intention], added: Intention, how: DecisionSettings, questions: list[Question]
+) -> None:
+    before, after = (Table.build(some, how) for some in (intentions, [*intentions, added]))
+    others = [question for question in questions if not covers(added, question)]
+    assert answers(before, others) == answers(after, others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aioconsulconnect.authorization.rules import headers
 from aioconsulconnect.authorization.rules.headers import MOST_BYTES, UNSEEN, visible_headers
 from aioconsulconnect.authorization.rules.request import Pairs
 from aioconsulconnect.authorization.rules.verdict import Reason
@@ -82,3 +83,17 @@ def test_underscores_are_dropped_or_refused_as_the_mesh_says() -> None:
     assert visible(("x_a", "1"), ("b", "_"), underscores="drop") == (("b", "_"),)
     assert visible(("x_a", "1"), underscores="reject") is Reason.REQUEST_REFUSED
     assert visible(("x_a", "1")) == (("x_a", "1"),)
+
+
+def test_names_are_remembered_and_values_are_not() -> None:
+    assert visible(("host", "db"), ("x-n", "1")) == (("host", "db"), ("x-n", "1"))
+    for pairs in ([("host", "a b"), ("x-n", "1")], [("host", "db"), ("x-n", "1\n")], [("host\nx-n", "db")]):
+        assert visible(*pairs) is Reason.REQUEST_REFUSED
+    assert visible(("host", "db"), ("x-n", "2")) == (("host", "db"), ("x-n", "2"))
+
+
+def test_names_that_are_many_or_long_are_not_remembered() -> None:
+    before = headers._remembered.cache_info().misses
+    assert visible(("x" * 2000, "1")) == (("x" * 2000, "1"),)
+    assert headers._remembered.cache_info().misses == before
+    assert headers._remembered.cache_info().maxsize == 1024

@@ -214,4 +214,4 @@ def test_hostile_path_is_answered_in_time(piece: str) -> None:
 
 
 def test_normalization_that_is_not_known_denies_every_request() -> None:
-    assert Normalizer(None).normalize(HTTPRequest("GET", "/")) is Reason.NOT_READY
+    assert Normalizer(None).normalize(HTTPRequest("GET", "/")) is Reason.NORMALIZATION_UNKNOWN

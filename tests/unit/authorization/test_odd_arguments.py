@@ -17,9 +17,15 @@ from aioconsulconnect.structs.intentions import HeaderPermission
 from aioconsulconnect.structs.spiffe import SpiffeId
 
 Wrong = Any
+
+
+async def awaited(_: object) -> None:
+    """No hook: nobody would await it."""
+
+
 WRONG_CHOICES: list[dict[str, Wrong]] = [
     {"max_age": "5"}, {"max_age": -1}, {"max_age": float("nan")}, {"ready_timeout": "5"}, {"peers": ["east"]},
-    {"mode": "strict"}, {"default": "maybe"},
+    {"mode": "strict"}, {"default": "maybe"}, {"on_decision": 5}, {"on_decision": awaited},
 ]  # fmt: skip
 
 

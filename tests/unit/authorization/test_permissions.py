@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from support.authorization import allow, deny, intent, judged, table_of, token
 
 from aioconsulconnect.authorization.rules.permissions import is_met
 from aioconsulconnect.authorization.rules.request import HTTPRequest
+from aioconsulconnect.authorization.rules.settings import Mode
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.structs.intentions import (
     HeaderPermission as H,
@@ -253,3 +255,42 @@ def test_permission_with_a_token_denies_without_it_and_does_not_fall_through() -
     assert judged(says, "/a", claims=CLAIMS)
     verdict = judged(says, "/a")
     assert (verdict.allowed, verdict.reason, verdict.permission) == (False, Reason.TOKEN, 0)
+
+
+def about(kind: str, count: int, *, ignore_case: bool = False) -> tuple[Permission, ...]:
+    """Permissions for other values of one header."""
+    one = H(name="x-a", ignore_case=ignore_case)
+    return tuple(allow(msgspec.structs.replace(one, **{kind: f"zq{i};"})) for i in range(count))
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("mode", ["consul", "envoy"])
+@pytest.mark.parametrize(
+    "rules",
+    [about("contains", 3000), about("contains", 3000, ignore_case=True), about("exact", 3000, ignore_case=True)],
+)
+def test_large_headers_are_compared_in_time_however_many_rules_there_are(
+    rules: tuple[Permission, ...], mode: Mode
+) -> None:
+    table = table_of(intent("web", "db", rules), mode=mode)
+    for value, lines in (("ab" * 29_000, 1), ("é" * 29_000, 1), ("ab" * 290, 98)):
+        request = HTTPRequest("GET", "/", [("x-a", value)] * lines)
+        taken = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            assert table.check("web", request=request).reason is Reason.TOO_COSTLY
+            taken.append(time.perf_counter() - begin)
+        assert min(taken) < 0.05
+
+
+def test_headers_of_a_usual_size_are_compared_with_many_rules() -> None:
+    cookie = [("x-a", "n=1; " * 1600 + "zq99;")]
+    assert judged(about("contains", 100), headers=cookie).permission == 99
+    assert judged(about("exact", 3000), headers=[("x-a", "zq2999;")]).permission == 2999
+
+
+@pytest.mark.parametrize("value", ["É-A", "\udcff-A", "\u212a-A"])  # the last begins with the sign for kelvin
+def test_letters_beyond_ascii_keep_their_case(value: str) -> None:
+    exact = (allow(H(name="x-a", exact=value.lower()[:-1] + "a", ignore_case=True)),)
+    assert judged(exact, headers=[("x-a", value)]).allowed is (value.lower()[:-2] == value[:-2])
+    assert judged((allow(H(name="x-a", suffix="-a", ignore_case=True)),), headers=[("x-a", value)])

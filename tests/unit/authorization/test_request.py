@@ -31,7 +31,7 @@ def test_headers_of_any_form_become_pairs(headers: Any) -> None:
     assert hash(request)
 
 
-@pytest.mark.parametrize("headers", [5, "ab", [5], [("a",)], [("a", 5)], {"a": None}, [(b"a", b"b")], None])
+@pytest.mark.parametrize("headers", [5, "ab", [5], [("a",)], [("a", 5)], {"a": None}, [(b"a", b"b")], ["ab"], None])
 def test_headers_of_another_type_raise_invalid_request(headers: Any) -> None:
     with pytest.raises(InvalidRequest):
         HTTPRequest("GET", "/", headers)

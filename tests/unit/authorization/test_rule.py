@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.authorization import allow, intent, token
 
+from aioconsulconnect.authorization.rules import rule as rule_module
 from aioconsulconnect.authorization.rules.rule import (
     Rule,
     fold,
@@ -87,14 +88,30 @@ def test_permissions_are_compiled_once() -> None:
     assert rule.conditions() is rule.conditions()
 
 
-@pytest.mark.parametrize(
-    ("one", "refused"),
-    [
-        (intent("web", "db", (allow(path_regex="(?=a)"),)), True),
-        (intent("w[x", "db", "allow"), True),
-        (intent("w.x", "db", "allow"), False),
-        (intent("web", "db", (allow(path_regex="/a"),)), False),
-    ],
-)
-def test_rule_that_envoy_refuses_is_told(one: Intention, refused: bool) -> None:
-    assert Rule(one).is_refused_by_envoy() is refused
+EXPRESSIONS = (intent("w.x", "db", "allow"), intent("web", "db", (allow(path_regex="/a"),)))
+
+
+@pytest.mark.parametrize("one", [intent("web", "db", (allow(path_regex="(?=a)"),)), intent("w[x", "db", "allow")])
+def test_rule_that_envoy_refuses_is_told(one: Intention) -> None:
+    assert Rule(one).refusal_by_envoy() is Reason.RULES_REFUSED
+
+
+@pytest.mark.parametrize("one", EXPRESSIONS)
+def test_rule_with_good_expressions_is_not_refused(one: Intention) -> None:
+    assert Rule(one).refusal_by_envoy() is None
+
+
+@pytest.mark.usefixtures("without_re2")
+@pytest.mark.parametrize("one", EXPRESSIONS)
+def test_rule_with_expressions_may_be_refused_without_re2(one: Intention) -> None:
+    assert Rule(one).refusal_by_envoy() is Reason.REGEX_UNKNOWN
+    assert Rule(intent("web", "db", (allow(path_prefix="/a"),))).refusal_by_envoy() is None
+
+
+def test_name_of_a_source_is_compiled_when_a_sidecars_view_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(rule_module, "compile_regex", lambda pattern, before: compiled.append(pattern))
+    rule = Rule(intent("w.x", "db", "allow"))
+    assert not compiled
+    assert rule.source_pattern is rule.source_pattern
+    assert len(compiled) == 1

@@ -20,8 +20,10 @@ def test_settings_know_nothing_at_first() -> None:
 
 def test_trust_holds_what_identities_are_compared_with() -> None:
     peers = (Peer(name="east", trust_domain="e.consul"),)
-    settings = DecisionSettings(trust_domain="h.consul", compare_trust_domain=False, peers=peers)
-    assert settings.trust == Trust(domain="h.consul", compare=False, peers=peers)
+    settings = DecisionSettings(trust_domain="h.consul", peers=peers)
+    assert settings.trust == Trust(domain="h.consul", compare=True, peers=peers)
+    with pytest.raises(InvalidRequest, match="peers"):
+        DecisionSettings(trust_domain="h.consul", compare_trust_domain=False, peers=peers)
 
 
 @pytest.mark.parametrize("wrong", [{"default": "ALLOW"}, {"default": True}, {"mode": "strict"}, {"default": ""}])

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, strategies as st
 from support.authorization import HOME, WEB, allow, intent, table_of, token
 
+from aioconsulconnect.authorization import table as table_module
 from aioconsulconnect.authorization.explanation import explain
 from aioconsulconnect.authorization.findings import lint
 from aioconsulconnect.authorization.rules.request import HTTPRequest
+from aioconsulconnect.authorization.rules.rows import Rows, Tiers
+from aioconsulconnect.authorization.rules.rule import Held, Rule
 from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import Caller, Peer, Source
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
@@ -173,9 +176,67 @@ def test_caches_are_bounded() -> None:
         table.check(f"spiffe://{HOME}/ns/default/dc/dc1/svc/s{i}")
         table.check(f"spiffe://{HOME}/ns/default/dc/dc1/svc/s{i}", "db")
         table.check(f"s{i}", "db", HTTPRequest("GET", "/"))
-    table.check("x" * 10_000, "db", HTTPRequest("GET", "/"))
     assert max(len(cache) for cache in (table._answers, table._pairs, table._found)) <= 4096
-    assert max(len(str(key)) for key in table._found) < 3000
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("caller", [f"peer:x/{LONG}", SpiffeId(trust_domain=HOME, datacenter="dc1", name=LONG)])
+def test_long_text_of_a_stranger_is_not_kept(caller: Caller) -> None:
+    table = Table.build(SEVERAL, SETTINGS, destinations=["db"])
+    for destination in (None, "db", LONG):
+        for request in (None, HTTPRequest("GET", "/")):
+            table.check(caller, destination, request)
+            table.check(WEB, destination, request)
+    kept = (*table._answers, *table._pairs, *table._found)
+    assert kept
+    assert LONG not in repr(kept)
+
+
+@pytest.mark.parametrize("certificate", [[WEB], (WEB,)])
+@pytest.mark.parametrize("request_", [None, HTTPRequest("GET", "/a")])
+def test_certificate_with_one_uri_is_looked_into_once(
+    monkeypatch: pytest.MonkeyPatch, certificate: Sequence[str], request_: HTTPRequest | None
+) -> None:
+    table = Table.build(SEVERAL, SETTINGS, destinations=["db"])
+    for destination in (None, "db"):
+        first = table.check(certificate, destination, request_)
+        assert first
+        with monkeypatch.context() as patch:
+            patch.setattr(table_module, "identify", lambda caller, trust: pytest.fail("it was looked into again"))
+            assert table.check(certificate, destination, request_) == first
+            assert table.check(WEB, destination, request_) == first
+
+
+@pytest.mark.parametrize("destination", [None, "db"])
+def test_names_are_held_against_patterns_when_somebody_calls_and_once(
+    monkeypatch: pytest.MonkeyPatch, destination: str | None
+) -> None:
+    calls: list[Source] = []
+    find = Rows.find_as_envoy
+
+    def counted(rows: Rows, source: Source, tiers: Tiers) -> Sequence[Held] | Verdict:
+        calls.append(source)
+        return find(rows, source, tiers)
+
+    monkeypatch.setattr(Rows, "find_as_envoy", counted)
+    intentions = [*(intent(f"team.s{i}", "db", "allow") for i in range(20)), intent("web", "db", "allow")]
+    table = table_of(*intentions, mode="envoy")
+    assert not calls
+    for _ in range(3):
+        assert table.check("team-s7", destination).intention == intentions[7]
+    assert calls == [Source("team-s7")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_names_are_held_against_groups_when_somebody_calls(monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
+    monkeypatch.setattr(Rule, "may_concern", lambda rule, source, *, as_envoy: pytest.fail("nobody called"))
+    group = [intent(f"s{i}", "db", "deny", source_sameness_group="g") for i in range(20)]
+    table = table_of(*group, intent("web", "db", "allow"), mode=mode)
+    monkeypatch.undo()
+    assert table.check("web").reason is Reason.INTENTION
+    assert table.check("s3").reason is Reason.SOURCE_KIND_UNKNOWN
 
 
 TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(["web", "db", WEB, "*", "team/web", "peer:east/web", "a.b"]))

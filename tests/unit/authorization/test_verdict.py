@@ -20,6 +20,7 @@ def test_verdict_is_true_when_allowed_and_false_otherwise() -> None:
 def test_verdict_is_frozen_hashable_and_pickles() -> None:
     verdict = denied(Reason.TOKEN, intent("web", "db", "allow"), 2)
     assert hash(Verdict(allowed=True, reason=Reason.DEFAULT)) == hash(Verdict(allowed=True, reason=Reason.DEFAULT))
+    assert hash(verdict) == hash(denied(Reason.TOKEN, intent("web", "db", "allow"), 2))
     assert pickle.loads(pickle.dumps(verdict)) == verdict
     with pytest.raises(AttributeError):
         verdict.allowed = True  # type: ignore[misc]

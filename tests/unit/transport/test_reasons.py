@@ -85,7 +85,7 @@ def test_reason_is_read_from_the_status_where_no_words_are_known(
 def test_every_reason_is_given_by_some_answer_or_has_another_source() -> None:
     without_answer = {
         ErrorReason.UNREACHABLE, ErrorReason.RESET_AT_ONCE, ErrorReason.TOKEN_MISSING, ErrorReason.BROKEN,
-        ErrorReason.BUSY, ErrorReason.CERTIFICATE, ErrorReason.PROXY_REFUSED,
+        ErrorReason.BUSY, ErrorReason.CERTIFICATE, ErrorReason.PROXY_REFUSED, ErrorReason.NOT_UNDERSTOOD,
     }  # fmt: skip
     elsewhere = {
         ErrorReason.FORBIDDEN, ErrorReason.UNSERVED, ErrorReason.UNKNOWN_PATH, ErrorReason.NOT_CONSUL,

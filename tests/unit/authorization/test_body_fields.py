@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from support.authorization import allow, intent, token
 
-from aioconsulconnect.authorization.unknown_fields import unknown_fields
+from aioconsulconnect.authorization.body_fields import unknown_fields, unknown_fields_in_slices
 from aioconsulconnect.errors import UnreadableResponse
 from aioconsulconnect.structs.intentions import HeaderPermission, IntentionKey
 
@@ -29,13 +29,7 @@ FULL |= {"SourceNS": "default", "DestinationNS": "default", "Hash": "x", "Preced
 
 
 def found(value: Any) -> dict[IntentionKey, tuple[str, ...]]:
-    slices = unknown_fields(json.dumps(value).encode())
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            result: dict[IntentionKey, tuple[str, ...]] = end.value
-            return result
+    return unknown_fields(json.dumps(value).encode())
 
 
 def changed(*path: str | int) -> Any:
@@ -70,11 +64,11 @@ def test_known_fields_are_not_found() -> None:
 
 
 def test_large_body_is_looked_through_in_slices() -> None:
-    slices = unknown_fields(json.dumps([FULL] * 1600).encode())
+    slices = unknown_fields_in_slices(json.dumps([FULL] * 1600).encode())
     assert sum(1 for _ in slices) == 4
 
 
 @pytest.mark.parametrize("body", [b"", b"5", b"[5]", b'{"db": 5}', b"[{", b"\xff", b'[{"SourceName": 5, "New": 1}]'])
 def test_body_that_is_no_list_raises_unreadable_response(body: bytes) -> None:
     with pytest.raises(UnreadableResponse):
-        list(unknown_fields(body))
+        list(unknown_fields_in_slices(body))

@@ -26,13 +26,28 @@ _objects = reader(list[_Object])
 _keys = reader(list[Intention])
 
 
-def unknown_fields(body: bytes) -> Generator[None, None, dict[IntentionKey, tuple[str, ...]]]:
+def unknown_fields(body: bytes) -> dict[IntentionKey, tuple[str, ...]]:
     """
-    Return a generator that looks for unknown fields, and returns them by intention.
+    Return the fields that this version does not know, by intention; `Table.build` and `lint` take them.
 
-    It yields where other tasks may run, and raises UnreadableResponse for a body that is neither of the two.
+    Raises UnreadableResponse for a body that is neither of the two.
 
-    - `body`: answer of Consul: a list of intentions, or a match of several names.
+    - `body`: answer of Consul: a list of intentions, or a match of names, as `Watch.body` has it.
+    """
+    slices = unknown_fields_in_slices(body)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            found: dict[IntentionKey, tuple[str, ...]] = end.value
+            return found
+
+
+def unknown_fields_in_slices(body: bytes) -> Generator[None, None, dict[IntentionKey, tuple[str, ...]]]:
+    """
+    Return a generator that yields where other tasks may run, and returns what `unknown_fields` does.
+
+    `body` is as for it.
     """
     lists = (_joined(part) for part in _cut_matches(body).values()) if _is_object(body) else (body,)
     found: dict[IntentionKey, tuple[str, ...]] = {}
