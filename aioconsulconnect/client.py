@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.any_path import AnyPath
 from aioconsulconnect.endpoints.ca import CA
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.settings import ConnectionSettings, Settings
 from aioconsulconnect.watch.poller_pool import PollerPool

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("structs",),
     ("structs.config_entries",),
     ("transport",),
+    ("transport.http",),
     ("watch.protocol",),
     ("watch",),
     ("endpoints",),
@@ -89,7 +90,7 @@ WORLD = {
 ONLY = {
     "aiohttp": {"transport", "testing"},
     "aiohttp.web": {"testing"},
-    "ssl": {"transport.tls", "testing"},
+    "ssl": {"transport.http.tls", "transport.session_settings", "testing"},
     "yarl": {"transport"},
     "time": {"clock", "cli", "testing"},
 }

@@ -11,7 +11,7 @@ from typing import Any
 from support.servers import Close, Scripted, Step
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.settings import Settings
 

@@ -22,7 +22,7 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     Throttled,
 )
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 

@@ -17,7 +17,7 @@ from aioconsulconnect.errors import (
     SettingsError,
     UnreadableResponse,
 )
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.settings import Settings
 
 

@@ -19,7 +19,7 @@ from aioconsulconnect.errors import (
     NotReady,
     PermissionDenied,
 )
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.settings import Settings
 

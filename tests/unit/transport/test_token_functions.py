@@ -24,7 +24,7 @@ from aioconsulconnect.errors import (
     PermissionDenied,
     Unsupported,
 )
-from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.http.aiohttp_transport import Transport
 from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.settings import Settings

@@ -7,7 +7,6 @@ It is the only user of aiohttp's client.
 from __future__ import annotations
 
 import asyncio
-import errno
 from functools import lru_cache
 from random import random as _random
 from typing import TypeVar
@@ -29,17 +28,17 @@ from aioconsulconnect.errors import (
     ResponseTooLarge,
     ServerError,
     SettingsError,
-    UnreadableResponse,
 )
+from aioconsulconnect.transport.http.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
+from aioconsulconnect.transport.http.sessions import Connecting, SessionPool, connecting, own_headers
+from aioconsulconnect.transport.http.tls import TLS
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
 from aioconsulconnect.transport.session_settings import Session
-from aioconsulconnect.transport.sessions import Connecting, SessionPool, connecting, own_headers
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
-from aioconsulconnect.transport.tls import TLS
 from aioconsulconnect.transport.token import Tokens
 
 T = TypeVar("T")
@@ -49,14 +48,6 @@ _CALLS_AT_ONCE = 12  # the agent limits the connections of a whole host, with al
 _LONGEST_KEPT = 500  # characters of a URL that is kept
 _LARGE = 4 << 20  # bytes
 _AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
-
-
-class _Lost(Exception):
-    """
-    The connection broke under a request, where aiohttp would send it again without notice.
-
-    It is none of aiohttp's own errors, so that nothing catches it on the way to `_translated`.
-    """
 
 
 async def _no_hidden_resend(
@@ -72,7 +63,7 @@ async def _no_hidden_resend(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise _Lost from error
+        raise Lost from error
 
 
 _OURS = (_no_hidden_resend,)
@@ -296,7 +287,7 @@ class Transport:
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, str(address))
             raise
-        except (aiohttp.ClientError, OSError, _Lost) as failed:
+        except (aiohttp.ClientError, OSError, Lost) as failed:
             broken = failed
         except RuntimeError as failed:
             if not session.closed:
@@ -306,14 +297,14 @@ class Transport:
             connecting.reset(before)
         # aiohttp's errors about an answer hold the request headers with the token: only their cause is passed on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
-        at_once = connection.age <= _AT_ONCE and _without_a_word(broken)
+        at_once = connection.age <= _AT_ONCE and without_a_word(broken)
         if at_once:
             self.crowding.reset(str(address), self._clock.now())
-        elif _nobody_there(broken):
+        elif nobody_there(broken):
             self.crowding.gone(str(address))
-        if _is_of_tls(broken):
+        if is_of_tls(broken):
             self._tls.replace(context)
-        raise self._translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
+        raise translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
 
     def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         # Any that are given to a request replace those of its session, which come first.
@@ -370,38 +361,6 @@ class Transport:
             )
         return known
 
-    def _translated(
-        self, error: Exception, request: Request[T], address: Address, seconds: float, *, at_once: bool
-    ) -> ConsulError:
-        """
-        Return this library's error for one of aiohttp's.
-
-        It is OutcomeUnknown for a write whose answer was lost.
-        """
-        sent = True
-        found: ConsulError
-        if _is_of_tls(error):
-            words = f"TLS with {address} failed: {_words(error)}; see ca_cert, client_cert, tls_server_name and verify"
-            found, sent = ConnectionFailed(words, reason=ErrorReason.CERTIFICATE), False
-        elif isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
-            reason = ErrorReason.UNREACHABLE if _nobody_there(error) else ErrorReason.UNSPECIFIED
-            reason = ErrorReason.RESET_AT_ONCE if at_once and reason is ErrorReason.UNSPECIFIED else reason
-            found, sent = ConnectionFailed(f"no connection to {address}: {_words(error)}", reason=reason), False
-        elif isinstance(error, aiohttp.ClientHttpProxyError):  # its text quotes the URL, with the proxy's password
-            words = f"the proxy refused the connection to {address}: {error.status} {error.message}"
-            found, sent = ConnectionFailed(words, reason=ErrorReason.PROXY_REFUSED), False
-        elif isinstance(error, TimeoutError):
-            found = RequestTimeout(f"no answer from {address} within {seconds:g} s")
-        elif _is_garbage(error):
-            found = UnreadableResponse(f"{address} does not speak HTTP as Consul does: {_words(error)}")
-        else:
-            reason = ErrorReason.RESET_AT_ONCE if at_once else ErrorReason.BROKEN
-            found = ConnectionFailed(f"the connection to {address} broke: {_words(error)}", reason=reason)
-        if sent and not request.read:
-            words = f"{found.message}; the write may or may not have been applied: read before another"
-            found = OutcomeUnknown(words, reason=found.reason)
-        return found.about(request.method, request.path, str(address))
-
 
 def _fixed_headers(settings: Settings) -> dict[str, str] | None:
     """Return the headers of every request beside those of its session, which may be another's."""
@@ -428,41 +387,3 @@ def _kept_url(base: str, path: str, parameters: Parameters) -> URL:
 
 def _made_url(base: str, path: str, parameters: Parameters) -> URL:
     return URL(f"{base}{path}{query_string(parameters)}", encoded=True)
-
-
-def _words(error: Exception) -> str:
-    """Return the text of an error, in the words of the operating system where there are any."""
-    cause = error.__cause__ if isinstance(error, _Lost) and isinstance(error.__cause__, Exception) else error
-    if isinstance(cause, aiohttp.ServerDisconnectedError):
-        return "closed without an answer"
-    return str(cause) or type(cause).__name__
-
-
-def _is_of_tls(error: Exception) -> bool:
-    """Return True if the handshake failed, or the other side refused our certificate, which TLS 1.3 tells after it."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return True
-    cause = error.__cause__ if isinstance(error, _Lost) else error
-    return "_ALERT_" in str(cause) and "SSL" in str(cause)
-
-
-def _nobody_there(error: Exception) -> bool:
-    """Return True if there is no agent: the connection is refused, or the socket does not exist."""
-    return isinstance(error, OSError) and error.errno in {errno.ECONNREFUSED, errno.ENOENT}
-
-
-def _without_a_word(error: Exception) -> bool:
-    """Return True if the connection was closed or reset before any part of an answer came."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.errno in {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
-    if not isinstance(error, _Lost):
-        return False
-    cause = error.__cause__
-    return not isinstance(cause, aiohttp.ServerDisconnectedError) or isinstance(cause.message, str)  # else half a head
-
-
-def _is_garbage(error: Exception) -> bool:
-    """Return True if what came back is no HTTP, or has a content encoding that cannot be decoded."""
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "decode" in f"{error} {error.__cause__!r}"
-    return isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL)
