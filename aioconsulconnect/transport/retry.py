@@ -59,7 +59,11 @@ def worth_retrying(error: ConsulError, *, read: bool) -> bool:
 
 
 def worth_repeating(error: ConsulError) -> bool:
-    """Return True if the answer to a write was lost with its connection, so that an idempotent one may be repeated."""
+    """
+    Return True if the answer to a write was lost with its connection.
+
+    An idempotent one may then be repeated. `error` is what the write raised.
+    """
     return isinstance(error, OutcomeUnknown) and error.reason in _LOST
 
 

@@ -1,4 +1,4 @@
-"""Settings of the HTTP client itself, for surroundings that are out of the ordinary: proxies, gateways, resolvers."""
+"""Settings of the HTTP client, for proxies, gateways and resolvers."""
 
 from __future__ import annotations
 

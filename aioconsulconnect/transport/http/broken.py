@@ -74,7 +74,11 @@ def _words(error: Exception) -> str:
 
 
 def is_of_tls(error: Exception) -> bool:
-    """Return True if the handshake failed, or the other side refused our certificate, which TLS 1.3 tells after it."""
+    """
+    Return True if the handshake failed, or the other side refused our certificate.
+
+    TLS 1.3 tells that after the handshake. `error` is what aiohttp raised.
+    """
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return True
     cause = error.__cause__ if isinstance(error, Lost) else error
