@@ -228,7 +228,11 @@ class Transport:
         else:
             await self._slots.acquire()
         try:
-            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
+            with self._sessions.call():
+                return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
+        except Closed as closed:
+            closed.about(request.method, request.path, str(address))
+            raise
         finally:
             self._slots.release()
 

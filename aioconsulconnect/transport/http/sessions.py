@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 import aiohttp
@@ -20,6 +21,7 @@ from aioconsulconnect.transport.session_settings import AddressInfo, ConnectorAr
 from aioconsulconnect.transport.settings import Address, Settings
 from aioconsulconnect.version import __version__
 
+_CLOSED = "closed"  # tells our cancellation of a call from others
 _KEEP_ALIVE = 7.0  # seconds: the agent counts idle connections (fact 4), and aiohttp checks once in that time
 # A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
 # TCP_KEEPALIVE is the idle time.)
@@ -101,6 +103,7 @@ class SessionPool:
         }
         self._sessions: dict[tuple[Purpose, str], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: set[asyncio.Task[object]] = set()
 
     def of(self, address: Address, purpose: Purpose) -> Session:
         """
@@ -147,9 +150,29 @@ class SessionPool:
             trace_configs=list(client.trace_configs),
         )
 
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Raise Closed from the block, in place of a cancellation, if the pool is closed while it waits."""
+        task = asyncio.current_task()
+        if task is None:
+            yield
+            return
+        self._calls.add(task)
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (_CLOSED,):
+                raise
+            task.uncancel()
+            raise Closed("this client was closed") from None
+        finally:
+            self._calls.discard(task)
+
     async def aclose(self) -> None:
-        """Close the sessions of the pool; it may be called twice."""
+        """Close the sessions of the pool, and end the calls under way; it may be called twice."""
         self.closed = True
+        for task in self._calls - {asyncio.current_task()}:
+            task.cancel(_CLOSED)
         while self._sessions:
             _, session = self._sessions.popitem()
             connector = session.connector

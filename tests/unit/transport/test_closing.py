@@ -107,7 +107,6 @@ async def test_loop_of_uvloop_that_closes_right_after_the_client_finds_nothing_l
         assert await left_behind(url, keys, *closing_program.AMID, loops="uvloop") == ""
 
 
-@pytest.mark.xfail(reason="it goes on until its timeout", strict=True)
 async def test_call_amid_a_handshake_ends_at_once_with_the_client(keys: Keys) -> None:
     agent = Agent(keys, silent=True)
     async with agent.running() as url, Consul(url, ca_cert=keys.ca) as consul:
