@@ -227,13 +227,18 @@ class Transport:
             await self._wait_for_slot(request, address)
         else:
             await self._slots.acquire()
+        task = self._sessions.begin_call()
         try:
-            with self._sessions.call():
-                return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
-        except Closed as closed:
-            closed.about(request.method, request.path, str(address))
+            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
+        except asyncio.CancelledError as cancelled:
+            try:
+                self._sessions.raise_closed(cancelled, task)
+            except Closed as closed:
+                closed.about(request.method, request.path, str(address))
+                raise
             raise
         finally:
+            self._sessions.end_call(task)
             self._slots.release()
 
     async def _wait_for_slot(self, request: Request[T], address: Address) -> None:

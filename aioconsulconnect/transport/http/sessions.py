@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 
 import aiohttp
@@ -103,7 +102,7 @@ class SessionPool:
         }
         self._sessions: dict[tuple[Purpose, str], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: set[asyncio.Task[object]] = set()
+        self._calls: set[asyncio.Task[object] | None] = set()
 
     def of(self, address: Address, purpose: Purpose) -> Session:
         """
@@ -150,29 +149,34 @@ class SessionPool:
             trace_configs=list(client.trace_configs),
         )
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Raise Closed from the block, in place of a cancellation, if the pool is closed while it waits."""
+    def begin_call(self) -> asyncio.Task[object] | None:
+        """Note that this task waits for a call, so that `aclose` ends it, and return the task."""
         task = asyncio.current_task()
-        if task is None:
-            yield
-            return
-        self._calls.add(task)
-        try:
-            yield
-        except asyncio.CancelledError as cancelled:
-            if cancelled.args != (_CLOSED,):
-                raise
+        if task is not None:
+            self._calls.add(task)
+        return task
+
+    def end_call(self, task: asyncio.Task[object] | None) -> None:
+        """Note that the `task` waits no more."""
+        self._calls.discard(task)
+
+    def raise_closed(self, cancelled: asyncio.CancelledError, task: asyncio.Task[object] | None) -> None:
+        """
+        Raise Closed if it was the pool that cancelled a call, and not its caller.
+
+        - `cancelled`: the cancellation.
+        - `task`: the task of the call.
+        """
+        if task is not None and cancelled.args == (_CLOSED,):
             task.uncancel()
             raise Closed("this client was closed") from None
-        finally:
-            self._calls.discard(task)
 
     async def aclose(self) -> None:
         """Close the sessions of the pool, and end the calls under way; it may be called twice."""
         self.closed = True
         for task in self._calls - {asyncio.current_task()}:
-            task.cancel(_CLOSED)
+            if task is not None:
+                task.cancel(_CLOSED)
         while self._sessions:
             _, session = self._sessions.popitem()
             connector = session.connector
