@@ -12,6 +12,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
+from anyio import CancelScope
+
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.any_path import AnyPath
 from aioconsulconnect.endpoints.ca import CA
@@ -277,7 +279,8 @@ class _End:
         """Close the pollers and the transport, or wait until they are closed."""
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")
-        await asyncio.shield(self._task)
+        with CancelScope(shield=True):  # a scope of anyio that is cancelled would not wait, and leave sockets open
+            await asyncio.shield(self._task)
 
     async def _make(self) -> None:
         await self._pool.aclose()

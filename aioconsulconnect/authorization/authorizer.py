@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 import msgspec
+from anyio import CancelScope
 
 from aioconsulconnect.authorization.access import AccessChanges, Decider, Refusal
 from aioconsulconnect.authorization.authorizer_status import (
@@ -150,7 +151,8 @@ class Authorizer:
             try:
                 await self.ready(self._choices.ready_timeout)
             except BaseException:
-                await self.aclose()
+                with CancelScope(shield=True):  # else a scope of anyio that is cancelled would cut this short
+                    await self.aclose()
                 raise
         return self
 

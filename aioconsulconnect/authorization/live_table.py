@@ -13,6 +13,7 @@ import copy
 import logging
 
 import msgspec
+from anyio import CancelScope
 
 from aioconsulconnect.authorization.access import Decider, Refusal
 from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions
@@ -108,12 +109,13 @@ class LiveTable:
     async def end(self) -> None:
         """End it: all is denied from now on. It may be called from any task, and twice."""
         self._shut()
-        try:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait({self._task})
-        finally:
-            await self._end()
+        with CancelScope(shield=True):
+            try:
+                if self._task is not None:
+                    self._task.cancel()
+                    await asyncio.wait({self._task})
+            finally:
+                await self._end()
 
     @property
     def is_over(self) -> bool:

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from support.servers import Hang, Scripted, answer
 
@@ -327,3 +328,14 @@ def test_a_watch_in_another_loop_ends_with_a_clear_error_and_does_not_wait_for_e
         runner.run(use())
         asyncio.run(watch())
         runner.run(consul.aclose())
+
+
+async def test_scope_that_is_cancelled_waits_until_the_client_has_closed(server: Scripted) -> None:
+    server.steps = [answer(b"[]", x_consul_index="7"), Hang()]
+    with anyio.move_on_after(0.2) as scope:
+        async with Consul(server.url) as consul, consul.intentions.list().watch() as watch:
+            await watch.ready()
+            await anyio.sleep(10)
+    assert scope.cancelled_caught
+    assert consul._transport._sessions.closed
+    assert consul._transport._sessions._sessions == {}

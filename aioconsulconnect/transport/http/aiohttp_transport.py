@@ -12,6 +12,7 @@ from random import random as _random
 from typing import TypeVar
 
 import aiohttp
+from anyio import to_thread
 from msgspec.structs import replace
 from yarl import URL
 
@@ -356,7 +357,7 @@ class Transport:
                 raise ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
             chunks.append(chunk)
         # A thread joins what is large: Python lets others run meanwhile, and tens of megabytes take as many ms.
-        return b"".join(chunks) if size < _LARGE else await asyncio.to_thread(b"".join, chunks)
+        return b"".join(chunks) if size < _LARGE else await to_thread.run_sync(b"".join, chunks)
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
         """Return aiohttp's timeouts for a deadline of so many seconds."""
