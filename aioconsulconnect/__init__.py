@@ -73,6 +73,10 @@ if TYPE_CHECKING:
     from aioconsulconnect.transport.metadata import Meta as Meta
     from aioconsulconnect.transport.options import Consistency as Consistency, Options as Options
     from aioconsulconnect.transport.response import Reply as Reply
+    from aioconsulconnect.transport.session_settings import (
+        ConnectorArguments as ConnectorArguments,
+        SessionFactory as SessionFactory,
+    )
     from aioconsulconnect.transport.settings import ConnectionSettings as ConnectionSettings
     from aioconsulconnect.transport.token import TokenProvider as TokenProvider
     from aioconsulconnect.watch.changes import (
@@ -127,6 +131,7 @@ else:
             "transport.metadata": "Meta",
             "transport.options": "Consistency Options",
             "transport.response": "Reply",
+            "transport.session_settings": "ConnectorArguments SessionFactory",
             "transport.settings": "ConnectionSettings",
             "transport.token": "TokenProvider",
             "watch.changes": "Added Batch Change Changed Ignore Removed",

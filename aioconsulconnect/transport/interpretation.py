@@ -119,7 +119,7 @@ def _by_words(request: Request[T], response: Response, text: str) -> Meaning | N
     """Return the meaning of Consul's own words; None where there are none."""
     status = response.status
     for known in BY_TEXT:
-        if (known.at in {"", request.path}) and any(word in text for word in known.words):
+        if _is_at(request.path, known.at) and any(word in text for word in known.words):
             allowed = _STATUSES.get(known.kind)
             if allowed is None or status in allowed:
                 return known
@@ -140,6 +140,11 @@ def _by_words(request: Request[T], response: Response, text: str) -> Meaning | N
     if status == 500 and not request.read and _WRONG_INPUT.search(text):  # noqa: PLR2004
         return INVALID
     return None
+
+
+def _is_at(path: str, at: str) -> bool:
+    """True for the path that a meaning is tied to; one that ends with a star is for all paths that begin so."""
+    return at in {"", path} or (at.endswith("*") and path.startswith(at[:-1]))
 
 
 _OLDEST = version_of(OLDEST)

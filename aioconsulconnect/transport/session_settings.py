@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[^\0\r\n]*")
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _PROXY_SCHEMES = frozenset({"http", "https"})
 
 
@@ -130,12 +132,24 @@ def _proxy(proxy: str | None) -> str:
         return ""
     try:
         parts = urlsplit(proxy)
-        known = parts.scheme in _PROXY_SCHEMES and parts.hostname and (parts.port is None or parts.port > 0)
+        host = parts.hostname or ""
+        known = parts.scheme in _PROXY_SCHEMES and _is_host(host) and (parts.port is None or parts.port > 0)
     except ValueError:
         known = False
     if not known:
         raise SettingsError("proxy: give it as http://host:port or https://host:port")
     return proxy
+
+
+def _is_host(host: str) -> bool:
+    """True for a host that can be asked for: no empty part, no half of an IP address."""
+    if re.fullmatch(r"[0-9.]+|.*:.*", host):
+        try:
+            ip_address(host)
+        except ValueError:
+            return False
+        return True
+    return _HOST.fullmatch(host) is not None
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Meaning(msgspec.Struct, frozen=True):
     - `advice`: its message: what to do.
     - `words`: in the tables, texts that have this meaning, looked for anywhere in Consul's text.
     - `min_version`: Consul version, edition or setting that could serve the request, "" for none.
-    - `at`: path for which alone the words have this meaning, "" for all.
+    - `at`: path for which alone the words have this meaning, "" for all; with a star at its end, all that begin so.
     - `final`: the request can never work.
     """
 
@@ -171,7 +171,7 @@ BY_TEXT = (
         ErrorReason.ALREADY_EXISTS,
         "the two names have an intention already",
         ("more than once",),
-        at="/v1/connect/intentions",
+        at="/v1/connect/intentions*",
     ),
     Meaning(
         BadRequest,

@@ -16,13 +16,13 @@ from aioconsulconnect import cli, pytest_plugin, structs, testing
 # What a user's imports may rely on. A name that goes from here goes from somebody's program.
 TOP = """
 AccessChange Added Authorizer AuthorizerStatus BadRequest Batch CAConfig CAConfiguration Capabilities Change Changed
-Changes Clock Closed Conflict ConnectionFailed ConnectionSettings Consistency Consul ConsulError Counters Cursor
-Decision Delivery ErrorReason Event HTTPPermission HTTPRequest HeaderPermission HealthSelection Hook Ignore Intention
-IntentionKey InvalidRequest JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady Options
-OutcomeUnknown Peer Permission PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply
-RequestTimeout ResponseTooLarge Root Roots Selection ServerError SettingsError Snapshots SpiffeId State States Status
-Throttled TokenProvider UnreadableResponse Unsupported Verdict VerdictReason VerifyClaim Watch __version__ all_ready
-authorization lint structs testing
+Changes Clock Closed Conflict ConnectionFailed ConnectionSettings ConnectorArguments Consistency Consul ConsulError
+Counters Cursor Decision Delivery ErrorReason Event HTTPPermission HTTPRequest HeaderPermission HealthSelection Hook
+Ignore Intention IntentionKey InvalidRequest JWTProviderRequirement JWTRequirement Meta NoLeader NotFound NotReady
+Options OutcomeUnknown Peer Permission PermissionDenied Plan PollRecord PollSettings ProviderConfig Query Removed Reply
+RequestTimeout ResponseTooLarge Root Roots Selection ServerError SessionFactory SettingsError Snapshots SpiffeId State
+States Status Throttled TokenProvider UnreadableResponse Unsupported Verdict VerdictReason VerifyClaim Watch
+__version__ all_ready authorization lint structs testing
 """
 AUTHORIZATION = """
 AccessChange AccessChanges Authorizer AuthorizerCounters AuthorizerState AuthorizerStatus Caller Claims Decision
@@ -30,19 +30,17 @@ DecisionHook DecisionSettings DefaultPolicy Explanation Finding HTTPRequest Mode
 Verdict Visibility explain lint unknown_fields
 """
 STRUCTS = """
-AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration
-CatalogInstance CatalogService CatalogServiceKey CertificateProviderInstance
-ChainFailover ChainNode ChainOverrides ChainResolver ChainRoute ChainSplit
-ChainTarget Check Connect Consumer CookieConfig Destination DiscoveryChain DiscoveryChainKey Entry EntryKey
-EnvoyExtension ExportedService ExportedServices Expose ExposePath Failover FailoverPolicy FailoverTarget
+AccessLogs Action Address AgentInfo AgentService AgentServiceKey Authorization CAConfig CAConfiguration CatalogInstance
+CatalogService CatalogServiceKey CertificateProviderInstance ChainFailover ChainNode ChainOverrides ChainResolver
+ChainRoute ChainSplit ChainTarget Check Connect Consumer CookieConfig Destination DiscoveryChain DiscoveryChainKey
+Entry EntryKey EnvoyExtension ExportedService ExportedServices Expose ExposePath Failover FailoverPolicy FailoverTarget
 GatewayService GatewayServiceKey GatewayTLS GatewayTLSSDS HTTPPermission HashPolicy HeaderModifiers HeaderPermission
 HealthCheck HealthStatus IngressDefaults IngressGateway IngressListener IngressService Instance InstanceKey
 InstanceRateLimits Intention IntentionKey JSONWebKeySet JWKSCluster JWTCacheConfig JWTForwarding JWTLocation
 JWTLocationCookie JWTLocationHeader JWTLocationQueryParam JWTProvider JWTProviderRequirement JWTRequirement KnownEntry
 Leaf LeafKey LeastRequestConfig LinkedService LoadBalancer LocalJWKS Locality MatchKey Mesh MeshGateway MeshHTTP
-MeshHTTPIncoming MeshPeering MeshTLS MeshTLSDirection MeshTransparentProxy Node NodeKey
-PassiveHealthCheck PeerMeta Permission
-PrioritizeByLocality ProviderConfig Proxy ProxyDefaults RateLimitRoute RateLimits Redirect RemoteJWKS
+MeshHTTPIncoming MeshPeering MeshTLS MeshTLSDirection MeshTransparentProxy Node NodeKey PassiveHealthCheck PeerMeta
+Permission PrioritizeByLocality ProviderConfig Proxy ProxyDefaults RateLimitRoute RateLimits Redirect RemoteJWKS
 RequestNormalization RetryPolicy RetryPolicyBackOff RingHashConfig Root RootKey Roots Route RouteDestination
 RouteHTTPMatch RouteHeaderMatch RouteMatch RouteQueryParamMatch ServiceDefaults ServiceInstance ServiceIntentions
 ServiceKind ServiceRef ServiceResolver ServiceRouter ServiceSplitter Sidecar SourceIntention Split Subset

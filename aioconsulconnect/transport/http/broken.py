@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import TypeVar
 
 import aiohttp
@@ -19,6 +20,7 @@ from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.settings import Address
 
 T = TypeVar("T")
+_CONTEXT = re.compile(r" ssl:(?:default|True|False|<[^>]*>)")  # what aiohttp says of TLS in its texts
 
 
 class Lost(Exception):
@@ -70,7 +72,7 @@ def _words(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, Lost) and isinstance(error.__cause__, Exception) else error
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "closed without an answer"
-    return str(cause) or type(cause).__name__
+    return _CONTEXT.sub("", str(cause)) or type(cause).__name__
 
 
 def is_of_tls(error: Exception) -> bool:

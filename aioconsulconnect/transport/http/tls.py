@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -86,8 +87,17 @@ def _signatures(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
     for name in (settings.ca_cert, settings.client_cert, settings.client_key):
         yield _signature(Path(name)) if name else ("", 0, 0, 0)
     if settings.ca_path and not settings.ca_cert:
-        for file in sorted(Path(settings.ca_path).rglob("*")):
+        for file in _files_in(Path(settings.ca_path)):
             yield _signature(file)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The files in a folder and below it, in order, also behind links; a file is all there is of itself."""
+    if not place.is_dir():
+        return [place]
+    return [
+        Path(folder, name) for folder, _, names in sorted(os.walk(place, followlinks=True)) for name in sorted(names)
+    ]
 
 
 def _signature(file: Path) -> tuple[str, int, int, int]:
@@ -119,10 +129,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | bool:
             context.load_verify_locations(cafile=settings.ca_cert)
         elif settings.ca_path:
             name = "CONSUL_CAPATH"
-            for file in sorted(filter(Path.is_file, Path(settings.ca_path).resolve(strict=True).rglob("*"))):
+            for file in filter(Path.is_file, _files_in(Path(settings.ca_path).resolve(strict=True))):
                 context.load_verify_locations(cafile=str(file))
-        name = "CONSUL_CLIENT_CERT"
         if settings.client_cert:
+            # The error of OpenSSL does not tell which of the two it could not read.
+            name = "CONSUL_CLIENT_KEY"
+            Path(settings.client_key).read_bytes()
+            name = "CONSUL_CLIENT_CERT"
             context.load_cert_chain(settings.client_cert, settings.client_key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise SettingsError(f"{origins.get(name, name)}: {_file_trouble(error)}") from None

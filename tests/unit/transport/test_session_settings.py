@@ -66,7 +66,10 @@ def test_socket_needs_neither_proxy_nor_factory(choice: dict[str, Any]) -> None:
         transport("unix:///s", **choice)
 
 
-@pytest.mark.parametrize("proxy", ["localhost:8080", "socks5://a:1", "http://", "http://a:0", "http://a:x"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["localhost:8080", "socks5://a:1", "http://", "http://a:0", "http://a:x", "http://a..b:1", "http://127.1:1"],
+)
 def test_proxy_that_is_none_is_refused_without_its_text(proxy: str) -> None:
     with pytest.raises(SettingsError, match="proxy: give it as http://host:port") as refused:
         transport("http://127.0.0.1:1", proxy=proxy)
