@@ -130,6 +130,7 @@ async def test_token_without_write_does_not_learn_the_default(guarded: GuardedAg
         assert authorizer.status.default.error
 
 
+@pytest.mark.slow
 async def test_token_that_is_deleted_denies(guarded: GuardedAgent, unique: str) -> None:
     web, db = f"{unique}web", f"{unique}db"
     token = await guarded.token(f'service "{db}" {{ policy = "write" intentions = "write" }}')

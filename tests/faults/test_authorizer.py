@@ -42,6 +42,8 @@ from aioconsulconnect.structs import (
 from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
+pytestmark = pytest.mark.slow  # they wait for what takes its time
+
 SHORT = PollSettings(wait=2.0, min_interval=0.02)
 BRISK = PollSettings(wait=2.0, min_interval=0.02, backoff_cap=0.2, denied=(0.05, 0.2))
 PATIENCE = 8.0

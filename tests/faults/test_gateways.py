@@ -128,6 +128,7 @@ async def test_a_gateway_that_says_404_from_the_start_is_waited_for() -> None:
             await asyncio.gather(*(end(witness) for witness in witnesses))
 
 
+@pytest.mark.slow
 async def test_several_faults_in_a_row_from_two_hops() -> None:
     """A 404, a 502, a 421, with cuts between: in the end all is as it was, and the next write is seen."""
     async with Agent() as agent, Gateway(agent.url) as gateway, Consul(gateway.url) as consul:

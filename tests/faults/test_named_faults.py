@@ -55,6 +55,9 @@ FAULTS: dict[str, tuple[Callable[[Faults], Fault], set[str], bool]] = {
 }
 
 
+pytestmark = pytest.mark.slow  # they wait for what takes its time
+
+
 class Witness:
     """What a consumer is told, all the while."""
 

@@ -151,7 +151,7 @@ async def test_service_that_never_had_data_refuses(service: Service, consul_agen
     async with service(30) as get:
         assert (await get("/callers/web"))[0] == 503
         missing = f"GET /v1/connect/intentions/match: no connection to {consul_agent.url}"
-        await refuses(get, "starting", "there is no data yet", missing)
+        await refuses(get, "starting", "there is no data", missing)
         await consul_agent.start()
         await answers(get, "web", 403, "no intention matches")
 

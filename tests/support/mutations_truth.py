@@ -8,7 +8,7 @@ TRUTH: tuple[Mutation, ...] = (
     Mutation(
         "w19",
         "BlockingQuery._trouble",
-        "self._report.error, self._report.error_class = str(error), name",
+        "self._report.error, self._report.error_class, self._report.error_reason = str(error), name, error.reason",
         "self._store.snapshot = None",
     ),
     Mutation("w19", "_by_words", "response.meta.index is not None", "True"),
