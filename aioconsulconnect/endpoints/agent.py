@@ -204,7 +204,7 @@ class Agent(AgentChecks):
         )
         query: Parameters = (("replace-existing-checks", "true"),) if replace_existing_checks else ()
         path = path_of("agent", "service", "register")
-        await self._put(path, options, query=query, body=request_body(body), idempotent=True)
+        await self._put(path, options, query=query, body=request_body(body))
 
     async def deregister(self, service_id: str, *, options: Options | None = None) -> None:
         """
@@ -227,9 +227,9 @@ class Agent(AgentChecks):
                 deregister_critical_service_after=_SOONEST_REMOVAL,
             )
             body = check_body(check, service_id, "")
-            await self._put(path_of("agent", "check", "register"), options, body=body, idempotent=True)
+            await self._put(path_of("agent", "check", "register"), options, body=body)
         else:
-            await self._put(path_to("agent", "service", "deregister", name=service_id), options)
+            await self._put(path_to("agent", "service", "deregister", name=service_id), options, removes=True)
 
     async def _is_reached(self, service_id: str, options: Options | None) -> bool:
         """Return True if a path leads to that service, and to no other: a gateway may tidy paths up."""
@@ -297,7 +297,7 @@ class Agent(AgentChecks):
         """
         query: Parameters = (("enable", "true" if enable else "false"),)
         path = path_of("agent", "service", "maintenance", service_id)
-        await self._put(path, options, query=(*query, ("reason", reason)) if reason else query, idempotent=True)
+        await self._put(path, options, query=(*query, ("reason", reason)) if reason else query)
 
     async def info(self, *, options: Options | None = None) -> AgentInfo:
         """

@@ -67,7 +67,7 @@ class AgentChecks(Group):
         check_check("check", check)
         check_new_name("check.name" if not check.check_id else "check.check_id", check.check_id or check.name)
         body = check_body(check, service_id, service_token)
-        await self._put(path_of("agent", "check", "register"), options, body=body, idempotent=True)
+        await self._put(path_of("agent", "check", "register"), options, body=body)
 
     async def deregister_check(self, check_id: str, *, options: Options | None = None) -> None:
         """
@@ -81,7 +81,7 @@ class AgentChecks(Group):
         Raises InvalidRequest for an id that no Consul takes in a path, such as one with a line break; such a check goes
         with its service.
         """
-        await self._put(path_to("agent", "check", "deregister", name=check_id), options)
+        await self._put(path_to("agent", "check", "deregister", name=check_id), options, removes=True)
 
     async def check_update(
         self, check_id: str, *, status: CheckStatus, output: str = "", options: Options | None = None
@@ -101,7 +101,7 @@ class AgentChecks(Group):
         if status not in {"passing", "warning", "critical"}:
             raise InvalidRequest(f"status must be 'passing', 'warning' or 'critical', not {status!r}")
         body = request_body(CheckUpdate(status=status, output=output))
-        await self._put(path_of("agent", "check", "update", check_id), options, body=body, idempotent=True)
+        await self._put(path_of("agent", "check", "update", check_id), options, body=body)
 
     async def check_pass(self, check_id: str, *, note: str = "", options: Options | None = None) -> None:
         """
@@ -143,7 +143,7 @@ class AgentChecks(Group):
         if note:  # in a body it can be long: many proxies take no more than 8 KiB in the first line of a request
             await self.check_update(check_id, status=status, output=note, options=options)
         else:
-            await self._put(path_of("agent", "check", verb, check_id), options, idempotent=True)
+            await self._put(path_of("agent", "check", verb, check_id), options)
 
     async def _put(
         self,
@@ -152,7 +152,7 @@ class AgentChecks(Group):
         *,
         query: Parameters = (),
         body: bytes | None = None,
-        idempotent: bool = False,
+        removes: bool = False,
     ) -> None:
         request = Request(
             method="PUT",
@@ -161,7 +161,8 @@ class AgentChecks(Group):
             body=body,
             decode=read_nothing,
             read=False,
-            idempotent=idempotent,
+            idempotent=True,
+            removes=removes,
             accepted_options=TENANCY,
         )
         await self._call(request, options)

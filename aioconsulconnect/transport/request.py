@@ -32,6 +32,8 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     - `read`: it changes nothing, and may be sent again; a POST can be a read. Default: True.
     - `idempotent`: a write that does no harm if it is applied twice, so that it may be sent once more where the
       connection broke before its answer. Default: False.
+    - `removes`: an idempotent write that removes one thing: if its repetition finds none, the first was applied.
+      Default: False.
     - `options`: options of the call.
     - `accepted_options`: names of the options that Consul honours here; the others are left out.
     - `min_version`: oldest Consul version that serves it, "" for every supported one.
@@ -46,6 +48,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     body: bytes | None = None
     read: bool = True
     idempotent: bool = False
+    removes: bool = False
     options: Options = NO_OPTIONS
     accepted_options: frozenset[Option] = frozenset()
     min_version: str = ""

@@ -22,6 +22,7 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
     ErrorReason,
+    NotFound,
     NotReady,
     OutcomeUnknown,
     PermissionDenied,
@@ -141,11 +142,11 @@ class Transport:
         After a failure that another try may mend, `request` is sent again, up to `tries` times in all (and once more
         for each further address), after a random pause. A call that got no answer, a server error, the refusal of a
         gateway, or the answer of an agent that has lost its servers goes to the next address. A write is sent again
-        only if nothing can have been applied.
+        only if nothing can have been applied, or if it is idempotent and its connection broke.
 
         Raises a ConsulError; OutcomeUnknown for a write whose answer was lost.
         """
-        failures, fresh = 0, False
+        failures, fresh, repeated = 0, False, False
         while True:
             address, context = self._settings.addresses[self._preferred], self._tls.context()
             try:
@@ -153,6 +154,8 @@ class Transport:
                 error = response.error
                 if error is None:
                     return response
+                if repeated and request.removes and isinstance(error, NotFound):
+                    return Response(200, {}, b"", response.address)
                 if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS or from_gateway(error):
                     self._prefer_next_to(address)  # during an election of a leader the next agent is no better
             except (ConnectionFailed, RequestTimeout) as failed:
@@ -161,7 +164,7 @@ class Transport:
             except OutcomeUnknown as lost:
                 if fresh or not request.idempotent or not worth_repeating(lost):
                     raise
-                fresh = True  # a kept connection may have died like this one
+                fresh = repeated = True  # a kept connection may have died like this one
                 continue
             failures += 1
             another = error.reason is ErrorReason.CERTIFICATE and (

@@ -100,14 +100,16 @@ async def test_a_check_by_itself_is_sent_with_the_keys_of_its_endpoint(sender: C
 
 
 async def test_writes_say_which_of_them_may_be_repeated(sender: CannedSender, agent: Agent) -> None:
-    sender.answers = [b""] * 6
+    sender.answers = [b""] * 7
     await agent.register("web")
     await agent.check_pass("x")
     await agent.check_pass("x", note="n")
     await agent.maintenance("x", enable=True)
     await agent.register_check(Check(name="x", ttl=1))
-    await agent.deregister("x")  # a repeated one would say that there is none
-    assert [request.idempotent for request in sender.asked] == [True] * 5 + [False]
+    await agent.deregister("x")
+    await agent.deregister_check("x")
+    assert [request.idempotent for request in sender.asked] == [True] * 7
+    assert [request.removes for request in sender.asked] == [False] * 5 + [True] * 2
 
 
 async def test_a_check_that_cannot_be_is_refused(sender: CannedSender, agent: Agent) -> None:

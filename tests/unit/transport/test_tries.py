@@ -17,6 +17,7 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     ConsulError,
     NoLeader,
+    NotFound,
     OutcomeUnknown,
     ServerError,
     Throttled,
@@ -123,6 +124,19 @@ async def test_idempotent_write_is_not_repeated_where_an_answer_came_or_none_in_
             await carrier.send(msgspec.structs.replace(repeatable(), options=Options(timeout=0.1)))
         assert len(server.seen) == 2
         server.rest = answer()
+
+
+async def test_removal_whose_repetition_finds_nothing_was_done() -> None:
+    nothing = answer(b'Unknown service ID "web"', 404)
+    async with one(CLOSE, nothing) as (server, carrier):
+        removal = msgspec.structs.replace(repeatable(), removes=True)
+        assert (await carrier.send(removal)).status == 200
+        server.steps = [nothing]
+        with pytest.raises(NotFound):  # asked once
+            await carrier.send(removal)
+        server.steps = [CLOSE, nothing]
+        with pytest.raises(NotFound):  # not a removal: there is nothing to write to
+            await carrier.send(repeatable())
 
 
 @pytest.mark.parametrize("again", [ask(), repeatable()], ids=["read", "write"])
