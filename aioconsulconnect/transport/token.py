@@ -54,7 +54,26 @@ def token_source(
     return _TokenFile(path, name, fixed) if path else fixed
 
 
-def _fixed(text: str, name: str) -> Callable[[], str | None]:
+class FixedToken:
+    """
+    Source of a token that does not change.
+
+    `token` is the token, None for none.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self.token = token
+
+    def __call__(self) -> str | None:
+        """Return the token."""
+        return self.token
+
+    def __repr__(self) -> str:
+        """Show nothing of the token."""
+        return "FixedToken()"
+
+
+def _fixed(text: str, name: str) -> FixedToken:
     """
     Return the source of a token that does not change; `name` is where it came from.
 
@@ -65,7 +84,7 @@ def _fixed(text: str, name: str) -> Callable[[], str | None]:
         check_token(token or "")
     except InvalidRequest as error:
         raise SettingsError(f"{name}: {error.message}") from None
-    return lambda: token
+    return FixedToken(token)
 
 
 class _TokenFile:
@@ -75,7 +94,7 @@ class _TokenFile:
     While the file holds none, the last token counts.
     """
 
-    def __init__(self, path: str, name: str, fallback: Callable[[], str | None]) -> None:
+    def __init__(self, path: str, name: str, fallback: FixedToken) -> None:
         self._path = Path(path)
         self._name = name
         self._fallback = fallback
@@ -133,9 +152,12 @@ class Tokens:
 
     - `source`: source of the token.
     - `clock`: clock of the client.
+
+    `fixed` is the source where its token never changes, which needs no question; else None.
     """
 
     def __init__(self, source: TokenSource, clock: Clock) -> None:
+        self.fixed: FixedToken | None = source if isinstance(source, FixedToken) else None
         self._source = source
         self._clock = clock
         self._running: set[asyncio.Future[object]] = set()

@@ -39,7 +39,7 @@ from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
-from aioconsulconnect.transport.session_settings import Session
+from aioconsulconnect.transport.session_settings import Session, SSLContext
 from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.token import Tokens
 
@@ -269,7 +269,10 @@ class Transport:
         url = _url(address.url, request.path, parameters)
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         timeout = self._timeout(seconds)
-        token = await self._token(request, str(address), purpose, seconds)
+        token = request.options.token
+        if token is None:
+            fixed = self._tokens.fixed
+            token = fixed.token if fixed else await self._token(request, str(address), purpose, seconds)
         headers = self._headers(request, token)
         connection, context = Connecting(self._clock, fresh=fresh), self._tls.context()
         before = connecting.set(connection)
@@ -308,16 +311,20 @@ class Transport:
             raise Closed("the session was closed").about(request.method, request.path, str(address)) from failed
         finally:
             connecting.reset(before)
+        self._note(broken, address, connection, context)
         # aiohttp's errors about an answer hold the request headers with the token: only their cause is passed on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
-        at_once = connection.age <= _AT_ONCE and without_a_word(broken)
-        if at_once:
+        at_once = _is_refusal(broken, connection)
+        raise translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
+
+    def _note(self, broken: Exception, address: Address, connection: Connecting, context: SSLContext | bool) -> None:
+        """Note what a failure tells of the agent, and of the TLS context that was used."""
+        if _is_refusal(broken, connection):
             self.crowding.reset(str(address), self._clock.now())
         elif nobody_there(broken):
             self.crowding.gone(str(address))
         if is_of_tls(broken):
             self._tls.replace(context)
-        raise translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
 
     def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         # Any that are given to a request replace those of its session, which come first.
@@ -325,9 +332,7 @@ class Transport:
         return (*theirs, _no_hidden_resend) if theirs else _OURS
 
     async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:
-        """Return the token of the request, else the client's."""
-        if request.options.token is not None:
-            return request.options.token
+        """Return the client's token."""
         try:
             return await (self._tokens.get(seconds) if purpose == "calls" else self._tokens.for_poll(seconds))
         except (NotReady, PermissionDenied) as error:
@@ -373,6 +378,11 @@ class Transport:
                 total=seconds, connect=0.8 * seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
             )
         return known
+
+
+def _is_refusal(broken: Exception, connection: Connecting) -> bool:
+    """Return True for a new connection that was closed at once, without an answer."""
+    return connection.age <= _AT_ONCE and without_a_word(broken)
 
 
 def _fixed_headers(settings: Settings) -> dict[str, str] | None:
