@@ -37,6 +37,7 @@ LIST = path_of("connect", "intentions")
 MATCH = path_of("connect", "intentions", "match")
 EXACT = path_of("connect", "intentions", "exact")
 CHECK = path_of("connect", "intentions", "check")
+_PLAIN = re.compile(r"[^/*:]+")  # a name of one part, without a wildcard, of no peer
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WRITE: frozenset[Option] = frozenset({"namespace", "partition"})
 CHECK_OPTIONS: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
@@ -180,6 +181,11 @@ def check_name(side: str, name: str, *, peer: bool = False) -> None:
     """
     if not isinstance(name, str):
         raise InvalidRequest(f"{side} takes text, not {name!r:.40}")
+    if not _PLAIN.fullmatch(name):
+        _check_odd_name(side, name, peer=peer)
+
+
+def _check_odd_name(side: str, name: str, *, peer: bool) -> None:
     if name.startswith("peer:") and not peer:
         raise InvalidRequest(
             f"{side}: Consul takes no service of a peer here (an old one takes {name!r} for a namespace)"

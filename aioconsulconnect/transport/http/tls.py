@@ -91,12 +91,12 @@ def _signatures(settings: Settings) -> Iterator[tuple[str, int, int, int]]:
             yield _signature(file)
 
 
-def _files_in(place: Path) -> list[Path]:
+def _files_in(path: Path) -> list[Path]:
     """The files in a folder and below it, in order, also behind links; a file is all there is of itself."""
-    if not place.is_dir():
-        return [place]
+    if not path.is_dir():
+        return [path]
     return [
-        Path(folder, name) for folder, _, names in sorted(os.walk(place, followlinks=True)) for name in sorted(names)
+        Path(folder, name) for folder, _, names in sorted(os.walk(path, followlinks=True)) for name in sorted(names)
     ]
 
 
