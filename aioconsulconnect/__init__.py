@@ -71,14 +71,14 @@ if TYPE_CHECKING:
     )
     from aioconsulconnect.structs.spiffe import SpiffeId as SpiffeId
     from aioconsulconnect.transport.metadata import Meta as Meta
-    from aioconsulconnect.transport.options import Consistency as Consistency, Options as Options
     from aioconsulconnect.transport.response import Reply as Reply
-    from aioconsulconnect.transport.session_settings import (
+    from aioconsulconnect.transport.settings.connection import ConnectionSettings as ConnectionSettings
+    from aioconsulconnect.transport.settings.http_client import (
         ConnectorArguments as ConnectorArguments,
         SessionFactory as SessionFactory,
     )
-    from aioconsulconnect.transport.settings import ConnectionSettings as ConnectionSettings
-    from aioconsulconnect.transport.token import TokenProvider as TokenProvider
+    from aioconsulconnect.transport.settings.options import Consistency as Consistency, Options as Options
+    from aioconsulconnect.transport.settings.token_source import TokenProvider as TokenProvider
     from aioconsulconnect.watch.changes import (
         Added as Added,
         Batch as Batch,
@@ -129,11 +129,11 @@ else:
             ),
             "structs.spiffe": "SpiffeId",
             "transport.metadata": "Meta",
-            "transport.options": "Consistency Options",
+            "transport.settings.options": "Consistency Options",
             "transport.response": "Reply",
-            "transport.session_settings": "ConnectorArguments SessionFactory",
-            "transport.settings": "ConnectionSettings",
-            "transport.token": "TokenProvider",
+            "transport.settings.http_client": "ConnectorArguments SessionFactory",
+            "transport.settings.connection": "ConnectionSettings",
+            "transport.settings.token_source": "TokenProvider",
             "watch.changes": "Added Batch Change Changed Ignore Removed",
             "watch.iterators": "Changes Snapshots States",
             "watch.protocol.poll_settings": "PollSettings",

@@ -17,9 +17,9 @@ from anyio import CancelScope
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.any_path import AnyPath
 from aioconsulconnect.endpoints.ca import CA
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.settings import ConnectionSettings, Settings
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.settings.connection import ConnectionSettings, Settings
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.status import Hook

@@ -30,8 +30,8 @@ from aioconsulconnect.authorization.rules.verdict import Reason, Verdict
 from aioconsulconnect.authorization.table import Table
 from aioconsulconnect.authorization.table_maker import in_tenancy
 from aioconsulconnect.errors import NotReady
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 _log = logging.getLogger("aioconsulconnect.authorization")

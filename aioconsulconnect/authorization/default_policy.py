@@ -17,8 +17,8 @@ from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.structs.intentions import Action
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.wakeup import Wakeup

@@ -28,8 +28,8 @@ from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import Closed, ConsulError, ErrorReason, PermissionDenied
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.wakeup import Wakeup

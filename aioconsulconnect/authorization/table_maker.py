@@ -16,7 +16,7 @@ from aioconsulconnect.clock import breathe
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.intentions import Intention, IntentionKey, read_list_in_slices, read_matches
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
 T = TypeVar("T")

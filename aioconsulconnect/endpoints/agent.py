@@ -29,9 +29,9 @@ from aioconsulconnect.structs.agent import (
 from aioconsulconnect.structs.ca import Root, Roots, read_roots, roots_by_key, without_active_root
 from aioconsulconnect.structs.codec.request_body import refuse_nulls, request_body
 from aioconsulconnect.structs.proxy import Locality, Proxy, ServiceKind, TaggedAddress, Weights
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

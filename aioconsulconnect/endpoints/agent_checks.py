@@ -10,9 +10,9 @@ from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.agent import Check, CheckStatus, CheckUpdate, check_body, read_checks
 from aioconsulconnect.structs.catalog import HealthCheck
 from aioconsulconnect.structs.codec.request_body import request_body
-from aioconsulconnect.transport.options import Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Option, Options
 
 TENANCY: frozenset[Option] = frozenset({"namespace", "partition"})
 

@@ -26,9 +26,9 @@ from aioconsulconnect.structs.codec.given_type import (
 )
 from aioconsulconnect.structs.codec.json_body import InSlices, Reader, encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
-from aioconsulconnect.transport.options import ALL_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, encoded
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import ALL_READ, Option, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

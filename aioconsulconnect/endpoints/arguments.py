@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict, TypeVar
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.transport.options import Options, refuse_unknown_keywords
 from aioconsulconnect.transport.request import Parameters, encoded, path_of
+from aioconsulconnect.transport.settings.options import Options, refuse_unknown_keywords
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ from aioconsulconnect.structs.ca import (
     without_active_root,
 )
 from aioconsulconnect.structs.codec.json_body import encode
-from aioconsulconnect.transport.options import Option, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Option, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

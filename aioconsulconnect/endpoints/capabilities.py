@@ -7,10 +7,10 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ErrorReason, PermissionDenied, Unsupported
 from aioconsulconnect.structs.agent import read_info
 from aioconsulconnect.transport.metadata import Meta
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 _SELF = path_of("agent", "self")

@@ -28,9 +28,9 @@ from aioconsulconnect.structs.catalog import (
 )
 from aioconsulconnect.structs.codec.request_body import request_body
 from aioconsulconnect.structs.proxy import Locality
-from aioconsulconnect.transport.options import ALL_READ, NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import ALL_READ, NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

@@ -36,9 +36,9 @@ from aioconsulconnect.structs.config_entries.kinds import (
     read_listing_in_slices,
 )
 from aioconsulconnect.structs.config_entries.traffic import ServiceResolver, ServiceRouter, ServiceSplitter
-from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, UNCACHED_READ, Option, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

@@ -8,9 +8,9 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides, DiscoveryChain, read_chain
-from aioconsulconnect.transport.options import ALL_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import ALL_READ, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

@@ -8,10 +8,10 @@ import msgspec
 
 from aioconsulconnect.errors import UnreadableResponse
 from aioconsulconnect.transport.interpretation import interpret
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query

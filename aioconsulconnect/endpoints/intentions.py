@@ -43,8 +43,8 @@ from aioconsulconnect.structs.intentions import (
     by_key,
     by_key_in_slices,
 )
-from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
 

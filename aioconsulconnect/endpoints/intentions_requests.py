@@ -25,9 +25,9 @@ from aioconsulconnect.structs.intentions import (
     read_matches,
     read_one,
 )
-from aioconsulconnect.transport.options import ALL_READ, UNCACHED_READ, Option, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import ALL_READ, UNCACHED_READ, Option, Options
 
 T = TypeVar("T")
 

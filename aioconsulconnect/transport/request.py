@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, redact
-from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Option, Options
 
 T_co = TypeVar("T_co", covariant=True)
 

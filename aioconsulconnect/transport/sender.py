@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.http_client import Purpose
 
 T = TypeVar("T")
-
-Purpose = Literal["calls", "polls", "probe"]
 
 _APART = 0.1  # seconds between two resets that are not of one moment
 _TOGETHER = 30.0  # seconds after which a reset is forgotten

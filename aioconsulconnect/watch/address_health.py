@@ -17,9 +17,9 @@ import msgspec
 
 from aioconsulconnect.errors import ConnectionFailed, ConsulError, ErrorReason, NoLeader, RequestTimeout, ServerError
 from aioconsulconnect.structs.codec.json_body import reader
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.pacing import Backoff, probe_pause, spread
 from aioconsulconnect.watch.protocol.verdict import is_unreachable

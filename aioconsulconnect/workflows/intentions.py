@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from aioconsulconnect.endpoints import intentions
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 
 if TYPE_CHECKING:
     from aioconsulconnect.endpoints.config import Config

@@ -14,7 +14,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.workflows.plan_text import EntryChange, lines_of
 
 KIND: Final = "service-intentions"

@@ -17,10 +17,10 @@ from aioconsulconnect.structs.config_entries.access import ServiceIntentions
 from aioconsulconnect.structs.config_entries.kinds import EntryKey, read_listing
 from aioconsulconnect.structs.intentions import JWTRequirement
 from aioconsulconnect.transport.interpretation import interpret
-from aioconsulconnect.transport.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.workflows.comparison import by_destination, key_of, meaning, refuse_unknown
 from aioconsulconnect.workflows.plan import KIND, Obstacle, Plan, Prune, View, place_of

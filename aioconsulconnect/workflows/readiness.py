@@ -15,10 +15,10 @@ from aioconsulconnect.errors import (
 )
 from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.transport.interpretation import interpret
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
+from aioconsulconnect.transport.settings.options import Options
 
 _PATH = path_of("status", "leader")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds

@@ -13,9 +13,9 @@ from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import BadRequest, ConsulError, ErrorReason, NotFound, PermissionDenied, Unsupported
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, NullAsEmpty
 from aioconsulconnect.structs.codec.json_body import reader
-from aioconsulconnect.transport.options import NO_OPTIONS
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS
 
 _MANAGEMENT = "00000000-0000-0000-0000-000000000001"  # the same policy in every Consul
 _MARKS_SINCE = "1.11"

@@ -21,7 +21,7 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.changes import Added, Change, Changed, Removed
 from aioconsulconnect.watch.iterators import Changes
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings

@@ -16,7 +16,7 @@ from support.agents_under_test import AgentUnderTest, GuardedAgent
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import BadRequest, InvalidRequest, PermissionDenied
 from aioconsulconnect.structs.ca import CAConfig, Roots
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.changes import Added
 
 

@@ -31,7 +31,7 @@ from aioconsulconnect.structs.intentions import (
     JWTRequirement,
     Permission,
 )
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 
 ENTERPRISE = "Consul Enterprise"

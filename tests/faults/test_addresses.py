@@ -13,7 +13,7 @@ from support.servers import Keys, Scripted
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import NotReady
 from aioconsulconnect.testing import Agent
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.watch import Watch
 

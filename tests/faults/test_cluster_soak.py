@@ -19,7 +19,7 @@ from support.agents import MANAGEMENT, Binary, RealAgent, RealCluster
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.structs.intentions import Intention
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.changes import Removed
 from aioconsulconnect.watch.watch import Watch
 

@@ -19,8 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("structs.codec",),
     ("structs",),
     ("structs.config_entries",),
+    ("transport.settings",),
     ("transport",),
-    ("transport.http",),
     ("watch.protocol",),
     ("watch",),
     ("endpoints",),
@@ -51,7 +51,8 @@ PUBLIC = {"__init__", "authorization.__init__", "structs.__init__", "testing.__i
 # What decides knows neither time nor chance nor the world: these modules import nothing of that kind, and nothing of
 # the modules beside them that do.
 PURE = {
-    "transport": {"options", "metadata", "response", "request", "sender", "interpretation", "retry", "words"},
+    "transport.settings": {"options"},
+    "transport": {"metadata", "response", "request", "sender", "interpretation", "retry", "words"},
     "watch.protocol": {
         "blocking_query",
         "confirmation",
@@ -90,14 +91,14 @@ WORLD = {
 ONLY = {
     "aiohttp": {"transport", "testing"},
     "aiohttp.web": {"testing"},
-    "ssl": {"transport.http.tls", "transport.session_settings", "testing"},
+    "ssl": {"transport.tls", "transport.settings.http_client", "testing"},
     "yarl": {"transport"},
     "time": {"clock", "cli", "testing"},
 }
 
 # The only places in which these words stand.
 ONLY_WORDS = {
-    "os.environ": {"transport.settings", "testing.real_agent", "pytest_plugin"},
+    "os.environ": {"transport.settings.connection", "testing.real_agent", "pytest_plugin"},
     "os.getenv": set[str](),
     "asyncio.sleep": {"clock", "testing"},
 }

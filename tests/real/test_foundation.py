@@ -25,7 +25,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.intentions import Intention
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 
 MISSING = "11111111-2222-3333-4444-555555555555"
 

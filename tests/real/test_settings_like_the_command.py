@@ -20,7 +20,7 @@ from support.servers import Keys
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import ConsulError, SettingsError
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 
 Variables = Mapping[str, str]
 

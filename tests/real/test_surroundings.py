@@ -30,7 +30,7 @@ from aioconsulconnect.errors import (
 )
 from aioconsulconnect.structs.agent import Check
 from aioconsulconnect.structs.catalog import Instance
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 
 ONE_RETRY = 2.0  # seconds: the first retry of a poll comes after half a second at most
 SERVER = "server.dc1.consul"

@@ -13,7 +13,8 @@ from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice
+from aioconsulconnect.transport.settings.http_client import Purpose
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 

@@ -14,10 +14,11 @@ import msgspec
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import ConnectionFailed, ErrorReason, RequestTimeout, UnreadableResponse
 from aioconsulconnect.transport.interpretation import failure
-from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice
+from aioconsulconnect.transport.settings.http_client import Purpose
+from aioconsulconnect.transport.settings.options import UNCACHED_READ
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings

@@ -12,8 +12,8 @@ from support.fakes import Answer, Call, FakeClock, FakeConsul, World, error
 
 from aioconsulconnect.authorization.authorizer import Authorizer
 from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 
 LIST = "/v1/connect/intentions"
 MATCH = "/v1/connect/intentions/match"

@@ -25,10 +25,11 @@ from support.fakes import (
 )
 
 from aioconsulconnect.errors import RequestTimeout
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
+from aioconsulconnect.transport.sender import CrowdingNotice
+from aioconsulconnect.transport.settings.http_client import Purpose
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 

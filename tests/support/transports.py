@@ -11,9 +11,9 @@ from typing import Any
 from support.servers import Close, Scripted, Step
 
 from aioconsulconnect.clock import Clock
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
+from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.request import Request
-from aioconsulconnect.transport.settings import Settings
+from aioconsulconnect.transport.settings.connection import Settings
 
 SECRET = "5e1f0b9c-dead-beef-0000-0123456789ab"
 RESET, CLOSE = Close(reset=True), Close()

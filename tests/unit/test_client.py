@@ -27,8 +27,8 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Reply
+from aioconsulconnect.transport.settings.options import Options
 
 MEGABYTE = 1024 * 1024
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"

@@ -19,7 +19,7 @@ from aioconsulconnect.errors import ConnectionFailed, InvalidRequest, Unsupporte
 from aioconsulconnect.testing import Agent, Version
 from aioconsulconnect.testing.versioned_fields import versioned_fields
 from aioconsulconnect.testing.versions import OLDEST
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 UNKNOWN_PATH = (404, b"Invalid URL path: not a recognized HTTP API endpoint\n")

@@ -29,8 +29,8 @@ from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import ConsulError, PermissionDenied
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 
 HTML = {"content-type": "text/html"}
 EXPRESSION = 'Failed to create boolean expression evaluator: 1:1 (0): no match found, expected: "in"'

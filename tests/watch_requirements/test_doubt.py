@@ -29,8 +29,8 @@ from support.fakes import (
 
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.errors import ErrorReason, PermissionDenied
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.watch import all_ready
 
 

@@ -25,9 +25,9 @@ from support.fakes import (
     values,
 )
 
-from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import UNCACHED_READ, Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 

@@ -25,9 +25,9 @@ from support.fakes import (
 )
 
 from aioconsulconnect.endpoints.agent import Agent
-from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import UNCACHED_READ, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.watch import all_ready
 

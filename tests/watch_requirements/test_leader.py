@@ -15,7 +15,7 @@ from support.fakes import (
     things,
 )
 
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 

@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from support.fakes import Answer, Call, Told, World, idle
 
 from aioconsulconnect.endpoints.agent import Agent
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 
 LEAF = "/v1/agent/connect/ca/leaf/web"
 BEGIN = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)

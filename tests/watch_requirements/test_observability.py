@@ -20,7 +20,7 @@ from support.fakes import (
 
 from aioconsulconnect.endpoints.intentions import Intentions
 from aioconsulconnect.errors import NotReady
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 

@@ -21,9 +21,9 @@ from support.fakes import (
     values,
 )
 
-from aioconsulconnect.transport.options import UNCACHED_READ
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import UNCACHED_READ
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 
 

@@ -25,9 +25,9 @@ from support.fakes import (
 )
 
 from aioconsulconnect.errors import Throttled
-from aioconsulconnect.transport.options import UNCACHED_READ, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import UNCACHED_READ, Options
 from aioconsulconnect.watch.connection_budget import ConnectionBudget
 from aioconsulconnect.watch.protocol.pacing import over_budget_interval
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings

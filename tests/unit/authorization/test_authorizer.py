@@ -17,7 +17,7 @@ from aioconsulconnect.authorization.rules.request import HTTPRequest
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.table_maker import TableMaker
 from aioconsulconnect.errors import Closed, InvalidRequest, NotReady, PermissionDenied, UnreadableResponse
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.watch import Watch
 
 OTHER = "99999999-2222-3333-4444-555555555555.consul"

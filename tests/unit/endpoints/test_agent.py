@@ -11,7 +11,7 @@ from aioconsulconnect.endpoints.agent import Agent
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.agent import Check, Sidecar
 from aioconsulconnect.structs.proxy import Proxy, Upstream
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 

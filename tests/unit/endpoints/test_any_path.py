@@ -25,7 +25,7 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
 )
 from aioconsulconnect.structs.intentions import Intention
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool, sharing_key
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings

@@ -11,7 +11,7 @@ from support.canned import CannedSender, polls_of
 from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, Unsupported
 from aioconsulconnect.structs.ca import CAConfig, Root, RootKey
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 
 ROOTS = b'{"ActiveRootID": "b", "TrustDomain": "x.consul", "Roots": [{"ID": "a"}, {"ID": "b", "Active": true}]}'
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -10,7 +10,7 @@ from support.canned import CannedSender
 from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.errors import InvalidRequest, OutcomeUnknown, UnreadableResponse
 from aioconsulconnect.structs import CatalogService, HealthCheck, Node, NodeKey, Proxy, ServiceInstance
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 

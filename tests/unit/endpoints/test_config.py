@@ -18,7 +18,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ServiceDefaults
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 MISSING = (404, b'Config entry not found for "mesh" / "mesh"')

@@ -6,7 +6,7 @@ from support.canned import CannedSender
 
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 EVERY = Options(datacenter="dc2", namespace="ns1", partition="ap1", consistency="stale", cached=True)

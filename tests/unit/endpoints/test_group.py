@@ -9,9 +9,9 @@ from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import InvalidRequest, NotFound
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 
 

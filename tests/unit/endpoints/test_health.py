@@ -8,7 +8,7 @@ from support.canned import CannedSender
 from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.errors import InvalidRequest, Unsupported
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
 EVERY = Options(datacenter="dc2", namespace="ns1", partition="ap1", consistency="stale", cached=True)

@@ -23,7 +23,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.intentions import HTTPPermission, Intention, MatchKey, Permission
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
 BASE = "/v1/connect/intentions"

@@ -14,7 +14,7 @@ from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs import Check, HealthCheck, ServiceDefaults, ServiceInstance, Sidecar, UnknownEntry
-from aioconsulconnect.transport.options import NO_OPTIONS
+from aioconsulconnect.transport.settings.options import NO_OPTIONS
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.workflows.intentions import Intentions
 

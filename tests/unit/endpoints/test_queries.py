@@ -12,7 +12,7 @@ from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.structs.config_entries.discovery_chain import ChainOverrides
-from aioconsulconnect.transport.options import NO_OPTIONS
+from aioconsulconnect.transport.settings.options import NO_OPTIONS
 from aioconsulconnect.watch.poller_pool import PollerPool, sharing_key
 from aioconsulconnect.watch.query import Query
 

@@ -20,7 +20,7 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     UnreadableResponse,
 )
-from aioconsulconnect.transport.options import ALL_READ, Options
+from aioconsulconnect.transport.settings.options import ALL_READ, Options
 
 
 @pytest.mark.parametrize(

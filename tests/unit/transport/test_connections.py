@@ -22,9 +22,10 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     Throttled,
 )
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.sender import CrowdingNotice
+from aioconsulconnect.transport.settings.http_client import Purpose
+from aioconsulconnect.transport.settings.options import Options
 
 CROWDED = answer(b"Your IP is issuing too many concurrent connections, please rate limit your calls\n", 429)
 

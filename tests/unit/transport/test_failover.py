@@ -13,8 +13,8 @@ from aioconsulconnect.errors import (
     ConnectionFailed,
     OutcomeUnknown,
 )
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Parameters
+from aioconsulconnect.transport.settings.options import Options
 
 
 async def test_failover_goes_on_to_the_next_address_and_stays_there() -> None:

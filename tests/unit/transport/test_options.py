@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.transport.options import NO_OPTIONS, Consistency, Option, Options, check_token
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Consistency, Option, Options, check_token
 
 ALL: frozenset[Option] = frozenset({"datacenter", "namespace", "partition", "consistency", "cached"})
 

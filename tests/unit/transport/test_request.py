@@ -10,8 +10,8 @@ from hypothesis import given, strategies as st
 from aioconsulconnect.errors import (
     InvalidRequest,
 )
-from aioconsulconnect.transport.options import ALL_READ, Options
 from aioconsulconnect.transport.request import Parameters, Request, path_of, query_string
+from aioconsulconnect.transport.settings.options import ALL_READ, Options
 
 
 def test_parameters_are_those_of_the_request_then_those_of_the_options() -> None:

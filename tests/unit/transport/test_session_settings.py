@@ -14,9 +14,8 @@ from support.servers import Scripted, answer
 from support.transports import CLOSE, SECRET, ask, transport
 
 from aioconsulconnect.errors import Closed, ConnectionFailed, ConsulError, SettingsError
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.sender import Purpose
-from aioconsulconnect.transport.session_settings import ConnectorArguments, Session
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.settings.http_client import ConnectorArguments, Purpose, Session
 
 PURPOSES: tuple[Purpose, ...] = ("calls", "polls", "probe")
 

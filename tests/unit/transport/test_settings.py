@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.settings import Address, Settings
+from aioconsulconnect.transport.settings.connection import Address, Settings
+from aioconsulconnect.transport.settings.options import Options
 
 
 def load(environ: Mapping[str, str] | None = None, /, *arguments: Any, **named: Any) -> Settings:

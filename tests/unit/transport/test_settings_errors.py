@@ -16,8 +16,8 @@ from support.package import MODULES
 import aioconsulconnect
 from aioconsulconnect.client import Consul
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.settings import ConnectionSettings, Settings
+from aioconsulconnect.transport.settings.connection import ConnectionSettings, Settings
+from aioconsulconnect.transport.settings.options import Options
 
 VARIABLES = {
     "CONSUL_HTTP_ADDR": "address",
@@ -143,7 +143,7 @@ def test_every_argument_that_an_error_names_exists() -> None:
 
 
 def test_every_argument_that_an_error_of_settings_names_is_one_of_the_client() -> None:
-    texts = [text for module, text in raised_texts() if module == "transport.settings"]
+    texts = [text for module, text in raised_texts() if module == "transport.settings.connection"]
     named = {name for text in texts for name in re.findall(r"(?<![\w?&./-])([a-z_]+)=|\b([a-z]+_[a-z_]+)\b", text)}
     words = {word for pair in named for word in pair if word}
     assert {"https", "client_cert", "max_body"} <= words

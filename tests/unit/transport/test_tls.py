@@ -17,8 +17,8 @@ from aioconsulconnect.errors import (
     SettingsError,
     UnreadableResponse,
 )
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.settings import Settings
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.settings.connection import Settings
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from aioconsulconnect.errors import (
     NotReady,
     PermissionDenied,
 )
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.options import Options
-from aioconsulconnect.transport.settings import Settings
+from aioconsulconnect.transport.aiohttp_transport import Transport
+from aioconsulconnect.transport.settings.connection import Settings
+from aioconsulconnect.transport.settings.options import Options
 
 
 async def test_a_token_of_the_call_beats_that_of_the_client() -> None:

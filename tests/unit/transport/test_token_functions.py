@@ -24,10 +24,10 @@ from aioconsulconnect.errors import (
     PermissionDenied,
     Unsupported,
 )
-from aioconsulconnect.transport.http.aiohttp_transport import Transport
-from aioconsulconnect.transport.options import Options
+from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.settings import Settings
+from aioconsulconnect.transport.settings.connection import Settings
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.verdict import ends_watch
 
 QUICK = Options(timeout=0.1)

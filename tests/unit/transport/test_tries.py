@@ -22,8 +22,8 @@ from aioconsulconnect.errors import (
     ServerError,
     Throttled,
 )
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.settings.options import Options
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from support.fakes import (
 )
 
 from aioconsulconnect.errors import ConsulError, ErrorReason, Unsupported
-from aioconsulconnect.transport.options import Options
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.poller_pool import sharing_key
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec

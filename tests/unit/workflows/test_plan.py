@@ -11,7 +11,7 @@ from support.canned import CannedSender, polls_of
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import read_entries
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.workflows.intentions import Intentions
 

@@ -25,7 +25,7 @@ from aioconsulconnect.errors import (
     ServerError,
     SettingsError,
 )
-from aioconsulconnect.transport.options import NO_OPTIONS, Options
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.workflows.readiness import wait_for_agent
 
 LEADER = b'"10.0.0.1:8300"'

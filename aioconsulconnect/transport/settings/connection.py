@@ -17,9 +17,9 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.transport.options import NO_OPTIONS, Options, refuse_unknown_keywords
-from aioconsulconnect.transport.session_settings import HTTPClient, SessionSettings
-from aioconsulconnect.transport.token import TokenProvider, TokenSource, token_source
+from aioconsulconnect.transport.settings.http_client import HTTPClient, SessionSettings
+from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options, refuse_unknown_keywords
+from aioconsulconnect.transport.settings.token_source import TokenProvider, TokenSource, token_source
 
 DEFAULT_ADDRESS = "127.0.0.1:8500"
 DEFAULT_TIMEOUT = 10.0
@@ -48,13 +48,19 @@ class Address(msgspec.Struct, frozen=True):
 
     - `url`: scheme, host, port and path prefix, without a slash at the end.
     - `socket`: path of a Unix socket, "" for none.
+    - `name`: what errors and status call it: the URL, or `unix://` and the path.
     """
 
     url: str
     socket: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Work the name out."""
+        msgspec.structs.force_setattr(self, "name", f"unix://{self.socket}" if self.socket else self.url)
 
     def __str__(self) -> str:
-        return f"unix://{self.socket}" if self.socket else self.url
+        return self.name
 
     @property
     def near(self) -> bool:

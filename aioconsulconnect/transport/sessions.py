@@ -15,9 +15,14 @@ from aiohttp.tracing import Trace
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
-from aioconsulconnect.transport.sender import Purpose
-from aioconsulconnect.transport.session_settings import AddressInfo, ConnectorArguments, KeptConnections, Session
-from aioconsulconnect.transport.settings import Address, Settings
+from aioconsulconnect.transport.settings.connection import Address, Settings
+from aioconsulconnect.transport.settings.http_client import (
+    AddressInfo,
+    ConnectorArguments,
+    KeptConnections,
+    Purpose,
+    Session,
+)
 from aioconsulconnect.version import __version__
 
 _CLOSED = "closed"  # tells our cancellation of a call from others

@@ -17,7 +17,7 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
 )
 from aioconsulconnect.transport.request import Request
-from aioconsulconnect.transport.settings import Address
+from aioconsulconnect.transport.settings.connection import Address
 
 T = TypeVar("T")
 _CONTEXT = re.compile(r" ssl:(?:default|True|False|<[^>]*>)")  # what aiohttp says of TLS in its texts
@@ -64,7 +64,7 @@ def translated(
     if sent and not request.read:
         words = f"{found.message}; the write may or may not have been applied: read before another"
         found = OutcomeUnknown(words, reason=found.reason)
-    return found.about(request.method, request.path, str(address))
+    return found.about(request.method, request.path, address.name)
 
 
 def _words(error: Exception) -> str:

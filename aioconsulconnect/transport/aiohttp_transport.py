@@ -31,16 +31,16 @@ from aioconsulconnect.errors import (
     ServerError,
     SettingsError,
 )
-from aioconsulconnect.transport.http.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
-from aioconsulconnect.transport.http.sessions import Connecting, SessionPool, connecting, own_headers
-from aioconsulconnect.transport.http.tls import TLS
+from aioconsulconnect.transport.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
-from aioconsulconnect.transport.sender import CrowdingNotice, Purpose
-from aioconsulconnect.transport.session_settings import Session, SSLContext
-from aioconsulconnect.transport.settings import DEFAULT_TIMEOUT, Address, Settings
+from aioconsulconnect.transport.sender import CrowdingNotice
+from aioconsulconnect.transport.sessions import Connecting, SessionPool, connecting, own_headers
+from aioconsulconnect.transport.settings.connection import DEFAULT_TIMEOUT, Address, Settings
+from aioconsulconnect.transport.settings.http_client import Purpose, Session, SSLContext
+from aioconsulconnect.transport.tls import TLS
 from aioconsulconnect.transport.token import Tokens
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Transport:
         self._random = random
         self._tls = TLS(settings, self._clock)
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
-        self._addresses = {str(address): address for address in settings.addresses}
+        self._addresses = {address.name: address for address in settings.addresses}
         self._fixed_headers = _fixed_headers(settings)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
@@ -238,7 +238,7 @@ class Transport:
             try:
                 self._sessions.raise_closed(cancelled, task)
             except Closed as closed:
-                closed.about(request.method, request.path, str(address))
+                closed.about(request.method, request.path, address.name)
                 raise
             raise
         finally:
@@ -253,7 +253,7 @@ class Transport:
         except TimeoutError:
             words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
             busy = RequestTimeout(words, reason=ErrorReason.BUSY)
-            raise busy.about(request.method, request.path, str(address)) from None
+            raise busy.about(request.method, request.path, address.name) from None
 
     async def _send(
         self,
@@ -272,7 +272,7 @@ class Transport:
         token = request.options.token
         if token is None:
             fixed = self._tokens.fixed
-            token = fixed.token if fixed else await self._token(request, str(address), purpose, seconds)
+            token = fixed.token if fixed else await self._token(request, address.name, purpose, seconds)
         headers = self._headers(request, token)
         connection, context = Connecting(self._clock, fresh=fresh), self._tls.context()
         before = connecting.set(connection)
@@ -293,7 +293,7 @@ class Transport:
                 body = await self._body(answer)
                 if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an error that quotes the token
                     body = body.replace(token.encode(), b"***")
-                response = Response(answer.status, answer.headers, body, str(address), not token)
+                response = Response(answer.status, answer.headers, body, address.name, not token)
                 error = failure(request, response)
                 if error is None:
                     return response
@@ -301,14 +301,14 @@ class Transport:
                     self.crowding.refused()
                 return replace(response, error=error)
         except ResponseTooLarge as too_large:
-            too_large.about(request.method, request.path, str(address))
+            too_large.about(request.method, request.path, address.name)
             raise
         except (aiohttp.ClientError, OSError, Lost) as failed:
             broken = failed
         except RuntimeError as failed:
             if not session.closed:
                 raise
-            raise Closed("the session was closed").about(request.method, request.path, str(address)) from failed
+            raise Closed("the session was closed").about(request.method, request.path, address.name) from failed
         finally:
             connecting.reset(before)
         self._note(broken, address, connection, context)
@@ -320,9 +320,9 @@ class Transport:
     def _note(self, broken: Exception, address: Address, connection: Connecting, context: SSLContext | bool) -> None:
         """Note what a failure tells of the agent, and of the TLS context that was used."""
         if _is_refusal(broken, connection):
-            self.crowding.reset(str(address), self._clock.now())
+            self.crowding.reset(address.name, self._clock.now())
         elif nobody_there(broken):
-            self.crowding.gone(str(address))
+            self.crowding.gone(address.name)
         if is_of_tls(broken):
             self._tls.replace(context)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import SettingsError
-from aioconsulconnect.transport.settings import Settings
+from aioconsulconnect.transport.settings.connection import Settings
 
 _log = logging.getLogger("aioconsulconnect.transport")
 _LOOK_INTERVAL = 1.0  # seconds

@@ -1,1 +1,0 @@
-"""HTTP connections to the agents."""

@@ -1,0 +1,1 @@
+"""Settings of the connection to the agents: arguments, environment, defaults."""
