@@ -39,7 +39,8 @@ from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcom
 from aioconsulconnect.transport.sender import CrowdingNotice
 from aioconsulconnect.transport.sessions import Connecting, SessionPool, connecting, own_headers
 from aioconsulconnect.transport.settings.connection import DEFAULT_TIMEOUT, Address, Settings
-from aioconsulconnect.transport.settings.http_client import Purpose, Session, SSLContext
+from aioconsulconnect.transport.settings.http_client import Session, SSLContext
+from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.transport.tls import TLS
 from aioconsulconnect.transport.token import Tokens
 

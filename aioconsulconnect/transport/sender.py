@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.transport.settings.http_client import Purpose
+from aioconsulconnect.transport.settings.options import Purpose
 
 T = TypeVar("T")
 

@@ -16,13 +16,8 @@ from aiohttp.tracing import Trace
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
 from aioconsulconnect.transport.settings.connection import Address, Settings
-from aioconsulconnect.transport.settings.http_client import (
-    AddressInfo,
-    ConnectorArguments,
-    KeptConnections,
-    Purpose,
-    Session,
-)
+from aioconsulconnect.transport.settings.http_client import AddressInfo, ConnectorArguments, KeptConnections, Session
+from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.version import __version__
 
 _CLOSED = "closed"  # tells our cancellation of a call from others

@@ -14,7 +14,7 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.settings.http_client import Purpose
+from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 

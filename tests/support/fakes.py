@@ -17,8 +17,7 @@ from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.settings.http_client import Purpose
-from aioconsulconnect.transport.settings.options import UNCACHED_READ
+from aioconsulconnect.transport.settings.options import UNCACHED_READ, Purpose
 from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings

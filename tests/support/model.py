@@ -28,8 +28,7 @@ from aioconsulconnect.errors import RequestTimeout
 from aioconsulconnect.transport.request import Parameters, Request
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.settings.http_client import Purpose
-from aioconsulconnect.transport.settings.options import Options
+from aioconsulconnect.transport.settings.options import Options, Purpose
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 

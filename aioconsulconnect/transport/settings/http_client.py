@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Literal, Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,8 +15,8 @@ import aiohttp.abc
 import msgspec
 
 from aioconsulconnect.errors import SettingsError
+from aioconsulconnect.transport.settings.options import Purpose
 
-Purpose = Literal["calls", "polls", "probe"]
 Session = aiohttp.ClientSession
 TraceConfig = aiohttp.TraceConfig
 Resolver = aiohttp.abc.AbstractResolver

@@ -10,6 +10,7 @@ import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 
+Purpose = Literal["calls", "polls", "probe"]
 Consistency = Literal["default", "stale", "consistent"]
 Option = Literal["datacenter", "namespace", "partition", "consistency", "cached"]
 

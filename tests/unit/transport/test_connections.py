@@ -24,8 +24,7 @@ from aioconsulconnect.errors import (
 )
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.settings.http_client import Purpose
-from aioconsulconnect.transport.settings.options import Options
+from aioconsulconnect.transport.settings.options import Options, Purpose
 
 CROWDED = answer(b"Your IP is issuing too many concurrent connections, please rate limit your calls\n", 429)
 

@@ -15,7 +15,8 @@ from support.transports import CLOSE, SECRET, ask, transport
 
 from aioconsulconnect.errors import Closed, ConnectionFailed, ConsulError, SettingsError
 from aioconsulconnect.transport.aiohttp_transport import Transport
-from aioconsulconnect.transport.settings.http_client import ConnectorArguments, Purpose, Session
+from aioconsulconnect.transport.settings.http_client import ConnectorArguments, Session
+from aioconsulconnect.transport.settings.options import Purpose
 
 PURPOSES: tuple[Purpose, ...] = ("calls", "polls", "probe")
 
