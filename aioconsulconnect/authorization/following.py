@@ -1,10 +1,10 @@
-"""A watch, and the task that tells of each of its answers."""
+"""What is followed: a watch that tells of each of its answers, and questions that are asked again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from aioconsulconnect.clock import Clock
@@ -13,11 +13,17 @@ from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import Closed, ConsulError
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
+from aioconsulconnect.watch.protocol.status import Status
 from aioconsulconnect.watch.query import Query
+from aioconsulconnect.watch.wakeup import Wakeup
 from aioconsulconnect.watch.watch import Watch
 
 _log = logging.getLogger("aioconsulconnect.authorization")
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds
+_INTERVAL = 60.0  # seconds between two questions
+_FIRST_RETRY = 1.0  # seconds after the first question that brought nothing, doubled up to the interval
+_LEAST = 1.0  # seconds from one question to the next, whatever happens
+_TROUBLE = frozenset({"starting", "stale", "denied", "throttled", "closed"})
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -131,3 +137,43 @@ def follow_intentions(
     if len(destinations) == 1:
         return Following(intentions.match(destination=destinations[0]), tell, clock, max_age=max_age)
     return Following(intentions.match_many(destinations=destinations), tell, clock, max_age=max_age)
+
+
+class Asking:
+    """
+    Questions about what no watch tells, asked each minute, and when a watch shows that the agent may be another one.
+
+    - `ask`: function that asks them; it returns False if one of them brought nothing, which is asked again sooner.
+    - `clock`: clock of the client.
+    """
+
+    __slots__ = ("_ask", "_clock", "_unrest", "_wakeup", "_wanted")
+
+    def __init__(self, ask: Callable[[], Awaitable[bool]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._wakeup = Wakeup()
+        self._wanted = False
+        self._unrest: tuple[float, ...] | None = None
+
+    def heed(self, status: Status) -> None:
+        """Ask anew, soon, if the watch with this `status` works again after a failure, or had its poll cut short."""
+        counters = status.counters
+        unrest = (status.since, sum(counters.errors.values()), counters.early, counters.reset)
+        if status.state not in _TROUBLE and unrest != self._unrest:
+            if self._unrest is not None:
+                self._wanted = True
+                self._wakeup.wake_all()
+            self._unrest = unrest
+
+    async def run(self) -> None:
+        """Ask, and ask again, until cancelled."""
+        retry = _FIRST_RETRY
+        while True:
+            self._wanted = False
+            is_answered = await self._ask()
+            pause = _INTERVAL if is_answered else retry
+            retry = _FIRST_RETRY if is_answered else min(2 * retry, _INTERVAL)
+            await self._clock.sleep(_LEAST)
+            if not self._wanted and pause > _LEAST:
+                await self._wakeup.wait(self._clock, pause - _LEAST)

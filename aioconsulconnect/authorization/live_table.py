@@ -17,7 +17,7 @@ import msgspec
 from aioconsulconnect.authorization.access import Decider, Refusal
 from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions
 from aioconsulconnect.authorization.default_policy import DefaultLearner
-from aioconsulconnect.authorization.following import follow_intentions
+from aioconsulconnect.authorization.following import Asking, follow_intentions
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import Surroundings
@@ -85,9 +85,10 @@ class LiveTable:
             options,
             destinations=destinations,
             given=choices.default,
-            tell=self._hear,
         )
         self._probe = None if destinations else VisibilityProbe(sender, pool, options)
+        self._asking = Asking(self._ask, pool.clock)
+        self._clock = pool.clock
         self._task: asyncio.Task[None] | None = None
         self._left = False
 
@@ -200,12 +201,19 @@ class LiveTable:
         """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
         status = self.watch
         self.is_stale = status.state in _AWAY
-        self.confirmed = float("-inf") if status.age is None else self.default.clock.now() - status.age
+        self.confirmed = float("-inf") if status.age is None else self._clock.now() - status.age
         obstacle = self._obstacle(status)
         if obstacle is not None:
             self._refuse(obstacle)
-        self.default.heed(status)
+        self._asking.heed(status)
         self.news.wake_all()
+
+    async def _ask(self) -> bool:
+        """Ask what no watch tells; return False if a question brought nothing."""
+        questions = [self.default.ask()] if self._probe is None else [self.default.ask(), self._probe.ask_again()]
+        answered = await asyncio.gather(*questions)
+        self._hear()
+        return all(answered)
 
     def _obstacle(self, status: Status) -> Reason | None:
         """Why nothing can be decided now; None if it can."""
@@ -238,7 +246,7 @@ class LiveTable:
         if self._probe is None:
             return True
         try:
-            await self._probe.ask(body, self.default.clock.now())
+            await self._probe.ask(body, self._clock.now())
         except ConsulError as error:
             _log.debug("it is not known what a list shows: %s", error)
             self._refuse(Reason.INCOMPLETE)
@@ -254,7 +262,7 @@ class LiveTable:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                asking = group.create_task(self.default.run())
+                asking = group.create_task(self._asking.run())
                 with contextlib.suppress(Closed):
                     await self._make_tables()
                 asking.cancel()
@@ -270,7 +278,7 @@ class LiveTable:
             newest, body = watch.newest, watch.body
             if newest is not None and not maker.knows(newest, body):
                 if not await self._look(body):
-                    await self.news.wait(self.default.clock, _AGAIN)
+                    await self.news.wait(self._clock, _AGAIN)
                     continue
                 if self._obstacle(watch.status) is None:
                     await self.surroundings.follow(await maker.study(newest, body))
