@@ -51,7 +51,7 @@ class DefaultLearner:
       token needs rights as well.
     - `given`: the default, where it need not be learnt.
 
-    Attribute `known` is what is known, `asked` the number of questions that have ended.
+    Attribute `known` is what is known, `asked` the number of questions that have ended, `clock` that of the client.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DefaultLearner:
         given: Action | None,
     ) -> None:
         self._agent = Agent(sender, pool, options)
-        self._clock: Clock = pool.clock
+        self.clock: Clock = pool.clock
         nobody = uuid.uuid4().hex  # no rule can name it
         self._caller = f"spiffe://nobody.consul/ns/{options.namespace or 'default'}/dc/dc1/svc/nobody-{nobody}"
         self._targets = (*destinations, f"nobody-{nobody}")
@@ -84,7 +84,7 @@ class DefaultLearner:
         except ConsulError as outage:
             self.known = msgspec.structs.replace(self.known, error=str(outage))
         else:
-            learnt = DefaultPolicy(action=action, origin="agent", time=self._clock.now())
+            learnt = DefaultPolicy(action=action, origin="agent", time=self.clock.now())
             self.known = DefaultPolicy(error=error) if action is None else learnt
         self.asked += 1
         return not self.known.error

@@ -1,4 +1,4 @@
-"""What is followed: a watch that tells of each of its answers, and questions that are asked again and again."""
+"""What is followed: watches that tell of each answer, and questions that are asked again and again."""
 
 from __future__ import annotations
 
@@ -141,39 +141,44 @@ def follow_intentions(
 
 class Asking:
     """
-    Questions about what no watch tells, asked each minute, and when a watch shows that the agent may be another one.
+    Questions about what no watch tells, asked each minute and after each failure of a watch.
+
+    After a failure the agent may be another one, or have been started anew with other settings.
 
     - `ask`: function that asks them; it returns False if one of them brought nothing, which is asked again sooner.
+    - `status`: function that returns the status of the watch.
+    - `news`: wakes when that may be another one.
     - `clock`: clock of the client.
     """
 
-    __slots__ = ("_ask", "_clock", "_unrest", "_wakeup", "_wanted")
+    __slots__ = ("_ask", "_clock", "_news", "_status", "_unrest")
 
-    def __init__(self, ask: Callable[[], Awaitable[bool]], clock: Clock) -> None:
+    def __init__(
+        self, ask: Callable[[], Awaitable[bool]], status: Callable[[], Status], news: Wakeup, clock: Clock
+    ) -> None:
         self._ask = ask
+        self._status = status
+        self._news = news
         self._clock = clock
-        self._wakeup = Wakeup()
-        self._wanted = False
         self._unrest: tuple[float, ...] | None = None
-
-    def heed(self, status: Status) -> None:
-        """Ask anew, soon, if the watch with this `status` works again after a failure, or had its poll cut short."""
-        counters = status.counters
-        unrest = (status.since, sum(counters.errors.values()), counters.early, counters.reset)
-        if status.state not in _TROUBLE and unrest != self._unrest:
-            if self._unrest is not None:
-                self._wanted = True
-                self._wakeup.wake_all()
-            self._unrest = unrest
 
     async def run(self) -> None:
         """Ask, and ask again, until cancelled."""
         retry = _FIRST_RETRY
         while True:
-            self._wanted = False
             is_answered = await self._ask()
-            pause = _INTERVAL if is_answered else retry
+            due = self._clock.now() + (_INTERVAL if is_answered else retry)
             retry = _FIRST_RETRY if is_answered else min(2 * retry, _INTERVAL)
             await self._clock.sleep(_LEAST)
-            if not self._wanted and pause > _LEAST:
-                await self._wakeup.wait(self._clock, pause - _LEAST)
+            while not self._is_disturbed() and (left := due - self._clock.now()) > 0:
+                await self._news.wait(self._clock, left)
+
+    def _is_disturbed(self) -> bool:
+        """True if the watch works again after a failure, or had its poll cut short, since it was last looked at."""
+        status = self._status()
+        if status.state in _TROUBLE:
+            return False
+        counters = status.counters
+        unrest = (status.since, sum(counters.errors.values()), counters.early, counters.reset)
+        before, self._unrest = self._unrest, unrest
+        return before is not None and unrest != before

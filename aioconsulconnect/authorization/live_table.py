@@ -87,8 +87,6 @@ class LiveTable:
             given=choices.default,
         )
         self._probe = None if destinations else VisibilityProbe(sender, pool, options)
-        self._asking = Asking(self._ask, pool.clock)
-        self._clock = pool.clock
         self._task: asyncio.Task[None] | None = None
         self._left = False
 
@@ -201,11 +199,10 @@ class LiveTable:
         """Take note of any answer: an obstacle counts from this moment, the rest is the task's."""
         status = self.watch
         self.is_stale = status.state in _AWAY
-        self.confirmed = float("-inf") if status.age is None else self._clock.now() - status.age
+        self.confirmed = float("-inf") if status.age is None else self.default.clock.now() - status.age
         obstacle = self._obstacle(status)
         if obstacle is not None:
             self._refuse(obstacle)
-        self._asking.heed(status)
         self.news.wake_all()
 
     async def _ask(self) -> bool:
@@ -246,7 +243,7 @@ class LiveTable:
         if self._probe is None:
             return True
         try:
-            await self._probe.ask(body, self._clock.now())
+            await self._probe.ask(body, self.default.clock.now())
         except ConsulError as error:
             _log.debug("it is not known what a list shows: %s", error)
             self._refuse(Reason.INCOMPLETE)
@@ -262,7 +259,8 @@ class LiveTable:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                asking = group.create_task(self._asking.run())
+                questions = Asking(self._ask, lambda: self.watch, self.news, self.default.clock)
+                asking = group.create_task(questions.run())
                 with contextlib.suppress(Closed):
                     await self._make_tables()
                 asking.cancel()
@@ -278,7 +276,7 @@ class LiveTable:
             newest, body = watch.newest, watch.body
             if newest is not None and not maker.knows(newest, body):
                 if not await self._look(body):
-                    await self.news.wait(self._clock, _AGAIN)
+                    await self.news.wait(self.default.clock, _AGAIN)
                     continue
                 if self._obstacle(watch.status) is None:
                     await self.surroundings.follow(await maker.study(newest, body))

@@ -99,9 +99,9 @@ class VisibilityProbe(Group):
 
     async def ask_again(self) -> bool:
         """
-        Ask once more, if it was ever asked: about a list that stays the same, something may be hidden from now on.
+        Ask once more, if it was ever asked.
 
-        Return False for an outage, which says nothing: then it knows what it knew.
+        Also where a list stays the same, something may be hidden from now on. Return False for an outage, which says nothing: then it knows what it knew.
         """
         try:
             if self._about[0] is not None:

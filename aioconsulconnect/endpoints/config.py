@@ -11,7 +11,8 @@ from aioconsulconnect.compatibility import KIND_SINCE
 from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import Conflict, InvalidRequest, UnreadableResponse, Unsupported
-from aioconsulconnect.structs.codec.json_body import InSlices, reader
+from aioconsulconnect.slices import InSlices
+from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
 from aioconsulconnect.structs.config_entries.gateways import IngressGateway, TerminatingGateway

@@ -9,7 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs.codec.json_body import InSlices, encode
+from aioconsulconnect.slices import InSlices
+from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.intentions import (
     Action,

@@ -13,12 +13,11 @@ from typing import Literal
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.slices import SLICE, InSlices
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
+from aioconsulconnect.structs.codec.json_body import Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
-
-_SLICE = 500
 
 Action = Literal["allow", "deny"]
 
@@ -234,9 +233,9 @@ def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
 def by_key_in_slices(intentions: tuple[Intention, ...]) -> InSlices[dict[Hashable, Intention]]:
     """Return a generator that yields where other tasks may run, and returns the intentions by their keys."""
     found: dict[Hashable, Intention] = {}
-    for start in range(0, len(intentions), _SLICE):
+    for start in range(0, len(intentions), SLICE):
         yield
-        found.update(by_key(intentions[start : start + _SLICE]))
+        found.update(by_key(intentions[start : start + SLICE]))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.transport.options import NO_OPTIONS, Option, Options
 from aioconsulconnect.transport.response import Response
 
@@ -44,7 +45,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     options: Options = NO_OPTIONS
     accepted_options: frozenset[Option] = frozenset()
     min_version: str = ""
-    slices: Callable[[Response], Generator[None, None, T_co]] | None = None
+    slices: Callable[[Response], InSlices[T_co]] | None = None
 
     @property
     def parameters(self) -> Parameters:

@@ -8,8 +8,9 @@ from typing import TypeVar, get_args
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
+from aioconsulconnect.structs.codec.json_body import encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults

@@ -9,13 +9,14 @@ that leaves doubt, or that comes from a server without data, changes nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
 from typing import Generic, TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.slices import SLICE, InSlices, at_once
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Request
@@ -27,7 +28,6 @@ from aioconsulconnect.watch.protocol.status import Counters
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_SLICE = 500
 _ABSENT = 404
 
 
@@ -286,11 +286,9 @@ class SnapshotStore(Generic[T, Item]):
             value = self._spec.value_when_absent()
         else:
             value = interpret(self._request, answer.response)
-        return _at_once(self._compared(answer.response.body, value, self._spec.items(value)))
+        return at_once(self._compared(answer.response.body, value, self._spec.items(value)))
 
-    def _compared(
-        self, body: bytes, value: T, items: Mapping[Hashable, Item]
-    ) -> Generator[None, None, _Decoded[T, Item]]:
+    def _compared(self, body: bytes, value: T, items: Mapping[Hashable, Item]) -> InSlices[_Decoded[T, Item]]:
         """Compare a value with the state; it yields where other tasks may run, and returns what is to be known."""
         old = self.snapshot
         if old is None:
@@ -298,7 +296,7 @@ class SnapshotStore(Generic[T, Item]):
         kept: dict[Hashable, Item] = {}  # the old object in place of each equal item
         known = equal = 0
         for number, (key, item) in enumerate(items.items(), 1):
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 yield
             kept[key] = item
             if key in old.items:
@@ -330,13 +328,3 @@ class SnapshotStore(Generic[T, Item]):
         self.last, self.failed, self._accepted = answer, False, self._order
         if answer.proves:
             self.proved, self.unproved = answer.received, False
-
-
-def _at_once(steps: Generator[None, None, T]) -> T:
-    """Run `steps` to their end, and return their result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value

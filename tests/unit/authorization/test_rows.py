@@ -9,6 +9,7 @@ from itertools import permutations
 import msgspec
 import pytest
 from support.authorization import allow, intent, table_of
+from support.slices import counted
 
 from aioconsulconnect.authorization.rules import regex, rule as rule_module
 from aioconsulconnect.authorization.rules.regex import Regex
@@ -161,14 +162,7 @@ def test_intention_that_is_listed_twice_is_one() -> None:
 
 def built(intentions: list[Intention], *, as_envoy: bool = False) -> tuple[Rows, int]:
     """The rows, and the number of steps that it took to build them."""
-    slices = rows_in_slices(intentions, {}, compile_all=False, as_envoy=as_envoy)
-    steps = 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return end.value, steps
-        steps += 1
+    return counted(rows_in_slices(intentions, {}, compile_all=False, as_envoy=as_envoy))
 
 
 def group(name: str, destination: str = "db") -> Intention:
