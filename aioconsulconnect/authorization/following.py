@@ -1,4 +1,4 @@
-"""What is followed: watches that tell of each answer, and questions that are asked again and again."""
+"""Following of Consul: watches that tell of each answer, and questions that are asked again and again."""
 
 from __future__ import annotations
 

@@ -101,7 +101,8 @@ class VisibilityProbe(Group):
         """
         Ask once more, if it was ever asked.
 
-        Also where a list stays the same, something may be hidden from now on. Return False for an outage, which says nothing: then it knows what it knew.
+        Also where a list stays the same, something may be hidden from now on. Return False for an outage, which says
+        nothing: then it knows what it knew.
         """
         try:
             if self._about[0] is not None:
