@@ -411,6 +411,28 @@ def hide_without_a_mark(world: MeshWorld) -> None:
     world.mesh.put_at(SELF, {"Config": {"Version": "1.10.12"}})
 
 
+async def test_late_answer_about_what_a_list_hides_does_not_replace_a_newer_one() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="allow") as authorizer:
+            slow = iter([world.mesh.own_token])
+
+            async def late(call: Call) -> Answer | None:
+                answer = next(slow, None) if call.path == OWN_TOKEN else None
+                if answer is not None:
+                    await world.clock.sleep(5)
+                return answer
+
+            world.mesh.fault = late
+            await world.clock.advance(61)  # the answer that nothing is hidden is on its way
+            assert next(slow, None) is None
+            hide_without_a_mark(world)
+            world.mesh.intentions()
+            for _ in range(10):
+                await world.clock.advance(1)
+                assert authorizer.check("evil", "db").reason is Reason.INCOMPLETE
+
+
 async def test_agent_that_cannot_be_asked_what_it_hides_leaves_what_was_known() -> None:
     async with MeshWorld() as world:
         world.mesh.intentions(rule("web"))
