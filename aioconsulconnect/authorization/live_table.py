@@ -259,7 +259,7 @@ class LiveTable:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                questions = Asking(self._ask, lambda: self.watch, self.news, self.default.clock)
+                questions = Asking(self._ask, lambda: self._intentions.interruptions, self.news, self.default.clock)
                 asking = group.create_task(questions.run())
                 with contextlib.suppress(Closed):
                     await self._make_tables()

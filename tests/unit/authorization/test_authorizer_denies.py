@@ -264,6 +264,22 @@ async def test_default_that_cannot_be_learnt_any_more_is_forgotten() -> None:
             assert authorizer.check("api").reason is Reason.DEFAULT_UNKNOWN
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5, 30.0])
+async def test_agent_that_starts_anew_is_asked_for_its_default_however_soon_that_is(seconds: float) -> None:
+    async with MeshWorld() as world:
+        world.mesh.default = world.mesh.says(True, "Default behavior configured by ACLs")
+        async with world.entered("db") as authorizer:
+            assert authorizer.check("api")
+            await world.clock.advance(seconds)
+            await kill(world)
+            world.mesh.default = world.mesh.says(False, "Default behavior configured by ACLs")
+            await world.clock.advance(3)
+            world.mesh.down = None
+            await world.clock.advance(10)
+            assert not authorizer.check("api")
+            assert authorizer.check("api").by_default
+
+
 async def test_default_stands_while_the_agent_cannot_be_asked() -> None:
     async with MeshWorld() as world:
         world.mesh.default = world.mesh.says(True, "Default behavior configured by ACLs")
