@@ -218,6 +218,8 @@ def test_names_of_sources_are_compiled_one_in_a_step_for_a_sidecar_and_not_at_al
 
 @pytest.mark.parametrize("fields", [{}, {"source_peer": "east"}, {"source_namespace": "team"}])
 @pytest.mark.parametrize(("source", "destination"), [("a/b", "db"), ("web", "a:b")])
-def test_name_that_could_be_more_than_a_name_is_told(source: str, destination: str, fields: dict[str, str]) -> None:
+def test_rows_know_that_a_name_may_be_an_id_or_have_a_namespace(
+    source: str, destination: str, fields: dict[str, str]
+) -> None:
     assert built([intent(source, destination, "allow", **fields)])[0].has_odd_names
     assert not built([intent("web", "db", "allow", **fields)])[0].has_odd_names
