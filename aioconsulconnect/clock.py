@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TypeVar
+
+from aioconsulconnect.slices import InSlices
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -29,3 +34,14 @@ async def breathe() -> None:
     It goes through no `Clock`, so a test that holds its clock still does not block it.
     """
     await asyncio.sleep(0)
+
+
+async def in_turns(slices: InSlices[T]) -> T:
+    """Do all the work of `slices`, let other tasks run once after each, and return its result."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await breathe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import msgspec
@@ -13,7 +13,8 @@ from aioconsulconnect.authorization.rules.rule import Key, key_of_source
 from aioconsulconnect.authorization.rules.source import DEFAULT, Caller, Source
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied
 from aioconsulconnect.authorization.table import Table
-from aioconsulconnect.clock import breathe
+from aioconsulconnect.clock import in_turns
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.watch.wakeup import Wakeup
 
 _SLICE = 200
@@ -97,25 +98,15 @@ class AccessChanges:
             if now is self._seen or (not self._begun and isinstance(now, Refusal)):
                 await self._news.wait()
                 continue
-            changes = await self._difference(self._seen, now)
+            changes = await in_turns(access_changes(self._seen, now))
             self._seen = now
             if changes or not self._begun:
                 self._begun = True
                 return changes
         raise StopAsyncIteration
 
-    async def _difference(self, before: Decider, now: Decider) -> tuple[AccessChange, ...]:
-        steps = access_changes(before, now)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                found: tuple[AccessChange, ...] = done.value
-                return found
-            await breathe()
 
-
-def access_changes(before: Decider, now: Decider) -> Generator[None, None, tuple[AccessChange, ...]]:
+def access_changes(before: Decider, now: Decider) -> InSlices[tuple[AccessChange, ...]]:
     """
     Return a generator that compares two tables, and returns who may connect by one of them alone.
 

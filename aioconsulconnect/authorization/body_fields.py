@@ -7,13 +7,14 @@ does. So the body is looked through once more, for keys alone.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from functools import cache
 from types import GenericAlias
 from typing import cast, get_args
 
 import msgspec
 
+from aioconsulconnect.slices import InSlices, at_once
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.json_body import reader, slices_of
 from aioconsulconnect.structs.intentions import Intention, IntentionKey
@@ -34,16 +35,10 @@ def unknown_fields(body: bytes) -> dict[IntentionKey, tuple[str, ...]]:
 
     - `body`: answer of Consul: a list of intentions, or a match of names, as `Watch.body` has it.
     """
-    slices = unknown_fields_in_slices(body)
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            found: dict[IntentionKey, tuple[str, ...]] = end.value
-            return found
+    return at_once(unknown_fields_in_slices(body))
 
 
-def unknown_fields_in_slices(body: bytes) -> Generator[None, None, dict[IntentionKey, tuple[str, ...]]]:
+def unknown_fields_in_slices(body: bytes) -> InSlices[dict[IntentionKey, tuple[str, ...]]]:
     """
     Return a generator that yields where other tasks may run, and returns what `unknown_fields` does.
 

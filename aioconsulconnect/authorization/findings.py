@@ -28,6 +28,7 @@ from aioconsulconnect.authorization.rules.rule import (
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.source import DEFAULT
 from aioconsulconnect.authorization.rules.verdict import Reason, describe, precedence, vagueness_of_source
+from aioconsulconnect.slices import at_once
 from aioconsulconnect.structs.intentions import Action, HTTPPermission, Intention, JWTProviderRequirement, Permission
 
 
@@ -91,7 +92,7 @@ def lint(
     - `unknown`: fields of intentions that this version does not know (`unknown_fields`).
     """
     every = sorted(intentions, key=lambda one: (-precedence(one), one.key))
-    rows = _rows(every, unknown or {})
+    rows = at_once(rows_in_slices(every, unknown or {}, compile_all=False, as_envoy=False))
     defaults: tuple[Action, ...] = ("deny", "allow") if settings.default is None else (settings.default,)
     normalizer = Normalizer(settings.normalization or CONSULS_DEFAULT)
     found: list[Finding] = []
@@ -105,16 +106,6 @@ def lint(
     for default in defaults:
         found += _of_modes(rows, default)
     return tuple(found)
-
-
-def _rows(intentions: Iterable[Intention], unknown: UnknownFields) -> Rows:
-    slices = rows_in_slices(intentions, unknown, compile_all=False, as_envoy=False)
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            rows: Rows = end.value
-            return rows
 
 
 def _of_intention(rule: Rule) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
-"""A watch, and the task that tells of each of its answers."""
+"""Following of Consul: watches that tell of each answer, and questions that are asked again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from aioconsulconnect.clock import Clock
@@ -14,10 +14,15 @@ from aioconsulconnect.errors import Closed, ConsulError
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 from aioconsulconnect.watch.query import Query
+from aioconsulconnect.watch.wakeup import Wakeup
 from aioconsulconnect.watch.watch import Watch
 
 _log = logging.getLogger("aioconsulconnect.authorization")
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds
+_INTERVAL = 60.0  # seconds between two questions
+_FIRST_RETRY = 1.0  # seconds after the first question that brought nothing, doubled up to the interval
+_LEAST = 1.0  # seconds from one question to the next, whatever happens
+_TROUBLE = frozenset({"starting", "stale", "denied", "throttled", "closed"})
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -33,10 +38,11 @@ class Following(Generic[T, Item]):
     - `clock`: clock of the client.
 
     Attribute `watch` is the watch. `error` is the error that ended it, until another one has data: that is tried after
-    5 s, then after longer, up to a minute.
+    5 s, then after longer, up to a minute. `interruptions` is how often it worked again after a failure, or had its
+    poll cut short.
     """
 
-    __slots__ = ("_clock", "_max_age", "_query", "_task", "_tell", "error", "watch")
+    __slots__ = ("_clock", "_max_age", "_query", "_task", "_tell", "_unrest", "error", "interruptions", "watch")
 
     def __init__(
         self,
@@ -48,11 +54,13 @@ class Following(Generic[T, Item]):
     ) -> None:
         self.watch: Watch[T, Item] = query.watch(max_age=max_age)
         self.error: ConsulError | None = None
+        self.interruptions: int = 0
         self._query = query
         self._max_age = max_age
         self._tell = tell
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._unrest: tuple[float, ...] | None = None
 
     @property
     def newest(self) -> Snapshot[T, Item] | None:
@@ -103,8 +111,19 @@ class Following(Generic[T, Item]):
         while True:
             if self.watch.newest is not None:
                 self.error = None
+            self._count_interruptions()
             self._tell()
             await self.watch.answered()
+
+    def _count_interruptions(self) -> None:
+        status = self.watch.status
+        if status.state in _TROUBLE:
+            return
+        counters = status.counters
+        unrest = (status.since, sum(counters.errors.values()), counters.early, counters.reset)
+        if self._unrest is not None and unrest != self._unrest:
+            self.interruptions += 1
+        self._unrest = unrest
 
 
 FollowingIntentions = Following[tuple[Intention, ...], Intention] | Following[Matches, Intention]
@@ -131,3 +150,38 @@ def follow_intentions(
     if len(destinations) == 1:
         return Following(intentions.match(destination=destinations[0]), tell, clock, max_age=max_age)
     return Following(intentions.match_many(destinations=destinations), tell, clock, max_age=max_age)
+
+
+class Asking:
+    """
+    Questions about what no watch tells, asked each minute and after each interruption of a watch.
+
+    After an interruption the agent may be another one, or have been started anew with other settings.
+
+    - `ask`: function that asks them; it returns False if one of them brought nothing, which is asked again sooner.
+    - `interruptions`: function that returns how often the watch was interrupted.
+    - `news`: wakes when that may be more.
+    - `clock`: clock of the client.
+    """
+
+    __slots__ = ("_ask", "_clock", "_interruptions", "_news")
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[bool]], interruptions: Callable[[], int], news: Wakeup, clock: Clock
+    ) -> None:
+        self._ask = ask
+        self._interruptions = interruptions
+        self._news = news
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Ask, and ask again, until cancelled."""
+        retry = _FIRST_RETRY
+        while True:
+            before = self._interruptions()
+            is_answered = await self._ask()
+            due = self._clock.now() + (_INTERVAL if is_answered else retry)
+            retry = _FIRST_RETRY if is_answered else min(2 * retry, _INTERVAL)
+            await self._clock.sleep(_LEAST)
+            while self._interruptions() == before and (left := due - self._clock.now()) > 0:
+                await self._news.wait(self._clock, left)

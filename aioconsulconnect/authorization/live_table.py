@@ -18,7 +18,7 @@ from anyio import CancelScope
 from aioconsulconnect.authorization.access import Decider, Refusal
 from aioconsulconnect.authorization.authorizer_status import AuthorizerOptions
 from aioconsulconnect.authorization.default_policy import DefaultLearner
-from aioconsulconnect.authorization.following import follow_intentions
+from aioconsulconnect.authorization.following import Asking, follow_intentions
 from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import Surroundings
@@ -86,7 +86,6 @@ class LiveTable:
             options,
             destinations=destinations,
             given=choices.default,
-            tell=self._hear,
         )
         self._probe = None if destinations else VisibilityProbe(sender, pool, options)
         self._task: asyncio.Task[None] | None = None
@@ -206,8 +205,14 @@ class LiveTable:
         obstacle = self._obstacle(status)
         if obstacle is not None:
             self._refuse(obstacle)
-        self.default.heed(status)
         self.news.wake_all()
+
+    async def _ask(self) -> bool:
+        """Ask what no watch tells; return False if a question brought nothing."""
+        questions = [self.default.ask()] if self._probe is None else [self.default.ask(), self._probe.ask_again()]
+        answered = await asyncio.gather(*questions)
+        self._hear()
+        return all(answered)
 
     def _obstacle(self, status: Status) -> Reason | None:
         """Why nothing can be decided now; None if it can."""
@@ -256,7 +261,8 @@ class LiveTable:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                asking = group.create_task(self.default.run())
+                questions = Asking(self._ask, lambda: self._intentions.interruptions, self.news, self.default.clock)
+                asking = group.create_task(questions.run())
                 with contextlib.suppress(Closed):
                     await self._make_tables()
                 asking.cancel()

@@ -6,9 +6,9 @@ A table never changes: whoever follows Consul builds a new one and puts it in th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from aioconsulconnect.authorization.rules.decision import CONNECTION, Asked, enforced, first_match
 from aioconsulconnect.authorization.rules.lookups import Lookups
@@ -21,10 +21,10 @@ from aioconsulconnect.authorization.rules.settings import DecisionSettings, Mode
 from aioconsulconnect.authorization.rules.source import DEFAULT, Caller, Source, Trust, identify
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.slices import SLICE, InSlices, at_once
 from aioconsulconnect.structs.intentions import Intention
 from aioconsulconnect.structs.spiffe import SpiffeId
 
-_SLICE = 500
 _MOST_RECENT = 4096
 _LONGEST_CALLER = 256  # in characters: strangers choose the text, and thousands of them are kept
 
@@ -83,7 +83,7 @@ class Table:
         *,
         destinations: Sequence[str] | None = None,
         unknown: UnknownFields | None = None,
-    ) -> Generator[None, None, Table]:
+    ) -> InSlices[Table]:
         """
         Return a generator that builds a table, yields where other tasks may run, and returns the table.
 
@@ -120,12 +120,7 @@ class Table:
 
         - `intentions`, `settings`, `destinations`, `unknown`: as for `in_slices`.
         """
-        slices = cls.in_slices(intentions, settings, destinations=destinations, unknown=unknown)
-        while True:
-            try:
-                next(slices)
-            except StopIteration as end:
-                return cast("Table", end.value)
+        return at_once(cls.in_slices(intentions, settings, destinations=destinations, unknown=unknown))
 
     @property
     def has_others(self) -> bool:
@@ -267,7 +262,7 @@ class Table:
             return None
         return tiers if type(tiers[0]) is str or self.settings.enterprise else None
 
-    def _prepare(self, destination: str) -> Generator[None, None, None]:
+    def _prepare(self, destination: str) -> InSlices[None]:
         """Make all verdicts of the one destination ready, and yield where other tasks may run."""
         self._only = tiers = tiers_of(destination)
         self._ready[""] = denied(Reason.NO_SERVICE)
@@ -278,7 +273,7 @@ class Table:
             for i, key in enumerate(rows.by_destination.get(tier, ()), 1):
                 if type(key) is str and key and key != "*" and is_plain(key):
                     self._ready[key] = self._of_connection(Source(key), None)
-                if i % _SLICE == 0:
+                if i % SLICE == 0:
                     yield
         self._ready["*"] = self._of_connection(Source("*"), None)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TypeVar
-
 from aioconsulconnect.authorization.access import Decider, Refusal
 from aioconsulconnect.authorization.body_fields import unknown_fields_in_slices
 from aioconsulconnect.authorization.rules.rows import UnknownFields
@@ -12,18 +9,16 @@ from aioconsulconnect.authorization.rules.settings import DecisionSettings
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.authorization.surroundings import providers_of
 from aioconsulconnect.authorization.table import Table, tiers_of
-from aioconsulconnect.clock import breathe
+from aioconsulconnect.clock import breathe, in_turns
 from aioconsulconnect.endpoints.intentions_requests import Matches
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.slices import SLICE
 from aioconsulconnect.structs.intentions import Intention, IntentionKey, read_list_in_slices, read_matches
 from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
-T = TypeVar("T")
 Seen = Snapshot[tuple[Intention, ...], Intention] | Snapshot[Matches, Intention]
 """A state of the intentions: of one name or all, or of several names."""
-
-_SLICE = 500
 
 
 class TableMaker:
@@ -63,12 +58,12 @@ class TableMaker:
         # Not the items: there the second of two intentions with one key has taken the place of the first.
         try:
             self._intentions = await _all_of(seen, body)
-            self._unknown = await _in_steps(unknown_fields_in_slices(seen.body if body is None else body))
+            self._unknown = await in_turns(unknown_fields_in_slices(seen.body if body is None else body))
         except UnreadableResponse:
             self._intentions, self._unknown = (), None
         names: set[str] = set()
-        for start in range(0, len(self._intentions), _SLICE):
-            names.update(providers_of(self._intentions[start : start + _SLICE]))
+        for start in range(0, len(self._intentions), SLICE):
+            names.update(providers_of(self._intentions[start : start + SLICE]))
             await breathe()
         return frozenset(names)
 
@@ -79,7 +74,7 @@ class TableMaker:
         else:
             only = self.destinations or None
             steps = Table.in_slices(self._intentions, settings, destinations=only, unknown=self._unknown)
-            table = await _in_steps(steps)
+            table = await in_turns(steps)
             self.made = Refusal(Reason.MALFORMED) if table.has_others else table
         self._settings = settings
         self.count += 1
@@ -88,7 +83,7 @@ class TableMaker:
     async def let_go(self) -> None:
         """Let go of what older tables were made of, in steps: to free it all at once holds the event loop up."""
         while self._outdated:
-            del self._outdated[-_SLICE:]
+            del self._outdated[-SLICE:]
             await breathe()
 
     def forget(self) -> None:
@@ -135,7 +130,7 @@ async def _all_of(seen: Seen, body: bytes | None) -> tuple[Intention, ...]:
     value = seen.value
     if body is not None and body is not seen.body:
         is_matches = body.lstrip()[:1] == b"{"
-        value = _whole(read_matches(body)) if is_matches else await _in_steps(read_list_in_slices(body))
+        value = _whole(read_matches(body)) if is_matches else await in_turns(read_list_in_slices(body))
     return value if isinstance(value, tuple) else await _each_once(value)
 
 
@@ -151,16 +146,6 @@ async def _each_once(matches: Matches) -> tuple[Intention, ...]:
         for number, one in enumerate(part, 1):
             if known.setdefault(one.key, one) is one or known[one.key] != one:
                 found.append(one)
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 await breathe()
     return tuple(found)
-
-
-async def _in_steps(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            found: T = done.value
-            return found
-        await breathe()

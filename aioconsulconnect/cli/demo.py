@@ -64,9 +64,8 @@ async def demo(*, address: str | None, consul: str | bool | None, rotate: bool) 
 
 async def _intentions(client: Consul, trust_domain: str, web: str, db: str) -> None:
     """Write an intention, watch it change, decide by it, and delete it again."""
-    await client.intentions.match(
-        destination=db
-    )  # says at once that a token is refused; a watch waits for a better one
+    # A read says at once that a token is refused; a watch waits for a better one.
+    await client.intentions.match(destination=db)
     async with _writer(client, web, db) as write:
         await _watching(client, write, web, db)
         await _deciding(client, write, SpiffeId(trust_domain=trust_domain, datacenter="dc1", name=web), db)

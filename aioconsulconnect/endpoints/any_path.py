@@ -15,6 +15,7 @@ import msgspec
 from aioconsulconnect.endpoints.arguments import mapping
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import ErrorReason, InvalidRequest, UnreadableResponse
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.codec.given_type import (
     Constant,
     GivenType,
@@ -24,7 +25,7 @@ from aioconsulconnect.structs.codec.given_type import (
     reader_in_slices,
     reader_of,
 )
-from aioconsulconnect.structs.codec.json_body import InSlices, Reader, encode
+from aioconsulconnect.structs.codec.json_body import Reader, encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.transport.request import Parameters, Request, encoded
 from aioconsulconnect.transport.response import Response

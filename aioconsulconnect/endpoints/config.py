@@ -20,7 +20,8 @@ from aioconsulconnect.errors import (
     UnreadableResponse,
     Unsupported,
 )
-from aioconsulconnect.structs.codec.json_body import InSlices, reader
+from aioconsulconnect.slices import InSlices
+from aioconsulconnect.structs.codec.json_body import reader
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ProxyDefaults, ServiceDefaults
 from aioconsulconnect.structs.config_entries.entry import EntryBase

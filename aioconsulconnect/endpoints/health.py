@@ -9,8 +9,8 @@ import msgspec
 from aioconsulconnect.endpoints.arguments import HealthSelection, parameters
 from aioconsulconnect.endpoints.group import Group
 from aioconsulconnect.errors import Unsupported
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.catalog import Instance, instances_by_key, read_instances, read_instances_in_slices
-from aioconsulconnect.structs.codec.json_body import InSlices
 from aioconsulconnect.transport.request import Request, path_of
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.settings.options import ALL_READ

@@ -10,7 +10,8 @@ import msgspec
 
 from aioconsulconnect.endpoints.group import NOT_WRITTEN
 from aioconsulconnect.errors import InvalidRequest, ServerError, UnreadableResponse
-from aioconsulconnect.structs.codec.json_body import InSlices, encode
+from aioconsulconnect.slices import InSlices
+from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.intention_rules import check_description, check_rule
 from aioconsulconnect.structs.intentions import (

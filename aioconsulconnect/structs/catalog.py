@@ -7,9 +7,10 @@ from typing import Literal
 
 import msgspec
 
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.codec.consul_struct import FrozenStruct, Nullable, NullAsEmpty
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
+from aioconsulconnect.structs.codec.json_body import Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import Part
 from aioconsulconnect.structs.proxy import Connect, Locality, Proxy, TaggedAddress, Weights
 

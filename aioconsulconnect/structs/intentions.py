@@ -12,13 +12,12 @@ from typing import Literal
 
 import msgspec
 
+from aioconsulconnect.slices import SLICE, InSlices
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import InSlices, Reader, in_slices, reader
+from aioconsulconnect.structs.codec.json_body import Reader, in_slices, reader
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 from aioconsulconnect.structs.names import in_words
-
-_SLICE = 500
 
 Action = Literal["allow", "deny"]
 
@@ -259,7 +258,7 @@ def by_key(intentions: tuple[Intention, ...]) -> dict[Hashable, Intention]:
 def by_key_in_slices(intentions: tuple[Intention, ...]) -> InSlices[dict[Hashable, Intention]]:
     """Return a generator that yields where other tasks may run, and returns the intentions by their keys."""
     found: dict[Hashable, Intention] = {}
-    for start in range(0, len(intentions), _SLICE):
+    for start in range(0, len(intentions), SLICE):
         yield
-        found.update(by_key(intentions[start : start + _SLICE]))
+        found.update(by_key(intentions[start : start + SLICE]))
     return found

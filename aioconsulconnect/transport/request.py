@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, redact
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, Option, Options
 
@@ -52,7 +53,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     options: Options = NO_OPTIONS
     accepted_options: frozenset[Option] = frozenset()
     min_version: str = ""
-    slices: Callable[[Response], Generator[None, None, T_co]] | None = None
+    slices: Callable[[Response], InSlices[T_co]] | None = None
 
     def __repr__(self) -> str:
         return redact(msgspec.Struct.__repr__(self))

@@ -1,9 +1,9 @@
-"""Requests of one query: which agent is asked, and how a read of the leader is made."""
+"""Requests of one query: which agent is asked, and how a consistent read is made."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from aioconsulconnect.errors import (
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
+from aioconsulconnect.transport.settings.options import Options
 from aioconsulconnect.watch.address_health import AddressHealth
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.blocking_query import NextRequest
@@ -40,9 +41,9 @@ class Requester(Generic[T, Item]):
     - `spec`: how it blocks.
 
     Attributes: `name` is the path and query string, for logs and events; `asked` the agent that was asked last;
-    `held_by_servers` True if a poll goes on in the servers after it was dropped. `verification` is the read of the
-    leader whose answer settles doubts; `other_verification` a read of something else that proves that the servers
-    answer, or None.
+    `held_by_servers` True if a poll goes on in the servers after it was dropped. `verification` is the consistent read
+    whose answer settles doubts; `other_verification` a read of something else that proves that the servers answer, or
+    None.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Requester(Generic[T, Item]):
         self._datacenter = options.datacenter or ""
         self.held_by_servers: bool = spec.source == "servers"
         self._needs_leader = self.held_by_servers and options.consistency != "stale"
-        self._index_from = None if spec.index_from is None else _alike(spec.index_from, request)
+        self._index_from = None if spec.index_from is None else read_of_leader(spec.index_from, options, "default")
         same = other is None or other.decode == request.decode
-        self.verification: Request[T] | Request[object] = (
-            plain(request) if other is None or not same else _alike(other, request)
+        self.verification: Request[T] | Request[object] = read_of_leader(
+            request if other is None or not same else other, options, "consistent"
         )
-        self.other_verification: Request[object] | None = None if other is None or same else _alike(other, request)
+        self.other_verification: Request[object] | None = (
+            None if other is None or same else read_of_leader(other, options, "consistent")
+        )
         self._token: object = None
 
     @property
@@ -104,7 +107,7 @@ class Requester(Generic[T, Item]):
         """Send the request `following` of the protocol, and return its answer or the error that came instead."""
         if following.kind is Kind.INDEX and self._index_from is not None:
             return await self.read(self._index_from, following.deadline)
-        request = self.verification if following.plain else self._request
+        request = self.verification if following.consistent else self._request
         return await self.read(request, following.deadline, following.extra, polled=following.kind is Kind.POLL)
 
     async def read(
@@ -138,17 +141,17 @@ class Requester(Generic[T, Item]):
         return answer
 
 
-def plain(request: Request[T]) -> Request[T]:
-    """Return `request` as a read of the leader past the agent's cache, whose answer settles doubts."""
-    options = request.options
-    consistency = None if options.consistency == "stale" else options.consistency
+def read_of_leader(
+    read: Request[Other], options: Options, consistency: Literal["default", "consistent"]
+) -> Request[Other]:
+    """
+    Return `read` with these options, but past the agent's cache and with this consistency.
+
+    Only a consistent read settles a doubt: a leader that was just elected answers others before it has applied all
+    that was written (fact 13).
+    """
     options = msgspec.structs.replace(options, cached=None, consistency=consistency)
-    return msgspec.structs.replace(request, options=options)
-
-
-def _alike(other: Request[Other], request: Request[T]) -> Request[Other]:
-    """Return the read `other` with the options of `request`, neither cached nor stale."""
-    return msgspec.structs.replace(other, options=plain(request).options)
+    return msgspec.structs.replace(read, options=options)
 
 
 def value_of(other: Request[Other], answer: Response | ConsulError) -> Other | None:

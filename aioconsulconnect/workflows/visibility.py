@@ -81,6 +81,7 @@ class VisibilityProbe(Group):
 
     known: Visibility = Visibility()
     _about: tuple[object, float] = (None, 0.0)
+    _sent = _taken = 0  # the order of questions: the answer to an older one than the last that was answered is dropped
 
     async def ask(self, about: object, now: float) -> None:
         """
@@ -93,8 +94,29 @@ class VisibilityProbe(Group):
         """
         seen, when = self._about
         if about is not seen or now - when >= _AGAIN:
-            self.known = await self._ask()
+            await self._learn()
             self._about = about, now
+
+    async def ask_again(self) -> bool:
+        """
+        Ask once more, if it was ever asked.
+
+        Also where a list stays the same, something may be hidden from now on. Return False for an outage, which says
+        nothing: then it knows what it knew.
+        """
+        try:
+            if self._about[0] is not None:
+                await self._learn()
+        except ConsulError:
+            return False
+        return True
+
+    async def _learn(self) -> None:
+        self._sent += 1
+        order = self._sent
+        found = await self._ask()
+        if order > self._taken:
+            self.known, self._taken = found, order
 
     async def _ask(self) -> Visibility:
         request = Request(method="GET", path=path_of("acl", "token", "self"), decode=_own_token)

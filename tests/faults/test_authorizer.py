@@ -345,13 +345,35 @@ async def test_agent_that_starts_anew_with_acls_does_not_uncover_the_default(ver
         async with consul.authorizer() as authorizer:
             assert authorizer.check("evil", "db").reason is Reason.INTENTION
             await first.stop()
-            async with Agent(version, acl=True, default_policy="allow") as model:
-                policy = await acl(model, "PUT", "policy", {"Name": "hides", "Rules": HIDES_ALL})
-                await acl(model, "PUT", f"token/{ANONYMOUS}", {"Policies": [{"ID": policy["ID"]}]})
-                second = successor(first, version, "allow")
-                second.restore(dataclasses.replace(first.snapshot(), acl=model.snapshot().acl))
+            second, _ = await successor_with_acls(first, version, HIDES_ALL)
             async with second:
                 await stays_denied(authorizer, 2.0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_intention_that_new_acls_hide_does_not_uncover_the_default(version: Version) -> None:
+    async with Agent(version) as first, Consul(first.url, polls=BRISK) as consul, consul.authorizer() as authorizer:
+        assert authorizer.check("evil", "db").by_default
+        await first.stop()
+        second, token = await successor_with_acls(first, version, HIDES_ALL)
+        async with second, Consul(second.url, token=token) as owner:
+            await authorizer.until(lambda: authorizer.status.state == "incomplete", PATIENCE)
+            await deny(owner, second)  # the list that the authorizer gets stays empty
+            await stays_denied(authorizer, 1.0)
+
+
+async def successor_with_acls(agent: Agent, version: Version, rules: str) -> tuple[Agent, str]:
+    """
+    An agent with ACLs and the default "allow", not yet started, and a token with all rights.
+
+    Callers without a token have the `rules`.
+    """
+    async with Agent(version, acl=True, default_policy="allow") as model:
+        policy = await acl(model, "PUT", "policy", {"Name": "hides", "Rules": rules})
+        await acl(model, "PUT", f"token/{ANONYMOUS}", {"Policies": [{"ID": policy["ID"]}]})
+        made = successor(agent, version, "allow")
+        made.restore(dataclasses.replace(agent.snapshot(), acl=model.snapshot().acl))
+        return made, model.management_token
 
 
 async def stays_denied(authorizer: Authorizer, seconds: float) -> None:

@@ -37,6 +37,7 @@ State = dict[str, str]
 
 KEYS = ("a", "b", "c")
 LATE = 2.5  # seconds that a late answer is under way
+ELECTION = 0.5  # seconds until a new leader has applied all
 _LIST = "/v1/list"
 _FOREVER = float("inf")
 
@@ -170,7 +171,8 @@ class ModelConsul:
 
     `late` are the requests whose answers, made now, arrive later ("reads" or "polls"); `frozen`: nothing is answered.
     `down` is an address where nobody listens. `follower` and `view` are the places in `history` where the follower
-    that answers stale reads, and the agent's streaming view, stand still; None for in step.
+    that answers stale reads, and the agent's streaming view, stand still; None for in step. `leader` is the same for
+    one that was just elected, until `ready` (it answers consistent reads only then).
     """
 
     def __init__(self, clock: ModelClock) -> None:
@@ -181,6 +183,8 @@ class ModelConsul:
         self.late: str = ""
         self.down: str = ""
         self.frozen = False
+        self.leader: int | None = None
+        self.ready = 0.0
         self.follower: int | None = None
         self.view: int | None = None
         self.crowding = CrowdingNotice()
@@ -232,9 +236,16 @@ class ModelConsul:
                 self.lies += 1
         self.wake()
 
+    def elects(self, *, behind: int) -> None:
+        """Another leader: it has not applied the last `behind` writes for half a second."""
+        self.breaks("500 EOF")
+        self.fault = ""
+        self.leader, self.ready = max(0, len(self.history) - 1 - behind), self.clock.now() + ELECTION
+
     def heal(self) -> None:
         self.fault = self.late = self.down = ""
-        self.frozen, self.follower, self.view = False, None, None
+        self.frozen, self.leader, self.follower, self.view = False, None, None, None
+        self.ready = 0.0
         if self.now.anonymous:
             self.lose_token(anonymous=False)
         self.wake()
@@ -299,13 +310,16 @@ class ModelConsul:
     async def _wait(self, one: _Open) -> Answer:
         while True:
             now = self.clock.now()
-            if one.answer is None and not self.frozen and (now >= one.ends or self._moved(one)):
+            waits = now < self.ready and "consistent" in one.call.parameters
+            if one.answer is None and not (self.frozen or waits) and (now >= one.ends or self._moved(one)):
                 self._answer(one, self._honest(one))
             if one.answer is not None and now >= one.arrives:
                 return one.answer
             if now >= one.due:
                 raise RequestTimeout("no answer in time")
             look = one.arrives if one.answer is not None else _FOREVER if self.frozen else one.ends
+            if one.answer is None and now < self.ready:
+                look = max(look, self.ready) if waits else min(look, self.ready)
             one.future = asyncio.get_running_loop().create_future()
             self.clock.at(min(look, one.due), one.future)
             await one.future
@@ -332,6 +346,8 @@ class ModelConsul:
             place = self.follower
         elif one.name == "streaming" and one.call.polled:
             place = self.view
+        elif self.clock.now() < self.ready:
+            place = self.leader
         return self.now if place is None else self.history[place]
 
     def _moved(self, one: _Open) -> bool:

@@ -94,7 +94,7 @@ PROTOCOL: tuple[Mutation, ...] = (
     Mutation("w10", "BlockingQuery._index", "meta.index == self._course.position", "False"),
     Mutation("w10", "BlockingQuery._index", "meta.index == self._course.position", "True"),
     Mutation("w10", "BlockingQuery.token_changed", "course.borrow_at = now", "pass"),
-    Mutation("w10", "Requester.__init__", "_alike(spec.index_from, request)", "spec.index_from"),
+    Mutation("w10", "Requester.__init__", "read_of_leader(spec.index_from, options, 'default')", "spec.index_from"),
     Mutation(
         "w10",
         "_ROWS",

@@ -52,6 +52,8 @@ STEPS = (
     "freeze",
     "thaw",
     "well",
+    "new leader without 1",
+    "new leader without 2",
     "follower stands",
     "follower replays 1",
     "follower replays 3",
@@ -62,7 +64,7 @@ STEPS = (
     *(f"answer {fault}" for fault in FAULTS),
 )
 
-FAULTY = ("answer", "freeze", "first", "late")
+FAULTY = ("answer", "freeze", "first", "late", "new leader")
 
 
 class Run:
@@ -138,6 +140,8 @@ class Run:
             case ["follower", how, *back]:
                 consul.follower = None if how == "in" else max(0, last - int(back[0])) if back else last
                 consul.wake()
+            case ["new", "leader", "without", back]:
+                consul.elects(behind=int(back))
             case ["stream", how, *_]:
                 consul.view = last if how == "stands" else None
                 consul.wake()

@@ -18,7 +18,7 @@ MOST_STEPS = 3_000_000
 """Bytes of texts times instructions of patterns: what RE2 may do for one question, some 20 ms at its worst."""
 _STEPS_OF_A_CALL = 1000  # what a match takes at least, also to prepare the pattern for its first text
 
-_BRANCHES = re.compile(r"[*+?{|]")
+_CHOICE = re.compile(r"[*+?{|]")
 
 
 class _Pattern(Protocol):
@@ -92,16 +92,17 @@ class Regex:
     Up to Envoy 1.39.0 it is read as characters of UTF-8, from 1.39.1 on as bytes (A10).
 
     - `characters`, `octets`: the pattern compiled in these two ways.
-    - `places`: into how many parts it falls of which a byte of the text meets one alone.
+    - `length`: number of characters of a pattern without choice, each of whose characters is compared with one byte of
+      the text; 1 for a pattern with choice, all of which may be compared with each byte.
     """
 
     __slots__ = ("_characters", "_octets", "_of_characters", "_of_octets")
 
-    def __init__(self, characters: _Pattern, octets: _Pattern, places: int) -> None:
+    def __init__(self, characters: _Pattern, octets: _Pattern, length: int) -> None:
         self._characters = characters
         self._octets = octets
-        self._of_characters = characters.programsize // places + 1
-        self._of_octets = octets.programsize // places + 1
+        self._of_characters = characters.programsize // length + 1
+        self._of_octets = octets.programsize // length + 1
 
     def matches(self, text: str, budget: Budget, *, all_versions: bool) -> bool | None:
         """
@@ -131,7 +132,7 @@ def compile_regex(pattern: str, *, before: str = "") -> Regex | None:
     Compile a regular expression; None if RE2 is not installed or refuses it, or if it is too large.
 
     - `pattern`: the expression.
-    - `before`: what stands before it, and has no part that a byte could meet beside another one.
+    - `before`: text that is put before it, in which no two parts can match the same byte; default none.
     """
     library = _library()
     if library is None:
@@ -144,7 +145,7 @@ def compile_regex(pattern: str, *, before: str = "") -> Regex | None:
         octets = library.compile(data, _options(library, "LATIN1"))
     except (library.error, UnicodeEncodeError):
         return None
-    return Regex(characters, octets, 1 if _BRANCHES.search(pattern) else max(len(pattern), 1))
+    return Regex(characters, octets, 1 if _CHOICE.search(pattern) else max(len(pattern), 1))
 
 
 def _options(library: _RE2, encoding: str) -> object:

@@ -7,7 +7,7 @@ Precedence lies in the order of the lookups: exact destination before `*`, and f
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,9 +28,9 @@ from aioconsulconnect.authorization.rules.rule import (
 )
 from aioconsulconnect.authorization.rules.source import DEFAULT, Source
 from aioconsulconnect.authorization.rules.verdict import Reason, Verdict, denied, precedence
+from aioconsulconnect.slices import SLICE, InSlices
 from aioconsulconnect.structs.intentions import Intention, IntentionKey
 
-_SLICE = 500
 _NOTHING: Final[Mapping[Key, Held]] = {}
 
 Rank = tuple[float, bool, str]
@@ -116,7 +116,7 @@ class Rows:
         if all(other.intention != rule.intention for other in alike):  # a match of several names repeats them
             alike.append(rule)
 
-    def finish_in_slices(self) -> Generator[None, None, None]:
+    def finish_in_slices(self) -> InSlices[None]:
         """Put the rules that no lookup finds in an order of their own, after the last intention was taken in."""
         done = 0
         for destination in dict.fromkeys((*self._vague, *self._patterns)):
@@ -125,7 +125,7 @@ class Rows:
             rules += [rule for key in self._patterns.get(destination, ()) if isinstance(rule := row[key], Rule)]
             self.special[destination] = yield from _sorted_in_slices(rules)
             done += len(rules)
-            if done >= _SLICE:
+            if done >= SLICE:
                 done = 0
                 yield
         self._vague, self._patterns = {}, {}
@@ -211,17 +211,17 @@ def _rank(one: Held) -> Rank:
     return rank, _is_vague(one), repr(intention)
 
 
-def _sorted_in_slices(rules: Sequence[Rule]) -> Generator[None, None, tuple[Rule, ...]]:
+def _sorted_in_slices(rules: Sequence[Rule]) -> InSlices[tuple[Rule, ...]]:
     """Return a generator that sorts rules by rank, yields where other tasks may run, and returns them."""
     parts: list[list[tuple[Rank, Rule]]] = []
-    for start in range(0, len(rules), _SLICE):
+    for start in range(0, len(rules), SLICE):
         if parts:
             yield
-        parts.append(sorted([(_rank(rule), rule) for rule in rules[start : start + _SLICE]], key=_first))
+        parts.append(sorted([(_rank(rule), rule) for rule in rules[start : start + SLICE]], key=_first))
     found: list[Rule] = []
     for _, rule in heapq.merge(*parts, key=_first):
         found.append(rule)
-        if len(found) % _SLICE == 0:
+        if len(found) % SLICE == 0:
             yield
     return tuple(found)
 
@@ -246,7 +246,7 @@ def _merged(one: Held, other: Held) -> Held:
 
 def rows_in_slices(
     intentions: Iterable[Intention], unknown: UnknownFields, *, compile_all: bool, as_envoy: bool
-) -> Generator[None, None, Rows]:
+) -> InSlices[Rows]:
     """
     Return a generator that builds rows, yields where other tasks may run, and returns them.
 
@@ -264,7 +264,7 @@ def rows_in_slices(
             reason = one.refusal_by_envoy() if as_envoy else None
             if reason is not None:
                 rows.refuse(one, reason)
-        if i % _SLICE == 0:
+        if i % SLICE == 0:
             yield
     yield from rows.finish_in_slices()
     return rows

@@ -8,7 +8,6 @@ One that only says "allow" or "deny" is kept as it is; any other becomes a `Rule
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from typing import final
 
 from aioconsulconnect.authorization.rules.permissions import Condition, has_unknown_fields, requires
@@ -16,6 +15,7 @@ from aioconsulconnect.authorization.rules.regex import Regex, compile_regex, is_
 from aioconsulconnect.authorization.rules.source import DEFAULT, Source
 from aioconsulconnect.authorization.rules.verdict import Reason
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.slices import InSlices, at_once
 from aioconsulconnect.structs.intentions import Intention, JWTRequirement
 from aioconsulconnect.structs.spiffe import SpiffeId
 
@@ -48,11 +48,10 @@ class Rule:
     def conditions(self) -> tuple[Condition, ...]:
         """The permissions, compiled at the first use: a large table holds many that nobody asks about."""
         if self._conditions is None:
-            for _ in self.compile_in_slices():
-                pass
+            at_once(self.compile_in_slices())
         return self._conditions or ()
 
-    def compile_in_slices(self, *, as_envoy: bool = False) -> Generator[None, None, None]:
+    def compile_in_slices(self, *, as_envoy: bool = False) -> InSlices[None]:
         """
         Compile the permissions, and yield after each: a large regular expression takes some milliseconds.
 

@@ -10,7 +10,8 @@ from typing import Generic, TypeVar, cast, get_origin
 import msgspec
 
 from aioconsulconnect.errors import ConsulError, InvalidRequest, UnreadableResponse, redact
-from aioconsulconnect.structs.codec.json_body import InSlices, Reader, reader, slices_of, unreadable
+from aioconsulconnect.slices import SLICE, InSlices, at_once
+from aioconsulconnect.structs.codec.json_body import Reader, reader, slices_of, unreadable
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -18,7 +19,6 @@ Item = TypeVar("Item")
 GivenType = type[T] | Callable[[bytes], T]
 """A class that msgspec can decode to, or a function from the body to the value."""
 
-_SLICE = 500  # items
 _EMPTY: dict[object, bytes] = {list: b"[]", tuple: b"[]", dict: b"{}"}
 
 
@@ -166,7 +166,7 @@ class ItemsInSlices(msgspec.Struct, Generic[Item], frozen=True):
         items = cast("Iterable[Item]", value.items() if isinstance(value, Mapping) else value)
         found: dict[Hashable, Item] = {}
         for number, item in enumerate(items, 1):
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 yield
             try:
                 key = self.key(item)
@@ -186,9 +186,4 @@ class ItemsByKey(msgspec.Struct, Generic[Item], frozen=True):
 
     def __call__(self, value: object) -> Mapping[Hashable, Item]:
         """Return the items of `value`."""
-        steps = ItemsInSlices(self.key)(value)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                return cast("Mapping[Hashable, Item]", done.value)
+        return at_once(ItemsInSlices(self.key)(value))

@@ -7,22 +7,21 @@ Between slices other tasks of the event loop can run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse, redact
+from aioconsulconnect.slices import SLICE, InSlices
 from aioconsulconnect.structs.codec.duration import from_wire
 
 T = TypeVar("T")
 
 
 Reader = Callable[[bytes], T]
-InSlices = Generator[None, None, T]  # yields where other tasks may run, and returns the value
 
-_SLICE = 500
 _PIECE = 1 << 20  # bytes
 _FIRST_KEY = re.compile(rb"\s*\[\s*(\{\s*\"\w+\")")
 
@@ -53,7 +52,7 @@ def reader(kind: type[T]) -> Reader[T]:
 _cut = reader(list[msgspec.Raw])
 
 
-def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[bytes], InSlices[tuple[T, ...]]]:
+def in_slices(whole: Reader[tuple[T, ...]], size: int = SLICE) -> Callable[[bytes], InSlices[tuple[T, ...]]]:
     """
     Return a function that decodes a JSON list slice by slice, so that other tasks can run in between.
 
@@ -74,7 +73,7 @@ def in_slices(whole: Reader[tuple[T, ...]], size: int = _SLICE) -> Callable[[byt
     return read
 
 
-def slices_of(body: bytes, size: int = _SLICE, piece: int = _PIECE) -> Iterator[bytes]:
+def slices_of(body: bytes, size: int = SLICE, piece: int = _PIECE) -> Iterator[bytes]:
     """
     Return an iterator over lists of at most `size` items that together are the list `body`, as JSON.
 

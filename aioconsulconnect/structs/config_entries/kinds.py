@@ -15,9 +15,10 @@ import msgspec
 
 from aioconsulconnect.compatibility import KIND_SINCE
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import InSlices, encode, in_slices, reader, unreadable
+from aioconsulconnect.structs.codec.json_body import encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.request_body import refuse_nulls
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions

@@ -10,7 +10,7 @@ may lack items because a server has lost its leader or replays a log. So:
    bytes.
 2. After anything odd the position is dropped, and the next request is a plain read.
 3. No failure changes the data, and no answer ends a watch that has had data. Items that an answer lacks are, where
-   there is any doubt, confirmed by the leader first.
+   there is any doubt, confirmed by a consistent read first.
 4. Answers count in the order of what they say, not of their arrival: one that was overtaken is dropped or asked again.
 5. Every request is paced, and after every failure there is a pause.
 
@@ -90,7 +90,7 @@ class NextRequest(msgspec.Struct, frozen=True, kw_only=True):
     - `extra`: query parameters beside those of the read: position and wait of a poll.
     - `position`: index or hash that a poll sends, else None.
     - `wait`: seconds that a poll asks the server to wait, else 0.
-    - `plain`: the read goes past the agent's cache and to the leader.
+    - `consistent`: the read goes past the agent's cache, to a leader that has applied all that was written.
     """
 
     kind: Kind
@@ -99,7 +99,7 @@ class NextRequest(msgspec.Struct, frozen=True, kw_only=True):
     extra: Parameters = ()
     position: Position = None
     wait: float = 0.0
-    plain: bool = False
+    consistent: bool = False
 
 
 class _Course(msgspec.Struct, kw_only=True):
@@ -122,7 +122,7 @@ class _Course(msgspec.Struct, kw_only=True):
     interval: float | None = None  # seconds between reads, where there is no poll
     over_budget: bool = False
     reread: float = float("-inf")
-    plain_until: float = float("-inf")
+    consistent_until: float = float("-inf")
 
 
 class _Report(msgspec.Struct, kw_only=True):
@@ -208,9 +208,11 @@ class BlockingQuery(Generic[T, Item]):
         `now` is the present time; `scarce` says that connections are short, which makes polls wait shorter.
         """
         course, kind = self._course, self._course.following
-        plain = kind is Kind.CONFIRM or now < course.plain_until
+        consistent = kind is Kind.CONFIRM or now < course.consistent_until
         if kind is not Kind.POLL:
-            return NextRequest(kind=kind, at=course.not_before, deadline=self._settings.read_timeout, plain=plain)
+            return NextRequest(
+                kind=kind, at=course.not_before, deadline=self._settings.read_timeout, consistent=consistent
+            )
         wait = self._wait_tuner.pick(now, longest_wait(self._settings, max_age=self.max_age, scarce=scarce))
         extra = ((self._spec.cursor_kind, str(course.position)), ("wait", f"{max(1, round(wait * 1000))}ms"))
         return NextRequest(
@@ -220,7 +222,7 @@ class BlockingQuery(Generic[T, Item]):
             extra=extra,
             position=course.position,
             wait=wait,
-            plain=plain,
+            consistent=consistent,
         )
 
     def delay(self, seconds: float) -> None:
@@ -404,7 +406,7 @@ class BlockingQuery(Generic[T, Item]):
             course.superseded = True  # what is under way may have been answered before this
             course.abandoned = course.abandoned or self._waits_in_vain(answer)
         if self.snapshot is not before and course.cached:
-            course.plain_until = now + _CACHE_IS_WRONG
+            course.consistent_until = now + _CACHE_IS_WRONG
         return None, verdict.value
 
     def _waits_in_vain(self, answer: Answer) -> bool:

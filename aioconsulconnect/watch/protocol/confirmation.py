@@ -1,9 +1,10 @@
 """
-Rules for whether an answer that lacks items proves that these were removed.
+Rules for whether an answer proves that items were removed, and that it is not older than the one before.
 
 Consul answers 200 with too few items in cases where nothing was removed: a server that replays its log, a streaming
-view that has lost its leader, an agent's cache of a state that was discarded. A higher index is proof: the server that
-answered has applied the removal. Without one, a single plain read of the leader decides, and its answer is final.
+view that has lost its leader, an agent's cache of a state that was discarded, a new leader that has not yet applied
+all that the one before has (fact 13). A higher index is proof: the server that answered has applied the removal.
+Without one, a single consistent read decides, and its answer is final.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def is_blind(meta: Meta) -> bool:
 
 def leaves_doubt(meta: Meta, index: int | None, last: Meta, last_index: int | None, *, failed: bool) -> bool:
     """
-    Return True if an answer that lacks items has to be confirmed by a read of the leader.
+    Return True if an answer that lacks items has to be confirmed by a consistent read.
 
     There is doubt after a failure, for an answer from the agent's cache, and unless the index is known and higher than
     before.
@@ -38,3 +39,15 @@ def leaves_doubt(meta: Meta, index: int | None, last: Meta, last_index: int | No
     if index is None or index == 1 or last_index is None or meta.backend != last.backend:
         return True
     return index <= last_index
+
+
+def may_be_older(meta: Meta, index: int | None, last: Meta, last_index: int | None, *, failed: bool) -> bool:
+    """
+    Return True if an answer with other data may be older than the last one, and so has to be confirmed likewise.
+
+    Its index says so; where the two do not compare, it may be after a failure. The parameters are those of
+    `leaves_doubt`.
+    """
+    if index is None or last_index is None or meta.backend != last.backend:
+        return failed
+    return index < last_index

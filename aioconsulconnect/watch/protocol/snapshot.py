@@ -9,25 +9,25 @@ that leaves doubt, or that comes from a server without data, changes nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from enum import Enum
 from typing import Generic, TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.slices import SLICE, InSlices, at_once
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
-from aioconsulconnect.watch.protocol.confirmation import is_blind, leaves_doubt
+from aioconsulconnect.watch.protocol.confirmation import is_blind, leaves_doubt, may_be_older
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.protocol.status import Counters
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_SLICE = 500
 _ABSENT = 404
 
 
@@ -38,7 +38,7 @@ class Verdict(Enum):
     - `FIRST`: it brought the first data.
     - `CHANGED`: it brought other data than before.
     - `UNCHANGED`: it brought the same data.
-    - `DOUBTFUL`: it lacks items, and a read of the leader has to confirm that.
+    - `DOUBTFUL`: it lacks items or may be older than what is known, and a consistent read has to decide.
     - `BLIND`: the server has no data yet.
     """
 
@@ -205,7 +205,7 @@ class SnapshotStore(Generic[T, Item]):
         """
         Take a good `answer`, and return what became of it.
 
-        `authoritative` says that it is a plain read of the leader, which settles every doubt. Raises ConsulError when
+        `authoritative` says that it is a consistent read, which settles every doubt. Raises ConsulError when
         the answer cannot be decoded, or is an error.
         """
         if is_blind(answer.meta):
@@ -222,7 +222,7 @@ class SnapshotStore(Generic[T, Item]):
         if old is None:
             self._publish(answer, new, version=1)
             return Verdict.FIRST
-        if not authoritative and new.lacks and self._is_doubtful(answer):
+        if not authoritative and new.differs and self._is_doubtful(answer, lacks=new.lacks):
             self._counters.confirm += 1
             return Verdict.DOUBTFUL
         replaces = self._spec.replaces
@@ -273,10 +273,13 @@ class SnapshotStore(Generic[T, Item]):
             return False
         return (response.status == _ABSENT) == last.absent
 
-    def _is_doubtful(self, answer: Answer) -> bool:
-        """Return True if it is not proved that items are missing which were there before."""
+    def _is_doubtful(self, answer: Answer, *, lacks: bool) -> bool:
+        """Return True if it is not proved that items are gone (`lacks`), or that others are newer than before."""
+        if not lacks and self._spec.source != "servers":
+            return False
         last_index = None if self.last is None else self.last.index
-        return leaves_doubt(answer.meta, answer.index, self.meta, last_index, failed=self.failed or self.unproved)
+        rule = leaves_doubt if lacks else may_be_older
+        return rule(answer.meta, answer.index, self.meta, last_index, failed=self.failed or self.unproved)
 
     def _decoded(self, answer: Answer) -> _Decoded[T, Item]:
         ahead, self._ahead = self._ahead, None
@@ -286,11 +289,9 @@ class SnapshotStore(Generic[T, Item]):
             value = self._spec.value_when_absent()
         else:
             value = interpret(self._request, answer.response)
-        return _at_once(self._compared(answer.response.body, value, self._spec.items(value)))
+        return at_once(self._compared(answer.response.body, value, self._spec.items(value)))
 
-    def _compared(
-        self, body: bytes, value: T, items: Mapping[Hashable, Item]
-    ) -> Generator[None, None, _Decoded[T, Item]]:
+    def _compared(self, body: bytes, value: T, items: Mapping[Hashable, Item]) -> InSlices[_Decoded[T, Item]]:
         """Compare a value with the state; it yields where other tasks may run, and returns what is to be known."""
         old = self.snapshot
         if old is None:
@@ -298,7 +299,7 @@ class SnapshotStore(Generic[T, Item]):
         kept: dict[Hashable, Item] = {}  # the old object in place of each equal item
         known = equal = 0
         for number, (key, item) in enumerate(items.items(), 1):
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 yield
             kept[key] = item
             if key in old.items:
@@ -330,13 +331,3 @@ class SnapshotStore(Generic[T, Item]):
         self.last, self.failed, self._accepted = answer, False, self._order
         if answer.proves:
             self.proved, self.unproved = answer.received, False
-
-
-def _at_once(steps: Generator[None, None, T]) -> T:
-    """Run `steps` to their end, and return their result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from aioconsulconnect.slices import InSlices
 from aioconsulconnect.transport.request import Request
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class WatchSpec(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
     """
 
     items: Callable[[T], Mapping[Hashable, Item]]
-    items_in_slices: Callable[[T], Generator[None, None, Mapping[Hashable, Item]]] | None = None
+    items_in_slices: Callable[[T], InSlices[Mapping[Hashable, Item]]] | None = None
     cursor_kind: Literal["index", "hash"] = "index"
     source: Literal["servers", "agent", "streaming"] = "servers"
     index_from: Request[object] | None = None

@@ -48,7 +48,7 @@ class Counters(msgspec.Struct, kw_only=True):
     - `reset`: polls that came back with a lower index of the same backend.
     - `timeout`: polls whose wait was over without a change.
     - `zero`: answers with index 0.
-    - `confirm`: answers that a read of the leader had to confirm.
+    - `confirm`: answers that a consistent read had to confirm.
     - `decoded`: answers that were decoded because their bytes were new.
     - `merged`: states that slow consumers of the latest state skipped.
     - `dropped`: states that slow consumers of every state lost.

@@ -42,7 +42,7 @@ class Outcome(Enum):
     INDEX_MOVED = "the borrowed index moved"
     INDEX_STANDS = "the borrowed index stands"
     NO_INDEX = "there is no index to borrow, or no right to it"
-    DOUBTFUL = "items are missing, and there is doubt"
+    DOUBTFUL = "items are missing or older, and there is doubt"
     BLIND = "the servers know nothing yet"
     SUPERSEDED = "it was overtaken: a newer answer, another token"
     CUT = "something between cut the poll short"

@@ -264,6 +264,22 @@ async def test_default_that_cannot_be_learnt_any_more_is_forgotten() -> None:
             assert authorizer.check("api").reason is Reason.DEFAULT_UNKNOWN
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5, 30.0])
+async def test_agent_that_starts_anew_is_asked_for_its_default_however_soon_that_is(seconds: float) -> None:
+    async with MeshWorld() as world:
+        world.mesh.default = world.mesh.says(True, "Default behavior configured by ACLs")
+        async with world.entered("db") as authorizer:
+            assert authorizer.check("api")
+            await world.clock.advance(seconds)
+            await kill(world)
+            world.mesh.default = world.mesh.says(False, "Default behavior configured by ACLs")
+            await world.clock.advance(3)
+            world.mesh.down = None
+            await world.clock.advance(10)
+            assert not authorizer.check("api")
+            assert authorizer.check("api").by_default
+
+
 async def test_default_stands_while_the_agent_cannot_be_asked() -> None:
     async with MeshWorld() as world:
         world.mesh.default = world.mesh.says(True, "Default behavior configured by ACLs")
@@ -368,10 +384,81 @@ async def test_older_agent_whose_list_is_not_marked_is_noticed() -> None:
         world.mesh.intentions(rule("web", action="deny"))
         async with world.entered(default="allow") as authorizer:
             assert authorizer.check("web", "db").reason is Reason.INTENTION
-            world.mesh.put_at(SELF, {"Config": {"Version": "1.10.12"}})
-            world.mesh.intentions()  # it hides the denial, and does not say so
+            hide_without_a_mark(world)
+            world.mesh.intentions()
             await world.clock.advance(1)
             assert authorizer.check("web", "db").reason is Reason.INCOMPLETE
+
+
+async def test_list_that_stays_the_same_is_doubted_within_a_minute_once_something_may_be_hidden() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="allow") as authorizer:
+            assert authorizer.check("evil", "db")
+            hide_without_a_mark(world)
+            await world.clock.advance(61)
+            assert authorizer.check("evil", "db").reason is Reason.INCOMPLETE
+            world.mesh.own_token = own_token(MANAGEMENT)
+            await world.clock.advance(61)
+            assert authorizer.check("evil", "db").by_default
+
+
+async def test_list_of_an_agent_that_starts_anew_again_and_again_is_doubted_at_once() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="allow") as authorizer:
+            for seconds in (5, 0.2, 1, 3):
+                await kill(world)
+                await world.clock.advance(seconds)
+                world.mesh.down = None
+                await world.clock.advance(seconds)
+            assert authorizer.check("evil", "db")
+            await kill(world)
+            hide_without_a_mark(world)  # it comes back with ACLs
+            await world.clock.advance(1)
+            world.mesh.down = None
+            await world.clock.advance(10)
+            assert authorizer.check("evil", "db").reason is Reason.INCOMPLETE
+
+
+def hide_without_a_mark(world: MeshWorld) -> None:
+    """From now on the agent leaves out what the token may not read, and does not say so."""
+    world.mesh.own_token = own_token(OTHER)
+    world.mesh.put_at(SELF, {"Config": {"Version": "1.10.12"}})
+
+
+async def test_late_answer_about_what_a_list_hides_does_not_replace_a_newer_one() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="allow") as authorizer:
+            slow = iter([world.mesh.own_token])
+
+            async def late(call: Call) -> Answer | None:
+                answer = next(slow, None) if call.path == OWN_TOKEN else None
+                if answer is not None:
+                    await world.clock.sleep(5)
+                return answer
+
+            world.mesh.fault = late
+            await world.clock.advance(61)  # the answer that nothing is hidden is on its way
+            assert next(slow, None) is None
+            hide_without_a_mark(world)
+            world.mesh.intentions()
+            for _ in range(10):
+                await world.clock.advance(1)
+                assert authorizer.check("evil", "db").reason is Reason.INCOMPLETE
+
+
+async def test_agent_that_cannot_be_asked_what_it_hides_leaves_what_was_known() -> None:
+    async with MeshWorld() as world:
+        world.mesh.intentions(rule("web"))
+        async with world.entered(default="deny") as authorizer:
+            world.mesh.fault = at(OWN_TOKEN, error(429, "Rate limit reached"))
+            await world.clock.advance(200)
+            assert authorizer.check("web", "db")
+            world.mesh.fault, world.mesh.own_token = at(OWN_TOKEN, HTML), own_token(OTHER)
+            await world.clock.advance(200)
+            assert authorizer.check("web", "db")
 
 
 async def test_mesh_entry_of_an_upgraded_agent_is_followed() -> None:

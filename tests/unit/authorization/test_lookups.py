@@ -45,18 +45,18 @@ def test_verdict_of_lookups_is_that_of_the_search(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("source", ["", "team/web", "peer:east/web", f"spiffe://{HOME}/ns/default/dc/dc1/svc/web"])
-def test_caller_that_is_no_plain_name_is_not_told_about(source: str) -> None:
+def test_lookups_have_no_verdict_about_a_caller_that_is_no_plain_name(source: str) -> None:
     assert lookups_of(intent("*", "db", "allow")).verdict(source, "db") is None
     assert lookups_of(intent("*", "db", "allow"), names=("db",)).verdict(source, "db") is None
 
 
 @pytest.mark.parametrize("destination", ["", "*", "team/db", "peer:east/db"])
-def test_destination_that_is_no_plain_name_is_not_told_about(destination: str) -> None:
+def test_lookups_have_no_verdict_about_a_destination_that_is_no_plain_name(destination: str) -> None:
     assert lookups_of(intent("web", "db", "allow"), intent("web", "*", "allow")).verdict("web", destination) is None
     assert lookups_of(intent("web", "db", "allow"), intent("a/b", "*", "allow")).verdict("web", destination) is None
 
 
-def test_destination_with_a_pattern_is_told_about_where_it_is_no_pattern() -> None:
+def test_lookups_have_no_verdict_where_a_sidecar_takes_a_name_for_a_pattern() -> None:
     intentions = (intent("a.b", "db", "allow"), intent("web", "cache", "allow"))
     assert lookups_of(*intentions).verdict("a.b", "db")
     sidecar = lookups_of(*intentions, mode="envoy")
@@ -64,7 +64,7 @@ def test_destination_with_a_pattern_is_told_about_where_it_is_no_pattern() -> No
     assert sidecar.verdict("web", "cache")
 
 
-def test_unknown_destination_and_default_and_permissions_are_told() -> None:
+def test_lookups_have_the_reason_of_each_verdict() -> None:
     lookups = lookups_of(intent("web", "db", (allow(path_prefix="/"),)), names=("db",))
     reasons = [getattr(lookups.verdict(*pair), "reason", None) for pair in (("web", "x"), ("api", "db"), ("web", "DB"))]
     assert reasons == [Reason.DESTINATION_UNKNOWN, Reason.DEFAULT, Reason.REQUEST_NEEDED]

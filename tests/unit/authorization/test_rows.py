@@ -9,6 +9,7 @@ from itertools import permutations
 import msgspec
 import pytest
 from support.authorization import allow, intent, table_of
+from support.slices import counted
 
 from aioconsulconnect.authorization.rules import regex, rule as rule_module
 from aioconsulconnect.authorization.rules.regex import Regex
@@ -161,14 +162,7 @@ def test_intention_that_is_listed_twice_is_one() -> None:
 
 def built(intentions: list[Intention], *, as_envoy: bool = False) -> tuple[Rows, int]:
     """The rows, and the number of steps that it took to build them."""
-    slices = rows_in_slices(intentions, {}, compile_all=False, as_envoy=as_envoy)
-    steps = 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return end.value, steps
-        steps += 1
+    return counted(rows_in_slices(intentions, {}, compile_all=False, as_envoy=as_envoy))
 
 
 def group(name: str, destination: str = "db") -> Intention:
@@ -224,6 +218,8 @@ def test_names_of_sources_are_compiled_one_in_a_step_for_a_sidecar_and_not_at_al
 
 @pytest.mark.parametrize("fields", [{}, {"source_peer": "east"}, {"source_namespace": "team"}])
 @pytest.mark.parametrize(("source", "destination"), [("a/b", "db"), ("web", "a:b")])
-def test_name_that_could_be_more_than_a_name_is_told(source: str, destination: str, fields: dict[str, str]) -> None:
+def test_rows_know_that_a_name_may_be_an_id_or_have_a_namespace(
+    source: str, destination: str, fields: dict[str, str]
+) -> None:
     assert built([intent(source, destination, "allow", **fields)])[0].has_odd_names
     assert not built([intent("web", "db", "allow", **fields)])[0].has_odd_names

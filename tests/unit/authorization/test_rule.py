@@ -92,7 +92,7 @@ EXPRESSIONS = (intent("w.x", "db", "allow"), intent("web", "db", (allow(path_reg
 
 
 @pytest.mark.parametrize("one", [intent("web", "db", (allow(path_regex="(?=a)"),)), intent("w[x", "db", "allow")])
-def test_rule_that_envoy_refuses_is_told(one: Intention) -> None:
+def test_rule_that_envoy_refuses_says_why(one: Intention) -> None:
     assert Rule(one).refusal_by_envoy() is Reason.RULES_REFUSED
 
 

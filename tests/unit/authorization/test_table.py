@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 from support.authorization import HOME, WEB, allow, intent, table_of, token
+from support.slices import counted
 
 from aioconsulconnect.authorization import table as table_module
 from aioconsulconnect.authorization.explanation import explain
@@ -282,20 +283,10 @@ def many(count: int) -> list[Intention]:
     return [intent(f"service-{i % 977}", f"service-{i // 20}", "allow" if i % 3 else "deny") for i in range(count)]
 
 
-def run(slices: Generator[None, None, Table]) -> tuple[Table, int]:
-    steps = 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return end.value, steps
-        steps += 1
-
-
 def test_building_in_slices_gives_the_same_table() -> None:
     intentions = many(3000)
     slices = Table.in_slices(intentions, SETTINGS)
-    table, steps = run(slices)
+    table, steps = counted(slices)
     assert steps >= 6
     assert table.rows.by_destination == Table.build(intentions, SETTINGS).rows.by_destination
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from hypothesis import given, strategies as st
 from support.recorded import Exchange, exchanges
+from support.slices import counted
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.json_body import encode
@@ -114,12 +115,9 @@ def test_the_key_tells_intentions_apart_in_consuls_order() -> None:
 
 def test_keys_in_slices_are_those_at_once() -> None:
     many = tuple(Intention(source_name=f"s{i}", destination_name="db") for i in range(1201))
-    steps = by_key_in_slices(many)
-    for _ in range(3):
-        next(steps)
-    with pytest.raises(StopIteration) as done:
-        next(steps)
-    assert list(done.value.value.items()) == list(by_key(many).items())
+    keys, slices = counted(by_key_in_slices(many))
+    assert slices == 3
+    assert list(keys.items()) == list(by_key(many).items())
 
 
 def test_only_what_was_said_is_sent() -> None:

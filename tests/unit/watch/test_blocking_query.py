@@ -155,7 +155,7 @@ def test_a_deletion_that_wakes_with_what_is_deleted_is_looked_into(index: int) -
     life = Life(ABSENT, good(7), good(8))
     assert life.data == {"a": "1"}
     life.take(good(index, GONE, 404))
-    assert (life.data, life.following.plain) == ({"a": "1"}, True)
+    assert (life.data, life.following.consistent) == ({"a": "1"}, True)
     life.take(good(index, GONE, 404))
     assert (life.data, life.query.state) == ({}, "absent")
 
@@ -244,7 +244,7 @@ def test_missing_item_after_doubt_is_confirmed() -> None:
     life.query.doubt(NO_LEADER, life.now, retry_at=life.now + 9)
     assert (life.following.kind, life.pause) == (READ, 9)
     life.take(good(11))
-    assert (life.data, life.following.kind, life.following.plain) == ({"a": "1", "b": "2"}, CONFIRM, True)
+    assert (life.data, life.following.kind, life.following.consistent) == ({"a": "1", "b": "2"}, CONFIRM, True)
     life.take(good(11))
     assert (life.data, life.query.state) == ({"a": "1"}, "synced")
 
@@ -451,11 +451,11 @@ def test_a_source_that_can_be_blind_is_verified_and_others_prove_themselves() ->
 
 def test_a_cache_that_was_proved_wrong_is_passed_for_eleven_minutes() -> None:
     life = Life(SPEC, good(10, x_cache="HIT"))
-    plain = [life.following.plain]
+    plain = [life.following.consistent]
     life.beside(good(11, TWO))
     for seconds in (0, 659, 2):
         life.now += seconds
-        plain.append(life.following.plain)
+        plain.append(life.following.consistent)
     assert plain == [False, True, True, False]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from aioconsulconnect.transport.metadata import Meta
-from aioconsulconnect.watch.protocol.confirmation import is_blind, leaves_doubt
+from aioconsulconnect.watch.protocol.confirmation import is_blind, leaves_doubt, may_be_older
 
 BACKENDS = (None, "blocking-query", "streaming")
 Indexes = st.none() | st.integers(0, 2**64 - 1) | st.integers(0, 4)
@@ -60,6 +60,26 @@ def test_a_higher_index_of_the_same_backend_alone_is_proof(
     last = Meta(index=last_index, backend="blocking-query")
     meta = Meta(**{"index": index, "backend": "blocking-query", **answer})
     assert leaves_doubt(meta, index, last, last_index, failed=failed) is doubt
+
+
+@pytest.mark.parametrize(
+    ("backend", "index", "last_index", "failed", "older"),
+    [
+        ("blocking-query", 9, 10, False, True),
+        ("blocking-query", 10, 10, True, False),
+        ("blocking-query", 11, 10, True, False),
+        ("streaming", 9, 10, False, False),
+        ("streaming", 11, 10, True, True),
+        ("blocking-query", None, 10, True, True),
+        ("blocking-query", 10, None, True, True),
+        ("blocking-query", None, None, False, False),
+    ],
+)
+def test_answer_may_be_older_under_a_lower_index_or_after_a_failure_where_none_compares(
+    backend: str, index: int | None, last_index: int | None, failed: bool, older: bool
+) -> None:
+    meta, last = Meta(index=index, backend=backend), Meta(index=last_index, backend="blocking-query")
+    assert may_be_older(meta, index, last, last_index, failed=failed) is older
 
 
 @given(Metas, Indexes, Metas, Indexes)

@@ -30,7 +30,7 @@ from aioconsulconnect.watch.poller_pool import sharing_key
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.protocol.spec import WatchSpec
 from aioconsulconnect.watch.query import Query
-from aioconsulconnect.watch.requester import plain
+from aioconsulconnect.watch.requester import read_of_leader
 
 
 async def test_a_bug_ends_the_watches_of_its_query_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -162,9 +162,10 @@ def pickled_token(options: Options) -> object:
     return key[0].options.token
 
 
-def test_a_plain_read_asks_the_leader_past_the_cache() -> None:
-    asked = request(options=Options(cached=True, consistency="stale", datacenter="dc2", token="one"))
-    assert plain(asked).options == Options(datacenter="dc2", token="one")
+def test_a_read_of_the_leader_goes_past_the_cache_and_keeps_the_other_options() -> None:
+    options = Options(cached=True, consistency="stale", datacenter="dc2", token="one")
+    found = read_of_leader(request(), options, "consistent").options
+    assert found == Options(consistency="consistent", datacenter="dc2", token="one")
 
 
 async def test_a_new_token_while_nothing_is_under_way() -> None:

@@ -240,15 +240,20 @@ def test_read_is_satisfied_only_by_the_answer_to_a_later_request() -> None:
 
 
 @given(Values, Values, st.tuples(Indexes, Indexes), st.booleans(), st.booleans())
-def test_item_is_removed_only_with_proof_or_an_authoritative_answer(
+def test_nothing_is_removed_or_made_older_without_proof_or_an_authoritative_answer(
     old: dict[str, str], new: dict[str, str], indexes: tuple[int | None, int | None], failed: bool, authoritative: bool
 ) -> None:
     store, (before, index) = store_of(), indexes
     take(store, before, **old)
     store.failed = failed
     verdict = store.take(answer(index, things(**new)), authoritative=authoritative)
-    proof = index is not None and before is not None and index > before and not failed
-    if old.keys() <= new.keys() or proof or authoritative:
+    if index is None or before is None:
+        proof = old.keys() <= new.keys() and not failed
+    elif old.keys() <= new.keys():
+        proof = index >= before
+    else:
+        proof = index > before and not failed
+    if old == new or proof or authoritative:
         assert known(store) == new
         assert verdict is (Verdict.UNCHANGED if old == new else Verdict.CHANGED)
     else:
