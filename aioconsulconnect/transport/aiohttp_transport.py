@@ -7,6 +7,7 @@ It is the only user of aiohttp's client.
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import lru_cache
 from random import random as _random
 from typing import TypeVar
@@ -32,12 +33,13 @@ from aioconsulconnect.errors import (
     SettingsError,
 )
 from aioconsulconnect.transport.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
+from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.sessions import Connecting, SessionPool, connecting, own_headers
+from aioconsulconnect.transport.sessions import SessionPool, own_headers
 from aioconsulconnect.transport.settings.connection import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.settings.http_client import Session, SSLContext
 from aioconsulconnect.transport.settings.options import Purpose
@@ -99,6 +101,7 @@ class Transport:
         self._random = random
         self._tls = TLS(settings, self._clock)
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._unlimited = asyncio.Semaphore(sys.maxsize)  # what polls may hold is counted where they are made
         self._addresses = {address.name: address for address in settings.addresses}
         self._fixed_headers = _fixed_headers(settings)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -225,36 +228,34 @@ class Transport:
         fresh: bool = False,
     ) -> Response:
         """Send one request, and return its whole answer; every error is a ConsulError."""
-        if purpose != "calls":
-            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
-        # Waiting for a slot is not waiting for the agent: nothing was sent.
-        if self._slots.locked():
-            await self._wait_for_slot(request, address)
-        else:
-            await self._slots.acquire()
-        task = self._sessions.begin_call()
+        seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
+        slots = self._slots if purpose == "calls" else self._unlimited
+        exchange, sent = Exchange(self._clock, fresh=fresh), False
+        self._sessions.under_way.add(exchange)
         try:
-            return await self._send(request, parameters, address, purpose, deadline, fresh=fresh)
-        except asyncio.CancelledError as cancelled:
+            token = request.options.token
+            if token is None:
+                fixed = self._tokens.fixed
+                token = fixed.token if fixed else await self._token(request, address.name, purpose, seconds)
+            if slots.locked():
+                exchange.limit(seconds)
+            await slots.acquire()
             try:
-                self._sessions.raise_closed(cancelled, task)
-            except Closed as closed:
-                closed.about(request.method, request.path, address.name)
+                sent = True
+                exchange.limit(seconds)  # waiting for a slot was not waiting for the agent
+                return await self._send(
+                    request, parameters, address, purpose, token=token, seconds=seconds, exchange=exchange
+                )
+            finally:
+                slots.release()
+        except asyncio.CancelledError:
+            ended = exchange.ended_by()
+            if ended is None:
                 raise
-            raise
+            raise _end(ended, request, address, seconds, sent=sent) from None
         finally:
-            self._sessions.end_call(task)
-            self._slots.release()
-
-    async def _wait_for_slot(self, request: Request[T], address: Address) -> None:
-        seconds = request.options.timeout or DEFAULT_TIMEOUT
-        try:
-            async with asyncio.timeout(seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
-            busy = RequestTimeout(words, reason=ErrorReason.BUSY)
-            raise busy.about(request.method, request.path, address.name) from None
+            exchange.close()
+            self._sessions.under_way.discard(exchange)
 
     async def _send(
         self,
@@ -262,45 +263,40 @@ class Transport:
         parameters: Parameters,
         address: Address,
         purpose: Purpose,
-        deadline: float | None,
         *,
-        fresh: bool,
+        token: str | None,
+        seconds: float,
+        exchange: Exchange,
     ) -> Response:
         session = self._sessions.of(address, purpose)
-        url = _url(address.url, request.path, parameters)
-        seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
-        timeout = self._timeout(seconds)
-        token = request.options.token
-        if token is None:
-            fixed = self._tokens.fixed
-            token = fixed.token if fixed else await self._token(request, address.name, purpose, seconds)
-        headers = self._headers(request, token)
-        connection, context = Connecting(self._clock, fresh=fresh), self._tls.context()
-        before = connecting.set(connection)
+        context = self._tls.context()
         try:
-            async with session.request(
+            answer = await session.request(
                 request.method,
-                url,
+                _url(address.url, request.path, parameters),
                 data=request.body,
-                headers=headers,
+                headers=self._headers(request, token),
                 allow_redirects=False,
                 raise_for_status=False,
-                timeout=timeout,
+                timeout=self._timeout(seconds),
                 middlewares=self._middlewares_of(session),
                 proxy=self._settings.client.proxy or None,
                 ssl=context,
                 server_hostname=self._settings.tls_server_name or None,
-            ) as answer:
-                body = await self._body(answer)
-                if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an error that quotes the token
-                    body = body.replace(token.encode(), b"***")
-                response = Response(answer.status, answer.headers, body, address.name, not token)
-                error = failure(request, response)
-                if error is None:
-                    return response
-                if error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
-                    self.crowding.refused()
-                return replace(response, error=error)
+            )
+            # Most answers have come in whole with their headers.
+            body = answer.content.read_nowait() if answer.content.is_eof() else await self._body(answer)
+            if len(body) > self._settings.max_body:
+                raise _too_large(self._settings.max_body)
+            if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an error that quotes the token
+                body = body.replace(token.encode(), b"***")
+            response = Response(answer.status, answer.headers, body, address.name, not token)
+            error = failure(request, response)
+            if error is None:
+                return response
+            if error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
+                self.crowding.refused()
+            return replace(response, error=error)
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, address.name)
             raise
@@ -310,17 +306,15 @@ class Transport:
             if not session.closed:
                 raise
             raise Closed("the session was closed").about(request.method, request.path, address.name) from failed
-        finally:
-            connecting.reset(before)
-        self._note(broken, address, connection, context)
+        self._note(broken, address, exchange, context)
         # aiohttp's errors about an answer hold the request headers with the token: only their cause is passed on.
         cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
-        at_once = _is_refusal(broken, connection)
-        raise translated(broken, request, address, timeout.total or 0.0, at_once=at_once) from cause
+        at_once = _is_refusal(broken, exchange)
+        raise translated(broken, request, address, seconds, at_once=at_once) from cause
 
-    def _note(self, broken: Exception, address: Address, connection: Connecting, context: SSLContext | bool) -> None:
+    def _note(self, broken: Exception, address: Address, exchange: Exchange, context: SSLContext | bool) -> None:
         """Note what a failure tells of the agent, and of the TLS context that was used."""
-        if _is_refusal(broken, connection):
+        if _is_refusal(broken, exchange):
             self.crowding.reset(address.name, self._clock.now())
         elif nobody_there(broken):
             self.crowding.gone(address.name)
@@ -352,38 +346,52 @@ class Transport:
         return headers
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Return the body, up to the limit after decompression."""
-        limit = self._settings.max_body
-        length = answer.content_length
-        if length is not None and length <= min(limit, _LARGE) and "Content-Encoding" not in answer.headers:
-            return await answer.read()
+        """Return the rest of the answer, up to the limit after decompression; a part is left with its connection."""
+        limit, content = self._settings.max_body, answer.content
         chunks: list[bytes] = []
         size = 0
-        async for chunk in answer.content.iter_any():
-            size += len(chunk)
-            if size > limit:
+        try:
+            async for chunk in content.iter_any():
+                size += len(chunk)
+                chunks.append(chunk)
+                if size > limit:
+                    break
+        finally:
+            if not content.is_eof():
                 answer.close()
-                raise ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
-            chunks.append(chunk)
         # A thread joins what is large: Python lets others run meanwhile, and tens of megabytes take as many ms.
         return b"".join(chunks) if size < _LARGE else await to_thread.run_sync(b"".join, chunks)
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
-        """Return aiohttp's timeouts for a deadline of so many seconds."""
+        """Return aiohttp's timeouts within a deadline of so many seconds; the deadline itself is the exchange's."""
         known = self._timeouts.get(seconds)
         if known is None:
             if len(self._timeouts) > 64:  # noqa: PLR2004 - polls jitter their deadlines
                 self._timeouts.clear()
             # A call that waits in vain for a free connection was not sent, which is worth knowing of a write.
             known = self._timeouts[seconds] = aiohttp.ClientTimeout(
-                total=seconds, connect=0.8 * seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
+                total=None, connect=0.8 * seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
             )
         return known
 
 
-def _is_refusal(broken: Exception, connection: Connecting) -> bool:
+def _too_large(limit: int) -> ResponseTooLarge:
+    return ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
+
+
+def _end(why: End, request: Request[T], address: Address, seconds: float, *, sent: bool) -> ConsulError:
+    """Return the error for a request that was ended before its answer came."""
+    if why is End.CLOSED:
+        return Closed("this client was closed").about(request.method, request.path, address.name)
+    if sent:
+        return translated(TimeoutError(), request, address, seconds, at_once=False)
+    words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
+    return RequestTimeout(words, reason=ErrorReason.BUSY).about(request.method, request.path, address.name)
+
+
+def _is_refusal(broken: Exception, exchange: Exchange) -> bool:
     """Return True for a new connection that was closed at once, without an answer."""
-    return connection.age <= _AT_ONCE and without_a_word(broken)
+    return exchange.age <= _AT_ONCE and without_a_word(broken)
 
 
 def _fixed_headers(settings: Settings) -> dict[str, str] | None:
@@ -399,7 +407,9 @@ def _fixed_headers(settings: Settings) -> dict[str, str] | None:
 
 def _url(base: str, path: str, parameters: Parameters) -> URL:
     """Return the URL of a request."""
-    size = len(path) + sum(len(value) for _, value in parameters)
+    size = len(path)
+    for _, value in parameters:
+        size += len(value)
     return _kept_url(base, path, parameters) if size <= _LONGEST_KEPT else _made_url(base, path, parameters)
 
 

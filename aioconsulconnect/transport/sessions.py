@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -13,46 +13,17 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
+from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.settings.connection import Address, Settings
 from aioconsulconnect.transport.settings.http_client import AddressInfo, ConnectorArguments, KeptConnections, Session
 from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.version import __version__
 
-_CLOSED = "closed"  # tells our cancellation of a call from others
 _KEEP_ALIVE = 7.0  # seconds: the agent counts idle connections (fact 4), and aiohttp checks once in that time
 # A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
 # TCP_KEEPALIVE is the idle time.)
 _SOCKET_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-
-
-class Connecting:
-    """
-    Record of the connection of one request: whether it is a new one, and its age.
-
-    - `clock`: clock of the client.
-    - `fresh`: no connection that existed before may be used.
-    """
-
-    __slots__ = ("_clock", "_opened", "fresh")
-
-    def __init__(self, clock: Clock, *, fresh: bool) -> None:
-        self._clock = clock
-        self.fresh = fresh
-        self._opened = float("-inf")
-
-    def begin(self) -> None:
-        """Note that a new connection is being made for the request."""
-        self._opened = self._clock.now()
-
-    @property
-    def age(self) -> float:
-        """The seconds since a new connection was begun; infinite for one that existed before."""
-        return self._clock.now() - self._opened
-
-
-connecting: ContextVar[Connecting | None] = ContextVar("connecting", default=None)
 
 
 class _NewestFirst(aiohttp.BaseConnector):
@@ -62,18 +33,21 @@ class _NewestFirst(aiohttp.BaseConnector):
     aiohttp hands out the oldest, which would keep all of them alive.
     """
 
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        if (asked := connecting.get()) is not None and asked.fresh:
-            return None
-        if (idle := self._conns.get(key)) is not None:
-            idle.rotate(1)
-        return await super()._get(key, traces)
+    def _get(self, key: ConnectionKey, traces: list[Trace]) -> Coroutine[None, None, Connection | None]:
+        asked = Exchange.current()
+        return _none() if asked is not None and asked.fresh else super()._get(key, traces)
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         # At once: a connection that is to be closed would wait for the other side's goodbye, where nobody ends it.
         if should_close or protocol.should_close:
             protocol.abort()
         super()._release(key, protocol, should_close=should_close)
+        if (idle := self._conns.get(key)) is not None:
+            idle.rotate(1)  # aiohttp appends it, and hands out the first
+
+
+async def _none() -> None:
+    """No connection of those that are there."""
 
 
 class _TCP(_NewestFirst, aiohttp.TCPConnector):
@@ -90,11 +64,12 @@ class SessionPool:
 
     - `settings`: addresses, and settings of the HTTP client.
 
-    `closed` is True after `aclose`.
+    `closed` is True after `aclose`; `under_way` are the requests under way, which it ends.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.closed: bool = False
+        self.under_way: set[Exchange] = set()
         self._client = settings.client
         self._headers = {
             **own_headers(near=all(address.near for address in settings.addresses)),
@@ -102,7 +77,6 @@ class SessionPool:
         }
         self._sessions: dict[tuple[Purpose, str], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: set[asyncio.Task[object] | None] = set()
 
     def of(self, address: Address, purpose: Purpose) -> Session:
         """
@@ -149,34 +123,13 @@ class SessionPool:
             trace_configs=list(client.trace_configs),
         )
 
-    def begin_call(self) -> asyncio.Task[object] | None:
-        """Note that this task waits for a call, so that `aclose` ends it, and return the task."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._calls.add(task)
-        return task
-
-    def end_call(self, task: asyncio.Task[object] | None) -> None:
-        """Note that the `task` waits no more."""
-        self._calls.discard(task)
-
-    def raise_closed(self, cancelled: asyncio.CancelledError, task: asyncio.Task[object] | None) -> None:
-        """
-        Raise Closed if it was the pool that cancelled a call, and not its caller.
-
-        - `cancelled`: the cancellation.
-        - `task`: the task of the call.
-        """
-        if task is not None and cancelled.args == (_CLOSED,):
-            task.uncancel()
-            raise Closed("this client was closed") from None
-
     async def aclose(self) -> None:
-        """Close the sessions of the pool, and end the calls under way; it may be called twice."""
+        """Close the sessions of the pool, and end the requests under way; it may be called twice."""
         self.closed = True
-        for task in self._calls - {asyncio.current_task()}:
-            if task is not None:
-                task.cancel(_CLOSED)
+        own_task = asyncio.current_task()
+        for exchange in self.under_way:
+            if not exchange.is_of(own_task):
+                exchange.end(End.CLOSED)
         while self._sessions:
             _, session = self._sessions.popitem()
             connector = session.connector
@@ -199,11 +152,11 @@ def own_headers(*, near: bool) -> dict[str, str]:
 
 
 def _socket(info: AddressInfo) -> socket.socket:
-    """Return a new socket, and note in the request's `Connecting` that it was made."""
+    """Return a new socket, and note in the request's `Exchange` that it was made."""
     family, kind, protocol, _, _ = info
     made = socket.socket(family, kind, protocol)
-    if (asked := connecting.get()) is not None:
-        asked.begin()
+    if (asked := Exchange.current()) is not None:
+        asked.opens()
     return made
 
 
