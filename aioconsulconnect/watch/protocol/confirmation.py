@@ -45,9 +45,9 @@ def may_be_older(meta: Meta, index: int | None, last: Meta, last_index: int | No
     """
     Return True if an answer with other data may be older than the last one, and so has to be confirmed likewise.
 
-    Its index says so; where the two do not compare, it may be after a failure. The parameters are those of
+    It may be under a lower index, and after a failure unless the index is higher. The parameters are those of
     `leaves_doubt`.
     """
     if index is None or last_index is None or meta.backend != last.backend:
         return failed
-    return index < last_index
+    return index < last_index or (failed and index == last_index)
