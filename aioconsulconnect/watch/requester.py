@@ -145,7 +145,7 @@ def read_of_leader(
     read: Request[Other], options: Options, consistency: Literal["default", "consistent"]
 ) -> Request[Other]:
     """
-    Return `read` with these options, but past the agent's cache and with this consistency.
+    Return `read` with these `options`, but past the agent's cache and with this `consistency`.
 
     Only a consistent read settles a doubt: a leader that was just elected answers others before it has applied all
     that was written (fact 13).

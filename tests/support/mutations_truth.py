@@ -29,6 +29,7 @@ TRUTH: tuple[Mutation, ...] = (
     ),
     Mutation("w20", "SnapshotStore._is_doubtful", "leaves_doubt if lacks else may_be_older", "leaves_doubt"),
     Mutation("w20", "may_be_older", "index < last_index", "False"),
+    Mutation("w20", "may_be_older", "failed and index == last_index", "False"),
     Mutation("w20", "may_be_older", "meta.backend != last.backend", "False"),
     Mutation("w20", "SnapshotStore._is_doubtful", "not lacks and self._spec.source != 'servers'", "False"),
     Mutation(

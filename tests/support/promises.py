@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from support.fakes import Thing, Things
-from support.model import KINDS, LATE, ModelConsul, State
+from support.model import ELECTION, KINDS, LATE, ModelConsul, State
 
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.watch.changes import Batch, Removed
@@ -97,7 +97,7 @@ class Watched:
                     self._true_at = now if i + 1 == len(history) else max(self._true_at, history[i + 1].time)
             status = self.watch.status
             wrong = now - self._true_at
-            if self.well and status.age is not None and status.age + LATE + 0.1 < wrong:
+            if self.well and status.age is not None and status.age + LATE + ELECTION + 0.1 < wrong:
                 self._break("knows its age", f"{status.state}, {status.age} s, but wrong for {wrong} s")
         if self.broken is not None:
             raise self.broken

@@ -424,6 +424,7 @@ class BlockingQuery(Generic[T, Item]):
         """Return the verdict on the data, and the outcome of the request."""
         error = self._error_of(response)
         if self._course.superseded and not self._still_counts(asked, error, response):
+            self._store.failed = self._store.failed or error is not None
             return "", Outcome.SUPERSEDED
         if error is not None or not isinstance(response, Response):
             return type(error).__name__, self._failure(asked, error, now - sent.time, now)
@@ -554,9 +555,9 @@ class BlockingQuery(Generic[T, Item]):
         if ends_watch(error, worked=self.snapshot is not None, denied_for=denied_for):
             self.end = error
             return Outcome.FINAL
+        self._store.failed = True
         if asked.kind is Kind.POLL and cut_short(error, elapsed, asked.wait) and self._wait_tuner.cut(elapsed, now):
             return Outcome.CUT
-        self._store.failed = True
         self._trouble(error, now)
         if isinstance(error, PermissionDenied):
             failures.denials += 1

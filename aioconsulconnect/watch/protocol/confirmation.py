@@ -1,5 +1,5 @@
 """
-Rules for whether an answer proves that items were removed, and that it is not older than the one before.
+Rules for whether an answer proves that items were removed or changed.
 
 Consul answers 200 with too few items in cases where nothing was removed: a server that replays its log, a streaming
 view that has lost its leader, an agent's cache of a state that was discarded, a new leader that has not yet applied
@@ -43,11 +43,14 @@ def leaves_doubt(meta: Meta, index: int | None, last: Meta, last_index: int | No
 
 def may_be_older(meta: Meta, index: int | None, last: Meta, last_index: int | None, *, failed: bool) -> bool:
     """
-    Return True if an answer with other data may be older than the last one, and so has to be confirmed likewise.
+    Return True if an answer with other data may be older than the last one.
 
-    Its index says so; where the two do not compare, it may be after a failure. The parameters are those of
-    `leaves_doubt`.
+    It may be under a lower index, and after a failure unless the index is higher. It then has to be confirmed as well.
+
+    - `meta`, `index`: headers of this answer, and the index at which the data stands by it.
+    - `last`, `last_index`: the same of the last answer that was accepted.
+    - `failed`: something went wrong between the two answers.
     """
     if index is None or last_index is None or meta.backend != last.backend:
         return failed
-    return index < last_index
+    return index < last_index or (failed and index == last_index)

@@ -66,7 +66,8 @@ def test_a_higher_index_of_the_same_backend_alone_is_proof(
     ("backend", "index", "last_index", "failed", "older"),
     [
         ("blocking-query", 9, 10, False, True),
-        ("blocking-query", 10, 10, True, False),
+        ("blocking-query", 10, 10, False, False),
+        ("blocking-query", 10, 10, True, True),
         ("blocking-query", 11, 10, True, False),
         ("streaming", 9, 10, False, False),
         ("streaming", 11, 10, True, True),
@@ -75,7 +76,7 @@ def test_a_higher_index_of_the_same_backend_alone_is_proof(
         ("blocking-query", None, None, False, False),
     ],
 )
-def test_answer_may_be_older_under_a_lower_index_or_after_a_failure_where_none_compares(
+def test_answer_may_be_older_under_a_lower_index_or_after_a_failure_without_a_higher_one(
     backend: str, index: int | None, last_index: int | None, failed: bool, older: bool
 ) -> None:
     meta, last = Meta(index=index, backend=backend), Meta(index=last_index, backend="blocking-query")

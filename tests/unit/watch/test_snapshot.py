@@ -250,7 +250,7 @@ def test_nothing_is_removed_or_made_older_without_proof_or_an_authoritative_answ
     if index is None or before is None:
         proof = old.keys() <= new.keys() and not failed
     elif old.keys() <= new.keys():
-        proof = index >= before
+        proof = index > before if failed else index >= before
     else:
         proof = index > before and not failed
     if old == new or proof or authoritative:
