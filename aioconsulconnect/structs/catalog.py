@@ -51,7 +51,11 @@ class CatalogServiceKey(ItemKey, frozen=True, order=True):
 
 
 class CatalogService(FrozenStruct, frozen=True):
-    """Service by its name, with the tags that any of its instances has."""
+    """
+    Service by its name, with the tags that any of its instances has.
+
+    `tags` are sorted: Consul sends them in another order each time, and that is no change.
+    """
 
     name: str
     tags: tuple[str, ...] = ()
@@ -381,7 +385,7 @@ _read_services = reader(dict[str, tuple[str, ...] | None])
 
 def read_services(body: bytes) -> tuple[CatalogService, ...]:
     """Read the names of all services and their tags in a body."""
-    return tuple(CatalogService(name, tags or ()) for name, tags in _read_services(body).items())
+    return tuple(CatalogService(name, tuple(sorted(tags or ()))) for name, tags in _read_services(body).items())
 
 
 read_instances: Reader[tuple[Instance, ...]] = reader(tuple[Instance, ...])

@@ -138,7 +138,8 @@ class Proxy(Part, frozen=True, kw_only=True):
     - `local_service_address`, `local_service_port`, `local_service_socket_path` (Consul 1.10): where it listens.
     - `mode`, `transparent_proxy`: "direct" or "transparent" (Consul 1.10), and settings of a transparent proxy.
     - `config`: settings for Envoy, such as `protocol`.
-    - `upstreams`: services that the proxy makes reachable.
+    - `upstreams`: services that the proxy makes reachable. Those from config entries come last and sorted, since Consul
+      sends them in another order each time.
     - `mesh_gateway`: route to other datacenters.
     - `expose`: paths that are reachable without mutual TLS.
     - `access_logs`, `envoy_extensions`: need Consul 1.16.
@@ -157,6 +158,29 @@ class Proxy(Part, frozen=True, kw_only=True):
     expose: NullAsEmpty[Expose] = Expose()
     access_logs: NullAsEmpty[AccessLogs] = AccessLogs()
     envoy_extensions: NullAsEmpty[tuple[EnvoyExtension, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Bring the upstreams that come from config entries into one order."""
+        super().__post_init__()
+        if isinstance(self.upstreams, tuple) and any(map(_is_central, self.upstreams)):
+            msgspec.structs.force_setattr(self, "upstreams", tuple(sorted(self.upstreams, key=_place)))
+
+
+def _is_central(upstream: object) -> bool:
+    return isinstance(upstream, Upstream) and upstream.centrally_configured
+
+
+def _place(upstream: Upstream) -> tuple[str, ...]:
+    """Return the sorting key of an upstream from a config entry; that of any other is empty, so that it stays first."""
+    if not _is_central(upstream):
+        return ()
+    return (
+        upstream.destination_partition,
+        upstream.destination_namespace,
+        upstream.destination_name,
+        upstream.destination_peer,
+        upstream.datacenter,
+    )
 
 
 class TaggedAddress(Part, frozen=True, kw_only=True):

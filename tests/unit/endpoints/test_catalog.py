@@ -34,6 +34,24 @@ async def test_services_have_names_and_tags(sender: CannedSender, catalog: Catal
     assert CatalogService("web", ("a",)).key == CatalogService("web", ("b",)).key
 
 
+async def test_tags_in_another_order_are_no_change(sender: CannedSender, catalog: Catalog) -> None:
+    sender.answers = [b'{"web": ["a", "b", "c"]}', b'{"web": ["c", "a", "b"]}']
+    assert await catalog.services() == await catalog.services() == (CatalogService("web", ("a", "b", "c")),)
+
+
+async def test_upstreams_from_config_entries_in_another_order_are_no_change(
+    sender: CannedSender, catalog: Catalog
+) -> None:
+    def answer(*names: str) -> bytes:
+        upstreams: list[object] = [{"DestinationName": name, "CentrallyConfigured": name < "x"} for name in names]
+        return json.dumps([{"ServiceID": "web-proxy", "ServiceProxy": {"Upstreams": upstreams}}]).encode()
+
+    sender.answers = [answer("z", "y", "a", "b", "c"), answer("z", "y", "c", "a", "b")]
+    (one,), (other,) = [await catalog.connect("web", merge_central_config=True) for _ in "ab"]
+    assert one == other
+    assert [upstream.destination_name for upstream in other.service_proxy.upstreams] == ["z", "y", "a", "b", "c"]
+
+
 async def test_nodes_are_those_of_instances(sender: CannedSender, catalog: Catalog) -> None:
     sender.answers = [b'[{"ID": "", "Node": "ext", "Address": "10.0.0.1", "Meta": null}]', b"[]"]
     nodes = await catalog.nodes()
