@@ -162,12 +162,16 @@ class Proxy(Part, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Bring the upstreams that come from config entries into one order."""
         super().__post_init__()
-        if isinstance(self.upstreams, tuple) and any(map(_is_central, self.upstreams)):
+        if _is_any_central(self.upstreams):
             msgspec.structs.force_setattr(self, "upstreams", tuple(sorted(self.upstreams, key=_place)))
 
 
 def _is_central(upstream: object) -> bool:
     return isinstance(upstream, Upstream) and upstream.centrally_configured
+
+
+def _is_any_central(upstreams: object) -> bool:
+    return isinstance(upstreams, tuple) and any(map(_is_central, upstreams))
 
 
 def _place(upstream: Upstream) -> tuple[str, ...]:
