@@ -19,7 +19,9 @@ from yarl import URL
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import (
+    BadRequest,
     Closed,
+    Conflict,
     ConnectionFailed,
     ConsulError,
     ErrorReason,
@@ -31,6 +33,7 @@ from aioconsulconnect.errors import (
     ResponseTooLarge,
     ServerError,
     SettingsError,
+    Unsupported,
 )
 from aioconsulconnect.transport.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
 from aioconsulconnect.transport.exchange import End, Exchange
@@ -52,6 +55,7 @@ _CONNECT_TIMEOUT = 10.0
 _CALLS_AT_ONCE = 12  # the agent limits the connections of a whole host, with all its programs
 _LONGEST_KEPT = 500  # characters of a URL that is kept
 _LARGE = 4 << 20  # bytes
+_SWAPS = 2  # tries with another TLS context, which count beside the others
 _AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 
 
@@ -72,6 +76,7 @@ async def _no_hidden_resend(
 
 
 _OURS = (_no_hidden_resend,)
+_JUDGED = (BadRequest, Conflict, NotFound, Unsupported)
 
 
 class Transport:
@@ -150,36 +155,44 @@ class Transport:
 
         Raises a ConsulError; OutcomeUnknown for a write whose answer was lost.
         """
-        failures, fresh, repeated = 0, False, False
+        failures, swaps, fresh = 0, 0, False
+        address, lost = self._settings.addresses[self._preferred], None
         while True:
-            address, context = self._settings.addresses[self._preferred], self._tls.context()
+            context = self._tls.context(address.name)
             try:
                 response = await self._exchange(request, request.parameters, address, "calls", fresh=fresh)
                 error = response.error
-                if error is None:
-                    return response
-                if repeated and request.removes and isinstance(error, NotFound):
-                    return Response(200, {}, b"", response.address)
-                if isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS or from_gateway(error):
-                    self._prefer_next_to(address)  # during an election of a leader the next agent is no better
+                if error is None or (lost is not None and request.removes and isinstance(error, NotFound)):
+                    return response if error is None else Response(200, {}, b"", response.address)
+                # During an election of a leader the next agent is no better.
+                away = isinstance(error, ServerError) or error.reason is ErrorReason.NO_SERVERS or from_gateway(error)
             except (ConnectionFailed, RequestTimeout) as failed:
-                error = failed
-                self._prefer_next_to(address)
-            except OutcomeUnknown as lost:
-                if fresh or not request.idempotent or not worth_repeating(lost):
-                    raise
-                fresh = repeated = True  # a kept connection may have died like this one
+                error, away = failed, failed.reason is not ErrorReason.BUSY
+            except OutcomeUnknown as unknown:
+                if lost is not None or not request.idempotent or not worth_repeating(unknown):
+                    raise lost or unknown from unknown.__cause__
+                lost, fresh = unknown, True  # a kept connection may have died like this one
                 continue
+            if lost is not None:
+                # Consul judges the same request alike, but a trouble of the repetition says nothing of the first try.
+                if isinstance(error, _JUDGED):
+                    raise error
+                raise lost from error
+            if error.reason is ErrorReason.CERTIFICATE and self._tls.context(address.name) is not context:
+                swaps += 1
+                if swaps <= _SWAPS:
+                    continue
+            if away:
+                self._prefer_next_to(address)
             failures += 1
-            another = error.reason is ErrorReason.CERTIFICATE and (
-                failures < len(self._addresses) or self._tls.context() is not context
-            )
+            another = error.reason is ErrorReason.CERTIFICATE and failures < len(self._addresses)
             if failures >= self._settings.tries + len(self._addresses) - 1 or not (
                 another or worth_retrying(error, read=request.read)
             ):
                 raise self._final(error, request)
             fresh = fresh or error.reason is ErrorReason.BROKEN
             await self._clock.sleep(delay(failures - 1, self._random))
+            address = self._settings.addresses[self._preferred]
 
     async def attempt(
         self,
@@ -230,7 +243,7 @@ class Transport:
         """Send one request, and return its whole answer; every error is a ConsulError."""
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
         slots = self._slots if purpose == "calls" else self._unlimited
-        exchange, sent = Exchange(self._clock, fresh=fresh), False
+        exchange, sent = Exchange(self._clock), False
         self._sessions.under_way.add(exchange)
         try:
             token = request.options.token
@@ -244,7 +257,7 @@ class Transport:
                 sent = True
                 exchange.limit(seconds)  # waiting for a slot was not waiting for the agent
                 return await self._send(
-                    request, parameters, address, purpose, token=token, seconds=seconds, exchange=exchange
+                    request, parameters, address, purpose, token, seconds=seconds, exchange=exchange, fresh=fresh
                 )
             finally:
                 slots.release()
@@ -263,13 +276,14 @@ class Transport:
         parameters: Parameters,
         address: Address,
         purpose: Purpose,
-        *,
         token: str | None,
+        *,
         seconds: float,
         exchange: Exchange,
+        fresh: bool,
     ) -> Response:
-        session = self._sessions.of(address, purpose)
-        context = self._tls.context()
+        session = self._sessions.of(address, purpose, fresh=fresh)
+        context = self._tls.context(address.name)
         try:
             answer = await session.request(
                 request.method,
@@ -288,14 +302,17 @@ class Transport:
             body = answer.content.read_nowait() if answer.content.is_eof() else await self._body(answer)
             if len(body) > self._settings.max_body:
                 raise _too_large(self._settings.max_body)
-            if token and answer.status >= 300 and token.encode() in body:  # noqa: PLR2004 - an error that quotes the token
-                body = body.replace(token.encode(), b"***")
             response = Response(answer.status, answer.headers, body, address.name, not token)
+            if self._tls.is_changing and exchange.age is not None:
+                self._tls.worked(address.name, context)
             error = failure(request, response)
             if error is None:
                 return response
             if error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
                 self.crowding.refused()
+            if token and token.encode() in body:  # only after Consul's words were read, of which it may be one
+                response = replace(response, body=body.replace(token.encode(), b"***"))
+                error.text = getattr(failure(request, response), "text", "")
             return replace(response, error=error)
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, address.name)
@@ -319,7 +336,7 @@ class Transport:
         elif nobody_there(broken):
             self.crowding.gone(address.name)
         if is_of_tls(broken):
-            self._tls.replace(context)
+            self._tls.replace(address.name, context)
 
     def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         # Any that are given to a request replace those of its session, which come first.
@@ -391,7 +408,7 @@ def _end(why: End, request: Request[T], address: Address, seconds: float, *, sen
 
 def _is_refusal(broken: Exception, exchange: Exchange) -> bool:
     """Return True for a new connection that was closed at once, without an answer."""
-    return exchange.age <= _AT_ONCE and without_a_word(broken)
+    return exchange.age is not None and exchange.age <= _AT_ONCE and without_a_word(broken)
 
 
 def _fixed_headers(settings: Settings) -> dict[str, str] | None:

@@ -25,19 +25,15 @@ class Exchange:
     """
     One request under way in the current task, which its deadline or the closing of the client ends.
 
-    - `clock`: clock of the client, for the age of a connection.
-    - `fresh`: no connection that existed before may be used.
-
-    It is begun where it is made, and has to be closed with `close`. What ends it cancels its task; `ended_by` tells
-    that from a cancellation by the caller.
+    `clock` is the clock of the client, for the age of a connection. It is begun where it is made, and has to be closed
+    with `close`. What ends it cancels its task; `ended_by` tells that from a cancellation by the caller.
     """
 
-    __slots__ = ("_cancelled_before", "_clock", "_due", "_end", "_opened", "_task", "_timer", "_token", "fresh")
+    __slots__ = ("_cancelled_before", "_clock", "_due", "_end", "_opened", "_task", "_timer", "_token")
 
-    def __init__(self, clock: Clock, *, fresh: bool) -> None:
-        self.fresh = fresh
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._opened = float("-inf")
+        self._opened: float | None = None
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._end: End | None = None
@@ -47,7 +43,7 @@ class Exchange:
 
     @staticmethod
     def current() -> Exchange | None:
-        """Return the one for which a connection is looked for or made now."""
+        """Return the one for which a connection is made now."""
         return _under_way.get()
 
     def opens(self) -> None:
@@ -55,9 +51,9 @@ class Exchange:
         self._opened = self._clock.now()
 
     @property
-    def age(self) -> float:
-        """The seconds since a new connection was begun; infinite for one that existed before."""
-        return self._clock.now() - self._opened
+    def age(self) -> float | None:
+        """The seconds since a new connection was begun; None for one that existed before."""
+        return None if self._opened is None else self._clock.now() - self._opened
 
     def limit(self, seconds: float) -> None:
         """End it after so many `seconds` from now; a later call counts anew, and must not shorten the time."""

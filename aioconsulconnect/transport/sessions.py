@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
-from collections.abc import Coroutine
 from contextlib import suppress
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 
-from aioconsulconnect.errors import Closed
+from aioconsulconnect.errors import Closed, SettingsError
 from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.settings.connection import Address, Settings
 from aioconsulconnect.transport.settings.http_client import AddressInfo, ConnectorArguments, KeptConnections, Session
@@ -33,21 +31,13 @@ class _NewestFirst(aiohttp.BaseConnector):
     aiohttp hands out the oldest, which would keep all of them alive.
     """
 
-    def _get(self, key: ConnectionKey, traces: list[Trace]) -> Coroutine[None, None, Connection | None]:
-        asked = Exchange.current()
-        return _none() if asked is not None and asked.fresh else super()._get(key, traces)
-
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        # At once: a connection that is to be closed would wait for the other side's goodbye, where nobody ends it.
-        if should_close or protocol.should_close:
+        # At once: a TLS connection would wait for the other side's goodbye, where nobody ends it.
+        if key.is_ssl and (should_close or protocol.should_close):
             protocol.abort()
         super()._release(key, protocol, should_close=should_close)
         if (idle := self._conns.get(key)) is not None:
             idle.rotate(1)  # aiohttp appends it, and hands out the first
-
-
-async def _none() -> None:
-    """No connection of those that are there."""
 
 
 class _TCP(_NewestFirst, aiohttp.TCPConnector):
@@ -75,14 +65,15 @@ class SessionPool:
             **own_headers(near=all(address.near for address in settings.addresses)),
             **self._client.headers,
         }
-        self._sessions: dict[tuple[Purpose, str], Session] = {}
+        self._sessions: dict[tuple[Purpose, str, bool], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def of(self, address: Address, purpose: Purpose) -> Session:
+    def of(self, address: Address, purpose: Purpose, *, fresh: bool = False) -> Session:
         """
         Return the session for `address` and `purpose`.
 
-        Raises Closed after `aclose`, and in another event loop than the first.
+        `fresh` says that no connection that existed before may be used. Raises Closed after `aclose`, and in another
+        event loop than the first.
         """
         if self.closed:
             raise Closed("this client was closed; make another one")
@@ -91,17 +82,19 @@ class SessionPool:
             if self._loop is not None:
                 raise Closed("this client belongs to the event loop of its first call; make one for each loop")
             self._loop = loop
-        key = (purpose, address.socket)
+        key = (purpose, address.socket, fresh)
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = self._open(address, purpose)
+            session = self._sessions[key] = self._open(address, purpose, fresh=fresh)
         return session
 
-    def _open(self, address: Address, purpose: Purpose) -> Session:
+    def _open(self, address: Address, purpose: Purpose, *, fresh: bool) -> Session:
         client = self._client
         ours = ConnectorArguments(limit=0)
         if purpose == "probe":  # made to learn what happens to a new connection
             ours["limit_per_host"], ours["force_close"] = 1, True
+        elif fresh:
+            ours["force_close"] = True
         else:
             ours["keepalive_timeout"] = _KEEP_ALIVE
         kept: KeptConnections = ours
@@ -110,7 +103,7 @@ class SessionPool:
             ours["socket_factory"] = socket_factory
             if client.resolver is not None:
                 ours["resolver"] = client.resolver
-            return client.session_factory(purpose, **ours)
+            return _checked(client.session_factory(purpose, **ours))
         connector: aiohttp.BaseConnector
         if address.socket:
             connector = _Unix(address.socket, **kept)
@@ -137,6 +130,18 @@ class SessionPool:
             if connector is not None and session.connector_owner:
                 await connector.close(abort_ssl=True)
             await session.close()
+
+
+def _checked(session: object) -> Session:
+    """Return what a session factory made, if it is a session."""
+    if not isinstance(session, Session):
+        if inspect.iscoroutine(session):
+            session.close()
+        raise SettingsError(
+            f"session_factory: it must return an aiohttp.ClientSession, not {type(session).__name__};"
+            " give a plain function, not an async one"
+        )
+    return session
 
 
 def own_headers(*, near: bool) -> dict[str, str]:

@@ -31,7 +31,7 @@ CROWDED = answer(b"Your IP is issuing too many concurrent connections, please ra
 
 def sockets(carrier: Transport, purpose: Purpose) -> list[socket.socket]:
     """The idle connections of that purpose."""
-    connector = carrier._sessions._sessions[purpose, ""].connector
+    connector = carrier._sessions._sessions[purpose, "", False].connector
     assert connector is not None
     found = []
     for connections in connector._conns.values():
@@ -78,7 +78,7 @@ async def test_connections_that_one_burst_has_made_are_not_kept_alive_by_single_
         for _ in range(10):
             await carrier.send(ask())
         assert len({seen.connection for seen in server.seen[5:]}) == 1
-        connector = carrier._sessions._sessions["calls", ""].connector
+        connector = carrier._sessions._sessions["calls", "", False].connector
         assert connector is not None
         kept = connector._keepalive_timeout
         assert isinstance(kept, float)
