@@ -15,7 +15,7 @@ from aioconsulconnect.errors import (
 )
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
-from aioconsulconnect.workflows.plan_text import EntryChange, lines_of
+from aioconsulconnect.workflows.plan_text import EntryChange, lines_of, on_one_line
 
 KIND: Final = "service-intentions"
 Prune = bool | Literal["unchecked"]
@@ -61,8 +61,8 @@ class Plan:
     Changes that turn the stored intentions into the desired ones.
 
     A plan is true if there is anything to do. `str(plan)` has one line for each intention: `+` added, `-` removed, `~`
-    changed, with old and new. After them stand, with `!`, what keeps `apply` from writing, and with `?` what is not
-    certain.
+    changed, with old and new; a line without a source is about all sources of the destination. After them stand, with
+    `!`, what keeps `apply` from writing, and with `?` what is not certain.
 
     - `added`: entries to create.
     - `changed`: pairs of the stored entry and the one to replace it.
@@ -213,11 +213,11 @@ class Plan:
         added: list[EntryChange] = [(None, entry) for entry in self.added]
         removed: list[EntryChange] = [(entry, None) for entry in self.removed]
         nothing = "nothing to do among what is seen" if self.incomplete else "nothing to do"
-        lines = lines_of([*added, *self.changed, *removed]) or ([] if self.hidden else [nothing])
-        lines += [f"! {text}" for text in (*self.problems, *self._doubts())]
+        lines = lines_of([*added, *self.changed, *removed]) if self else [nothing]
+        lines += [f"! {on_one_line(text)}" for text in (*self.problems, *self._doubts())]
         if self.incomplete and not self._prune:
             lines.append(f"? other destinations may have intentions that are not seen: {self.incomplete}")
-        return "\n".join([*lines, *(f"? {text}" for text in self.notes)])
+        return "\n".join([*lines, *(f"? {on_one_line(text)}" for text in self.notes)])
 
     def __repr__(self) -> str:
         counts = f"{len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed"

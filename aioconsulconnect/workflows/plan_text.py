@@ -1,13 +1,18 @@
-"""Text of a plan: one line for each intention that changes."""
+"""Text of a plan: a line for each intention that changes, and for what changes in an entry beside its sources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from aioconsulconnect.errors import redact
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import EntryKey
 from aioconsulconnect.structs.intentions import Permission
-from aioconsulconnect.workflows.comparison import SourceKey, key_of, source_key, source_meaning
+from aioconsulconnect.structs.names import in_words
+from aioconsulconnect.workflows.comparison import SourceKey, key_of, meaning, source_key
 
 EntryChange = tuple[ServiceIntentions | None, ServiceIntentions | None]
 
@@ -15,6 +20,12 @@ EntryChange = tuple[ServiceIntentions | None, ServiceIntentions | None]
 def lines_of(changes: Iterable[EntryChange]) -> list[str]:
     """Return the lines for `changes`, pairs of old and new entry, in the order of the destinations."""
     return [line for old, new in sorted(changes, key=_destination) for line in _difference(old, new)]
+
+
+def on_one_line(text: str) -> str:
+    """Return `text` without private keys, and quoted where it has a line break or another character of that kind."""
+    text = redact(text)
+    return text if text.isprintable() else repr(text)
 
 
 def _destination(change: EntryChange) -> EntryKey:
@@ -25,34 +36,84 @@ def _destination(change: EntryChange) -> EntryKey:
 
 def _difference(old: ServiceIntentions | None, new: ServiceIntentions | None) -> Iterator[str]:
     entry = new or old
-    name = entry.name if entry is not None else ""
+    if entry is None:
+        return
+    destination = _named(entry.name, entry.namespace, entry.partition)
     before, after = _rules(old), _rules(new)
     for key in sorted({*before, *after}):
-        source = key[4] if not key[1] else f"{key[4]} of peer {key[1]}"
-        line = f"{source} => {name}"
-        if key not in before:
-            yield f"+ {line}: {after[key]}"
-        elif key not in after:
-            yield f"- {line}: {before[key]}"
-        elif before[key] != after[key]:
-            yield f"~ {line}: {before[key]} -> {after[key]}"
-    if old is not None and new is not None and (old.meta, old.jwt) != (new.meta, new.jwt):
-        yield f"~ {name}: meta or jwt"
+        one, other = before.get(key), after.get(key)
+        if one != other:
+            yield _line(f"{_source(key)} => {destination}", _rule(one), _rule(other))
+    if old is None or new is None:
+        if (conditions := _conditions(entry)) or not entry.sources:
+            yield f"{'+' if old is None else '-'} {destination}: {conditions or 'no sources'}"
+        return
+    if (old.jwt, old.unknown) != (new.jwt, new.unknown):
+        yield _line(destination, _conditions(old) or "no conditions", _conditions(new) or "no conditions")
+    if old.meta != new.meta:
+        yield f"~ {destination}: meta"
 
 
-def _rules(entry: ServiceIntentions | None) -> dict[SourceKey, str]:
-    sources: Sequence[SourceIntention] = entry.sources if entry is not None else ()
-    return {source_key(source): _shown(source_meaning(source)) for source in sources}
+def _line(what: str, before: str | None, after: str | None) -> str:
+    if before is None:
+        return f"+ {what}: {after}"
+    if after is None:
+        return f"- {what}: {before}"
+    return f"~ {what}: {'other conditions' if before == after else f'{before} -> {after}'}"
 
 
-def _shown(source: SourceIntention) -> str:
+def _rules(entry: ServiceIntentions | None) -> dict[SourceKey, SourceIntention]:
+    return {} if entry is None else {source_key(source): source for source in meaning(entry).sources}
+
+
+def _source(key: SourceKey) -> str:
+    group, peer, partition, namespace, name = key
+    source = _named(name, namespace, partition, group)
+    return f"{source} of peer {on_one_line(peer)}" if peer else source
+
+
+def _named(name: str, namespace: str, partition: str, sameness_group: str = "") -> str:
+    words = in_words(name, namespace=namespace or "default", partition=partition, sameness_group=sameness_group)
+    return on_one_line(words)
+
+
+def _rule(source: SourceIntention | None) -> str | None:
+    if source is None:
+        return None
     rule = source.action or f"permissions {', '.join(_permission(p) for p in source.permissions)}"
-    return f"{rule} ({source.description})" if source.description else str(rule)
+    text = " ".join([rule, *_unknown(source)])
+    return f"{text} ({on_one_line(source.description)})" if source.description else text
 
 
 def _permission(permission: Permission) -> str:
-    http = permission.http
-    path = http and (http.path_exact or (http.path_prefix and f"{http.path_prefix}*") or http.path_regex)
-    what = " ".join(part for part in ("|".join(http.methods) if http else "", path or "") if part)
-    more = " with conditions" if permission.jwt is not None or (http is not None and http.header) else ""
-    return f"{permission.action} {what}{more}".rstrip()
+    """Return a permission in words, such as `allow GET|PUT path_prefix='/admin' header(name='x' present=True)`."""
+    words = [str(permission.action)]
+    if (http := permission.http) is not None:
+        words += ["|".join(http.methods), _fields(msgspec.structs.replace(http, methods=()))]
+    words.append(_fields(msgspec.structs.replace(permission, action=None, http=None)))
+    return " ".join(word for word in words if word)
+
+
+def _conditions(entry: ServiceIntentions) -> str:
+    """Return in words what an entry asks of all its sources."""
+    jwt = [] if entry.jwt is None else [f"jwt({_fields(entry.jwt)})"]
+    return " ".join([*jwt, *_unknown(entry)])
+
+
+def _unknown(value: KeepsUnknown) -> Iterator[str]:
+    return (f"{on_one_line(key)}={redact(repr(item))}" for key, item in value.unknown)
+
+
+def _fields(value: KeepsUnknown) -> str:
+    """Return the fields of a struct that are set, in words that differ where the structs do."""
+    words: list[str] = []
+    for field in msgspec.structs.fields(value):
+        item = getattr(value, field.name)
+        if field.name != "unknown" and item != field.default:
+            words += (
+                f"{field.name}({_fields(part)})"
+                if isinstance(part, KeepsUnknown)
+                else f"{field.name}={redact(repr(part))}"
+                for part in (item if isinstance(item, tuple) else (item,))
+            )
+    return " ".join([*words, *_unknown(value)])

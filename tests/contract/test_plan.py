@@ -87,7 +87,7 @@ async def test_plan_of_imported_entries_that_consul_rewrites_is_empty(consul: Co
     plan = await consul.intentions.import_([desired])
     assert str(plan).splitlines() == [
         f"+ * => {unique.upper()}: deny",
-        f"+ web => {unique.upper()}: permissions allow GET|PUT /* (shop)",
+        f"+ web => {unique.upper()}: permissions allow GET|PUT path_prefix='/' (shop)",
     ]
     assert not await consul.intentions.import_([desired])
     changed = replace(desired, sources=(desired.sources[0], replace(desired.sources[1], description="till")))
@@ -145,7 +145,7 @@ async def test_a_peers_service_is_another_source(consul: Consul, agent: AgentUnd
     assert not await consul.intentions.plan([replace(desired, sources=(peered, local))], prune=False)
     changed = replace(desired, sources=(local,), meta={"owner": "b"})
     plan = await consul.intentions.plan([changed], prune=False)
-    assert str(plan).splitlines() == [f"- web of peer east => {unique}: deny", f"~ {unique}: meta or jwt"]
+    assert str(plan).splitlines() == [f"- web of peer east => {unique}: deny", f"~ {unique}: meta"]
     await plan.apply()
     (stored,) = [each for each in await consul.intentions.export() if each.name == unique]
     assert [source.peer for source in stored.sources] == [""]
