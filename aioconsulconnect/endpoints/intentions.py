@@ -198,8 +198,8 @@ class Intentions(Group):
 
         It reads the destination's intentions first, and refuses what Consul would do without saying so: act on the
         default namespace or partition where it knows no other, or replace the intention of a peer's service of the same
-        name. A side effect of Consul's is logged as a warning once it has happened: intentions of the same destination
-        that were created by id lose their ids.
+        name. A side effect of Consul's is logged as a warning once it has happened, or may have: intentions of the same
+        destination that were created by id lose their ids.
 
         Raises Conflict where a peer's service of that name has an intention (write the `service-intentions` config
         entry instead), and InvalidRequest for what Consul would refuse or take for something else.
@@ -353,11 +353,11 @@ class Intentions(Group):
     ) -> None:
         """Write by name, and then log which intentions lost their ids by it."""
         losing = await self._before_exact_write(request.method, source, destination, options)
-        did = "made"
+        did = "may have made"
         try:
             await self._call(request, options)
+            did = "made"
         except OutcomeUnknown:
-            did = "may have made"
             raise
         except ConsulError:
             losing = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,8 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.intentions import HTTPPermission, Intention, MatchKey, Permission
+from aioconsulconnect.transport.request import Request
+from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 
 UUID = "17e58b74-7385-177d-294b-3eded8a6c468"
@@ -260,6 +263,29 @@ async def test_write_by_name_that_fails_tells_of_no_lost_ids(
     assert caplog.text == ""
     sender.answers = [both, OutcomeUnknown("lost")]
     with pytest.raises(OutcomeUnknown):
+        await write(intentions, "web", "db", None)
+    assert "web => db by name may have made 1 intentions" in caplog.text
+
+
+@pytest.mark.parametrize("ended", [asyncio.CancelledError, TimeoutError, KeyboardInterrupt])
+@pytest.mark.parametrize("write", WRITES, ids=["upsert", "delete"])
+async def test_write_by_name_that_is_cut_short_may_have_taken_the_ids(
+    sender: CannedSender,
+    intentions: Intentions,
+    write: Write,
+    ended: type[BaseException],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    send = sender.send
+
+    async def cut_short(request: Request[object]) -> Response:
+        if not request.read:
+            raise ended
+        return await send(request)
+
+    sender.answers = [matched(WEB | {"ID": UUID}, WEB | {"ID": UUID, "SourceName": "old"})]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ended):
+        patch.setattr(sender, "send", cut_short)
         await write(intentions, "web", "db", None)
     assert "web => db by name may have made 1 intentions" in caplog.text
 
