@@ -56,6 +56,15 @@ def place_of(entry: ServiceIntentions, options: Options | None) -> Options:
     return where.over(options or NO_OPTIONS)
 
 
+def _of_writes(options: Options | None) -> Options | None:
+    """Return those of the options that a write takes too; it goes to the leader of the primary datacenter."""
+    if options is None:
+        return None
+    return Options(
+        namespace=options.namespace, partition=options.partition, token=options.token, timeout=options.timeout
+    )
+
+
 class Plan:
     """
     Changes that turn the stored intentions into the desired ones.
@@ -72,7 +81,7 @@ class Plan:
     - `notes`: texts of what is not certain.
     - `view`: the part of the stored entries that was seen. `filtered`, `anonymous` and `incomplete` tell of it.
     - `prune`: what was asked for: the removal of stored entries that are not desired.
-    - `config`, `options`: endpoints and options with which `apply` writes.
+    - `config`, `options`: endpoints and options with which `apply` writes; those that only a read takes are left out.
     """
 
     def __init__(
@@ -90,7 +99,7 @@ class Plan:
         prune: Prune = False,
     ) -> None:
         self._config = config
-        self._options = options
+        self._options = _of_writes(options)
         self.added = added
         self.changed = changed
         self.removed = removed

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 from support.canned import CannedSender, polls_of
 
 from aioconsulconnect.errors import InvalidRequest
@@ -68,6 +69,35 @@ async def test_plan_is_asked_for_with_the_token_of_its_options(sender: CannedSen
     await intentions.plan([desired], options=Options(token="mine"))
     assert {asked.options.token for asked in sender.asked} == {"mine"}
     assert len(sender.asked) == 3  # 1.16 marks a list that leaves something out, so this one is whole
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (Options(consistency="consistent"), "?consistent"),
+        (Options(consistency="stale"), "?stale"),
+        (Options(datacenter="dc2"), "?dc=dc2"),
+    ],
+)
+async def test_options_of_reads_are_left_out_of_the_writes(
+    sender: CannedSender, intentions: Intentions, options: Options, asked: str
+) -> None:
+    sender.answers = [json.dumps(STORED).encode(), NO_ACLS, *[SELF_1_16] * 2, *[b"true", SELF_1_16] * 2, b"true"]
+    new = ServiceIntentions(name="new", sources=(SourceIntention(name="web", action="allow"),))
+    plan = await intentions.plan([new], options=replace(options, token="mine", timeout=3))
+    assert sender.wire[0][1] == f"/v1/config/service-intentions{asked}"
+    await plan.apply()
+    writes = [
+        (path, sent.options) for sent, (_, path, _) in zip(sender.asked, sender.wire, strict=True) if not sent.read
+    ]
+    assert [path.partition("?")[2] for path, _ in writes] == ["cas=0", "cas=7", "cas=8"]
+    assert {(sent.token, sent.timeout) for _, sent in writes} == {("mine", 3)}
+
+
+async def test_options_that_the_reads_do_not_take_are_refused(sender: CannedSender, intentions: Intentions) -> None:
+    with pytest.raises(InvalidRequest, match="cached"):
+        await intentions.plan([], options=Options(cached=True))
+    assert sender.asked == []
 
 
 # Fields that this library does not know.
