@@ -49,8 +49,8 @@ class Intentions(intentions.Intentions):
           "unchecked" removes also with Consul 1.9 and 1.10, which have no check-and-set for it.
         - `keep_unknown`: True to send fields that this library does not know. Default: those alone that Consul shows in
           the same place of a stored entry, so that it knows them; others are most often misspelt.
-        - `options`: options of the reads, and of the writes of `Plan.apply`; for these `consistency` and `datacenter` do
-          not count, since they go to the primary datacenter, where the index of another one does not match.
+        - `options`: options of the reads, and of the writes of `Plan.apply`; for these `consistency` and `datacenter`
+          do not count, since they go to the primary datacenter, where the index of another one does not match.
 
         Raises InvalidRequest for entries that Consul would refuse, or a destination that is given twice.
         """

@@ -284,9 +284,10 @@ async def test_write_by_name_that_is_cut_short_may_have_taken_the_ids(
         return await send(request)
 
     sender.answers = [matched(WEB | {"ID": UUID}, WEB | {"ID": UUID, "SourceName": "old"})]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ended):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender, "send", cut_short)
-        await write(intentions, "web", "db", None)
+        with pytest.raises(ended):
+            await write(intentions, "web", "db", None)
     assert "web => db by name may have made 1 intentions" in caplog.text
 
 
