@@ -9,8 +9,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.agents import Binary, Launcher, RealAgent, RealCluster, SharedAgents, binaries, children, known, sockets
+
+# How long an example takes is no property of what is tested, and a busy machine would fail it.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 REAL = {"real_agent", "own_agent", "real_cluster", "real_binary"}
 

@@ -26,6 +26,7 @@ from aioconsulconnect.structs.codec.given_type import (
     reader_of,
 )
 from aioconsulconnect.structs.codec.json_body import Reader, encode
+from aioconsulconnect.structs.codec.request_body import refuse_nulls
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.transport.request import Parameters, Request, encoded
 from aioconsulconnect.transport.response import Response
@@ -228,14 +229,13 @@ class AnyPath(Group):
         if method not in _METHODS:
             raise InvalidRequest(f"method must be 'GET', 'PUT', 'POST' or 'DELETE', not {method!r}")
         read = method == "GET"
-        decode: Callable[[Response], T | bytes]
-        decode = (_body if read else _body_of_write) if type is None else _Decode(reader_of(type))
+        decode: Callable[[Response], T | bytes] = _body if type is None else _Decode(reader_of(type))
         request: Request[T | bytes] = Request(
             method=method,
             path=checked_path(path),
             query=checked_parameters(parameters),
             body=_sent_body(body, method),
-            decode=decode,
+            decode=decode if read else _OfWrite(decode),
             read=read,
             idempotent=idempotent,
             accepted_options=ALL_READ if read else _WRITE,
@@ -304,7 +304,10 @@ def _sent_body(body: object, method: str) -> bytes | None:
         raise InvalidRequest("a GET has no body")
     if isinstance(body, str):
         raise InvalidRequest("body must be bytes or an object for JSON; a text is sent as bytes: text.encode()")
-    return bytes(cast("bytes", body)) if isinstance(body, bytes | bytearray | memoryview) else encode(plain(body))
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(cast("bytes", body))
+    refuse_nulls(body, members=False)
+    return encode(plain(body))
 
 
 def _source(path: str, given: Parameters) -> Source:
@@ -336,10 +339,14 @@ def _body(response: Response) -> bytes:
     return response.body
 
 
-def _body_of_write(response: Response) -> bytes:
-    # Of Consul's answers to writes none is a page; a value that is read may well be one.
-    if "html" in response.headers.get("content-type", "") or response.body.lstrip()[:1] == b"<":
-        raise UnreadableResponse(
-            "a page of HTML answered: something in between, not Consul", reason=ErrorReason.NOT_CONSUL
-        )
-    return response.body
+class _OfWrite(msgspec.Struct, Generic[T], frozen=True):
+    """Reader of an answer to a write: none of Consul's is a page, while a value that is read may well be one."""
+
+    decode: Callable[[Response], T]
+
+    def __call__(self, response: Response) -> T:
+        if "html" in response.headers.get("content-type", "") or response.body.lstrip()[:1] == b"<":
+            raise UnreadableResponse(
+                "a page of HTML answered: something in between, not Consul", reason=ErrorReason.NOT_CONSUL
+            )
+        return self.decode(response)

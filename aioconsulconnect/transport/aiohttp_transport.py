@@ -42,7 +42,7 @@ from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.sessions import SessionPool, own_headers
+from aioconsulconnect.transport.sessions import SessionPool
 from aioconsulconnect.transport.settings.connection import DEFAULT_TIMEOUT, Address, Settings
 from aioconsulconnect.transport.settings.http_client import Session, SSLContext
 from aioconsulconnect.transport.settings.options import Purpose
@@ -324,10 +324,11 @@ class Transport:
                 raise
             raise Closed("the session was closed").about(request.method, request.path, address.name) from failed
         self._note(broken, address, exchange, context)
-        # aiohttp's errors about an answer hold the request headers with the token: only their cause is passed on.
-        cause = broken.__cause__ if isinstance(broken, aiohttp.ClientResponseError) else broken
+        # These hold the request headers with the token, or the URL of the proxy with its password.
+        holds_secrets = isinstance(broken, aiohttp.ClientResponseError | aiohttp.ClientConnectorError)
         at_once = _is_refusal(broken, exchange)
-        raise translated(broken, request, address, seconds, at_once=at_once) from cause
+        found = translated(broken, request, address, seconds, at_once=at_once)
+        raise found from (broken.__cause__ if holds_secrets else broken)
 
     def _note(self, broken: Exception, address: Address, exchange: Exchange, context: SSLContext | bool) -> None:
         """Note what a failure tells of the agent, and of the TLS context that was used."""
@@ -399,7 +400,11 @@ def _too_large(limit: int) -> ResponseTooLarge:
 def _end(why: End, request: Request[T], address: Address, seconds: float, *, sent: bool) -> ConsulError:
     """Return the error for a request that was ended before its answer came."""
     if why is End.CLOSED:
-        return Closed("this client was closed").about(request.method, request.path, address.name)
+        words = "this client was closed"
+        if sent and not request.read:
+            words = f"{words} before the answer; the write may or may not have been applied: read before another"
+            return OutcomeUnknown(words).about(request.method, request.path, address.name)
+        return Closed(words).about(request.method, request.path, address.name)
     if sent:
         return translated(TimeoutError(), request, address, seconds, at_once=False)
     words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
@@ -414,7 +419,7 @@ def _is_refusal(broken: Exception, exchange: Exchange) -> bool:
 def _fixed_headers(settings: Settings) -> dict[str, str] | None:
     """Return the headers of every request beside those of its session, which may be another's."""
     client = settings.client
-    headers = {**own_headers(near=True), **client.headers} if client.session_factory is not None else {}
+    headers = dict(client.headers) if client.session_factory is not None else {}
     if settings.auth:
         if any(name.lower() == "authorization" for name in client.headers):
             raise SettingsError("headers: auth (CONSUL_HTTP_AUTH) sets Authorization already")

@@ -72,6 +72,9 @@ def _words(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, Lost) and isinstance(error.__cause__, Exception) else error
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "closed without an answer"
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        cause = cause.os_error
+        return cause.strerror or str(cause) or type(cause).__name__
     return _CONTEXT.sub("", str(cause)) or type(cause).__name__
 
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from aioconsulconnect.errors import ConsulError, redact
+from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.transport.metadata import Meta
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Response(msgspec.Struct, frozen=True, dict=True):
         return self.body.decode("utf-8", "replace").strip()
 
 
-class Reply(msgspec.Struct, Generic[T], frozen=True):
+class Reply(FrozenStruct, Generic[T], frozen=True):
     """
     A value with the metadata of the answer that brought it.
 

@@ -61,10 +61,9 @@ class SessionPool:
         self.closed: bool = False
         self.under_way: set[Exchange] = set()
         self._client = settings.client
-        self._headers = {
-            **own_headers(near=all(address.near for address in settings.addresses)),
-            **self._client.headers,
-        }
+        theirs = {name.lower() for name in self._client.headers}
+        ours = _own_headers(near=all(address.near for address in settings.addresses)).items()
+        self._headers = {**{name: value for name, value in ours if name.lower() not in theirs}, **self._client.headers}
         self._sessions: dict[tuple[Purpose, str, bool], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -144,9 +143,9 @@ def _checked(session: object) -> Session:
     return session
 
 
-def own_headers(*, near: bool) -> dict[str, str]:
+def _own_headers(*, near: bool) -> dict[str, str]:
     """
-    Return the headers of every request.
+    Return the headers of every request of a session of the library's own making.
 
     `near` says that all agents are on this machine: answers are then not compressed.
     """

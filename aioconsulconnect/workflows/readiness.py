@@ -23,7 +23,8 @@ from aioconsulconnect.transport.settings.options import Options
 _PATH = path_of("status", "leader")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds
 _DEADLINE = 5.0  # seconds for one answer, so that an agent that stands still does not take all the time
-_HOPELESS = frozenset({ErrorReason.CERTIFICATE, ErrorReason.TLS_NEEDED})
+_AT_ONCE = frozenset({ErrorReason.TLS_NEEDED})
+_HOPELESS = _AT_ONCE | {ErrorReason.CERTIFICATE}
 _read_leader = reader(str)
 
 
@@ -49,6 +50,7 @@ async def wait_for_agent(sender: Sender, clock: Clock, options: Options, timeout
     patience = min(_DEADLINE, options.timeout or _DEADLINE)
     end, pause = None if timeout is None else clock.now() + timeout, _FIRST_PAUSE
     last: ConsulError | None = None
+    renewed = False
     while end is None or last is None or clock.now() < end:
         hopeless = True
         for address in sender.addresses:
@@ -58,10 +60,11 @@ async def wait_for_agent(sender: Sender, clock: Clock, options: Options, timeout
                 return
             if last is None or left >= patience or not isinstance(error, RequestTimeout):
                 last = error  # an answer that was given no time says less than the one before
-            hopeless = hopeless and (error.final or error.reason in _HOPELESS)
+            hopeless = hopeless and (error.final or error.reason in (_HOPELESS if renewed else _AT_ONCE))
             sender.avoid(address)
         if hopeless and last is not None:
             raise last
+        renewed = True  # a failure makes the transport look at the files for TLS
         await clock.sleep(pause if end is None else max(0.0, min(pause, end - clock.now())))
         pause = min(2 * pause, _LONGEST_PAUSE)
     raise _late(last, timeout or 0.0)

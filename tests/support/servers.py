@@ -140,8 +140,11 @@ class Scripted:
     async def _one(self, connection: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target, _ = head.split("\r\n")[0].split(" ")
-        headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-        headers = {name.lower(): value for name, value in headers.items()}
+        headers: dict[str, str] = {}
+        for line in filter(None, head.split("\r\n")[1:]):
+            name, value = line.split(": ", 1)
+            before = headers.get(name.lower())
+            headers[name.lower()] = value if before is None else f"{before}, {value}"
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.seen.append(Seen(connection, method, target, headers, body))
         step = self.steps.pop(0) if self.steps else self.rest

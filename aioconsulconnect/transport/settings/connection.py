@@ -245,7 +245,7 @@ def _addresses(env: _Environment, argument: str | Sequence[str] | None, https: b
     if argument is not None and not isinstance(argument, str):
         if not argument:
             raise SettingsError("address: an empty sequence names no agent")
-        return tuple(_address(text, "address", https, tls=tls) for text in argument)
+        return tuple(dict.fromkeys(_address(text, "address", https, tls=tls) for text in argument))
     text = env.text("CONSUL_HTTP_ADDR", argument)
     return (_address(text or DEFAULT_ADDRESS, env.origins["CONSUL_HTTP_ADDR"], https, tls=tls),)
 

@@ -57,7 +57,11 @@ class ConnectorArguments(KeptConnections, total=False):
 
 
 class SessionFactory(Protocol):
-    """Function that makes an aiohttp session for one purpose: "calls", "polls" or "probe"."""
+    """
+    Function that makes an aiohttp session for one purpose: "calls", "polls" or "probe".
+
+    It is called once for each, and once more for calls that must not use a kept connection.
+    """
 
     def __call__(self, purpose: Purpose, **ours: Unpack[ConnectorArguments]) -> Session:
         """
@@ -81,7 +85,7 @@ class SessionSettings(TypedDict, total=False):
     ssl_context: SSLContext | None
     """TLS context, in place of `verify`, `ca_cert`, `ca_path`, `client_cert` and `client_key`; default none."""
     session_factory: SessionFactory | None
-    """Function that makes the aiohttp sessions, not for `unix://`; default: the library's own."""
+    """Function that makes the aiohttp sessions, not for `unix://`; they bring their own User-Agent. Default: none."""
     trace_configs: Sequence[TraceConfig]
     """aiohttp trace configs for the sessions; default none."""
 
@@ -119,7 +123,7 @@ class HTTPClient(msgspec.Struct, frozen=True, kw_only=True):
         """
         return cls(
             proxy=_proxy(given.get("proxy")),
-            headers=_headers(given.get("headers", {})),
+            headers=_headers(given.get("headers") or {}),
             resolver=given.get("resolver"),
             ssl_context=given.get("ssl_context"),
             session_factory=given.get("session_factory"),
@@ -127,9 +131,12 @@ class HTTPClient(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _proxy(proxy: str | None) -> str:
-    if not proxy:
+def _proxy(given: object) -> str:
+    if not given:
         return ""
+    proxy = given if isinstance(given, str) else ""
+    if not (proxy and proxy.isascii()):
+        raise SettingsError("proxy: give it as a text in ASCII; percent-encode what is not, also in a password")
     try:
         parts = urlsplit(proxy)
         host = parts.hostname or ""
@@ -155,6 +162,8 @@ def _is_host(host: str) -> bool:
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers.items():
+        if not all(isinstance(text, str) for text in (name, value)):
+            raise SettingsError(f"headers: {name!r} and its value must be texts")
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise SettingsError(f"headers: {name!r} or its value cannot be sent")
         if name.lower() == "x-consul-token":

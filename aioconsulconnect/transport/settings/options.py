@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -54,8 +55,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
             raise InvalidRequest(
                 "cached and consistency='consistent' contradict each other; Consul refuses both at once"
             )
-        if self.timeout is not None and not self.timeout > 0:
-            raise InvalidRequest(f"timeout must be more than 0 seconds, not {self.timeout!r}")
+        for name in ("datacenter", "namespace", "partition", "token"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidRequest(f"{name} must be a text, not {type(value).__name__}")
+        timeout: object = self.timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
+            raise InvalidRequest(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
         if self.token is not None:
             check_token(self.token)
 

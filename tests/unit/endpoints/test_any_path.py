@@ -434,6 +434,10 @@ async def test_answer_of_a_request_is_bytes_or_of_the_type_asked_for(sender: Can
     ]  # fmt: skip
 
 
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+
 @pytest.mark.parametrize(
     ("method", "more", "words"),
     [
@@ -442,6 +446,8 @@ async def test_answer_of_a_request_is_bytes_or_of_the_type_asked_for(sender: Can
         ("GET", {"body": b"x"}, "no body"),
         ("PUT", {"body": "text"}, "encode"),
         ("PUT", {"body": object()}, "JSON"),
+        ("PUT", {"body": {"a": [1, float("nan")]}}, r"a\[1\]: JSON has no number"),
+        ("PUT", {"body": ENDLESS}, "contains itself"),
         ("PUT", {"body": {"a": "\ud800"}}, "surrogate"),
         ("PUT", {"options": Options(consistency="stale")}, "consistency"),
         ("PUT", {"options": Options(cached=True)}, "cached"),
@@ -459,10 +465,11 @@ async def test_request_that_cannot_be_meant_is_not_sent(
 @pytest.mark.parametrize(
     "page", [answer(b"portal", content_type="text/html; charset=utf-8"), answer(b" <!doctype html>")]
 )
-async def test_page_in_the_place_of_an_answer_to_a_write_is_no_success(page: bytes) -> None:
+@pytest.mark.parametrize("kind", [{}, {"type": bytes}, {"type": bytes.decode}, {"type": bool}], ids=str)
+async def test_page_in_the_place_of_an_answer_to_a_write_is_no_success(page: bytes, kind: Any) -> None:
     async with Scripted([page]) as server, Consul(server.url) as consul:
         with pytest.raises(OutcomeUnknown) as caught:
-            await consul.request("PUT", "/v1/kv/a", body=b"1")
+            await consul.request("PUT", "/v1/kv/a", body=b"1", **kind)
         assert caught.value.reason is ErrorReason.NOT_CONSUL
         assert len(server.seen) == 1
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from support import closing_program
 from support.proxies import ConnectProxy
-from support.servers import Keys, answer
+from support.servers import Hang, Keys, Scripted, answer
 
 from aioconsulconnect.client import Consul
-from aioconsulconnect.errors import Closed
+from aioconsulconnect.errors import Closed, OutcomeUnknown
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,17 @@ async def test_call_amid_a_handshake_ends_at_once_with_the_client(keys: Keys) ->
         async with asyncio.timeout(2):
             with pytest.raises(Closed):
                 await call
+
+
+async def test_write_that_was_sent_when_the_client_was_closed_may_have_been_applied() -> None:
+    async with Scripted([Hang(), Hang()]) as server, Consul(server.url) as consul:
+        write = asyncio.create_task(consul.agent.register("web", port=1))
+        read = asyncio.create_task(consul.agent.services())
+        async with asyncio.timeout(5):
+            while len(server.seen) < 2:
+                await asyncio.sleep(0.01)
+        await consul.aclose()
+        with pytest.raises(OutcomeUnknown, match="closed before the answer"):
+            await write
+        with pytest.raises(Closed):
+            await read

@@ -100,6 +100,24 @@ async def test_a_write_that_waits_in_vain_for_a_connection_was_not_sent() -> Non
         await asyncio.gather(*calls)
 
 
+async def test_a_call_that_waits_in_vain_accuses_no_agent() -> None:
+    async with (
+        Scripted([Hang()] * 12) as server,
+        Scripted() as other,
+        aclosing(transport(server.url, other.url, tries=1)) as carrier,
+    ):
+        calls = [asyncio.create_task(carrier.send(ask())) for _ in range(12)]
+        async with asyncio.timeout(10):
+            while len(server.seen) < 12:
+                await asyncio.sleep(0.01)
+        with pytest.raises(RequestTimeout):
+            await carrier.send(ask(options=Options(timeout=0.1)))
+        assert carrier.addresses[0] == server.url
+        server.release.set()
+        await asyncio.gather(*calls)
+        assert not other.seen
+
+
 async def test_many_writes_at_once_wait_for_their_turn_and_not_for_the_agent() -> None:
     async with Scripted() as server, aclosing(transport(server.url, tries=1)) as carrier:
         server.rest = Late(0.1)

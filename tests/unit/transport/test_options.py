@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import msgspec
 import pytest
@@ -128,3 +129,15 @@ def test_an_option_that_would_be_ignored_raises(options: Options, name: Option) 
 
 def test_options_with_default_consistency_and_no_cache_are_never_refused() -> None:
     Options(consistency="default", cached=False, token="t", timeout=1).refuse_ignored(frozenset(), "PUT", "/v1/x")
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5"])
+def test_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(InvalidRequest, match="timeout must be a number of seconds above 0"):
+        Options(timeout=timeout)
+
+
+@pytest.mark.parametrize("name", ["datacenter", "namespace", "partition", "token"])
+def test_option_that_is_no_text_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} must be a text, not int"):
+        Options(**{name: 5})

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Unpack
 
 import aiohttp
 import aiohttp.abc
 import pytest
-from support.servers import Scripted, answer
-from support.transports import CLOSE, SECRET, ask, transport
+from support.proxies import ConnectProxy
+from support.servers import Close, Keys, Late, Scripted, answer
+from support.transports import CLOSE, SECRET, ask, everything_shown, transport
 
-from aioconsulconnect.errors import Closed, ConnectionFailed, ConsulError, SettingsError
+from aioconsulconnect.errors import Closed, ConnectionFailed, ConsulError, ErrorReason, SettingsError
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.settings.http_client import ConnectorArguments, Session
 from aioconsulconnect.transport.settings.options import Purpose
@@ -28,8 +30,9 @@ async def ask_for_each(carrier: Transport, address: str) -> None:
         await carrier.attempt(ask(path=f"/v1/{purpose}"), extra=(), deadline=5, address=address, purpose=purpose)
 
 
-async def test_headers_are_those_of_every_request() -> None:
-    headers = {"X-Gateway-Key": "key", "User-Agent": "mine"}
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent"])
+async def test_headers_are_those_of_every_request(name: str) -> None:
+    headers = {"X-Gateway-Key": "key", name: "mine"}
     async with Scripted() as server, aclosing(transport(server.url, headers=headers, token=SECRET)) as carrier:
         await ask_for_each(carrier, server.url)
         assert [seen.headers["x-gateway-key"] for seen in server.seen] == ["key"] * 3
@@ -38,11 +41,26 @@ async def test_headers_are_those_of_every_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"X a": "1"}, {"X": "1\r\nY: 2"}, {"x-consul-token": "t"}, {"": "1"}, {"X": "a\0"}], ids=str
+    "headers",
+    [{"X a": "1"}, {"X": "1\r\nY: 2"}, {"x-consul-token": "t"}, {"": "1"}, {"X": "a\0"}, {"X": 5}, {5: "X"}],
+    ids=str,
 )
-def test_header_that_cannot_be_sent_is_refused(headers: dict[str, str]) -> None:
+def test_header_that_cannot_be_sent_is_refused(headers: Any) -> None:
     with pytest.raises(SettingsError, match="headers"):
         transport("http://127.0.0.1:1", headers=headers)
+
+
+@pytest.mark.parametrize("nothing", [{"headers": None}, {"proxy": None}, {"proxy": ""}], ids=str)
+def test_nothing_is_the_default(nothing: dict[str, Any]) -> None:
+    given, default = transport("http://127.0.0.1:1", **nothing), transport("http://127.0.0.1:1")
+    assert given._settings.client == default._settings.client
+
+
+@pytest.mark.parametrize("proxy", [5, b"http://a:1", "http://joe:p\u20acs3cret@a:1"])
+def test_proxy_of_other_letters_is_refused_without_its_password(proxy: Any) -> None:
+    with pytest.raises(SettingsError, match="proxy: give it as a text in ASCII") as refused:
+        transport("https://127.0.0.1:1", proxy=proxy)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_authorization_is_given_once() -> None:
@@ -79,6 +97,17 @@ def test_proxy_that_is_none_is_refused_without_its_text(proxy: str) -> None:
 def test_password_of_a_proxy_and_headers_are_in_no_repr() -> None:
     carrier = transport("http://127.0.0.1:1", proxy="http://u:hidden@a:1", headers={"X-Key": "hidden"})
     assert "hidden" not in repr(carrier) + repr(carrier._settings) + repr(carrier._settings.client)
+
+
+async def test_password_of_a_proxy_is_in_no_error_beyond_it(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    async with Scripted(tls=keys.server_context()) as server, ConnectProxy() as proxy:
+        carrier = transport(server.url, proxy=proxy.url.replace("://", "://joe:hidden@"), tries=1)
+        with pytest.raises(ConnectionFailed) as caught:  # its certificate is not trusted
+            await carrier.send(ask())
+        assert caught.value.reason is ErrorReason.CERTIFICATE
+        assert "hidden" not in everything_shown(caught.value)
+        await carrier.aclose()
 
 
 class Fixed(aiohttp.abc.AbstractResolver):
@@ -152,8 +181,7 @@ async def test_session_factory_makes_the_sessions_of_every_purpose() -> None:
         for seen in server.seen:
             found = {name: seen.headers[name] for name in ("x-own", "x-middle", "x-consul-token", "x-key")}
             assert found == {"x-own": "mine", "x-middle": "was here", "x-consul-token": SECRET, "x-key": "k"}
-            assert seen.headers["user-agent"].startswith("aioconsulconnect/")
-            assert seen.headers["accept-encoding"] == "identity"
+            assert (seen.headers["user-agent"], seen.headers["accept-encoding"]) == ("theirs", "br")
             assert seen.headers["authorization"] == "Basic dTpw"
         with pytest.raises(ConsulError, match="Intention not found"):
             await carrier.send(ask(path="/v1/y"))
@@ -162,6 +190,27 @@ async def test_session_factory_makes_the_sessions_of_every_purpose() -> None:
         assert [seen.target for seen in server.seen][3:] == ["/v1/y", "/v1/z"]
         await carrier.aclose()
         assert all(session.closed for _, session in factory.made)
+
+
+async def test_second_try_uses_a_new_connection_of_the_factory_too() -> None:
+    repeatable = ask("PUT", body=b"{}", idempotent=True)
+    async with Scripted() as server, aclosing(transport(server.url, session_factory=Factory())) as carrier:
+        server.rest = Late(0.05)
+        await asyncio.gather(*(carrier.send(ask()) for _ in range(3)))
+        server.rest, server.steps = answer(), [Close()]
+        before = server.connections
+        assert (await carrier.send(repeatable)).status == 200
+        assert server.seen[-1].connection == before + 1
+
+
+async def test_factory_that_makes_no_session_is_told() -> None:
+    async def factory(_: Purpose, **ours: Unpack[ConnectorArguments]) -> Session:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(**ours))
+
+    carrier = transport("http://127.0.0.1:1", session_factory=factory)
+    with pytest.raises(SettingsError, match=r"must return an aiohttp\.ClientSession, not coroutine"):
+        await carrier.send(ask())
+    await carrier.aclose()
 
 
 async def test_session_that_its_maker_closed_is_told() -> None:

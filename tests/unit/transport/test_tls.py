@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from support.servers import Keys, Scripted
+from support.servers import Close, Keys, Scripted, answer
 from support.transports import NoWait, ask, transport
 
 from aioconsulconnect.errors import (
@@ -168,6 +168,48 @@ async def test_replaced_client_certificate_is_shown_after_a_second(
         clock.time += 2
         await carrier.send(ask())
         assert server.connections == 2  # the first, and one with the new files
+
+
+async def test_authority_that_was_taken_away_is_trusted_no_more_once_an_agent_uses_the_new_one(
+    keys: Keys, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle, clock, new = tmp_path / "ca.pem", Hand(), Keys(tmp_path_factory.mktemp("new"))
+    bundle.write_bytes(keys.ca.read_bytes())
+    async with Scripted(tls=keys.server_context()) as server:
+        carrier = transport(server.url, ca_cert=bundle, clock=clock)
+        await carrier.send(ask())
+        port = server.port
+    bundle.write_bytes(new.ca.read_bytes())
+    clock.time += 2
+    async with Scripted(tls=new.server_context(), port=port):
+        await carrier.send(ask())
+    async with Scripted(tls=keys.server_context(), port=port) as server:
+        with pytest.raises(ConnectionFailed, match="see ca_cert"):
+            await carrier.send(ask())
+        assert not server.seen
+    await carrier.aclose()
+
+
+async def test_files_before_are_tried_for_five_minutes_and_that_is_logged(
+    keys: Keys, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle, clock, new = tmp_path / "ca.pem", Hand(), Keys(tmp_path_factory.mktemp("new"))
+    bundle.write_bytes(keys.ca.read_bytes())
+    async with (
+        Scripted(tls=keys.server_context()) as server,
+        aclosing(transport(server.url, ca_cert=bundle, clock=clock, tries=1)) as carrier,
+    ):
+        await carrier.send(ask())
+        bundle.write_bytes(new.ca.read_bytes())  # before the agent, which goes on with its old certificate
+        clock.time += 2
+        server.rest = Close(answer())
+        await carrier.send(ask())  # with one try, too: to use other files is none
+        assert "does not take the changed files" in caplog.text
+        clock.time += 299
+        await carrier.send(ask())
+        clock.time += 2
+        with pytest.raises(ConnectionFailed, match="see ca_cert"):
+            await carrier.send(ask())
 
 
 async def test_certificate_that_is_not_trusted_is_not_tried_again(keys: Keys) -> None:

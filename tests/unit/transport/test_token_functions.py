@@ -362,3 +362,16 @@ async def test_a_token_file_that_is_written_again_is_another_token(tmp_path: Pat
         clock.time += 2
         assert await carrier.token_changed_since(mark)
         assert SECRET not in repr(carrier)
+
+
+async def test_token_function_that_asks_consul_itself_finds_room_under_many_calls() -> None:
+    """What it asks with a token of its own needs a connection as well, while all calls wait for its answer."""
+
+    async def token() -> str:
+        await carrier.send(ask(path="/v1/kv/token", options=Options(token="bootstrap")))
+        return SECRET
+
+    async with client(token) as (server, carrier, _):
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(carrier.send(ask()) for _ in range(30)))
+        assert [seen.headers["x-consul-token"] for seen in server.seen if seen.target == "/v1/x"] == [SECRET] * 30

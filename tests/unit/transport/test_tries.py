@@ -6,10 +6,9 @@ import asyncio
 import socket
 from contextlib import aclosing
 
-import aiohttp
 import msgspec
 import pytest
-from support.servers import Close, Late, Step, answer
+from support.servers import Close, Late, Scripted, Step, answer
 from support.transports import CLOSE, RESET, NoWait, ask, one, transport
 
 from aioconsulconnect.errors import (
@@ -88,7 +87,7 @@ async def test_refused_connection_raises_connection_failed_for_reads_and_writes(
             with pytest.raises(ConnectionFailed, match="no connection to") as caught:
                 await carrier.send(ask(method))
             assert isinstance(caught.value, ConnectionError)
-            assert isinstance(caught.value.__cause__, aiohttp.ClientConnectorError)
+            assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
 async def test_a_name_that_nobody_knows() -> None:
@@ -124,6 +123,47 @@ async def test_idempotent_write_is_not_repeated_where_an_answer_came_or_none_in_
             await carrier.send(msgspec.structs.replace(repeatable(), options=Options(timeout=0.1)))
         assert len(server.seen) == 2
         server.rest = answer()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [answer(b"No cluster leader", 500), answer(b"slow down", 429), answer(b"Permission denied", 403), CLOSE, RESET],
+    ids=["no leader", "throttled", "denied", "closed", "reset"],
+)
+async def test_trouble_of_the_repetition_says_nothing_of_the_first_try(trouble: Step) -> None:
+    """What says "nothing was applied" there would be untrue of the write as a whole."""
+    async with one(CLOSE, trouble) as (server, carrier):
+        with pytest.raises(OutcomeUnknown, match="may or may not have been applied"):
+            await carrier.send(repeatable())
+        assert len(server.seen) == 2
+
+
+async def test_agent_that_ends_amid_a_write_leaves_its_outcome_unknown() -> None:
+    async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        agent.close()
+        writer.transport.abort()
+
+    agent = await asyncio.start_server(ends, "127.0.0.1", 0)
+    port = agent.sockets[0].getsockname()[1]
+    async with aclosing(transport(f"127.0.0.1:{port}")) as carrier:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await carrier.send(repeatable())
+        assert isinstance(caught.value.__cause__, ConnectionFailed)  # of the repetition: nobody is there
+
+
+async def test_write_is_repeated_at_the_agent_that_may_have_applied_it() -> None:
+    """Removed from one agent is not removed from another, which knows of no such thing."""
+    nothing = answer(b'Unknown service ID "web"', 404)
+    removal = msgspec.structs.replace(repeatable(), removes=True)
+    async with (
+        Scripted([CLOSE, answer(b"No cluster leader", 500)]) as first,
+        Scripted([nothing]) as second,
+        aclosing(transport(first.url, second.url)) as carrier,
+    ):
+        with pytest.raises(OutcomeUnknown):
+            await carrier.send(removal)
+        assert (len(first.seen), len(second.seen)) == (2, 0)
 
 
 async def test_removal_whose_repetition_finds_nothing_was_done() -> None:

@@ -112,7 +112,6 @@ async def test_time_that_is_over_raises_the_last_error_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (ConnectionFailed("TLS failed", reason=ErrorReason.CERTIFICATE), ConnectionFailed),
         ((400, b"Client sent an HTTP request to an HTTPS server.\n"), BadRequest),
         (SettingsError("CONSUL_CACERT: no such file"), SettingsError),
         (Closed("the client is closed"), Closed),
@@ -122,6 +121,13 @@ async def test_time_that_is_over_raises_the_last_error_and_what_to_do() -> None:
 async def test_what_no_waiting_helps_against_ends_it_at_once(error: Canned, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         await wait([error])
+
+
+async def test_certificate_is_tried_once_more_because_files_may_have_changed() -> None:
+    untrusted = ConnectionFailed("TLS failed", reason=ErrorReason.CERTIFICATE)
+    await wait([untrusted, LEADER])
+    with pytest.raises(ConnectionFailed, match="TLS failed"):
+        await wait([untrusted, untrusted])
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
