@@ -151,7 +151,8 @@ class Transport:
         After a failure that another try may mend, `request` is sent again, up to `tries` times in all (and once more
         for each further address), after a random pause. A call that got no answer, a server error, the refusal of a
         gateway, or the answer of an agent that has lost its servers goes to the next address. A write is sent again
-        only if nothing can have been applied, or if it is idempotent and its connection broke.
+        only if nothing can have been applied, or if it is idempotent and its connection broke: then once more at the
+        same address.
 
         Raises a ConsulError; OutcomeUnknown for a write whose answer was lost.
         """
