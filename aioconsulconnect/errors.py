@@ -13,9 +13,15 @@ import re
 from enum import Enum
 from typing import Self
 
-# Of any kind (PKCS 1 and 8, EC, OpenSSH, PGP), also where it is cut off.
+# Of any kind (PKCS 1 and 8, EC, OpenSSH, PGP), also where it is cut off: without its end, or without its beginning,
+# with the base64 text before its end. Limits and `*+` keep the time linear, whatever the text.
 _PRIVATE_KEY = re.compile(
-    r"----[- ]BEGIN [^\n-]*PRIVATE KEY[^\n-]*----.*?(?:----[- ]END [^\n-]*PRIVATE KEY[^\n-]*-----?|\Z)", re.DOTALL
+    r"""
+    ----[- ]BEGIN\ [^\n-]{0,60}PRIVATE\ KEY[^\n-]{0,60}----
+    .*? (?: ----[- ]END\ [^\n-]{0,60}PRIVATE\ KEY[^\n-]{0,60}-----? | \Z )
+    | (?<![\w+/=\s\\]) [\w+/=\s\\]*+ ----[- ]END\ [^\n-]{0,60}PRIVATE\ KEY[^\n-]{0,60}-----?
+    """,
+    re.ASCII | re.DOTALL | re.VERBOSE,
 )
 _TEXT_LIMIT = 2000
 
@@ -190,7 +196,7 @@ def _rebuild(kind: type[ConsulError], message: str, state: dict[str, object]) ->
 
 
 def redact(text: str) -> str:
-    """Return `text` with every PEM private key replaced by `<private key>`."""
+    """Return `text` with every PEM private key replaced by `<private key>`, also one that is cut off."""
     return _PRIVATE_KEY.sub("<private key>", text) if "PRIVATE KEY" in text else text
 
 

@@ -12,7 +12,7 @@ import msgspec
 from aioconsulconnect.errors import InvalidRequest, redact
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, FrozenStruct, Nullable, NullAsEmpty, hashable
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import Reader, reader
+from aioconsulconnect.structs.codec.json_body import Reader, cause, reader
 
 _SECRET = re.compile(r"private_?key$|token|secret|password|params|auth_?method", re.IGNORECASE)
 
@@ -178,7 +178,7 @@ class CAConfiguration(FrozenStruct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise InvalidRequest(
                 f"the stored configuration of the provider is not what it should be: {error}"
-            ) from error
+            ) from cause(error)
 
 
 class _Configuration(Nullable, frozen=True, kw_only=True):

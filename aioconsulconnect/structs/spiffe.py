@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest, redact
+from aioconsulconnect.structs.codec.consul_struct import redacted_fields
 
 SpiffeKind = Literal["service", "agent", "mesh-gateway", "server", "signing"]
 
@@ -117,6 +118,10 @@ class SpiffeId(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return redact(msgspec.Struct.__repr__(self))
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Give pretty printers the fields, without private keys."""
+        return redacted_fields(self)
 
     def __str__(self) -> str:
         """The URI as Consul writes it, without the default partition."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Generic, TypeVar
 
-import msgspec
+from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 
 Item = TypeVar("Item")
 
 
-class _Keyed(msgspec.Struct, frozen=True, kw_only=True):
+class _Keyed(FrozenStruct, frozen=True, kw_only=True):
     """
     Change of one item.
 
@@ -42,7 +42,7 @@ class Removed(_Keyed, Generic[Item], frozen=True):
 Change = Added[Item] | Changed[Item] | Removed[Item]
 
 
-class Batch(msgspec.Struct, Generic[Item], frozen=True):
+class Batch(FrozenStruct, Generic[Item], frozen=True):
     """
     Batch of changes that are delivered together: iterate it, or read `changes`.
 

@@ -6,7 +6,7 @@ It also has Consul's spelling of keys, and `null` for empty values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -60,14 +60,41 @@ class FrozenStruct(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return redact(msgspec.Struct.__repr__(self))
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Give pretty printers the fields; one in which a private key stands is its redacted text."""
+        return redacted_fields(self)
+
+
+def redacted_fields(struct: msgspec.Struct) -> list[tuple[str, object]]:
+    """Return the fields of a struct for pretty printers; one in which a private key stands is its redacted text."""
+    fields: list[tuple[str, object]] = []
+    for name, value in msgspec.Struct.__rich_repr__(struct):
+        shown = redact(text := repr(value))
+        fields.append((name, value if shown == text else shown))
+    return fields
+
 
 def hashable(value: object) -> object:
-    """Return what can be hashed in the place of JSON data or a struct; equal values give equal ones."""
+    """
+    Return what can be hashed in the place of any value; equal values give equal ones.
+
+    What has no hash of its own, and is no JSON data, counts by its class.
+    """
+    if isinstance(value, str | FrozenStruct):
+        return value
     if isinstance(value, Mapping):
         return frozenset((key, hashable(item)) for key, item in value.items())
-    if isinstance(value, list | tuple):
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(hashable(item) for item in value)
-    return frozenset(value) if isinstance(value, AbstractSet) else value
+    if isinstance(value, AbstractSet):
+        return frozenset(value)
+    try:
+        hash(value)
+    except TypeError:
+        return type(value)
+    return value
 
 
 class ConsulStruct(

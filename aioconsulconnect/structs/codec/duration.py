@@ -37,7 +37,12 @@ else:
         EnumType,
         "Seconds",
         (Seconds,),
-        {"__slots__": (), "_value_": property(lambda self: go_text(self))},  # noqa: PLW0108 - defined below
+        {
+            "__slots__": (),
+            "_member_names_": [],  # what enumerations have, and what iterates them looks for
+            "_member_map_": {},
+            "_value_": property(lambda self: go_text(self)),  # noqa: PLW0108 - defined below
+        },
     )
 
 

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar, cast, get_origin
 
 import msgspec
 
-from aioconsulconnect.errors import ConsulError, InvalidRequest, UnreadableResponse, redact
+from aioconsulconnect.errors import ConsulError, InvalidRequest, UnreadableResponse
 from aioconsulconnect.slices import SLICE, InSlices, at_once
-from aioconsulconnect.structs.codec.json_body import Reader, reader, slices_of, unreadable
+from aioconsulconnect.structs.codec.json_body import Reader, cause, reader, slices_of, unreadable
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -74,7 +74,7 @@ class _Guarded(msgspec.Struct, Generic[T], frozen=True):
             found = UnreadableResponse(f"type: it cannot read a body of {len(body)} bytes: {type(error).__name__}")
             if isinstance(error, msgspec.MsgspecError | RecursionError):
                 found = unreadable(body, error)
-            raise found from (error if redact(str(error)) == str(error) else None)  # a value may be quoted in it
+            raise found from cause(error)
 
 
 def reader_in_slices(kind: GivenType[T]) -> Callable[[bytes], InSlices[T]] | None:
@@ -171,8 +171,8 @@ class ItemsInSlices(msgspec.Struct, Generic[Item], frozen=True):
             try:
                 key = self.key(item)
                 again = key in found
-            except Exception as error:
-                raise InvalidRequest(f"key fails for item {number}: {type(error).__name__}: {error}") from error
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                raise InvalidRequest(f"key fails for item {number}: {type(error).__name__}: {error}") from cause(error)
             if again:
                 raise InvalidRequest(f"key is {key!r} for two items, so their changes cannot be told apart")
             found[key] = item

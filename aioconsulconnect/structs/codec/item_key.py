@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from aioconsulconnect.errors import redact
+from aioconsulconnect.structs.codec.consul_struct import redacted_fields
 
 
 class ItemKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
@@ -16,3 +17,7 @@ class ItemKey(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True
 
     def __repr__(self) -> str:
         return redact(msgspec.Struct.__repr__(self))
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Give pretty printers the fields, without private keys."""
+        return redacted_fields(self)

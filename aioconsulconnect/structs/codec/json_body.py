@@ -18,6 +18,7 @@ from aioconsulconnect.slices import SLICE, InSlices
 from aioconsulconnect.structs.codec.duration import from_wire
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 
 Reader = Callable[[bytes], T]
@@ -41,8 +42,7 @@ def reader(kind: type[T]) -> Reader[T]:
         try:
             return decoder()(body)
         except (msgspec.MsgspecError, RecursionError) as error:
-            found = unreadable(body, error)
-            raise found from (error if redact(str(error)) == str(error) else None)  # a value may be quoted in it
+            raise unreadable(body, error) from cause(error)
         except UnicodeDecodeError as error:
             raise unreadable(body, error) from None  # it carries the whole body, which may hold a private key
 
@@ -117,6 +117,22 @@ def unreadable(body: bytes, error: Exception) -> UnreadableResponse:
     `error` is what msgspec said of `body`. The result says where decoding failed, and never quotes the body.
     """
     return UnreadableResponse(f"a body of {len(body)} bytes does not decode: {error}")
+
+
+def cause(error: E) -> E | None:
+    """
+    Return an error, to raise another one from it.
+
+    None where a private key stands in it or in an error behind it, as in a message that quotes a value: a traceback
+    shows them all.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        text = f"{behind!r} {behind} {getattr(behind, '__notes__', '')}"
+        if redact(text) != text:
+            return None
+        behind = behind.__cause__ or (None if behind.__suppress_context__ else behind.__context__)
+    return error
 
 
 def encode(value: object) -> bytes:

@@ -18,7 +18,7 @@ from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.slices import InSlices
 from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.structs.codec.item_key import ItemKey
-from aioconsulconnect.structs.codec.json_body import encode, in_slices, reader, unreadable
+from aioconsulconnect.structs.codec.json_body import cause, encode, in_slices, reader, unreadable
 from aioconsulconnect.structs.codec.request_body import refuse_nulls
 from aioconsulconnect.structs.codec.unknown_fields import open_struct, plain
 from aioconsulconnect.structs.config_entries.access import ExportedServices, JWTProvider, ServiceIntentions
@@ -148,7 +148,7 @@ def _answered(body: bytes, label: str, data: Mapping[str, object]) -> Entry:
     try:
         return _entry(data)
     except ValueError as error:
-        raise unreadable(body, ValueError(f"{label}{_titled(data)}: {error}")) from error
+        raise unreadable(body, ValueError(f"{label}{_titled(data)}: {error}")) from cause(error)
 
 
 def read_entries(body: bytes, *, keep_unknown: bool = False) -> tuple[Entry, ...]:
@@ -167,7 +167,7 @@ def read_entries(body: bytes, *, keep_unknown: bool = False) -> tuple[Entry, ...
     try:
         listed = _read_objects(body)
     except UnreadableResponse as error:
-        raise InvalidRequest(f"this is no JSON array of config entries: {error.message}") from error
+        raise InvalidRequest(f"this is no JSON array of config entries: {error.message}") from cause(error)
     entries: list[Entry] = []
     mistakes: list[str] = []
     for i, data in enumerate(listed):
@@ -216,7 +216,7 @@ def _entry(data: Mapping[str, object]) -> Entry:
         return open_struct(KINDS[kind], data)
     except msgspec.ValidationError as error:
         placed = _WHERE.fullmatch(str(error))
-        raise ValueError(f"{placed[2]}: {placed[1]}" if placed and placed[2] else str(error)) from error
+        raise ValueError(f"{placed[2]}: {placed[1]}" if placed and placed[2] else str(error)) from cause(error)
 
 
 def entry_data(entry: Entry) -> dict[str, object]:
