@@ -58,3 +58,8 @@ def test_a_plain_number_of_seconds_never_travels_as_nanoseconds() -> None:
     assert read == CookieConfig(ttl=30)
     assert pickle.loads(pickle.dumps(read)) == read
     assert encode(pickle.loads(pickle.dumps(read))) == b'{"TTL":"30s"}'
+
+
+def test_class_of_a_duration_has_no_members() -> None:
+    kind: Any = type(CookieConfig(ttl=30).ttl)
+    assert (list(kind), len(kind), hasattr(kind, "x")) == ([], 0, False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import UserDict, UserList, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import get_args, get_origin
 
 import msgspec
@@ -81,6 +83,32 @@ def test_hash_of_what_consul_sent_equals_that_of_what_was_made() -> None:
 
 def test_hash_of_a_map_of_a_provider_follows_its_content() -> None:
     assert hash(ProviderConfig({"a": [1], "b": {}})) == hash(ProviderConfig({"b": {}, "a": [1]}))
+
+
+@dataclass
+class Unhashable:
+    """A class of a caller's."""
+
+    inside: object = None
+
+
+@pytest.mark.parametrize(
+    ("value", "equal"),
+    [
+        (bytearray(b"a"), b"a"),
+        (memoryview(bytearray(b"a")), b"a"),
+        (Unhashable(1), Unhashable(1)),
+        ((Unhashable(1),), [Unhashable(1)]),
+        (deque([1, {}]), deque([1, {}])),
+        (UserList([1]), [1]),
+        (UserDict(a=[]), {"a": []}),
+        (msgspec.Raw(b"{}"), msgspec.Raw(b"{}")),
+        (frozenset("ab"), {"a", "b"}),
+    ],
+)
+def test_hash_takes_what_has_none_in_an_open_map(value: object, equal: object) -> None:
+    assert hash(ProxyDefaults(config={"k": value})) == hash(ProxyDefaults(config={"k": equal}))
+    assert hash(UnknownEntry(content={"k": [value]})) == hash(UnknownEntry(content={"k": [equal]}))
 
 
 # Encoding by others.

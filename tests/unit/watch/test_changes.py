@@ -8,6 +8,8 @@ from collections.abc import Hashable, Mapping
 from hypothesis import given, settings, strategies as st
 from support.fakes import Thing
 
+from aioconsulconnect.transport.metadata import Meta
+from aioconsulconnect.transport.response import Reply
 from aioconsulconnect.watch.changes import Added, Batch, Change, Changed, Removed, difference, projection
 
 States = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
@@ -86,3 +88,13 @@ def test_a_batch_is_a_collection_that_is_true_also_when_empty_and_can_be_pickled
     assert len(batch) == 1
     assert Batch(())
     assert pickle.loads(pickle.dumps(batch)) == batch
+
+
+def test_changes_batches_and_replies_are_hashable_whatever_the_items_are() -> None:
+    def made() -> list[object]:
+        item = {"k": [1]}
+        changes = Added(item, key="a"), Changed(item, {"k": [2]}, key="a"), Removed(item, key="a")
+        return [*changes, Batch(changes, index=3), Reply(item, Meta()), Reply((item,), Meta())]
+
+    assert [hash(each) for each in made()] == [hash(each) for each in made()]
+    assert len({*made(), *made()}) == 6
