@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
-from typing import Generic, TypeVar, cast, get_origin
+from typing import Generic, NewType, TypeVar, cast, get_origin
 
 import msgspec
 
 from aioconsulconnect.errors import ConsulError, InvalidRequest, UnreadableResponse
 from aioconsulconnect.slices import SLICE, InSlices, at_once
+from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import Reader, cause, reader, slices_of, unreadable
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ def reader_of(kind: GivenType[T]) -> Reader[T]:
     `bytes` gives the body as it is, and `null` is an empty list or map where `kind` is one. Raises InvalidRequest for a
     type that cannot be decoded.
     """
+    kind = _meant(kind)
     try:
         if isinstance(kind, type) or get_origin(kind) is not None:
             return cast("Reader[T]", _kept_reader(cast("Hashable", kind)))
@@ -45,9 +47,34 @@ def _kept_reader(kind: Hashable) -> Reader[object]:
     if kind is bytes:
         return bytes
     msgspec.json.Decoder(kind)  # raises TypeError now, and not at the first answer
+    if (foreign := _foreign(kind)) is not None:
+        raise TypeError(f"msgspec does not know {foreign!r}; give a function from bytes to the value")
     empty = _EMPTY.get(get_origin(kind) or kind)
     read = reader(cast("type[object]", kind))
     return read if empty is None else _NullAsEmpty(read, empty)
+
+
+def _meant(kind: GivenType[T]) -> GivenType[T]:
+    """Return the type itself for a NewType, which is callable too, and any other as it is."""
+    while isinstance(kind, NewType):
+        kind = cast("GivenType[T]", kind.__supertype__)
+    return kind
+
+
+def _foreign(kind: object) -> object | None:
+    """Return a class in a type that msgspec leaves to its user, so that nothing is read to it; None for none."""
+    seen: set[int] = set()
+    left: list[object] = [msgspec.inspect.type_info(kind)]
+    while left:
+        info = left.pop()
+        if isinstance(info, msgspec.inspect.CustomType) and info.cls not in (object, Seconds):
+            return info.cls
+        if isinstance(info, msgspec.inspect.Type | msgspec.inspect.Field) and id(info) not in seen:
+            seen.add(id(info))
+            for name in info.__struct_fields__:
+                part = getattr(info, name)
+                left += part if isinstance(part, tuple) else (part,)
+    return None
 
 
 class _NullAsEmpty(msgspec.Struct, Generic[T], frozen=True):
@@ -83,6 +110,7 @@ def reader_in_slices(kind: GivenType[T]) -> Callable[[bytes], InSlices[T]] | Non
 
     There is one for a list or a tuple of any length.
     """
+    kind = _meant(kind)
     origin = get_origin(kind)
     if origin is list or (origin is tuple and getattr(kind, "__args__", ())[-1:] == (...,)):
         read = cast("Reader[Sequence[object]]", reader_of(kind))
