@@ -17,6 +17,7 @@ import msgspec
 
 from aioconsulconnect.errors import ConsulError
 from aioconsulconnect.slices import SLICE, InSlices, at_once
+from aioconsulconnect.structs.codec.consul_struct import FrozenStruct
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Request
@@ -54,7 +55,7 @@ class Verdict(Enum):
         return self not in {Verdict.DOUBTFUL, Verdict.BLIND}
 
 
-class Snapshot(msgspec.Struct, Generic[T, Item], frozen=True, kw_only=True):
+class Snapshot(FrozenStruct, Generic[T, Item], frozen=True, kw_only=True):
     """
     A good state of a query's data.
 

@@ -38,6 +38,7 @@ from aioconsulconnect.transport.metadata import Meta
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Reply, Response
 from aioconsulconnect.watch.changes import Added, Batch, Changed, Removed
+from aioconsulconnect.watch.protocol.snapshot import Snapshot
 
 SECRET = "MHcCAQEEIBt5c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0oAoGCCqGSM49"
 KINDS = ("", "EC ", "RSA ", "ENCRYPTED ", "OPENSSH ", "X25519 ")
@@ -90,7 +91,8 @@ def test_key_in_any_text_of_a_struct_is_not_shown(holder: object) -> None:
 @pytest.mark.parametrize("holder", OF_CALLERS, ids=lambda holder: type(holder).__name__)
 def test_key_in_what_a_caller_s_type_holds_is_not_shown(holder: object) -> None:
     changes = Added(key=1, new=holder), Changed(key=1, old=holder, new=holder), Removed(key=1, old=holder)
-    for value in (*changes, Batch(changes), Reply(holder, Meta())):
+    state = Snapshot(value=holder, items={1: holder}, index=1, time=0, version=1, body=KEY.encode())
+    for value in (*changes, Batch(changes), Reply(holder, Meta()), state):
         assert not [shown for shown in ways(value) if SECRET in shown]
 
 
