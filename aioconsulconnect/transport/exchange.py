@@ -82,14 +82,17 @@ class Exchange:
 
     def ended_by(self) -> End | None:
         """Return why its task was cancelled, None where that was its caller; to be asked once."""
-        if self._end is None or self._task is None or self._task.uncancel() > self._cancelled_before:
+        why, self._end = self._end, None
+        if why is None or self._task is None or self._task.uncancel() > self._cancelled_before:
             return None
-        return self._end
+        return why
 
     def close(self) -> None:
         """Note that the answer, or an error, is there."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._end is not None and self._task is not None:
+            self._task.uncancel()  # something on the way has made another error of it
         _under_way.reset(self._token)
 
 

@@ -12,7 +12,7 @@ import aiohttp
 import aiohttp.abc
 import pytest
 from support.proxies import ConnectProxy
-from support.servers import Close, Keys, Late, Scripted, answer
+from support.servers import Close, Hang, Keys, Late, Scripted, answer
 from support.transports import CLOSE, SECRET, ask, everything_shown, transport
 
 from aioconsulconnect.errors import Closed, ConnectionFailed, ConsulError, ErrorReason, SettingsError
@@ -246,3 +246,22 @@ async def test_error_that_is_not_of_the_network_is_not_dressed_up() -> None:
         with pytest.raises(RuntimeError, match="a bug of the middleware"):
             await carrier.send(ask())
         await asyncio.sleep(0)
+
+
+async def test_middleware_that_makes_another_error_of_the_deadline_leaves_no_cancellation_behind() -> None:
+    async def middleware(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            raise aiohttp.ClientConnectionError("given up") from None
+
+    def factory(_: Purpose, **ours: Unpack[ConnectorArguments]) -> Session:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(**ours), middlewares=[middleware])
+
+    async with Scripted([Hang()]) as server, aclosing(transport(server.url, session_factory=factory)) as carrier:
+        with pytest.raises(ConnectionFailed, match="given up"):
+            await carrier.attempt(ask(), extra=(), deadline=0.1, address=server.url)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        server.release.set()
