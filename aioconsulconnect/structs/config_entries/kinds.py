@@ -258,10 +258,13 @@ def dump_entries(entries: Iterable[Entry]) -> bytes:
     """
     Return config entries as an indented JSON array, which `read_entries` reads again.
 
+    It is without `Hash`, which no write takes: each item is what `consul config write` reads.
+
     `entries` that a newer Consul sent may have fields that this library does not know: they are in the array, and
     `read_entries` takes them with `keep_unknown=True`.
     """
-    return msgspec.json.format(encode([entry_data(entry) for entry in entries]), indent=2)
+    data = [{key: value for key, value in entry_data(entry).items() if key != "Hash"} for entry in entries]
+    return msgspec.json.format(encode(data), indent=2)
 
 
 def entry_key(entry: Entry) -> EntryKey:

@@ -107,7 +107,8 @@ def test_any_entry_of_any_kind_survives_encode_decode_encode(entry: Entry) -> No
     assert again == entry
     assert encode(entry_data(again)) == body
     assert pickle.loads(pickle.dumps(again)) == entry
-    assert read_entries(dump_entries([entry, again])) == (entry, entry)
+    assert not isinstance(entry, UnknownEntry)
+    assert read_entries(dump_entries([entry, again])) == (msgspec.structs.replace(entry, hash=0),) * 2
 
 
 @given(JSON, st.sampled_from([*sorted(KINDS), "nobody-knows"]))

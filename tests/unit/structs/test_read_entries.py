@@ -109,6 +109,15 @@ def test_entries_of_a_newer_consul_come_back_from_a_dump_when_that_is_said() -> 
     assert [type(entry) for entry in found] == [ServiceIntentions, UnknownEntry]
 
 
+def test_dump_is_without_the_hash_which_the_command_refuses() -> None:
+    found = read_listing(
+        written(to_db({"Name": "web"}, Hash=1, ModifyIndex=7), {"Kind": "new", "Name": "x", "Hash": 2})
+    )
+    known, unknown = json.loads(dump_entries(found))
+    assert known == {"Kind": "service-intentions", "Name": "db", "Sources": [{"Name": "web"}], "ModifyIndex": 7}
+    assert unknown == {"Kind": "new", "Name": "x"}
+
+
 @pytest.mark.parametrize("kind", ["api-gateway", "http-route", "inline-certificate", "bound-api-gateway"])
 def test_kind_of_consul_without_a_struct_is_taken(kind: str) -> None:
     (entry,) = read_entries(written({"Kind": kind, "Name": "x", "Anything": 1}))
