@@ -8,7 +8,7 @@ import msgspec
 
 from aioconsulconnect.endpoints.agent_checks import TENANCY, AgentChecks, check_check
 from aioconsulconnect.endpoints.arguments import check_new_name, is_odd, mapping, path_to, sequence
-from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
+from aioconsulconnect.errors import BadRequest, InvalidRequest, UnreadableResponse
 from aioconsulconnect.structs.agent import (
     AgentInfo,
     AgentService,
@@ -210,26 +210,30 @@ class Agent(AgentChecks):
         """
         Remove a service from the agent, and its sidecar with it.
 
-        `PUT /v1/agent/service/deregister/:id`. An id that this Consul takes in no path (such as `a//b` before 1.20)
-        may have been registered by somebody else. Its service gets a critical check instead, by which the agent removes
-        it after one to two minutes (`PUT /v1/agent/check/register`).
+        `PUT /v1/agent/service/deregister/:id`. An id that this Consul takes in no path may be registered all the
+        same, such as `a//b` before 1.20, or one with a character that is newer than the agent. Its service gets a
+        critical check instead, by which the agent removes it after one to two minutes (`PUT /v1/agent/check/register`).
 
         - `service_id`: id of the instance. Raises NotFound for an unknown one from Consul 1.12, and up to 1.10 where
           ACLs are on; else that is no error.
         - `options`: options of this call, over the client's.
         """
-        if is_odd(service_id) and not await self._is_reached(service_id, options):
-            check = Check(
-                check_id=f"removal:{service_id}",
-                name="Removal of the service",
-                ttl=_AT_ONCE,
-                status="critical",
-                deregister_critical_service_after=_SOONEST_REMOVAL,
-            )
-            body = check_body(check, service_id, "")
-            await self._put(path_of("agent", "check", "register"), options, body=body)
-        else:
-            await self._put(path_to("agent", "service", "deregister", name=service_id), options, removes=True)
+        if not is_odd(service_id) or await self._is_reached(service_id, options):
+            try:
+                await self._put(path_to("agent", "service", "deregister", name=service_id), options, removes=True)
+            except BadRequest as error:
+                if error.text:
+                    raise  # without a text it is the path that the agent does not take
+            else:
+                return
+        check = Check(
+            check_id=f"removal:{service_id}",
+            name="Removal of the service",
+            ttl=_AT_ONCE,
+            status="critical",
+            deregister_critical_service_after=_SOONEST_REMOVAL,
+        )
+        await self._put(path_of("agent", "check", "register"), options, body=check_body(check, service_id, ""))
 
     async def _is_reached(self, service_id: str, options: Options | None) -> bool:
         """Return True if a path leads to that service, and to no other: a gateway may tidy paths up."""

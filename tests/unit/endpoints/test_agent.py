@@ -8,7 +8,7 @@ import pytest
 from support.canned import CannedSender
 
 from aioconsulconnect.endpoints.agent import Agent
-from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.errors import BadRequest, InvalidRequest
 from aioconsulconnect.structs.agent import Check, Sidecar
 from aioconsulconnect.structs.proxy import Proxy, Upstream
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
@@ -82,6 +82,26 @@ async def test_deregister_maintenance_and_check_calls_send_the_expected_requests
         {"Status": "critical", "Output": "down"},
         {"Status": "warning", "Output": "slow"},
     ]
+
+
+async def test_id_that_only_the_agent_takes_for_unprintable_is_removed_by_a_check(
+    sender: CannedSender, agent: Agent
+) -> None:
+    sender.answers = [(400, b""), b""]
+    await agent.deregister("\U0001fae0")
+    assert [path for _, path, _ in sender.wire] == [
+        "/v1/agent/service/deregister/%F0%9F%AB%A0",
+        "/v1/agent/check/register",
+    ]
+    sent = json.loads(sender.wire[1][2] or b"")
+    assert (sent["ServiceID"], sent["Status"], sent["DeregisterCriticalServiceAfter"]) == (
+        "\U0001fae0",
+        "critical",
+        "1m0s",
+    )
+    sender.answers = [(400, b"Invalid service ID")]
+    with pytest.raises(BadRequest, match="Invalid service ID"):
+        await agent.deregister("x")
 
 
 async def test_a_check_by_itself_is_sent_with_the_keys_of_its_endpoint(sender: CannedSender, agent: Agent) -> None:
