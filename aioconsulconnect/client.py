@@ -16,7 +16,6 @@ from anyio import CancelScope
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.any_path import AnyPath
-from aioconsulconnect.endpoints.ca import CA
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.settings.connection import ConnectionSettings, Settings
 from aioconsulconnect.transport.settings.options import Options
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from aioconsulconnect.authorization.rules.settings import Mode
     from aioconsulconnect.authorization.rules.source import Peer
     from aioconsulconnect.endpoints.agent import Agent
+    from aioconsulconnect.endpoints.ca import CA
     from aioconsulconnect.endpoints.capabilities import Prober
     from aioconsulconnect.endpoints.catalog import Catalog
     from aioconsulconnect.endpoints.config import Config
@@ -79,7 +79,7 @@ class Consul(AnyPath):
     - `ssl_context`: TLS context, in place of the files and `verify`. Default: one that is made of them.
     - `session_factory`: function that makes the aiohttp sessions, for what none of these can. It is called as
       `factory(purpose, **ours)`, with "calls", "polls" or "probe" and the arguments for a connector, and returns a
-      session, which the client closes. Default: the client's own.
+      session, which the client closes and which brings its own User-Agent. Default: the client's own.
     - `trace_configs`: aiohttp trace configs for the client's own sessions. Default none.
     - `options`: default `Options` of every call; `namespace` and `partition` default to CONSUL_NAMESPACE and
       CONSUL_PARTITION, `timeout` to 10 seconds.
@@ -109,9 +109,15 @@ class Consul(AnyPath):
         self._transport = transport
         self._end = end
         self.intentions: Intentions = Intentions(transport, pool, options)
-        self.ca: CA = CA(transport, pool, options)
 
     # A group of endpoints with many structs is imported at its first use, so that others do not pay for it.
+
+    @cached_property
+    def ca(self) -> CA:
+        """The certificate authority: roots, configuration (`/v1/connect/ca`)."""
+        from aioconsulconnect.endpoints.ca import CA  # noqa: PLC0415 - see above
+
+        return CA(self._transport, self._pool, self._defaults)
 
     @cached_property
     def agent(self) -> Agent:
