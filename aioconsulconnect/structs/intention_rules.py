@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from aioconsulconnect.errors import InvalidRequest
-from aioconsulconnect.structs.intentions import Action, HeaderPermission, HTTPPermission, Permission
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
+from aioconsulconnect.structs.intentions import Action, HeaderPermission, HTTPPermission, JWTRequirement, Permission
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 
@@ -26,6 +29,7 @@ def check_rule(action: Action | None, permissions: tuple[Permission, ...], *, de
     if permissions and destination.rpartition("/")[2] == "*":
         raise InvalidRequest("permissions cannot be given for the destination '*'")
     for i, permission in enumerate(permissions):
+        check_types(permission, f"permissions[{i}]")
         _check_permission(f"permissions[{i}]", permission)
 
 
@@ -47,6 +51,51 @@ def check_description(description: str, meta: Mapping[str, str]) -> None:
             raise InvalidRequest(f"meta[{key[:40]!r}]: keys have at most 128 bytes, values at most 512")
 
 
+def check_jwt(field: str, jwt: JWTRequirement | None) -> None:
+    """
+    Raise InvalidRequest for a requirement that Consul would refuse.
+
+    - `field`: name of the field, for the error.
+    - `jwt`: the requirement, None for none.
+    """
+    for i, provider in enumerate(jwt.providers if jwt else ()):
+        if not provider.name:
+            raise InvalidRequest(f"{field}.providers[{i}].name is required: the name of a jwt-provider entry")
+
+
+def check_types(value: KeepsUnknown, path: str = "") -> None:
+    """
+    Raise InvalidRequest for a field of a struct, or of one inside it, with a value of a wrong type.
+
+    `action` and `meta` are left to `check_rule` and `check_description`, which say more.
+
+    - `value`: the struct.
+    - `path`: path of the struct itself, for the error; default: its fields are named alone.
+    """
+    for field in msgspec.structs.fields(value):
+        given, at = getattr(value, field.name), f"{path}.{field.name}" if path else field.name
+        if field.name in {"action", "meta"}:
+            continue
+        try:
+            fitting: object = msgspec.convert(given, field.type)
+        except msgspec.ValidationError as error:
+            wrong, _, inside = str(error).partition(" - at `$")
+            raise InvalidRequest(f"{at}{inside.rstrip('`')}: {wrong}") from error
+        if not isinstance(fitting, tuple):
+            _check_part(given, fitting, at)
+            continue
+        for i, (item, part) in enumerate(zip(given, fitting, strict=True)):
+            _check_part(item, part, f"{at}[{i}]")
+
+
+def _check_part(given: object, fitting: object, path: str) -> None:
+    """Check a struct inside another one; msgspec takes a mapping for it too."""
+    if isinstance(fitting, KeepsUnknown):
+        if fitting is not given:
+            raise InvalidRequest(f"{path} takes {type(fitting).__name__}, not {given!r:.40}")
+        check_types(fitting, path)
+
+
 def _size(field: str, text: object) -> int:
     if not isinstance(text, str):
         raise InvalidRequest(f"{field} takes text, not {text!r:.40}")
@@ -54,7 +103,7 @@ def _size(field: str, text: object) -> int:
 
 
 def _check_action(field: str, action: object) -> None:
-    if action not in {"allow", "deny"}:
+    if action not in ("allow", "deny"):  # it may be something that cannot be hashed
         raise InvalidRequest(f"{field} must be 'allow' or 'deny' (in lower case), not {action!r}")
 
 
@@ -72,9 +121,7 @@ def _check_permission(field: str, permission: Permission) -> None:
     _check_methods(f"{field}.http.methods", http.methods)
     for i, header in enumerate(http.header):
         _check_header(f"{field}.http.header[{i}]", header)
-    for i, provider in enumerate(permission.jwt.providers if permission.jwt else ()):
-        if not provider.name:
-            raise InvalidRequest(f"{field}.jwt.providers[{i}].name is required")
+    check_jwt(f"{field}.jwt", permission.jwt)
 
 
 def _check_methods(field: str, methods: tuple[str, ...]) -> None:

@@ -1,18 +1,19 @@
-"""Comparison of `service-intentions` entries by their meaning, and the rules of every Consul for them."""
+"""Comparison of `service-intentions` entries by their meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from aioconsulconnect.endpoints.arguments import sequence
+from aioconsulconnect.endpoints.arguments import check_new_name, is_odd, sequence
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import EntryKey, entry_key
 from aioconsulconnect.structs.config_entries.unknown_places import unknown_places
-from aioconsulconnect.structs.intention_rules import check_description, check_rule
 from aioconsulconnect.structs.intentions import Permission
+from aioconsulconnect.workflows.entry_rules import check_entry
 
 SourceKey = tuple[str, str, str, str, str]
 
@@ -26,8 +27,11 @@ def by_destination(desired: Iterable[ServiceIntentions]) -> dict[EntryKey, Servi
     """
     wanted: dict[EntryKey, ServiceIntentions] = {}
     for given in sequence("the entries", desired, ServiceIntentions):
+        check_entry(given)
         entry = _without_ids(given)
-        _check(entry)
+        seen = Counter(source_key(source) for source in entry.sources)
+        for key in (key for key, times in seen.items() if times > 1):
+            raise InvalidRequest(f"{entry.name!r} has the source {key[-1]!r} more than once")
         if wanted.setdefault(key_of(entry), entry) is not entry:
             raise InvalidRequest(f"{entry.name!r} is given more than once (Consul takes no notice of case)")
     return wanted
@@ -46,6 +50,19 @@ def refuse_unknown(desired: Iterable[ServiceIntentions], stored: Iterable[Servic
     ]
     if wrong:
         raise InvalidRequest("; ".join(wrong[:10]) + " (keep_unknown=True sends such fields)")
+
+
+def refuse_odd_names(
+    desired: Mapping[EntryKey, ServiceIntentions], stored: Mapping[EntryKey, ServiceIntentions]
+) -> None:
+    """
+    Raise InvalidRequest for a name that no path leads to, unless its entry stays as it is stored.
+
+    - `desired`, `stored`: the entries by their keys.
+    """
+    for key, entry in desired.items():
+        if is_odd(entry.name) and (key not in stored or meaning(stored[key]) != meaning(entry)):
+            check_new_name(f"{entry.name!r}: name", entry.name)
 
 
 def key_of(entry: ServiceIntentions) -> EntryKey:
@@ -114,22 +131,3 @@ def _upper(permission: Permission) -> Permission:
         return permission
     methods = tuple(method.upper() for method in permission.http.methods)
     return replace(permission, http=replace(permission.http, methods=methods))
-
-
-def _check(entry: ServiceIntentions) -> None:
-    """Raise InvalidRequest, with the place in the entry, for what every Consul version refuses."""
-    if not entry.name:
-        raise InvalidRequest("an entry of service-intentions needs the name of its destination")
-    if not entry.sources:
-        raise InvalidRequest(f"{entry.name!r}: at least one source is required")
-    check_description("", entry.meta)
-    seen: set[SourceKey] = set()
-    for source in entry.sources:
-        try:
-            check_rule(source.action, source.permissions, destination=entry.name)
-            check_description(source.description, source.legacy_meta)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"{source.name!r} => {entry.name!r}: {error.message}") from error
-        if source_key(source) in seen:
-            raise InvalidRequest(f"{entry.name!r} has the source {source.name!r} more than once")
-        seen.add(source_key(source))

@@ -41,7 +41,8 @@ class Intentions(intentions.Intentions):
 
         Nothing is written: print the plan, then call `Plan.apply`, or not. Needs Consul 1.9
         (`GET /v1/config/service-intentions`). The plan says what of the stored entries the token sees, and what Consul
-        would refuse: permissions for a service whose protocol is tcp, a jwt-provider that is not there.
+        would refuse: permissions for a service whose protocol is tcp, a jwt-provider that is not there, a namespace
+        where there is none.
 
         - `desired`: one entry for each destination.
         - `prune`: True (the default) to remove the stored entries that are not in `desired`. Only entries that the
@@ -52,7 +53,8 @@ class Intentions(intentions.Intentions):
         - `options`: options of the reads, and of the writes of `Plan.apply`; for these `consistency` and `datacenter`
           do not count, since they go to the primary datacenter, where the index of another one does not match.
 
-        Raises InvalidRequest for entries that Consul would refuse, or a destination that is given twice.
+        Raises InvalidRequest for entries that every Consul would refuse, or which no path would lead to later, and for
+        a destination that is given twice.
         """
         from aioconsulconnect.workflows.planner import Planner  # noqa: PLC0415 - see above
 

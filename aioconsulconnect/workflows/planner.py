@@ -7,11 +7,20 @@ from contextlib import suppress
 from typing import cast
 
 from aioconsulconnect.compatibility import FIELD_SINCE, Capabilities, version_of
+from aioconsulconnect.endpoints.arguments import is_odd
 from aioconsulconnect.endpoints.capabilities import probe
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.discovery_chain import DiscoveryChains
 from aioconsulconnect.endpoints.group import Group
-from aioconsulconnect.errors import BadRequest, PermissionDenied, ServerError, UnreadableResponse, Unsupported
+from aioconsulconnect.errors import (
+    BadRequest,
+    ErrorReason,
+    InvalidRequest,
+    PermissionDenied,
+    ServerError,
+    UnreadableResponse,
+    Unsupported,
+)
 from aioconsulconnect.structs.codec.unknown_fields import plain
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions
 from aioconsulconnect.structs.config_entries.kinds import EntryKey, read_listing
@@ -22,7 +31,7 @@ from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, UNCACHED_READ, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
-from aioconsulconnect.workflows.comparison import by_destination, key_of, meaning, refuse_unknown
+from aioconsulconnect.workflows.comparison import by_destination, key_of, meaning, refuse_odd_names, refuse_unknown
 from aioconsulconnect.workflows.plan import KIND, Obstacle, Plan, Prune, View, place_of
 from aioconsulconnect.workflows.visibility import VisibilityProbe
 
@@ -63,6 +72,7 @@ class Planner(Group):
         stored, view = await self._stored(options)
         if not keep_unknown:
             refuse_unknown(wanted.values(), stored.values())
+        refuse_odd_names(wanted, stored)
         hidden = await self._hidden(wanted, stored, options) if view.incomplete else set[EntryKey]()
         added = tuple(entry for key, entry in wanted.items() if key not in stored and key not in hidden)
         changed = tuple(
@@ -73,6 +83,7 @@ class Planner(Group):
         removed = tuple(entry for key, entry in stored.items() if key not in wanted) if prune else ()
         written = (*added, *(new for _, new in changed))
         obstacles, notes = await self._foreseen(written, options)
+        obstacles += await self._not_removable(removed, options)
         if removed and (old := await self._old_for_removal(options)):
             if prune == "unchecked":
                 notes.append(f"entries are removed without check-and-set, so a change meanwhile is lost: {old.text}")
@@ -144,7 +155,9 @@ class Planner(Group):
     async def _foreseen(
         self, written: tuple[ServiceIntentions, ...], options: Options | None
     ) -> tuple[list[Obstacle], list[str]]:
-        obstacles: list[Obstacle] = []
+        obstacles = await self._for_enterprise(written, options)
+        if obstacles:
+            written = tuple(entry for entry in written if not _is_of_enterprise(entry))
         notes: list[str] = []
         providers: dict[str, bool | None] = {}
         for entry in written:
@@ -170,6 +183,35 @@ class Planner(Group):
                     notes.append(f"{entry.name}: whether there is a jwt-provider {name!r} is not known")
         notes += await self._too_new(written, options)
         return obstacles, notes
+
+    async def _for_enterprise(self, written: tuple[ServiceIntentions, ...], options: Options | None) -> list[Obstacle]:
+        """Return obstacles for namespaces and their like, where this Consul says at a read that it has none."""
+        named = [entry for entry in written if _is_of_enterprise(entry)]
+        if named:
+            asked = Options(namespace="default").over(options or NO_OPTIONS)
+            try:
+                await self._config.read(KIND, named[0].name, options=asked)
+            except Unsupported as error:
+                if error.reason is ErrorReason.ENTERPRISE_ONLY:
+                    what = "namespace, partition and sameness_group need Consul Enterprise: leave them out"
+                    return [Obstacle(f"{entry.name}: {what}", error.min_version) for entry in named]
+            except (BadRequest, PermissionDenied, ServerError):
+                pass  # it has them, or does not tell
+        return []
+
+    async def _not_removable(self, removed: tuple[ServiceIntentions, ...], options: Options | None) -> list[Obstacle]:
+        """Return obstacles for entries that `config.delete` cannot name, which is so up to Consul 1.19."""
+        obstacles: list[Obstacle] = []
+        for entry in removed:
+            if is_odd(entry.name):
+                with suppress(BadRequest, InvalidRequest, UnreadableResponse):
+                    if await self._config.read(KIND, entry.name, options=place_of(entry, options)) is not None:
+                        continue
+                way = "keep it among the desired entries, or remove it with Consul 1.20"
+                if "/" not in entry.name:
+                    way = "remove its intentions one by one with intentions.delete"
+                obstacles.append(Obstacle(f"{entry.name!r}: no path leads to an entry of this name: {way}"))
+        return obstacles
 
     async def _protocol(self, entry: ServiceIntentions, options: Options | None) -> str | None:
         """Return the protocol of a destination, as Consul works it out from config entries; None if it is unknown."""
@@ -227,6 +269,14 @@ def _providers(entry: ServiceIntentions) -> dict[str, None]:
     required: list[JWTRequirement | None] = [entry.jwt]
     required += [permission.jwt for source in entry.sources for permission in source.permissions]
     return dict.fromkeys(provider.name for one in required if one is not None for provider in one.providers)
+
+
+def _is_of_enterprise(entry: ServiceIntentions) -> bool:
+    return bool(
+        entry.namespace
+        or entry.partition
+        or any(source.namespace or source.partition or source.sameness_group for source in entry.sources)
+    )
 
 
 def _newer_fields(data: object) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +26,14 @@ def _has_entries(agent: AgentUnderTest) -> None:
 def entry(name: str, **sources: str) -> ServiceIntentions:
     rules = [SourceIntention(name=source, action=action) for source, action in sources.items()]  # type: ignore[arg-type]
     return ServiceIntentions(name=name, sources=tuple(rules))
+
+
+def one(**more: Any) -> ServiceIntentions:
+    return ServiceIntentions(name="a", sources=(SourceIntention(**{"name": "web", "action": "allow", **more}),))
+
+
+ROOT = HTTPPermission(path_prefix="/")
+NOBODY = JWTRequirement(providers=(JWTProviderRequirement(),))
 
 
 async def test_plan_after_apply_is_empty(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
@@ -124,14 +133,33 @@ async def test_export_of_an_intention_made_by_id_can_be_imported(consul: Consul,
         ([entry("a", web="allow"), entry("A", web="deny")], "more than once"),
         ([entry("a", web="permit")], "'web' => 'a': action must be"),
         ([ServiceIntentions(name="a", sources=(SourceIntention(name="w", action="deny"),) * 2)], "more than once"),
-        ([replace(entry("a", web="allow"), meta={"k" * 200: ""})], "128"),
+        ([replace(entry("a", web="allow"), meta={"k" * 200: ""})], "'a': .*128"),
+        ([entry("a", **{"": "allow"})], r"'a': sources\[0\]\.name is required"),
+        ([entry("a", **{"we*": "allow"})], r"'we\*' => 'a': name: '\*' stands for a whole name"),
+        ([entry("a*z", web="allow")], r"'a\*z': name: '\*' stands for a whole name"),
+        ([entry("a//b", web="allow")], "'a//b': name: Consul takes 'a//b' here"),
+        ([entry("..", web="allow")], r"'\.\.': name: "),
+        ([entry("a\nb", web="allow")], "cannot be printed"),
+        ([one(namespace="n*")], r"namespace: '\*' stands for a whole name"),
+        ([one(namespace="*")], r"names a service after the namespace '\*'"),
+        ([one(partition="*")], "partition takes no"),
+        ([one(peer="*")], "peer takes no"),
+        ([one(type="foo")], "'web' => 'a': type must be 'consul' or left out, not 'foo'"),
+        ([replace(entry("a", web="allow"), jwt=NOBODY)], r"'a': jwt\.providers\[0\]\.name is required"),
+        (
+            [one(action=None, permissions=(Permission(action="allow", http=ROOT, jwt=NOBODY),))],
+            r"jwt\.providers\[0\]\.name",
+        ),
     ],
 )
 async def test_plan_with_invalid_entries_raises_invalid_request(
     consul: Consul, desired: list[ServiceIntentions], what: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match=what):
-        await consul.intentions.plan(desired)
+    good = entry("0", web="allow")
+    for call in (consul.intentions.plan, consul.intentions.import_):
+        with pytest.raises(InvalidRequest, match=what):
+            await call([good, *desired])
+    assert "0" not in {each.name for each in await consul.intentions.export()}
 
 
 async def test_a_peers_service_is_another_source(consul: Consul, agent: AgentUnderTest, unique: str) -> None:
@@ -305,7 +333,58 @@ async def test_plan_that_requires_tokens_of_nobody_is_refused_before_a_write(
         await plan.apply()
 
 
+@pytest.mark.parametrize(
+    "desired",
+    [
+        ServiceIntentions(name="zz", namespace="default", sources=one().sources),
+        ServiceIntentions(name="zz", partition="ap1", sources=one().sources),
+        replace(one(namespace="default"), name="zz"),
+        replace(one(partition="default"), name="zz"),
+        replace(one(sameness_group="g"), name="zz"),
+    ],
+)
+async def test_plan_with_what_needs_enterprise_is_refused_before_a_write(
+    consul: Consul, unique: str, desired: ServiceIntentions
+) -> None:
+    plan = await consul.intentions.plan([entry(f"{unique}-a", web="allow"), desired], prune=False)
+    assert plan.problems == ("zz: namespace, partition and sameness_group need Consul Enterprise: leave them out",)
+    with pytest.raises(Unsupported, match="nothing was written: zz") as caught:
+        await plan.apply()
+    assert caught.value.min_version == "Consul Enterprise"
+    assert f"{unique}-a" not in {each.name for each in await consul.intentions.export()}
+
+
 # Removals.
+
+
+@pytest.mark.parametrize("name", ["..", "a\nb", "a//b"])
+async def test_entry_of_a_name_that_no_path_leads_to_is_no_removal_that_fails(
+    consul: Consul, agent: AgentUnderTest, unique: str, name: str
+) -> None:
+    name = name if name == ".." else f"{unique}{name}"
+    made = {"Kind": "service-intentions", "Name": name, "Sources": [{"Name": "web", "Action": "allow"}]}
+    await consul.request("PUT", "/v1/config", body=made)
+    stored = await consul.intentions.export()
+    assert not await consul.intentions.plan(stored)
+    others = [each for each in stored if each.name != name]
+    new = entry(f"{unique}-new", web="allow")
+    plan = await consul.intentions.plan([*others, new], prune="unchecked")
+    led_to = agent.version >= (1, 20) and name.isprintable()
+    way = "or remove it with Consul 1.20" if "/" in name else "with intentions.delete"
+    assert (not plan.problems) == led_to
+    if not led_to:
+        assert plan.problems[0].startswith(f"{name!r}: no path leads to")
+        assert plan.problems[0].endswith(way)
+        with pytest.raises(InvalidRequest, match="nothing was written"):
+            await plan.apply()
+        assert not [each for each in await consul.intentions.export() if each.name == new.name]
+    if led_to:
+        await plan.apply()
+        await consul.config.delete("service-intentions", new.name)
+    elif "/" not in name:
+        await consul.intentions.delete("web", name)
+    left = name in {each.name for each in await consul.intentions.export()}
+    assert left == (not led_to and "/" in name)
 
 
 async def test_removal_on_an_old_consul_is_unchecked_when_told_so(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
-from support.canned import CannedSender, polls_of
+from support.canned import Canned, CannedSender, polls_of
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
@@ -155,6 +155,17 @@ async def test_field_that_the_agent_is_too_old_for_is_noted(sender: CannedSender
     assert (await intentions.plan(desired)).notes == ("db: Peer needs Consul 1.13, and the agent is 1.12.9",)
     sender.answers = [b"[]", NO_ACLS, SELF_1_16]
     assert (await intentions.plan(desired)).notes == ()
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (403, b"Permission denied"), (500, b"no such namespace")])
+async def test_namespace_is_no_problem_where_consul_takes_one_in_a_read(
+    sender: CannedSender, intentions: Intentions, answer: Canned
+) -> None:
+    source = SourceIntention(name="web", namespace="n", action="allow")
+    sender.answers = [b"[]", NO_ACLS, answer, SELF_1_16]
+    plan = await intentions.plan([ServiceIntentions(name="db", namespace="m", sources=(source,))])
+    assert plan.problems == ()
+    assert sender.wire[2][1] == "/v1/config/service-intentions/db?ns=default"
 
 
 async def test_entry_that_was_made_while_the_plan_was_is_changed_and_not_added(
