@@ -20,6 +20,7 @@ from aioconsulconnect.endpoints.intentions_requests import (
     OneName,
     by_name_and_key,
     check_name,
+    check_new_destination,
     exact_request,
     id_body,
     id_path,
@@ -202,8 +203,10 @@ class Intentions(Group):
         destination that were created by id lose their ids.
 
         Raises Conflict where a peer's service of that name has an intention (write the `service-intentions` config
-        entry instead), and InvalidRequest for what Consul would refuse or take for something else.
+        entry instead), and InvalidRequest for what Consul would refuse or take for something else, and for a
+        destination whose config entry no path would lead to.
         """
+        check_new_destination(destination)
         permissions = sequence("permissions", permissions, Permission)
         check_rule(action, permissions, destination=destination)
         check_description(description, {})
@@ -222,7 +225,7 @@ class Intentions(Group):
         - `destination`: name of the destination.
         - `options`: options of this call, over the client's.
 
-        Raises Conflict and InvalidRequest as `upsert` does.
+        Raises Conflict and InvalidRequest as `upsert` does, but takes a destination whose entry no path leads to.
         """
         request = exact_request("DELETE", source, destination, read_true, accepted_options=WRITE)
         await self._exact_write(request, source, destination, options)
@@ -252,8 +255,9 @@ class Intentions(Group):
         - `options`: options of this call, over the client's.
 
         Raises Conflict where the two names have an intention already, and InvalidRequest for what Consul would refuse,
-        also for a name with a partition.
+        also for a name with a partition, and for a destination that `upsert` refuses.
         """
+        check_new_destination(destination)
         body = id_body(
             source,
             destination,

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from aioconsulconnect.endpoints.arguments import check_new_name
 from aioconsulconnect.endpoints.group import NOT_WRITTEN
 from aioconsulconnect.errors import InvalidRequest, ServerError, UnreadableResponse
 from aioconsulconnect.slices import InSlices
@@ -186,6 +187,12 @@ def check_name(side: str, name: str, *, peer: bool = False) -> None:
         _check_odd_name(side, name, peer=peer)
 
 
+def check_new_destination(name: str) -> None:
+    """Raise InvalidRequest for the `name` of a destination that Consul would refuse, or never lead to."""
+    check_name("destination", name)
+    check_new_name("destination", name)
+
+
 def _check_odd_name(side: str, name: str, *, peer: bool) -> None:
     if name.startswith("peer:") and not peer:
         raise InvalidRequest(
@@ -243,6 +250,8 @@ def id_path(intention_id: str) -> str:
 
     Raises InvalidRequest if `intention_id` is no UUID, and so might name something else.
     """
+    if not isinstance(intention_id, str):
+        raise InvalidRequest(f"intention_id takes text, not {intention_id!r:.40}")
     lowered = intention_id.lower()  # Consul knows ids in lower case alone
     if not UUID.fullmatch(lowered):
         raise InvalidRequest(f"intention_id: {intention_id!r} is not a UUID")

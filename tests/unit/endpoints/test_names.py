@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from support.canned import CannedSender
@@ -13,7 +14,18 @@ from aioconsulconnect.endpoints.catalog import Catalog
 from aioconsulconnect.endpoints.config import Config
 from aioconsulconnect.endpoints.health import Health
 from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
-from aioconsulconnect.structs import Check, HealthCheck, ServiceDefaults, ServiceInstance, Sidecar, UnknownEntry
+from aioconsulconnect.structs import (
+    Check,
+    HealthCheck,
+    HTTPPermission,
+    Permission,
+    ServiceDefaults,
+    ServiceInstance,
+    ServiceIntentions,
+    Sidecar,
+    SourceIntention,
+    UnknownEntry,
+)
 from aioconsulconnect.transport.settings.options import NO_OPTIONS
 from aioconsulconnect.watch.poller_pool import PollerPool
 from aioconsulconnect.workflows.intentions import Intentions
@@ -168,6 +180,26 @@ async def test_entry_with_an_odd_name_is_deleted_where_the_path_surely_leads_to_
     assert [asked.method for asked in groups.sender.asked] == ["GET", "DELETE", "GET", "GET"]
 
 
+@pytest.mark.parametrize("name", ODD)
+async def test_destination_that_no_path_leads_to_gets_no_intention(groups: Groups, name: str) -> None:
+    for made in (
+        groups.intentions.upsert("web", name, action="allow"),
+        groups.intentions.create("web", name, action="allow"),
+        groups.intentions.upsert("web", f"ns/{name}", action="allow"),
+    ):
+        with pytest.raises(InvalidRequest, match=r"^destination: "):
+            await made
+    assert not groups.sender.asked
+
+
+@pytest.mark.parametrize("name", [name for name in ODD if "/" not in name])
+async def test_intention_of_an_odd_destination_is_deleted(groups: Groups, name: str) -> None:
+    groups.sender.answers = [json.dumps({name: None}).encode(), b"true"]
+    await groups.intentions.delete("web", name)
+    assert [asked.method for asked in groups.sender.asked] == ["GET", "DELETE"]
+    assert dict(groups.sender.asked[1].query) == {"source": "web", "destination": name}
+
+
 async def test_catalog_removes_any_name_that_stands_in_it(groups: Groups) -> None:
     for name in ODD:
         groups.sender.answers = [b"true"] * 3
@@ -178,7 +210,23 @@ async def test_catalog_removes_any_name_that_stands_in_it(groups: Groups) -> Non
         assert sent == [{"Node": name}, {"Node": "n", "ServiceID": name}, {"Node": "n", "CheckID": name}]
 
 
-# Arguments that are no sequences or mappings.
+# Arguments of another shape.
+
+
+def allowing(**fields: Any) -> Permission:
+    return Permission(action="allow", **fields)
+
+
+def rule(**fields: Any) -> Permission:
+    return allowing(http=HTTPPermission(**fields))
+
+
+def entry(**fields: Any) -> ServiceIntentions:
+    return ServiceIntentions(**{"name": "db", **fields})
+
+
+def web(**fields: Any) -> tuple[SourceIntention, ...]:
+    return (SourceIntention(**{"name": "web", **fields}),)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +268,37 @@ async def test_catalog_removes_any_name_that_stands_in_it(groups: Groups) -> Non
         ("meta['a']", lambda g: g.intentions.create("a", "b", action="allow", meta={"a": None})),
         ("destinations[0]", lambda g: g.intentions.match_many(destinations=[None])),
         ("destinations", lambda g: g.intentions.match_many(destinations=5)),
+        ("permissions[0].http.methods", lambda g: g.intentions.upsert("a", "b", permissions=[rule(methods=None)])),
+        (
+            "permissions[0].http.methods[1]",
+            lambda g: g.intentions.upsert("a", "b", permissions=[rule(methods=("GET", 5))]),
+        ),
+        ("permissions[0].http.methods", lambda g: g.intentions.upsert("a", "b", permissions=[rule(methods="GET")])),
+        ("permissions[0].http.path_exact", lambda g: g.intentions.upsert("a", "b", permissions=[rule(path_exact=5)])),
+        (
+            "permissions[0].http.header[0]",
+            lambda g: g.intentions.upsert("a", "b", permissions=[rule(header=({"Name": "x"},))]),
+        ),
+        (
+            "permissions[0].http",
+            lambda g: g.intentions.upsert("a", "b", permissions=[allowing(http={"PathExact": "/"})]),
+        ),
+        ("permissions[0].http", lambda g: g.intentions.upsert("a", "b", permissions=[allowing(http="/")])),
+        ("permissions[0].jwt", lambda g: g.intentions.upsert("a", "b", permissions=[allowing(jwt=("okta",))])),
+        ("destination", lambda g: g.intentions.upsert("a", None, permissions=[allowing()])),
+        ("destination", lambda g: g.intentions.create("a", None, action="allow")),
+        ("intention_id", lambda g: g.intentions.read_by_id(None)),
+        ("intention_id", lambda g: g.intentions.delete_by_id(5)),
+        ("'db': sources[0]", lambda g: g.intentions.plan([entry(sources=({"Name": "web"},))])),
+        ("'db': sources", lambda g: g.intentions.plan([entry(sources=5)])),
+        ("'db': sources[0].name", lambda g: g.intentions.plan([entry(sources=web(name=5))])),
+        (
+            "'db': sources[0].permissions[0].http.methods",
+            lambda g: g.intentions.plan([entry(sources=web(permissions=(rule(methods=None),)))]),
+        ),
+        ("'db': jwt", lambda g: g.intentions.plan([entry(jwt={"Providers": []})])),
+        ("5: name", lambda g: g.intentions.plan([entry(name=5)])),
+        ("'db': meta['a']", lambda g: g.intentions.plan([entry(sources=web(), meta={"a": None})])),
         ("the entries", lambda g: g.intentions.plan(None)),
         ("the entries", lambda g: g.intentions.import_(None)),
         ("the entries[0]", lambda g: g.intentions.plan([{"Name": "db"}])),
@@ -231,6 +310,22 @@ async def test_argument_of_another_shape_is_refused_by_its_name(
     with pytest.raises(InvalidRequest) as caught:
         await call(groups)
     assert caught.value.message.startswith((f"{argument} takes ", f"{argument}: "))
+    assert not groups.sender.asked
+
+
+@pytest.mark.parametrize("action", [["allow"], {"allow": 1}, 5, None, "Allow"])
+async def test_action_of_any_shape_is_refused_by_its_name(groups: Groups, action: Any) -> None:
+    source = SourceIntention(name="web", action=action)
+    for call in (
+        groups.intentions.upsert("web", "db", action=action),
+        groups.intentions.create("web", "db", action=action),
+        groups.intentions.plan([ServiceIntentions(name="db", sources=(source,))]),
+        groups.intentions.upsert(
+            "web", "db", permissions=[Permission(action=action, http=HTTPPermission(methods=("GET",)))]
+        ),
+    ):
+        with pytest.raises(InvalidRequest, match="action must be 'allow' or 'deny'"):
+            await call
     assert not groups.sender.asked
 
 
