@@ -74,6 +74,8 @@ class Agent(AgentChecks):
         Raises InvalidRequest for an empty name and for one with a slash, and Throttled when the certificate authority
         signs as much as it may.
         """
+        if not isinstance(service, str):
+            raise InvalidRequest(f"service takes text, not {service!r:.40}")
         if not service or "/" in service:
             raise InvalidRequest(f"service: Consul makes no certificate for the name {service!r}")
         path = path_of("agent", "connect", "ca", "leaf", service)
@@ -237,8 +239,8 @@ class Agent(AgentChecks):
 
     async def _is_reached(self, service_id: str, options: Options | None) -> bool:
         """Return True if a path leads to that service, and to no other: a gateway may tidy paths up."""
-        if not service_id:
-            raise InvalidRequest("service_id: Consul needs one")
+        if not service_id or not isinstance(service_id, str):
+            raise InvalidRequest(f"service_id takes the id of a service, not {service_id!r:.40}")
         if not service_id.isprintable():
             return False
         try:

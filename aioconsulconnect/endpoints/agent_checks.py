@@ -98,7 +98,7 @@ class AgentChecks(Group):
 
         Raises InvalidRequest for another status.
         """
-        if status not in {"passing", "warning", "critical"}:
+        if status not in ("passing", "warning", "critical"):
             raise InvalidRequest(f"status must be 'passing', 'warning' or 'critical', not {status!r}")
         body = request_body(CheckUpdate(status=status, output=output))
         await self._put(path_of("agent", "check", "update", check_id), options, body=body)

@@ -132,9 +132,7 @@ class Config(Group):
 
         Raises InvalidRequest where the name is missing, and Unsupported for a kind that the server does not know.
         """
-        name = name or _THE_ONE.get(kind, "")
-        if not name:
-            raise InvalidRequest(f"an entry of kind {kind} is read by its name")
+        name = _name(kind, name, "read")
         return self._query(
             _get(path_to("config", kind, name=name), kind, _One(kind, name if is_odd(name) else "")),
             WatchSpec(items=_one, value_when_absent=_absent),
@@ -266,9 +264,7 @@ class Config(Group):
         and Unsupported, with nothing sent, unless it is certain that the agent is new enough for `cas`. Unsupported is
         raised too where the server behind it turns out to be older: then the entry is deleted.
         """
-        name = name or _THE_ONE.get(kind, "")
-        if not name:
-            raise InvalidRequest(f"an entry of kind {kind} is deleted by its name")
+        name = _name(kind, name, "deleted")
         if cas == 0:
             raise InvalidRequest("cas: 0 stands for an entry that does not exist; Consul would never delete one")
         request = Request(
@@ -368,8 +364,18 @@ def _absent() -> Entry | None:
     return None
 
 
+def _name(kind: str, name: str, done: str) -> str:
+    """Return the name of an entry, which may be left out where there is only one of the kind."""
+    if not isinstance(kind, str):
+        raise InvalidRequest(f"kind takes text, not {kind!r:.40}")
+    name = name or _THE_ONE.get(kind, "")
+    if not name:
+        raise InvalidRequest(f"an entry of kind {kind} is {done} by its name")
+    return name
+
+
 def _index(cas: int) -> int:
-    if not isinstance(cas, int):
+    if isinstance(cas, bool) or not isinstance(cas, int):
         raise InvalidRequest(f"cas takes a modify_index, not {cas!r:.40}")
     if cas < 0:
         raise InvalidRequest(f"cas: {cas} is no modify_index")

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aioconsulconnect.errors import UnreadableResponse
+from aioconsulconnect.errors import InvalidRequest, UnreadableResponse
 from aioconsulconnect.transport.interpretation import interpret
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.response import Response
@@ -53,7 +53,14 @@ class Group:
         return Query(self._sender, self._pool, self._complete(request, options), spec)
 
     def _complete(self, request: Request[T], options: Options | None) -> Request[T]:
-        """Return the request with the options of the call over those of the client."""
+        """
+        Return the request with the options of the call over those of the client.
+
+        Raises InvalidRequest for a parameter that is no text.
+        """
+        for name, value in request.query:
+            if not isinstance(value, str):
+                raise InvalidRequest(f"{name} takes text, not {value!r:.40}")
         if options is None:
             options = self._defaults
         else:

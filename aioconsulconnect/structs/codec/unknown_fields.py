@@ -8,6 +8,7 @@ from typing import TypeGuard, TypeVar
 
 import msgspec
 
+from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, consul_case
 from aioconsulconnect.structs.codec.duration import Seconds, from_wire, go_text
 
@@ -21,11 +22,17 @@ class Timed(Nullable, frozen=True, kw_only=True, rename=consul_case):
     """Struct with durations, which takes any number given for a duration as seconds."""
 
     def __post_init__(self) -> None:
-        """Turn plain numbers into `Seconds`, so that none is sent as nanoseconds."""
+        """
+        Turn plain numbers into `Seconds`, so that none is sent as nanoseconds.
+
+        Raises InvalidRequest for what is no number.
+        """
         super().__post_init__()
         for name in _durations(type(self)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Seconds):
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise InvalidRequest(f"{name} takes a number of seconds, such as 2.5, not {value!r:.40}")
                 msgspec.structs.force_setattr(self, name, Seconds(value))
 
 

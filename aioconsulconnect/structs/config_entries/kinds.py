@@ -48,6 +48,11 @@ class UnknownEntry(FrozenStruct, frozen=True, kw_only=True):
 
     content: Mapping[str, object]
 
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest where the content is no mapping."""
+        if not isinstance(self.content, Mapping):
+            raise InvalidRequest(f"content takes a mapping, not {self.content!r:.40}")
+
     @property
     def kind(self) -> str:
         """The kind of the entry (`Kind`)."""

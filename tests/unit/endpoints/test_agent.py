@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.canned import CannedSender
@@ -143,6 +144,23 @@ async def test_a_check_that_cannot_be_is_refused(sender: CannedSender, agent: Ag
         await agent.register("web", checks=[Check(alias_node="n")])
     with pytest.raises(InvalidRequest, match="status"):
         await agent.check_update("x", status="fine")  # type: ignore[arg-type]
+    assert not sender.asked
+
+
+async def test_argument_of_another_type_is_refused_by_its_name(sender: CannedSender, agent: Agent) -> None:
+    other: Any = 5
+    with pytest.raises(InvalidRequest, match="service"):
+        agent.leaf(other)
+    with pytest.raises(InvalidRequest, match="service_id takes"):
+        await agent.deregister(other)
+    with pytest.raises(InvalidRequest, match="filter takes text, not 5"):
+        await agent.services(filter=other)
+    with pytest.raises(InvalidRequest, match="filter takes text, not 5"):
+        await agent.checks(filter=other)
+    with pytest.raises(InvalidRequest, match="reason takes text, not 5"):
+        await agent.maintenance("x", enable=True, reason=other)
+    with pytest.raises(InvalidRequest, match="status must be"):
+        await agent.check_update("x", status=[other])  # type: ignore[arg-type]
     assert not sender.asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.canned import CannedSender
@@ -122,6 +123,20 @@ async def test_what_would_do_too_much_or_nothing_is_refused(sender: CannedSender
         await catalog.register(
             "ext", "10.0.0.1", service=ServiceInstance(service="db", proxy=Proxy(config={"l": [1, None]}))
         )
+    assert not sender.asked
+
+
+async def test_parameter_that_is_no_text_is_refused_by_its_name(sender: CannedSender, catalog: Catalog) -> None:
+    values: list[Any] = [5, ["a"], b"a"]
+    for value in values:
+        with pytest.raises(InvalidRequest, match="filter takes text"):
+            catalog.nodes(filter=value)
+        with pytest.raises(InvalidRequest, match="near takes text"):
+            catalog.nodes(near=value)
+        with pytest.raises(InvalidRequest, match="filter takes text"):
+            catalog.connect("web", tags=["v1"], filter=value)
+        with pytest.raises(InvalidRequest, match="near takes text"):
+            catalog.connect("web", near=value)
     assert not sender.asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.canned import CannedSender
@@ -18,6 +19,7 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.structs.config_entries.defaults import Mesh, ServiceDefaults
+from aioconsulconnect.structs.config_entries.kinds import UnknownEntry
 from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
 from aioconsulconnect.watch.poller_pool import PollerPool
 
@@ -73,6 +75,19 @@ async def test_config_writes(sender: CannedSender, config: Config) -> None:
     assert all(json.loads(sent or b"") == json.loads(body) for _, _, sent in sender.wire)
     with pytest.raises(InvalidRequest, match="datacenter"):
         await config.write(entry, options=Options(datacenter="dc2"))
+
+
+async def test_argument_of_another_type_is_refused_by_its_name(sender: CannedSender, config: Config) -> None:
+    odd: Any = ["mesh"]
+    with pytest.raises(InvalidRequest, match="kind takes text"):
+        config.read(odd)
+    with pytest.raises(InvalidRequest, match="kind takes text"):
+        await config.delete(odd)
+    with pytest.raises(InvalidRequest, match="cas takes"):
+        await config.write(Mesh(), cas=True)
+    with pytest.raises(InvalidRequest, match="content takes a mapping"):
+        UnknownEntry(content=odd)
+    assert not sender.asked
 
 
 async def test_a_checked_deletion_asks_for_the_version_first(sender: CannedSender, config: Config) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import traceback
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from aioconsulconnect.structs.agent import Check
 from aioconsulconnect.structs.codec.duration import go_text, seconds_of
 from aioconsulconnect.structs.codec.json_body import encode, reader
 from aioconsulconnect.structs.codec.unknown_fields import plain
-from aioconsulconnect.structs.config_entries.traffic import CookieConfig
+from aioconsulconnect.structs.config_entries.traffic import CookieConfig, ServiceResolver
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,10 @@ def test_a_plain_number_of_seconds_never_travels_as_nanoseconds() -> None:
 def test_class_of_a_duration_has_no_members() -> None:
     kind: Any = type(CookieConfig(ttl=30).ttl)
     assert (list(kind), len(kind), hasattr(kind, "x")) == ([], 0, False)
+
+
+@pytest.mark.parametrize("given", ["5s", timedelta(seconds=5), True, [5], f"-----BEGIN PRIVATE KEY-----\n{'x' * 40}"])
+def test_duration_that_is_no_number_is_refused_by_its_field(given: Any) -> None:
+    with pytest.raises(InvalidRequest, match="connect_timeout takes a number of seconds") as caught:
+        ServiceResolver(name="x", connect_timeout=given)
+    assert "xxx" not in "".join(traceback.format_exception(caught.value))
