@@ -148,9 +148,9 @@ def parameters(function: str, given: Selection, accepted: type, *, tags_field: s
     refuse_unknown_keywords(function, given, accepted)
     tags, expression = given.get("tags", ()), given.get("filter", "")
     tests = [f"{_quoted(tag)} in {tags_field}" for tag in sequence("tags", tags, str)]
-    if not isinstance(expression, str):
-        raise InvalidRequest(f"filter takes text, not {expression!r:.40}")
     if expression:
+        if not isinstance(expression, str):
+            raise InvalidRequest(f"filter takes text, not {expression!r:.40}")
         tests.append(f"({expression})" if tests else expression)
     named = (("filter", " and ".join(tests)), ("near", given.get("near", "")), ("peer", peer))
     return (
