@@ -1,4 +1,4 @@
-"""Text of a plan: a line for each intention that changes, and for what changes in an entry beside its sources."""
+"""Text of a plan: a line for each intention that changes, and for what else changes in an entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines_of(changes: Iterable[EntryChange]) -> list[str]:
 
 
 def on_one_line(text: str) -> str:
-    """Return `text` without private keys, and quoted where it has a line break or another character of that kind."""
+    """Return `text` without private keys, and quoted where it has a character that cannot be printed."""
     text = redact(text)
     return text if text.isprintable() else repr(text)
 
