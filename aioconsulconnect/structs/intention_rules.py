@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import msgspec
 
@@ -72,10 +73,11 @@ def check_types(value: KeepsUnknown, path: str = "") -> None:
     - `value`: the struct.
     - `path`: path of the struct itself, for the error; default: its fields are named alone.
     """
-    for field in msgspec.structs.fields(value):
-        given, at = getattr(value, field.name), f"{path}.{field.name}" if path else field.name
-        if field.name in {"action", "meta"}:
+    for field in _fields(type(value)):
+        given = getattr(value, field.name)
+        if given is field.default or field.name in {"action", "meta"}:
             continue
+        at = f"{path}.{field.name}" if path else field.name
         try:
             fitting: object = msgspec.convert(given, field.type)
         except msgspec.ValidationError as error:
@@ -86,6 +88,9 @@ def check_types(value: KeepsUnknown, path: str = "") -> None:
             continue
         for i, (item, part) in enumerate(zip(given, fitting, strict=True)):
             _check_part(item, part, f"{at}[{i}]")
+
+
+_fields = cache(msgspec.structs.fields)  # they are the same for all values of a type
 
 
 def _check_part(given: object, fitting: object, path: str) -> None:
