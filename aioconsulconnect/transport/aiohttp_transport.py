@@ -32,19 +32,26 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     ResponseTooLarge,
     ServerError,
-    SettingsError,
     Unsupported,
 )
-from aioconsulconnect.transport.broken import Lost, is_of_tls, nobody_there, translated, without_a_word
-from aioconsulconnect.transport.exchange import End, Exchange
+from aioconsulconnect.transport.broken import (
+    CALLS_AT_ONCE,
+    Lost,
+    broken_off,
+    is_of_tls,
+    nobody_there,
+    refused_at_once,
+    translated,
+)
+from aioconsulconnect.transport.exchange import Exchange
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
 from aioconsulconnect.transport.retry import Random, delay, from_gateway, outcome, worth_repeating, worth_retrying
 from aioconsulconnect.transport.sender import CrowdingNotice
-from aioconsulconnect.transport.sessions import SessionPool
+from aioconsulconnect.transport.sessions import SessionPool, fixed_headers
 from aioconsulconnect.transport.settings.connection import DEFAULT_TIMEOUT, Address, Settings
-from aioconsulconnect.transport.settings.http_client import Session, SSLContext
+from aioconsulconnect.transport.settings.http_client import SSLContext
 from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.transport.tls import TLS
 from aioconsulconnect.transport.token import Tokens
@@ -52,30 +59,12 @@ from aioconsulconnect.transport.token import Tokens
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 10.0
-_CALLS_AT_ONCE = 12  # the agent limits the connections of a whole host, with all its programs
+_UNLIMITED = asyncio.Semaphore(sys.maxsize)  # what polls may hold is counted where they are made
 _LONGEST_KEPT = 500  # characters of a URL that is kept
 _LARGE = 4 << 20  # bytes
 _SWAPS = 2  # tries with another TLS context, which count beside the others
-_AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 
 
-async def _no_hidden_resend(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """
-    Keep aiohttp from sending a request again whose connection had died idle.
-
-    aiohttp does so for GET, PUT and DELETE (fact 3); here only `Transport.send` decides on another try.
-    """
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise Lost from error
-
-
-_OURS = (_no_hidden_resend,)
 _JUDGED = (BadRequest, Conflict, NotFound, Unsupported)
 
 
@@ -105,10 +94,9 @@ class Transport:
         self._clock = clock or Clock()
         self._random = random
         self._tls = TLS(settings, self._clock)
-        self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
-        self._unlimited = asyncio.Semaphore(sys.maxsize)  # what polls may hold is counted where they are made
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._addresses = {address.name: address for address in settings.addresses}
-        self._fixed_headers = _fixed_headers(settings)
+        self._fixed_headers = fixed_headers(settings)
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._preferred = 0
         self._tokens = Tokens(settings.token, self._clock)
@@ -243,7 +231,7 @@ class Transport:
     ) -> Response:
         """Send one request, and return its whole answer; every error is a ConsulError."""
         seconds = deadline or request.options.timeout or DEFAULT_TIMEOUT
-        slots = self._slots if purpose == "calls" else self._unlimited
+        slots = self._slots if purpose == "calls" else _UNLIMITED
         exchange, sent = Exchange(self._clock), False
         self._sessions.under_way.add(exchange)
         try:
@@ -266,7 +254,7 @@ class Transport:
             ended = exchange.ended_by()
             if ended is None:
                 raise
-            raise _end(ended, request, address, seconds, sent=sent) from None
+            raise broken_off(ended, request, address, seconds, sent=sent) from None
         finally:
             exchange.close()
             self._sessions.under_way.discard(exchange)
@@ -294,7 +282,7 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
                 timeout=self._timeout(seconds),
-                middlewares=self._middlewares_of(session),
+                middlewares=self._sessions.middlewares_of(session),
                 proxy=self._settings.client.proxy or None,
                 ssl=context,
                 server_hostname=self._settings.tls_server_name or None,
@@ -327,23 +315,18 @@ class Transport:
         self._note(broken, address, exchange, context)
         # These hold the request headers with the token, or the URL of the proxy with its password.
         holds_secrets = isinstance(broken, aiohttp.ClientResponseError | aiohttp.ClientConnectorError)
-        at_once = _is_refusal(broken, exchange)
+        at_once = refused_at_once(broken, exchange)
         found = translated(broken, request, address, seconds, at_once=at_once)
         raise found from (broken.__cause__ if holds_secrets else broken)
 
     def _note(self, broken: Exception, address: Address, exchange: Exchange, context: SSLContext | bool) -> None:
         """Note what a failure tells of the agent, and of the TLS context that was used."""
-        if _is_refusal(broken, exchange):
+        if refused_at_once(broken, exchange):
             self.crowding.reset(address.name, self._clock.now())
         elif nobody_there(broken):
             self.crowding.gone(address.name)
         if is_of_tls(broken):
             self._tls.replace(address.name, context)
-
-    def _middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-        # Any that are given to a request replace those of its session, which come first.
-        theirs = () if self._settings.client.session_factory is None else getattr(session, "_middlewares", ())
-        return (*theirs, _no_hidden_resend) if theirs else _OURS
 
     async def _token(self, request: Request[T], address: str, purpose: Purpose, seconds: float) -> str | None:
         """Return the client's token."""
@@ -396,36 +379,6 @@ class Transport:
 
 def _too_large(limit: int) -> ResponseTooLarge:
     return ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
-
-
-def _end(why: End, request: Request[T], address: Address, seconds: float, *, sent: bool) -> ConsulError:
-    """Return the error for a request that was ended before its answer came."""
-    if why is End.CLOSED:
-        words = "this client was closed"
-        if sent and not request.read:
-            words = f"{words} before the answer; the write may or may not have been applied: read before another"
-            return OutcomeUnknown(words).about(request.method, request.path, address.name)
-        return Closed(words).about(request.method, request.path, address.name)
-    if sent:
-        return translated(TimeoutError(), request, address, seconds, at_once=False)
-    words = f"not sent: all {_CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
-    return RequestTimeout(words, reason=ErrorReason.BUSY).about(request.method, request.path, address.name)
-
-
-def _is_refusal(broken: Exception, exchange: Exchange) -> bool:
-    """Return True for a new connection that was closed at once, without an answer."""
-    return exchange.age is not None and exchange.age <= _AT_ONCE and without_a_word(broken)
-
-
-def _fixed_headers(settings: Settings) -> dict[str, str] | None:
-    """Return the headers of every request beside those of its session, which may be another's."""
-    client = settings.client
-    headers = dict(client.headers) if client.session_factory is not None else {}
-    if settings.auth:
-        if any(name.lower() == "authorization" for name in client.headers):
-            raise SettingsError("headers: auth (CONSUL_HTTP_AUTH) sets Authorization already")
-        headers["Authorization"] = settings.auth
-    return headers or None
 
 
 def _url(base: str, path: str, parameters: Parameters) -> URL:

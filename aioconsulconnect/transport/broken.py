@@ -9,6 +9,7 @@ from typing import TypeVar
 import aiohttp
 
 from aioconsulconnect.errors import (
+    Closed,
     ConnectionFailed,
     ConsulError,
     ErrorReason,
@@ -16,10 +17,16 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     UnreadableResponse,
 )
+from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.settings.connection import Address
 
 T = TypeVar("T")
+
+CALLS_AT_ONCE = 12
+"""Number of plain calls at once: the agent limits the connections of a whole host, with all its programs."""
+
+_AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 _CONTEXT = re.compile(r" ssl:(?:default|True|False|<[^>]*>)")  # what aiohttp says of TLS in its texts
 
 
@@ -65,6 +72,37 @@ def translated(
         words = f"{found.message}; the write may or may not have been applied: read before another"
         found = OutcomeUnknown(words, reason=found.reason)
     return found.about(request.method, request.path, address.name)
+
+
+def broken_off(why: End, request: Request[T], address: Address, seconds: float, *, sent: bool) -> ConsulError:
+    """
+    Return the error for a request that this library broke off before its answer came.
+
+    - `why`: the reason.
+    - `request`, `address`: what was asked, and whom.
+    - `seconds`: the deadline.
+    - `sent`: it was sent, or a part of it, and did not wait for its turn.
+    """
+    if why is End.CLOSED:
+        words = "this client was closed"
+        if sent and not request.read:
+            words = f"{words} before the answer; the write may or may not have been applied: read before another"
+            return OutcomeUnknown(words).about(request.method, request.path, address.name)
+        return Closed(words).about(request.method, request.path, address.name)
+    if sent:
+        return translated(TimeoutError(), request, address, seconds, at_once=False)
+    words = f"not sent: all {CALLS_AT_ONCE} connections for calls were in use for {seconds:g} s"
+    return RequestTimeout(words, reason=ErrorReason.BUSY).about(request.method, request.path, address.name)
+
+
+def refused_at_once(broken: Exception, exchange: Exchange) -> bool:
+    """
+    Return True for a new connection that was closed at once, without an answer.
+
+    - `broken`: what aiohttp raised.
+    - `exchange`: the request.
+    """
+    return exchange.age is not None and exchange.age <= _AT_ONCE and without_a_word(broken)
 
 
 def _words(error: Exception) -> str:

@@ -12,6 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 
 from aioconsulconnect.errors import Closed, SettingsError
+from aioconsulconnect.transport.broken import Lost
 from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.settings.connection import Address, Settings
 from aioconsulconnect.transport.settings.http_client import AddressInfo, ConnectorArguments, KeptConnections, Session
@@ -22,6 +23,25 @@ _KEEP_ALIVE = 7.0  # seconds: the agent counts idle connections (fact 4), and ai
 # A poll is silent for a minute: without this a dead path would only be noticed at its deadline. (On macOS
 # TCP_KEEPALIVE is the idle time.)
 _SOCKET_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPALIVE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+async def _no_hidden_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """
+    Keep aiohttp from sending a request again whose connection had died idle.
+
+    aiohttp does so for GET, PUT and DELETE (fact 3); only `Transport.send` decides on another try.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise Lost from error
+
+
+_OURS = (_no_hidden_resend,)
 
 
 class _NewestFirst(aiohttp.BaseConnector):
@@ -115,6 +135,11 @@ class SessionPool:
             trace_configs=list(client.trace_configs),
         )
 
+    def middlewares_of(self, session: Session) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        """Return the middlewares for a request of `session`, which replace its own ones."""
+        theirs = () if self._client.session_factory is None else getattr(session, "_middlewares", ())
+        return (*theirs, _no_hidden_resend) if theirs else _OURS
+
     async def aclose(self) -> None:
         """Close the sessions of the pool, and end the requests under way; it may be called twice."""
         self.closed = True
@@ -141,6 +166,17 @@ def _checked(session: object) -> Session:
             " give a plain function, not an async one"
         )
     return session
+
+
+def fixed_headers(settings: Settings) -> dict[str, str] | None:
+    """Return the headers of every request beside those of its session, which may be another's."""
+    client = settings.client
+    headers = dict(client.headers) if client.session_factory is not None else {}
+    if settings.auth:
+        if any(name.lower() == "authorization" for name in client.headers):
+            raise SettingsError("headers: auth (CONSUL_HTTP_AUTH) sets Authorization already")
+        headers["Authorization"] = settings.auth
+    return headers or None
 
 
 def _own_headers(*, near: bool) -> dict[str, str]:
