@@ -163,7 +163,7 @@ class Proxy(Part, frozen=True, kw_only=True):
         """Bring the upstreams that come from config entries into one order."""
         super().__post_init__()
         if _is_any_central(self.upstreams):
-            msgspec.structs.force_setattr(self, "upstreams", tuple(sorted(self.upstreams, key=_place)))
+            msgspec.structs.force_setattr(self, "upstreams", tuple(sorted(self.upstreams, key=_sorting_key)))
 
 
 def _is_central(upstream: object) -> bool:
@@ -174,7 +174,7 @@ def _is_any_central(upstreams: object) -> bool:
     return isinstance(upstreams, tuple) and any(map(_is_central, upstreams))
 
 
-def _place(upstream: Upstream) -> tuple[str, ...]:
+def _sorting_key(upstream: Upstream) -> tuple[str, ...]:
     """Return the sorting key of an upstream from a config entry; that of any other is empty, so that it stays first."""
     if not _is_central(upstream):
         return ()

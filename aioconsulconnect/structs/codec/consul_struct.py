@@ -61,12 +61,12 @@ class FrozenStruct(msgspec.Struct, frozen=True):
         return redact(msgspec.Struct.__repr__(self))
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """Give pretty printers the fields; one in which a private key stands is its redacted text."""
+        """Give pretty printers the fields, as redacted text where they hold a private key."""
         return redacted_fields(self)
 
 
 def redacted_fields(struct: msgspec.Struct) -> list[tuple[str, object]]:
-    """Return the fields of a struct for pretty printers; one in which a private key stands is its redacted text."""
+    """Return the fields of a struct for pretty printers, as redacted text where they hold a private key."""
     fields: list[tuple[str, object]] = []
     for name, value in msgspec.Struct.__rich_repr__(struct):
         shown = redact(text := repr(value))
