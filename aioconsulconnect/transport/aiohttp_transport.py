@@ -239,8 +239,7 @@ class Transport:
             if token is None:
                 fixed = self._tokens.fixed
                 token = fixed.token if fixed else await self._token(request, address.name, purpose, seconds)
-            if slots.locked():
-                exchange.limit(seconds)
+            exchange.limit(seconds)
             await slots.acquire()
             try:
                 sent = True
