@@ -43,7 +43,7 @@ GivenParameters = Mapping[str, str | int | Sequence[str | int]]
 Method = Literal["GET", "PUT", "POST", "DELETE"]
 Source = Literal["servers", "agent", "streaming"]
 
-_METHODS = frozenset({"GET", "PUT", "POST", "DELETE"})
+_METHODS = ("GET", "PUT", "POST", "DELETE")
 _WRITE: frozenset[Option] = frozenset({"datacenter", "namespace", "partition"})
 _NAME = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _OF_OPTIONS = {
@@ -306,7 +306,7 @@ def _sent_body(body: object, method: str) -> bytes | None:
         raise InvalidRequest("body must be bytes or an object for JSON; a text is sent as bytes: text.encode()")
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(cast("bytes", body))
-    refuse_nulls(body, members=False)
+    refuse_nulls(body, refused="nowhere")
     return encode(plain(body))
 
 

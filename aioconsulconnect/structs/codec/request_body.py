@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Set as AbstractSet
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +19,8 @@ from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, plain
+
+Refused = Literal["anywhere", "in lists", "nowhere"]
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
@@ -33,23 +36,25 @@ def request_body(value: KeepsUnknown) -> bytes:
     return encode(plain(value))
 
 
-def refuse_nulls(value: object, path: str = "", *, members: bool = True) -> None:
+def refuse_nulls(value: object, path: str = "", *, refused: Refused = "anywhere") -> None:
     """
     Raise InvalidRequest, with the path of the field, for a null or a number that is not finite.
 
     - `value`: the struct or JSON data. A field of a struct may be None where that is its default.
     - `path`: path of the value itself, for the error; default: it is the whole body.
-    - `members`: True to refuse a null as a member of a map too, False for JSON data in which some maps are Consul's own
-      structures, where null stands for an empty value. In a list it is refused in any case.
+    - `refused`: where a null is refused. "in lists" is for JSON data in which some maps are Consul's own structures,
+      where null stands for an empty value; "nowhere" for data that is none of Consul's.
     """
     try:
-        _walk(value, path, members=members)
+        _walk(value, path, refused=refused)
     except RecursionError:
         raise InvalidRequest(f"{path or 'the body'} contains itself, or is nested too deeply for JSON") from None
 
 
-def _walk(value: object, path: str, *, members: bool) -> None:
+def _walk(value: object, path: str, *, refused: Refused) -> None:
     if value is None:
+        if refused == "nowhere":
+            return
         raise InvalidRequest(f"{path}: Consul can take no null here; leave it out")
     if isinstance(value, str | int | Seconds):
         return
@@ -57,36 +62,36 @@ def _walk(value: object, path: str, *, members: bool) -> None:
         if not math.isfinite(value):
             raise InvalidRequest(f"{path}: JSON has no number {value!r}, and would send null")
     elif isinstance(value, KeepsUnknown):
-        _walk_struct(value, path, members=members)
+        _walk_struct(value, path, refused=refused)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if item is not None or members:
-                _walk(item, _member(path, key), members=members)
+            if item is not None or refused == "anywhere":
+                _walk(item, _member(path, key), refused=refused)
     elif isinstance(value, list | tuple | AbstractSet):
         for i, item in enumerate(value):
-            _walk(item, f"{path}[{i}]", members=members)
+            _walk(item, f"{path}[{i}]", refused=refused)
     else:
-        _walk_other(value, path, members=members)
+        _walk_other(value, path, refused=refused)
 
 
-def _walk_struct(value: KeepsUnknown, path: str, *, members: bool) -> None:
+def _walk_struct(value: KeepsUnknown, path: str, *, refused: Refused) -> None:
     for field in msgspec.structs.fields(type(value)):
         item = getattr(value, field.name)
         if field.name == "unknown":
             for key, part in value.unknown:
                 if part is not None:
-                    _walk(part, _member(path, key), members=False)
+                    _walk(part, _member(path, key), refused="in lists")
         elif item is not None or field.default is not None:
-            _walk(item, _member(path, field.name), members=members)
+            _walk(item, _member(path, field.name), refused=refused)
 
 
-def _walk_other(value: object, path: str, *, members: bool) -> None:
+def _walk_other(value: object, path: str, *, refused: Refused) -> None:
     """Look through an object that is no JSON data itself, such as a dataclass, as it would be sent."""
     try:
         sent = msgspec.to_builtins(value)
     except (TypeError, ValueError, NotImplementedError):
         raise InvalidRequest(f"{path}: {type(value).__name__} cannot be sent as JSON") from None
-    _walk(sent, path, members=members)
+    _walk(sent, path, refused=refused)
 
 
 def _member(path: str, key: object) -> str:

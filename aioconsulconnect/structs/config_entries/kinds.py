@@ -244,7 +244,8 @@ def entry_body(entry: Entry) -> bytes:
     with `inline_bytes`, and for a null in an open map or a list, by its path.
     """
     if isinstance(entry, UnknownEntry):
-        refuse_nulls(entry.content, members=False)  # Consul shows the empty lists of newer kinds as null, and takes it
+        # Consul shows the empty lists of newer kinds as null, and takes it.
+        refuse_nulls(entry.content, refused="in lists")
     else:
         refuse_nulls(entry)
     if isinstance(entry, JWTProvider):

@@ -53,6 +53,7 @@ async def api(sender: CannedSender) -> AsyncIterator[AnyPath]:
         (memoryview(b"x"), b"x"),
         ({"Name": "n", "TTL": None}, b'{"Name":"n","TTL":null}'),
         ([1, "a"], b'[1,"a"]'),
+        ({"a": [1, None]}, b'{"a":[1,null]}'),
         (False, b"false"),
         (Folder("n"), b'{"Name":"n"}'),
         (Intention(source_name="web"), b'{"SourceName":"web"}'),
@@ -86,6 +87,7 @@ ENDLESS.append(ENDLESS)
     [
         ("put", {}, "method"),
         ("PATCH", {}, "method"),
+        (["GET"], {}, "method"),
         ("GET", {"body": b"x"}, "no body"),
         ("PUT", {"body": "text"}, "encode"),
         ("PUT", {"body": object()}, "JSON"),

@@ -139,5 +139,6 @@ def test_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
 
 @pytest.mark.parametrize("name", ["datacenter", "namespace", "partition", "token"])
 def test_option_that_is_no_text_is_refused_by_its_name(name: str) -> None:
+    given: dict[str, Any] = {name: 5}
     with pytest.raises(InvalidRequest, match=f"{name} must be a text, not int"):
-        Options(**{name: 5})
+        Options(**given)
