@@ -83,10 +83,10 @@ async def test_a_change_is_there_within_milliseconds(own_agent: Launcher, which:
                 await asyncio.sleep(0.02)
                 await write(agent, f"web-{number}", "db")
                 written = time.monotonic()
-                (change,) = await told
+                batch = await told
                 taken.append(time.monotonic() - written)
-                assert isinstance(change, Added)
-                assert change.new.source_name == f"web-{number}"
+                # From Consul 1.9 on the others of the same entry have a new ModifyIndex.
+                assert [one.new.source_name for one in batch if isinstance(one, Added)] == [f"web-{number}"]
         assert statistics.median(taken) < 0.01
 
 

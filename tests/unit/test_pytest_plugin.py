@@ -9,7 +9,7 @@ from support.agents import Binary
 from support.versions import NEWEST, VERSIONS
 
 from aioconsulconnect import pytest_plugin
-from aioconsulconnect.transport import settings
+from aioconsulconnect.transport.settings import connection
 
 pytest_plugins = ["pytester"]
 
@@ -188,5 +188,5 @@ def test_without_a_binary_the_test_is_skipped_and_says_why(
 
 
 def test_no_variable_of_the_user_is_left_to_lead_elsewhere() -> None:
-    known = set(re.findall(r'"(CONSUL_\w+)"', inspect.getsource(settings))) - {"CONSUL_BINARIES"}
+    known = set(re.findall(r'"(CONSUL_\w+)"', inspect.getsource(connection))) - {"CONSUL_BINARIES"}
     assert known == set(pytest_plugin._VARIABLES)
