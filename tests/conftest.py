@@ -32,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
 
 
+def pytest_collection_finish() -> None:
+    """What collection has made lasts to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_consul_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may use Consul himself: none of his settings may lead a test to his agent."""

@@ -77,7 +77,12 @@ async def left_behind(url: str, keys: Keys, *amid: str, proxy: str = "", loops: 
     return "\n".join([*said, *([f"status {program.returncode}"] if program.returncode else [])])
 
 
-@pytest.mark.parametrize("amid", closing_program.AMID)
+QUICK = {"call", "watch"}
+
+
+@pytest.mark.parametrize(
+    "amid", [pytest.param(amid, marks=() if amid in QUICK else pytest.mark.slow) for amid in closing_program.AMID]
+)
 async def test_loop_that_closes_right_after_the_client_finds_nothing_left(keys: Keys, amid: str) -> None:
     async with Agent(keys).running() as url:
         assert await left_behind(url, keys, amid) == ""
@@ -89,6 +94,7 @@ async def test_loop_that_closes_right_after_the_client_without_tls_finds_nothing
         assert await left_behind(url, keys, *closing_program.AMID) == ""
 
 
+@pytest.mark.slow
 async def test_loop_that_closes_amid_a_handshake_finds_nothing_left(keys: Keys) -> None:
     async with Agent(keys, silent=True).running() as url:
         assert await left_behind(url, keys, "first-read", "cancelled-call") == ""
