@@ -8,6 +8,7 @@ from functools import cache
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.structs.codec.containers import is_array
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 from aioconsulconnect.structs.intentions import Action, HeaderPermission, HTTPPermission, JWTRequirement, Permission
 
@@ -83,7 +84,7 @@ def check_types(value: KeepsUnknown, path: str = "") -> None:
         except msgspec.ValidationError as error:
             wrong, _, inside = str(error).partition(" - at `$")
             raise InvalidRequest(f"{at}{inside.rstrip('`')}: {wrong}") from error
-        if not isinstance(fitting, tuple):
+        if not is_array(fitting):
             _check_part(given, fitting, at)
             continue
         for i, (item, part) in enumerate(zip(given, fitting, strict=True)):

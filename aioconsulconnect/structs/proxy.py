@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from aioconsulconnect.structs.codec.consul_struct import NullAsEmpty
+from aioconsulconnect.structs.codec.containers import is_array
 from aioconsulconnect.structs.codec.unknown_fields import Part
 
 ServiceKind = Literal["connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway"]
@@ -171,7 +172,7 @@ def _is_central(upstream: object) -> bool:
 
 
 def _is_any_central(upstreams: object) -> bool:
-    return isinstance(upstreams, tuple) and any(map(_is_central, upstreams))
+    return is_array(upstreams) and any(map(_is_central, upstreams))
 
 
 def _sorting_key(upstream: Upstream) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from aioconsulconnect.errors import Closed, SettingsError
 from aioconsulconnect.transport.broken import Lost
 from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.settings.connection import Address, Settings
-from aioconsulconnect.transport.settings.http_client import AddressInfo, ConnectorArguments, KeptConnections, Session
+from aioconsulconnect.transport.settings.http_client import AddressInfo, KeptConnections, Session
 from aioconsulconnect.transport.settings.options import Purpose
 from aioconsulconnect.version import __version__
 
@@ -109,20 +109,17 @@ class SessionPool:
 
     def _open(self, address: Address, purpose: Purpose, *, fresh: bool) -> Session:
         client = self._client
-        ours = ConnectorArguments(limit=0)
+        kept = KeptConnections(limit=0)
         if purpose == "probe":  # made to learn what happens to a new connection
-            ours["limit_per_host"], ours["force_close"] = 1, True
+            kept["limit_per_host"], kept["force_close"] = 1, True
         elif fresh:
-            ours["force_close"] = True
+            kept["force_close"] = True
         else:
-            ours["keepalive_timeout"] = _KEEP_ALIVE
-        kept: KeptConnections = ours
+            kept["keepalive_timeout"] = _KEEP_ALIVE
         socket_factory = _poll_socket if purpose == "polls" else _socket
         if client.session_factory is not None:
-            ours["socket_factory"] = socket_factory
-            if client.resolver is not None:
-                ours["resolver"] = client.resolver
-            return _checked(client.session_factory(purpose, **ours))
+            theirs = {} if client.resolver is None else {"resolver": client.resolver}
+            return _checked(client.session_factory(purpose, socket_factory=socket_factory, **kept, **theirs))
         connector: aiohttp.BaseConnector
         if address.socket:
             connector = _Unix(address.socket, **kept)

@@ -50,8 +50,8 @@ class TLS:
         self._is_of_files = settings.client.ssl_context is None and bool(
             settings.ca_cert or settings.ca_path or settings.client_cert
         )
-        self._signature = self._look()
-        self._context = tls_context(settings)
+        self._signature: Signature = self._look()
+        self._context: ssl.SSLContext | bool = tls_context(settings)
         self._before: _Before | None = None
         self._next_look = clock.now() + _LOOK_INTERVAL
         self._refused: Signature | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from aioconsulconnect.errors import InvalidRequest
@@ -34,7 +34,7 @@ def check_entry(entry: ServiceIntentions) -> None:
 
 
 @contextmanager
-def _named(what: str) -> Iterator[None]:
+def _named(what: str) -> Generator[None]:
     try:
         yield
     except InvalidRequest as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from aioconsulconnect.errors import redact
+from aioconsulconnect.structs.codec.containers import is_array
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 from aioconsulconnect.structs.config_entries.access import ServiceIntentions, SourceIntention
 from aioconsulconnect.structs.config_entries.kinds import EntryKey
@@ -114,6 +115,6 @@ def _fields(value: KeepsUnknown) -> str:
                 f"{field.name}({_fields(part)})"
                 if isinstance(part, KeepsUnknown)
                 else f"{field.name}={redact(repr(part))}"
-                for part in (item if isinstance(item, tuple) else (item,))
+                for part in (item if is_array(item) else (item,))
             )
     return " ".join([*words, *_unknown(value)])

@@ -6,13 +6,13 @@ It also has Consul's spelling of keys, and `null` for empty values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set as AbstractSet
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
 from aioconsulconnect.errors import redact
+from aioconsulconnect.structs.codec.containers import is_mapping, is_sequence, is_set
 
 T = TypeVar("T")
 
@@ -82,13 +82,13 @@ def hashable(value: object) -> object:
     """
     if isinstance(value, str | FrozenStruct):
         return value
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return frozenset((key, hashable(item)) for key, item in value.items())
-    if isinstance(value, bytearray | memoryview):
+    if isinstance(value, bytearray):
         return bytes(value)
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
+    if is_sequence(value):
         return tuple(hashable(item) for item in value)
-    if isinstance(value, AbstractSet):
+    if is_set(value):
         return frozenset(value)
     try:
         hash(value)

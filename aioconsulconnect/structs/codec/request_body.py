@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Set as AbstractSet
 from typing import Literal
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
+from aioconsulconnect.structs.codec.containers import is_array, is_mapping, is_set
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import encode
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, plain
@@ -63,11 +63,11 @@ def _walk(value: object, path: str, *, refused: Refused) -> None:
             raise InvalidRequest(f"{path}: JSON has no number {value!r}, and would send null")
     elif isinstance(value, KeepsUnknown):
         _walk_struct(value, path, refused=refused)
-    elif isinstance(value, Mapping):
+    elif is_mapping(value):
         for key, item in value.items():
             if item is not None or refused == "anywhere":
                 _walk(item, _member(path, key), refused=refused)
-    elif isinstance(value, list | tuple | AbstractSet):
+    elif is_array(value) or is_set(value):
         for i, item in enumerate(value):
             _walk(item, f"{path}[{i}]", refused=refused)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import TypeGuard, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.consul_struct import ConsulStruct, Nullable, consul_case
+from aioconsulconnect.structs.codec.containers import is_array
 from aioconsulconnect.structs.codec.duration import Seconds, from_wire, go_text
 
 S = TypeVar("S", bound="KeepsUnknown")
@@ -88,7 +89,7 @@ def _keep(value: object, data: object) -> None:
             elif key != tag:
                 unknown.append((key, part))
         msgspec.structs.force_setattr(value, "unknown", tuple(unknown))
-    elif _is_array(value) and _is_array(data):
+    elif is_array(value) and is_array(data):
         for item, part in zip(value, data, strict=True):
             _keep(item, part)
     elif _is_object(value) and _is_object(data):
@@ -111,7 +112,7 @@ def plain(value: object) -> object:
             if item != default:
                 out[key] = plain(item)
         return out
-    if _is_array(value):
+    if is_array(value):
         return [plain(item) for item in value]
     if _is_object(value):
         return {key: plain(item) for key, item in value.items()}
@@ -130,10 +131,6 @@ def _fields(kind: type[KeepsUnknown]) -> dict[str, tuple[str, object]]:
         for field in msgspec.structs.fields(kind)
         if field.encode_name != _UNKNOWN
     }
-
-
-def _is_array(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, tuple | list)
 
 
 def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
 
+from aioconsulconnect.structs.codec.containers import is_array, is_mapping
 from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
 
 _POSITION = re.compile(r"\[[^]]*\]")
@@ -47,12 +48,12 @@ def unknown_places(value: object, path: str = "") -> Iterator[UnknownPlace]:
             yield UnknownPlace(start + key, meant(key, fields))
         for key, name in fields.items():
             yield from unknown_places(getattr(value, name), start + key)
-    elif isinstance(value, tuple):
+    elif is_array(value):
         for i, item in enumerate(value):
             yield from unknown_places(item, f"{path}[{i}]")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from unknown_places(item, f"{path}[{key!r}]")
+    elif is_mapping(value):
+        for member, item in value.items():
+            yield from unknown_places(item, f"{path}[{member!r}]")
 
 
 def meant(key: str, known: Iterable[str]) -> str:
