@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 
 from aioconsulconnect.errors import redact
-from aioconsulconnect.structs.codec.containers import is_mapping, is_sequence, is_set
+from aioconsulconnect.structs.codec.containers import is_buffer, is_mapping, is_sequence, is_set
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def hashable(value: object) -> object:
         return value
     if is_mapping(value):
         return frozenset((key, hashable(item)) for key, item in value.items())
-    if isinstance(value, bytearray):
+    if is_buffer(value):
         return bytes(value)
     if is_sequence(value):
         return tuple(hashable(item) for item in value)

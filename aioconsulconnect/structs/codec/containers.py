@@ -21,6 +21,11 @@ def is_sequence(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
+def is_buffer(value: object) -> TypeGuard[bytearray | memoryview[int]]:
+    """Return True if `value` holds bytes that may change."""
+    return isinstance(value, bytearray | memoryview)
+
+
 def is_set(value: object) -> TypeGuard[AbstractSet[object]]:
     """Return True if `value` is a set."""
     return isinstance(value, AbstractSet)
