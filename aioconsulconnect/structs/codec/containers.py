@@ -21,7 +21,7 @@ def is_sequence(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def is_buffer(value: object) -> TypeGuard[bytearray | memoryview[int]]:
+def is_buffer(value: object) -> TypeGuard[Sequence[int]]:
     """Return True if `value` holds bytes that may change."""
     return isinstance(value, bytearray | memoryview)
 
