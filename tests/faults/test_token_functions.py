@@ -117,6 +117,7 @@ async def test_one_that_calls_back_into_the_client(agent: Agent, what: str) -> N
         await watch.refresh()
 
 
+@pytest.mark.slow
 async def test_one_that_gives_no_token_any_more_is_a_denial_and_nothing_is_sent(agent: Agent) -> None:
     async with Agent(acl=True) as guarded:
         token = [guarded.management_token]

@@ -146,6 +146,7 @@ async def test_service_whose_intentions_require_a_token_denies_a_caller_without(
 
 
 @SERVICES
+@pytest.mark.slow
 async def test_service_that_never_had_data_refuses(service: Service, consul_agent: Agent) -> None:
     await consul_agent.stop()
     async with service(30) as get:
@@ -167,6 +168,7 @@ async def test_service_whose_token_is_refused_refuses(service: Service, consul: 
 
 
 @SERVICES
+@pytest.mark.slow
 async def test_service_that_hears_nothing_refuses_by_age(
     service: Service, consul: Consul, consul_faults: Faults
 ) -> None:

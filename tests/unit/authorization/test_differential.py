@@ -122,6 +122,7 @@ PERMUTED = st.builds(list.__add__, INTENTIONS, INTENTIONS).flatmap(
 
 @settings(max_examples=400, deadline=None)
 @given(PERMUTED, SETTINGS, QUESTIONS)
+@pytest.mark.slow
 def test_order_of_the_list_never_matters(
     lists: tuple[list[Intention], list[Intention]], how: DecisionSettings, questions: list[Question]
 ) -> None:
@@ -142,6 +143,7 @@ def covers(one: Intention, question: Question) -> bool:
 
 @settings(max_examples=400, deadline=None)
 @given(INTENTIONS, one_intention(), SETTINGS, QUESTIONS)
+@pytest.mark.slow
 def test_added_intention_never_changes_a_decision_that_it_does_not_cover(
     intentions: list[Intention], added: Intention, how: DecisionSettings, questions: list[Question]
 ) -> None:

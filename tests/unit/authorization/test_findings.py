@@ -388,6 +388,7 @@ def of_headers(draw: st.DrawFn) -> Permission:
 
 
 @pytest.mark.parametrize(("permissions", "requests"), [(of_paths(), OF_PATHS), (of_headers(), OF_HEADERS)])
+@pytest.mark.slow
 def test_permission_found_shadowed_or_never_matching_decides_no_request(
     permissions: st.SearchStrategy[Permission], requests: list[HTTPRequest]
 ) -> None:

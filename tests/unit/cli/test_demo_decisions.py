@@ -61,6 +61,7 @@ async def test_decisions_are_those_of_a_real_agent_and_sooner(
     assert 0 < here < there
 
 
+@pytest.mark.slow
 async def test_agent_that_goes_on_to_say_something_else_is_shown_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

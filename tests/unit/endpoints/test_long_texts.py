@@ -45,9 +45,8 @@ async def url() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest.mark.parametrize(
-    "text", [pytest.param(text, marks=() if text == "note" else pytest.mark.slow) for text in CALLS_WITH_TEXT]
-)
+@pytest.mark.parametrize("text", CALLS_WITH_TEXT)
+@pytest.mark.slow
 async def test_long_texts_are_not_kept(url: str, text: str) -> None:
     call = CALLS_WITH_TEXT[text]
     async with Consul(url) as consul:

@@ -29,6 +29,7 @@ async def test_any_intention_wakes_a_list(client: Client) -> None:
     assert headers["X-Consul-Index"] == str(client.agent.store.index)
 
 
+@pytest.mark.slow
 async def test_a_list_waits_its_time_with_up_to_a_sixteenth_more(client: Client) -> None:
     await client.allow("web", "db")
     index = await client.index()
@@ -152,6 +153,7 @@ async def test_a_deleted_token_is_noticed_when_the_poll_wakes() -> None:
         assert (status, said, headers["X-Consul-Index"]) == (403, "ACL not found", "1")
 
 
+@pytest.mark.slow
 async def test_200_polls_under_100_writes_a_second_each_wake_once_for_what_concerns_them(newest_client: Client) -> None:
     await newest_client.allow("first", "elsewhere")
     index = await newest_client.index()
@@ -184,6 +186,7 @@ async def test_200_polls_under_100_writes_a_second_each_wake_once_for_what_conce
 
 
 @pytest.mark.parametrize("version", ["1.8"], indirect=True)
+@pytest.mark.slow
 async def test_200_polls_of_an_old_agent_all_wake_for_every_write(client: Client) -> None:
     for written in range(1, 6):
         index = await client.index()

@@ -77,7 +77,7 @@ async def left_behind(url: str, keys: Keys, *amid: str, proxy: str = "", loops: 
     return "\n".join([*said, *([f"status {program.returncode}"] if program.returncode else [])])
 
 
-QUICK = {"call", "watch"}
+QUICK = {"call"}
 
 
 @pytest.mark.parametrize(
