@@ -168,7 +168,6 @@ async def test_service_whose_token_is_refused_refuses(service: Service, consul: 
 
 
 @SERVICES
-@pytest.mark.slow
 async def test_service_that_hears_nothing_refuses_by_age(
     service: Service, consul: Consul, consul_faults: Faults
 ) -> None:

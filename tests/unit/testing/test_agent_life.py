@@ -143,7 +143,6 @@ async def test_advancing_the_index(client: Client) -> None:
     assert client.agent.store.index == 5001
 
 
-@pytest.mark.slow
 async def test_an_abandoned_poll_stays_until_its_wait_is_over(newest_client: Client) -> None:
     poll = await newest_client.poll(INTENTIONS, "99", "500ms")
     poll.cancel()

@@ -118,7 +118,6 @@ async def test_a_call_that_waits_in_vain_accuses_no_agent() -> None:
         assert not other.seen
 
 
-@pytest.mark.slow
 async def test_many_writes_at_once_wait_for_their_turn_and_not_for_the_agent() -> None:
     async with Scripted() as server, aclosing(transport(server.url, tries=1)) as carrier:
         server.rest = Late(0.1)

@@ -104,7 +104,6 @@ async def test_a_function_that_raises_cancellation_fails_the_call_and_no_more(to
         assert server.seen == []
 
 
-@pytest.mark.slow
 async def test_a_function_that_swallows_cancellation_does_not_defeat_the_deadline() -> None:
     over = asyncio.Event()
 
