@@ -110,6 +110,16 @@ class VersionFacts:
     proxy_defaults_named_anything: bool = False
     protected_jwt_provider: bool = True
     protocols_are_checked: bool = True
+    defaults_refuse_wildcard: bool = True
+    unknown_subset_end: str = " subset"
+    split_place: str = ', partition=""'
+    """What stands after the namespace in the complaint about a destination of two splits."""
+    router_checks_methods: bool = True
+    ingress_services_once: bool = True
+    listener_protocols: str = "L7 protocols, 'http', 'grpc' and 'http2'"
+    """Which listeners may have several services, in the complaint about one that may not."""
+    override_text_end: str = ":"
+    """What follows the name in the complaint about an upstream of service-defaults."""
     router_names_namespace: bool = False
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
@@ -252,6 +262,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             leaf_without_name="URI must be either service or agent",
             root_ttl=None,
             empty_failover_text=" one of Service, ServiceSubset, Namespace, or Datacenters is required",
+            override_text_end="",
+            unknown_subset_end="",
+            split_place="",
+            ingress_services_once=False,
             chain_is_newer=False,
             chain_scope="default",
             gateways_at_home=False,
@@ -282,6 +296,9 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             query_backend_header=False,
             intentions_take_namespace=True,
             proxy_defaults_named_anything=True,
+            defaults_refuse_wildcard=False,
+            router_checks_methods=False,
+            listener_protocols="protocol = 'http'",
             alias_struct="",
             intentions_are_entries=False,
             writes_go_to_primary=False,

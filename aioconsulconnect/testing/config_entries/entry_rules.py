@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
-from aioconsulconnect.testing.go_json.errors import errors
+from aioconsulconnect.testing.config_entries import mesh_rules
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
@@ -19,19 +19,16 @@ _SUBSET_WORDS: Final = (
     "and contain lower case alphanumeric characters or '-' in between"
 )
 _PROTOCOLS: Final = ("tcp", "http", "http2", "grpc")
-_TLS_VERSIONS: Final = frozenset({"", "TLS_AUTO", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"})
-_SLASHES: Final = frozenset(
-    {
-        "",
-        "IMPLEMENTATION_SPECIFIC_DEFAULT",
-        "KEEP_UNCHANGED",
-        "REJECT_REQUEST",
-        "UNESCAPE_AND_REDIRECT",
-        "UNESCAPE_AND_FORWARD",
-    }
-)
-_UNDERSCORES: Final = frozenset({"", "ALLOW", "REJECT_REQUEST", "DROP_HEADER"})
 _BALANCERS: Final = frozenset({"", "least_request", "maglev", "random", "ring_hash", "round_robin"})
+_HASHED: Final = frozenset({"maglev", "ring_hash"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
+_RETRIES: Final = frozenset(
+    {
+        "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
+        "retriable-4xx", "refused-stream", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
+        "unavailable",
+    }
+)  # fmt: skip
 _BLANK: Final = ("service-router", "service-splitter", "service-resolver", "jwt-provider")
 
 
@@ -126,8 +123,24 @@ def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
         yield f"Bad ConnectTimeout '{text(entry, 'ConnectTimeout')}', must be >= 0"
     if child(entry, "PrioritizeByLocality").get("Mode"):
         _unknown("locality in a resolver")
-    if text(child(entry, "LoadBalancer"), "Policy") not in _BALANCERS:
-        _unknown("a load balancing policy")
+    yield from _load_balancer(child(entry, "LoadBalancer"))
+
+
+def _load_balancer(balancer: Object) -> Iterator[str]:
+    policy, hashes = text(balancer, "Policy"), children(balancer, "HashPolicies")
+    if policy not in _BALANCERS:
+        yield f'Bad LoadBalancer policy: "{policy}" is not supported'
+    for member, fitting in (("RingHashConfig", "ring_hash"), ("LeastRequestConfig", "least_request")):
+        if is_object(balancer.get(member)) and policy != fitting:
+            words = f'{member} specified for incompatible load balancing policy "{policy}"'
+            yield f"Bad LoadBalancer configuration. {words}"
+    if hashes and policy not in _HASHED:
+        yield f'Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: "{policy}"'
+    for at, each in enumerate(hashes):
+        field = text(each, "Field")
+        if each.get("SourceIP") and field:
+            words = f'A single hash policy cannot hash both a source address and a "{field}"'
+            yield f"Bad LoadBalancer HashPolicy[{at}]: {words}"
 
 
 def _redirect(entry: Object, redirect: Object) -> Iterator[str]:
@@ -145,9 +158,11 @@ def _redirect(entry: Object, redirect: Object) -> Iterator[str]:
 def _failover(subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
     label = f'Bad Failover["{subset}"]'
     if subset != "*" and subset not in subsets:
-        yield f"{label}: not a valid subset"
-    if failover.get("Policy") or text(failover, "SamenessGroup"):
-        _unknown("policies and sameness groups of failovers")
+        yield f"{label}: not a valid subset{facts.unknown_subset_end}"
+    if failover.get("Policy"):
+        yield f"{label}: Setting failover policies requires Consul Enterprise"
+    if text(failover, "SamenessGroup"):
+        _unknown("sameness groups of failovers")
     if targets := children(failover, "Targets"):
         for member in ("Service", "ServiceSubset", "Datacenters"):
             if failover.get(member):
@@ -163,7 +178,7 @@ def _failover(subset: str, failover: Object, subsets: Object, facts: VersionFact
         yield f"{label}.Datacenters: found empty datacenter"
 
 
-def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:
     splits = children(entry, "Splits")
     if not splits:
         yield "no splits configured"
@@ -172,14 +187,14 @@ def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG
         service, subset = text(split, "Service") or text(entry, "Name"), text(split, "ServiceSubset")
         seen[service, subset] += 1
         if seen[service, subset] > 1:
-            label = f'service="{service}", subset="{subset}", namespace=""'
+            label = f'service="{service}", subset="{subset}", namespace=""{facts.split_place}'
             yield f"split destination occurs more than once: {label}"
     total = sum(weight for split in splits if isinstance(weight := split.get("Weight"), int | float))
     if round(total * 100) != 100 * 100:
         yield f"the sum of all split weights must be 100, not {total:.6f}"
 
 
-def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
     for at, route in enumerate(children(entry, "Routes")):
         http, label = child(child(route, "Match"), "HTTP"), f"Route[{at}]"
         paths = [kind for kind in ("PathExact", "PathPrefix", "PathRegex") if http.get(kind)]
@@ -198,15 +213,28 @@ def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG00
                     yield f"{label} {list_name}[{number}] missing required Name field"
                 if sum(bool(each.get(kind)) for kind in kinds) != 1:
                     yield f"{label} {list_name}[{number}] should only contain one of {words}"
-        methods = texts(http, "Methods")
-        for method in methods:
-            if methods.count(method) > 1:
-                yield f'{label} Methods contains "{method}" more than once'
+        yield from _methods(label, texts(http, "Methods"), facts)
         if text(child(route, "Destination"), "PrefixRewrite") and not {"PathExact", "PathPrefix"} & {*paths}:
             yield f"{label} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"
+        yield from _retries(label, child(route, "Destination"))
 
 
-def _ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+def _methods(label: str, methods: list[str], facts: VersionFacts) -> Iterator[str]:
+    for method in methods:
+        if facts.router_checks_methods and method not in _METHODS:
+            yield f'{label} Methods contains an invalid method "{method}"'
+        if methods.count(method) > 1:
+            yield f'{label} Methods contains "{method}" more than once'
+
+
+def _retries(label: str, destination: Object) -> Iterator[str]:
+    for retry in texts(destination, "RetryOn"):
+        if retry not in _RETRIES:
+            yield f'{label} contains an invalid retry condition: "{retry}"'
+
+
+def _ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:
+    yield from mesh_rules.tls(child(entry, "TLS"))
     ports: set[object] = set()
     for listener in children(entry, "Listeners"):
         port, protocol, services = listener.get("Port", 0), text(listener, "Protocol"), children(listener, "Services")
@@ -219,9 +247,12 @@ def _ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG0
         if not services:
             yield f"No service declared for listener with port {port}"
         if len(services) > 1 and protocol == "tcp":
-            yield f"Multiple services per listener are only supported for protocol = 'http' {where}"
+            yield f"Multiple services per listener are only supported for {facts.listener_protocols} {where}"
         hosts: set[str] = set()
+        names = Counter(text(service, "Name") for service in services)
         for service in services:
+            if facts.ingress_services_once and names[text(service, "Name")] > 1:
+                yield f"Service {text(service, 'Name')} cannot be added multiple times {where}"
             yield from _ingress_service(service, protocol, where, hosts)
 
 
@@ -257,55 +288,20 @@ def _terminating(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: 
             yield f'Service "{name}" must have a CertFile, CAFile, and KeyFile specified for TLS origination'
 
 
-def _mesh(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
-    for direction in ("Incoming", "Outgoing"):
-        tls = child(child(entry, "TLS"), direction)
-        if {text(tls, "TLSMinVersion"), text(tls, "TLSMaxVersion")} - _TLS_VERSIONS:
-            _unknown("a TLS version")
-    normal = child(child(child(entry, "HTTP"), "Incoming"), "RequestNormalization")
-    if text(normal, "PathWithEscapedSlashesAction") not in _SLASHES:
-        _unknown("an action for escaped slashes")
-    if text(normal, "HeadersWithUnderscoresAction") not in _UNDERSCORES:
-        _unknown("an action for underscores")
-    yield from ()
-
-
-def _service_defaults(entry: Object, facts: VersionFacts) -> Iterator[str]:
-    if facts.protocols_are_checked and text(entry, "Protocol") not in {"", *_PROTOCOLS}:
-        _unknown("a protocol")
-    if entry.get("RateLimits"):
-        yield errors(["invalid rate_limits config. Rate limiting is a consul enterprise feature"])
-
-
-def _proxy_defaults(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
-    if text(entry, "Name") != "global":
-        yield f'invalid name ("{text(entry, "Name")}"), only "global" is supported'
-    if child(entry, "PrioritizeByLocality").get("Mode"):
-        yield "Prioritize-by-locality requires Consul Enterprise"
-
-
-def _exported(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
-    if text(entry, "Name") != "default":
-        _unknown("exported-services of another name than default")
-    consumers = [each for service in children(entry, "Services") for each in children(service, "Consumers")]
-    if any(text(each, "SamenessGroup") for each in consumers):
-        _unknown("sameness groups as consumers")
-    yield from ()
-
-
 def _sameness(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
     yield "sameness-groups are an enterprise-only feature"
 
 
 _RULES: Final[dict[str, Callable[[Object, VersionFacts], Iterator[str]]]] = {
-    "service-defaults": _service_defaults,
-    "proxy-defaults": _proxy_defaults,
+    "service-defaults": mesh_rules.service_defaults,
+    "proxy-defaults": mesh_rules.proxy_defaults,
     "service-resolver": _resolver,
     "service-splitter": _splitter,
     "service-router": _router,
     "ingress-gateway": _ingress,
     "terminating-gateway": _terminating,
-    "mesh": _mesh,
-    "exported-services": _exported,
+    "mesh": mesh_rules.mesh,
+    "exported-services": mesh_rules.exported_services,
+    "jwt-provider": mesh_rules.jwt_provider,
     "sameness-group": _sameness,
 }
