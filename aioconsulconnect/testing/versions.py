@@ -110,7 +110,7 @@ class VersionFacts:
     proxy_defaults_named_anything: bool = False
     protected_jwt_provider: bool = True
     protocols_are_checked: bool = True
-    defaults_refuse_wildcard: bool = True
+    defaults_check_names: bool = True
     unknown_subset_end: str = " subset"
     split_place: str = ', partition=""'
     """What stands after the namespace in the complaint about a destination of two splits."""
@@ -124,6 +124,8 @@ class VersionFacts:
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
     )
+    no_gateway_services_is_empty: bool = True
+    """True if a gateway without services has an empty list, false if it has null."""
     # services
     native_needs_port: bool = True
     proxy_needs_one_destination: bool = True
@@ -266,6 +268,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             unknown_subset_end="",
             split_place="",
             ingress_services_once=False,
+            no_gateway_services_is_empty=False,
             chain_is_newer=False,
             chain_scope="default",
             gateways_at_home=False,
@@ -296,7 +299,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             query_backend_header=False,
             intentions_take_namespace=True,
             proxy_defaults_named_anything=True,
-            defaults_refuse_wildcard=False,
+            defaults_check_names=False,
             router_checks_methods=False,
             listener_protocols="protocol = 'http'",
             alias_struct="",

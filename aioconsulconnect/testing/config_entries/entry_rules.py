@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.config_entries import mesh_rules
-from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -86,8 +86,9 @@ def _route(route: Object, facts: VersionFacts) -> Object:
 
 
 def _listeners(entry: Object) -> object:
-    listeners = children(entry, "Listeners")
-    return [{**each, "Protocol": text(each, "Protocol").lower() or "tcp"} for each in listeners] or None
+    if not is_list(entry.get("Listeners")):
+        return None
+    return [{**each, "Protocol": text(each, "Protocol").lower() or "tcp"} for each in children(entry, "Listeners")]
 
 
 def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
@@ -95,7 +96,8 @@ def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
 
     `kind` is that of `entry`; `facts` is the version.
     """
-    if kind in _BLANK and not text(entry, "Name"):
+    blank = kind in _BLANK or (kind == "service-defaults" and facts.defaults_check_names)
+    if blank and not text(entry, "Name"):
         return "Name is required"
     rule = _RULES.get(kind)
     return next(rule(entry, facts), None) if rule else None
@@ -303,5 +305,6 @@ _RULES: Final[dict[str, Callable[[Object, VersionFacts], Iterator[str]]]] = {
     "mesh": mesh_rules.mesh,
     "exported-services": mesh_rules.exported_services,
     "jwt-provider": mesh_rules.jwt_provider,
+    "inline-certificate": mesh_rules.inline_certificate,
     "sameness-group": _sameness,
 }

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aioconsulconnect.testing.go_json.errors import errors
-from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -35,7 +35,7 @@ _DISCOVERY: Final = frozenset({"", "STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS",
 
 def service_defaults(entry: Object, facts: VersionFacts) -> Iterator[str]:
     """The complaints about a service-defaults `entry`; `facts` is the version."""
-    if facts.defaults_refuse_wildcard and text(entry, "Name") == "*":
+    if facts.defaults_check_names and text(entry, "Name") == "*":
         yield "service-defaults name must be the name of a service, and not a wildcard"
     found: list[str] = []
     if facts.protocols_are_checked and text(entry, "Protocol") not in {"", *_PROTOCOLS}:
@@ -179,20 +179,12 @@ def _remote(remote: Object) -> Iterator[str]:
     if not urlsplit(uri).scheme:
         raise Refused(501, "The in-process agent does not know whether Consul takes this URI of keys")
     pause = child(child(remote, "RetryPolicy"), "RetryPolicyBackOff")
-    if is_list(pause.get("BaseInterval")):
-        return
-    least, most = seconds(text(pause, "BaseInterval")), seconds(text(pause, "MaxInterval"))
+    least, most = number(pause, "BaseInterval"), number(pause, "MaxInterval")
     if most and most < least:
         yield "retry policy backoff's MaxInterval should be greater or equal to BaseInterval"
     kind = text(child(remote, "JWKSCluster"), "DiscoveryType")
     if kind not in _DISCOVERY:
         yield f'unsupported jwks cluster discovery type: "{kind}"'
-
-
-def seconds(duration: str) -> float:
-    """The seconds of a duration as Go writes it; 0 for none."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-    return sum(float(count) * units[unit] for count, unit in re.findall(r"([\d.]+)(h|ms|m|s|us|µs|ns)", duration))
 
 
 def _location(location: Object) -> Iterator[str]:
@@ -203,3 +195,11 @@ def _location(location: Object) -> Iterator[str]:
         return
     if not text(child(location, given[0]), "Name"):
         yield f"JWT location {kinds[given[0]]} must be specified"
+
+
+def inline_certificate(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
+    """The complaints about an inline-certificate `entry`; `facts` is the version."""
+    if "-----BEGIN" not in text(entry, "PrivateKey"):
+        yield "failed to parse private key PEM"
+    if "-----BEGIN" not in text(entry, "Certificate"):
+        raise Refused(501, "The in-process agent does not know in what words Consul refuses this certificate")
