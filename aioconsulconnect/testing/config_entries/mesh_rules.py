@@ -1,4 +1,4 @@
-"""The rules for entries of services, proxies and the mesh: how each is refused by itself, in Consul's words."""
+"""The rules for entries of services, proxies and the mesh: the refusals, in Consul's words."""
 
 import base64
 import binascii

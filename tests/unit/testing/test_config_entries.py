@@ -218,7 +218,7 @@ async def test_enterprise_config_entry_is_refused_by_a_community_server(newest: 
     text = await put(newest, "service-defaults", "web", status=500, RateLimits=limits)
     assert "Rate limiting is a consul enterprise feature" in text
     text = await put(newest, "proxy-defaults", "global", status=500, PrioritizeByLocality={"Mode": "failover"})
-    assert text == "Prioritize-by-locality requires Consul Enterprise"
+    assert text == "Prioritize-by-locality requires Consul Enterprise "
 
 
 async def test_services_are_exported_to_peers(newest: Caller) -> None:
