@@ -5,6 +5,7 @@ The refusals have Consul's words.
 
 import re
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
@@ -214,7 +215,18 @@ def filled(definition: Object) -> Object:
         "Tags": texts(definition, "Tags"),
         "Meta": child(definition, "Meta"),
         "Weights": weights if is_object(weights) else DEFAULT_WEIGHTS,
+        "TaggedAddresses": {**_addresses_of(definition), **child(definition, "TaggedAddresses")},
     }
+
+
+def _addresses_of(definition: Object) -> Object:
+    """The tagged addresses that a service has by its own address, where that is one of IP."""
+    try:
+        family = ip_address(text(definition, "Address")).version
+    except ValueError:
+        return {}
+    own = {"Address": text(definition, "Address"), "Port": number(definition, "Port")}
+    return {f"{network}_ipv{family}": own for network in ("lan", "wan")}
 
 
 def sidecar_of(service: Object, taken: Collection[int], before: Object | None) -> Object | None:
@@ -245,6 +257,7 @@ def sidecar_of(service: Object, taken: Collection[int], before: Object | None) -
             "Kind": text(given, "Kind") or PROXY,
             "Tags": given.get("Tags") or service["Tags"],
             "Meta": given.get("Meta") or service["Meta"],
+            "Address": text(given, "Address") or text(service, "Address"),
             "Port": port,
             "Proxy": proxy,
         }
