@@ -131,6 +131,8 @@ class VersionFacts:
     proxy_needs_one_destination: bool = True
     proxy_port_text: str = "Port or SocketPath must be set for a connect-proxy"
     upstream_port_text: str = "upstream local bind port or local socket path must be defined and nonzero"
+    upstream_bind_path: str = " or unix path"
+    zones_need_region: bool = True
     interval_text: str = "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
     registration_prefix: str = "Validation failed: "
     register_names_token: bool = True
@@ -222,6 +224,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             authorize_error_prefix=False,
             protected_jwt_provider=False,
             protocols_are_checked=False,
+            zones_need_region=False,
             auto_host_rewrite=False,
             sameness_groups_refused=False,
             bad_passing_has_index=True,
@@ -300,6 +303,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             intentions_take_namespace=True,
             proxy_defaults_named_anything=True,
             defaults_check_names=False,
+            upstream_bind_path="",
             router_checks_methods=False,
             listener_protocols="protocol = 'http'",
             alias_struct="",

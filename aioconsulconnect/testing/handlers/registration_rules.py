@@ -79,6 +79,9 @@ def complaints(definition: Object, facts: VersionFacts) -> Iterator[str]:
         yield from _gateway_complaints(definition, kind)
     if connect.get("Native") and endless and facts.native_needs_port:
         yield "Port or SocketPath must be set for a Connect native service."
+    locality = child(definition, "Locality")
+    if facts.zones_need_region and text(locality, "Zone") and not text(locality, "Region"):
+        yield "zone cannot be set without region"
     sidecar = connect.get("SidecarService")
     if is_object(sidecar) and kind not in GATEWAYS:
         if text(sidecar, "ID"):
@@ -136,17 +139,24 @@ def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], fac
     if not port and not socket:
         yield facts.upstream_port_text
         return
+    peer, datacenter = text(upstream, "DestinationPeer"), text(upstream, "Datacenter")
+    if peer and datacenter:
+        yield "upstream cannot specify both destination peer and datacenter"
     partition = 'partition="", ' if facts.partition_parameter else ""
+    of_peer = f'peer="{peer}", ' if facts.peers else ""
     kind = text(upstream, "DestinationType") or "service"
+    if kind not in {"service", "prepared_query"}:
+        yield f'unknown upstream destination type: "{kind}"'
     name = (
         f'[type="{kind}", name="{text(upstream, "DestinationName")}", {partition}'
-        f'namespace="{text(upstream, "DestinationNamespace")}", datacenter="{text(upstream, "Datacenter")}"]'
+        f'namespace="{text(upstream, "DestinationNamespace")}", {of_peer}datacenter="{datacenter}"]'
     )
     bind = socket or f"{text(upstream, 'LocalBindAddress') or '127.0.0.1'}:{port}"
     if name in names:
         yield f"upstreams cannot contain duplicates of {name}"
     elif bind in binds:
-        yield f'upstreams cannot contain duplicates by local bind address and port; "{bind}" is specified twice'
+        path = facts.upstream_bind_path
+        yield f'upstreams cannot contain duplicates by local bind address and port{path}; "{bind}" is specified twice'
     names.add(name)
     binds.add(bind)
 
