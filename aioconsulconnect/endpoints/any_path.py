@@ -345,7 +345,7 @@ class _OfWrite(msgspec.Struct, Generic[T], frozen=True):
     decode: Callable[[Response], T]
 
     def __call__(self, response: Response) -> T:
-        if "html" in response.headers.get("content-type", "") or response.body.lstrip()[:1] == b"<":
+        if response.is_page:
             raise UnreadableResponse(
                 "a page of HTML answered: something in between, not Consul", reason=ErrorReason.NOT_CONSUL
             )

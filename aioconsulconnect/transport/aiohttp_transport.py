@@ -35,7 +35,6 @@ from aioconsulconnect.errors import (
     Unsupported,
 )
 from aioconsulconnect.transport.broken import (
-    CALLS_AT_ONCE,
     Lost,
     broken_off,
     is_of_tls,
@@ -43,7 +42,7 @@ from aioconsulconnect.transport.broken import (
     refused_at_once,
     translated,
 )
-from aioconsulconnect.transport.exchange import Exchange
+from aioconsulconnect.transport.exchange import CALLS_AT_ONCE, Exchange
 from aioconsulconnect.transport.interpretation import failure
 from aioconsulconnect.transport.request import Parameters, Request, query_string
 from aioconsulconnect.transport.response import Response
@@ -63,9 +62,7 @@ _UNLIMITED = asyncio.Semaphore(sys.maxsize)  # what polls may hold is counted wh
 _LONGEST_KEPT = 500  # characters of a URL that is kept
 _LARGE = 4 << 20  # bytes
 _SWAPS = 2  # tries with another TLS context, which count beside the others
-
-
-_JUDGED = (BadRequest, Conflict, NotFound, Unsupported)
+_JUDGED = (BadRequest, Conflict, NotFound, Unsupported)  # Consul's verdicts on what was asked
 
 
 class Transport:
@@ -293,15 +290,13 @@ class Transport:
             response = Response(answer.status, answer.headers, body, address.name, not token)
             if self._tls.is_changing and exchange.age is not None:
                 self._tls.worked(address.name, context)
-            error = failure(request, response)
+            error = failure(request, response, secret=token or "")
             if error is None:
                 return response
             if error.reason is ErrorReason.TOO_MANY_CONNECTIONS:
                 self.crowding.refused()
-            if token and token.encode() in body:  # only after Consul's words were read, of which it may be one
-                response = replace(response, body=body.replace(token.encode(), b"***"))
-                error.text = getattr(failure(request, response), "text", "")
-            return replace(response, error=error)
+            body = body.replace(token.encode(), b"***") if token else body  # an error may quote it
+            return replace(response, body=body, error=error)
         except ResponseTooLarge as too_large:
             too_large.about(request.method, request.path, address.name)
             raise
@@ -369,7 +364,7 @@ class Transport:
         if known is None:
             if len(self._timeouts) > 64:  # noqa: PLR2004 - polls jitter their deadlines
                 self._timeouts.clear()
-            # A call that waits in vain for a free connection was not sent, which is worth knowing of a write.
+            # A call that got no connection was not sent, which is worth knowing of a write.
             known = self._timeouts[seconds] = aiohttp.ClientTimeout(
                 total=None, connect=0.8 * seconds, sock_connect=min(seconds, _CONNECT_TIMEOUT)
             )

@@ -17,14 +17,11 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     UnreadableResponse,
 )
-from aioconsulconnect.transport.exchange import End, Exchange
+from aioconsulconnect.transport.exchange import CALLS_AT_ONCE, End, Exchange
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.settings.connection import Address
 
 T = TypeVar("T")
-
-CALLS_AT_ONCE = 12
-"""Number of plain calls at once: the agent limits the connections of a whole host, with all its programs."""
 
 _AT_ONCE = 1.0  # seconds: a new connection that is closed so soon, without an answer, was refused
 _CONTEXT = re.compile(r" ssl:(?:default|True|False|<[^>]*>)")  # what aiohttp says of TLS in its texts

@@ -8,6 +8,9 @@ from enum import Enum
 
 from aioconsulconnect.clock import Clock
 
+CALLS_AT_ONCE = 12
+"""Number of plain calls at once: the agent limits the connections of a whole host, with all its programs."""
+
 
 class End(Enum):
     """
@@ -29,7 +32,7 @@ class Exchange:
     with `close`. What ends it cancels its task; `ended_by` tells that from a cancellation by the caller.
     """
 
-    __slots__ = ("_cancelled_before", "_clock", "_due", "_end", "_opened", "_task", "_timer", "_token")
+    __slots__ = ("_cancelled_before", "_clock", "_due", "_end", "_opened", "_outer", "_task", "_timer")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -39,7 +42,7 @@ class Exchange:
         self._end: End | None = None
         self._task: asyncio.Task[object] | None = asyncio.current_task()
         self._cancelled_before = 0 if self._task is None else self._task.cancelling()
-        self._token: Token[Exchange | None] = _under_way.set(self)
+        self._outer: Token[Exchange | None] = _under_way.set(self)
 
     @staticmethod
     def current() -> Exchange | None:
@@ -93,7 +96,7 @@ class Exchange:
             self._timer.cancel()
         if self._end is not None and self._task is not None:
             self._task.uncancel()  # something on the way has made another error of it
-        _under_way.reset(self._token)
+        _under_way.reset(self._outer)
 
 
 _under_way: ContextVar[Exchange | None] = ContextVar("request under way", default=None)

@@ -59,17 +59,23 @@ def interpret(request: Request[T], response: Response) -> T:
         raise unknown.about(request.method, request.path, response.address, response.status) from error
 
 
-def failure(request: Request[T], response: Response) -> ConsulError | None:
+def failure(request: Request[T], response: Response, *, secret: str = "") -> ConsulError | None:
     """
     Return the error that an answer is, or None for a 2xx.
 
-    It goes by the status and, where Consul's status says little, by its words. `request` is what `response` answers.
+    It goes by the status and, where Consul's status says little, by its words.
+
+    - `request`: what was asked.
+    - `response`: the answer.
+    - `secret`: text that the error must not show; default: none.
     """
     status = response.status
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         return None
     text = response.text
     meaning = _classify(request, response, text)
+    if secret:  # only now: it may be one of the words that are looked for
+        text = text.replace(secret, "***")
     details = {"method": request.method, "path": request.path, "address": response.address}
     if meaning.kind is Unsupported:
         min_version, advice = meaning.min_version, meaning.advice
@@ -110,7 +116,7 @@ _NOT_CONSUL = Meaning(
 
 
 def _classify(request: Request[T], response: Response, text: str) -> Meaning:
-    if "html" in response.headers.get("content-type", "") or text[:1] == "<":
+    if response.is_page:
         return _by_status(request, response.status, html=True)
     return _by_words(request, response, text) or _by_status(request, response.status)
 

@@ -44,6 +44,11 @@ class Response(msgspec.Struct, frozen=True, dict=True):
         return Meta.of(self.headers)
 
     @property
+    def is_page(self) -> bool:
+        """True for a page of HTML, which something between the client and Consul has sent."""
+        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
+
+    @property
     def text(self) -> str:
         """The body as text, trimmed: Consul's errors end in up to two newlines."""
         return self.body.decode("utf-8", "replace").strip()

@@ -87,7 +87,7 @@ class SessionPool:
         self._sessions: dict[tuple[Purpose, str, bool], Session] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def of(self, address: Address, purpose: Purpose, *, fresh: bool = False) -> Session:
+    def of(self, address: Address, purpose: Purpose, *, fresh: bool) -> Session:
         """
         Return the session for `address` and `purpose`.
 

@@ -60,12 +60,14 @@ class TLS:
         """Return the context for an agent; True for the system's authorities and no client certificate."""
         if not self._is_of_files:
             return self._context
-        if self._clock.now() >= self._next_look:
+        now = self._clock.now()
+        if now >= self._next_look:
             self._renew()
-        if (before := self._before) is not None and address in before.used:
-            if self._clock.now() < before.until:
+        if (before := self._before) is not None:
+            if now >= before.until:
+                self._before = None
+            elif address in before.used:
                 return before.context
-            self._before = None
         return self._context
 
     def replace(self, address: str, failed: ssl.SSLContext | bool) -> bool:
@@ -77,7 +79,7 @@ class TLS:
         if self.context(address) is not failed or self._renew():
             return True
         before = self._before
-        if before is None or self._clock.now() >= before.until or address in before.given_up:
+        if before is None or address in before.given_up:
             return False
         if address in before.used:
             before.used.discard(address)  # the agent may use its new files by now

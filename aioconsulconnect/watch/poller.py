@@ -2,9 +2,9 @@
 A poller: the asyncio task that polls one query for all who watch it.
 
 `protocol.blocking_query` decides what is sent, and a `Poller` sends it: one task asks for the next request, waits,
-sends it, and hands its answer back. Beside it, only while they are needed, run plain reads (a refresh, a verification,
-a new token). Consumers never cancel any of these. A request under way is never broken off; where it is of no more use,
-it is left to its end, and the next request does not wait for it.
+sends it, and hands its answer back. Beside it, only while they are needed, run consistent reads (a refresh, a
+verification, a new token). Consumers never cancel any of these. A request under way is never broken off; where it is of
+no more use, it is left to its end, and the next request does not wait for it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Poller(Generic[T, Item]):
 
     def refresh(self) -> asyncio.Task[ConsulError | None]:
         """
-        Start a plain read that is sent after this call, and return its task.
+        Start a consistent read that is sent after this call, and return its task.
 
         Callers that come before it is sent share one. The result of the task is the error, or None.
         """
@@ -285,7 +285,7 @@ class Poller(Generic[T, Item]):
     # Beside the loop
 
     async def _read_beside(self) -> ConsulError | None:
-        """Make a plain read, and repeat it while its answer was overtaken."""
+        """Make a consistent read, and repeat it while its answer was overtaken."""
         resources, again = self._resources, True
         error: ConsulError | None = None
         async with resources.budget.reads:
@@ -297,7 +297,7 @@ class Poller(Generic[T, Item]):
         return error
 
     async def _verify(self) -> ConsulError | None:
-        """Make plain reads from time to time, for as long as the answers of the loop prove nothing."""
+        """Make consistent reads from time to time, for as long as the answers of the loop prove nothing."""
         clock, other = self._resources.clock, self._requester.other_verification
         while (due := self._query.verify_by) is not None:
             if (seconds := due - clock.now()) > 0:

@@ -358,7 +358,7 @@ async def test_plan_with_what_needs_enterprise_is_refused_before_a_write(
 
 
 @pytest.mark.parametrize("name", ["..", "a\nb", "a//b"])
-async def test_entry_of_a_name_that_no_path_leads_to_is_no_removal_that_fails(
+async def test_removal_of_an_entry_whose_name_no_path_leads_to_is_a_problem_of_the_plan(
     consul: Consul, agent: AgentUnderTest, unique: str, name: str
 ) -> None:
     name = name if name == ".." else f"{unique}{name}"

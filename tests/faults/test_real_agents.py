@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from support.agents import Launcher, RealAgent, RealCluster
 
 from aioconsulconnect.cli.throwaway import new_key
 from aioconsulconnect.client import Consul
 from aioconsulconnect.structs.intentions import Intention
-from aioconsulconnect.watch.changes import Added, Removed
+from aioconsulconnect.watch.changes import Added, Changed, Removed
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 from aioconsulconnect.watch.query import Query
 from aioconsulconnect.watch.watch import Watch
@@ -85,8 +86,13 @@ async def test_a_change_is_there_within_milliseconds(own_agent: Launcher, which:
                 written = time.monotonic()
                 batch = await told
                 taken.append(time.monotonic() - written)
-                # From Consul 1.9 on the others of the same entry have a new ModifyIndex.
-                assert [one.new.source_name for one in batch if isinstance(one, Added)] == [f"web-{number}"]
+                added = [one for one in batch if isinstance(one, Added)]
+                assert [one.new.source_name for one in added] == [f"web-{number}"]
+                # From Consul 1.9 on the others of the same entry have another ModifyIndex, and nothing else.
+                assert len(batch) == (1 if agent.version < (1, 9) else number + 1)
+                for one in set(batch) - set(added):
+                    assert isinstance(one, Changed)
+                    assert msgspec.structs.replace(one.old, modify_index=one.new.modify_index) == one.new
         assert statistics.median(taken) < 0.01
 
 

@@ -28,7 +28,7 @@ async def as_owner(agent: RealAgent, method: str, path: str, body: object) -> An
                 await asyncio.sleep(0.1)
 
 
-async def test_list_that_acls_keep_as_it_was_uncovers_no_default(own_agent: Launcher) -> None:
+async def test_all_is_denied_where_new_acls_hide_intentions_and_the_list_stays_the_same(own_agent: Launcher) -> None:
     agent = await own_agent(mode="server")
     async with Consul(agent.url) as consul, consul.authorizer() as authorizer:
         assert authorizer.check("evil", "db").by_default

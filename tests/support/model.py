@@ -185,6 +185,7 @@ class ModelConsul:
         self.frozen = False
         self.leader: int | None = None
         self.ready = 0.0
+        self.elections = 0
         self.follower: int | None = None
         self.view: int | None = None
         self.crowding = CrowdingNotice()
@@ -240,6 +241,7 @@ class ModelConsul:
         """Another leader: it has not applied the last `behind` writes for half a second."""
         self.breaks("500 EOF")
         self.fault = ""
+        self.elections += 1
         place, now = max(0, len(self.history) - 1 - behind), self.now
         rights = (now.invisible, now.anonymous, now.epoch)
         while (self.history[place].invisible, self.history[place].anonymous, self.history[place].epoch) != rights:

@@ -97,7 +97,8 @@ class Watched:
                     self._true_at = now if i + 1 == len(history) else max(self._true_at, history[i + 1].time)
             status = self.watch.status
             wrong = now - self._true_at
-            if self.well and status.age is not None and status.age + LATE + ELECTION + 0.1 < wrong:
+            late = LATE + (ELECTION if self._consul.elections else 0.0)
+            if self.well and status.age is not None and status.age + late + 0.1 < wrong:
                 self._break("knows its age", f"{status.state}, {status.age} s, but wrong for {wrong} s")
         if self.broken is not None:
             raise self.broken

@@ -130,7 +130,7 @@ def test_w20_a_blind_leader_beside_the_loop_decides_nothing() -> None:
     assert driven.query.state == "stale"
 
 
-def test_w20_a_plain_read_beside_the_loop_needs_no_confirmation() -> None:
+def test_w20_a_read_beside_the_loop_needs_no_confirmation() -> None:
     driven = Driven()
     driven.turn(good(10, a="1", b="2"))
     assert driven.beside(good(10, a="1")) == (None, False)

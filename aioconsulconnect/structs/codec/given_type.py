@@ -30,7 +30,7 @@ def reader_of(kind: GivenType[T]) -> Reader[T]:
     `bytes` gives the body as it is, and `null` is an empty list or map where `kind` is one. Raises InvalidRequest for a
     type that cannot be decoded.
     """
-    kind = _meant(kind)
+    kind = _real_type(kind)
     try:
         if isinstance(kind, type) or get_origin(kind) is not None:
             return cast("Reader[T]", _kept_reader(cast("Hashable", kind)))
@@ -54,7 +54,7 @@ def _kept_reader(kind: Hashable) -> Reader[object]:
     return read if empty is None else _NullAsEmpty(read, empty)
 
 
-def _meant(kind: GivenType[T]) -> GivenType[T]:
+def _real_type(kind: GivenType[T]) -> GivenType[T]:
     """Return the type itself for a NewType, which is callable too, and any other as it is."""
     while isinstance(kind, NewType):
         kind = cast("GivenType[T]", kind.__supertype__)
@@ -110,7 +110,7 @@ def reader_in_slices(kind: GivenType[T]) -> Callable[[bytes], InSlices[T]] | Non
 
     There is one for a list or a tuple of any length.
     """
-    kind = _meant(kind)
+    kind = _real_type(kind)
     origin = get_origin(kind)
     if origin is list or (origin is tuple and getattr(kind, "__args__", ())[-1:] == (...,)):
         read = cast("Reader[Sequence[object]]", reader_of(kind))

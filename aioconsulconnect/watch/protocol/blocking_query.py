@@ -16,10 +16,10 @@ may lack items because a server has lost its leader or replays a log. So:
 
 The states, events and transitions are data, in `transitions`. This module names the event for each answer, and looks
 the transition up. `next_request` gives the next request and the earliest time for it; the caller calls `start` before
-it sends it and `receive` with its answer. `start_beside` and `receive_beside` do the same for a plain read that is made
-beside the loop (a refresh, a verification, a new token). `snapshot` is the last good state, `end` the error that no
-waiting can heal. `abandoned` says that the request under way cannot bring what is wanted now: the caller leaves it to
-its end, and sends the next request.
+it sends it and `receive` with its answer. `start_beside` and `receive_beside` do the same for a consistent read that is
+made beside the loop (a refresh, a verification, a new token). `snapshot` is the last good state, `end` the error that
+no waiting can heal. `abandoned` says that the request under way cannot bring what is wanted now: the caller leaves it
+to its end, and sends the next request.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class BlockingQuery(Generic[T, Item]):
     """
     One blocking query: it gives the next request, and takes the answer to it.
 
-    Only one request at a time is under way, except for plain reads beside the loop and requests that were abandoned.
+    Only one request at a time is under way, except for consistent reads beside the loop and abandoned requests.
 
     - `request`: the read.
     - `spec`: how it blocks, and what in its value can change.
@@ -253,7 +253,7 @@ class BlockingQuery(Generic[T, Item]):
         return self._store.send(now)
 
     def start_beside(self, now: float) -> Sent:
-        """Note that a plain read is about to be sent beside the loop at `now`, and return its mark."""
+        """Note that a consistent read is about to be sent beside the loop at `now`, and return its mark."""
         return self._store.send(now)
 
     def token_changed(self, now: float) -> bool:
@@ -309,7 +309,7 @@ class BlockingQuery(Generic[T, Item]):
 
     @property
     def verify_by(self) -> float | None:
-        """The time by which a plain read has to prove the data; None while the query's own answers prove it."""
+        """The time by which a read has to prove the data; None while the query's own answers prove it."""
         idle = self.snapshot is None or self.end is not None or self._course.proves
         return None if idle else self._verify_at
 
@@ -359,7 +359,7 @@ class BlockingQuery(Generic[T, Item]):
         self, sent: Sent, now: float, answer: Response | ConsulError, *, same: bool = True, value: object = None
     ) -> tuple[ConsulError | None, bool]:
         """
-        Take the answer to a plain read that was made beside the loop.
+        Take the answer to a consistent read that was made beside the loop.
 
         - `sent`: its mark from `start_beside`.
         - `now`: when the answer came.

@@ -245,7 +245,7 @@ def longest_wait(settings: PollSettings, *, max_age: float | None, scarce: bool)
 
 def verify_interval(settings: PollSettings, *, max_age: float | None) -> float:
     """
-    Return the seconds between two plain reads that prove a watch whose own answers prove nothing.
+    Return the seconds between two consistent reads that prove a watch whose own answers prove nothing.
 
     - `settings`: has the interval.
     - `max_age`: oldest state in seconds that a consumer accepts; the interval is at most 0.6 of it. None for no limit.

@@ -25,7 +25,7 @@ class PollSettings(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout: float = 10.0
     """Deadline of a read without an index."""
     verify_interval: float = 60.0
-    """Time between plain reads that prove the data of a watch served from a cache or a streaming view."""
+    """Time between consistent reads that prove the data of a watch served from a cache or a streaming view."""
     probe_interval: float = 30.0
     """Time between questions for its leader to each agent, for all its polls together; 0 for none."""
     burst: int = 100

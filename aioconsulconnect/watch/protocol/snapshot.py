@@ -236,7 +236,7 @@ class SnapshotStore(Generic[T, Item]):
 
     def overtaken(self, answer: Answer) -> bool:
         """
-        Return True if a plain read beside the loop is outdated: a newer answer was accepted meanwhile.
+        Return True if a read beside the loop is outdated: a newer answer was accepted meanwhile.
 
         It is not outdated if `answer` says the same as the last accepted one, or has a higher index of the same
         backend.

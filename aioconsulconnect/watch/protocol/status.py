@@ -18,7 +18,7 @@ class PollRecord(msgspec.Struct, frozen=True):
     Record of one request of a poller and what came of it, for `explain()`; it never holds a secret.
 
     - `time`: when the answer came, on the client's clock.
-    - `asked`: read, poll, list (the borrowed index), confirm, or check (a plain read beside the loop).
+    - `asked`: read, poll, list (the borrowed index), confirm, or check (a consistent read beside the loop).
     - `sent`: index or hash that was sent, None for none.
     - `got`: index or hash that came back, None for none.
     - `took`: seconds from the request to the answer.

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.canned import CannedSender, polls_of
+from support.canned import CannedSender
 from support.fakes import FakeClock, FakeConsul
+from support.pairs import EITHER, PAIRS, READ, Folder, Pair
 from support.servers import Scripted, answer
 
 from aioconsulconnect.client import Consul
@@ -27,15 +28,6 @@ from aioconsulconnect.watch.poller_pool import PollerPool, sharing_key
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 
-class Pair(msgspec.Struct, frozen=True, rename="pascal"):
-    key: str
-    value: bytes | None = None
-
-
-class Folder(msgspec.Struct, frozen=True, rename="pascal"):
-    name: str
-
-
 @dataclass
 class Node:
     Node: str
@@ -47,17 +39,6 @@ def key_of(pair: Pair) -> str:
 
 def name_of(pair: tuple[str, object]) -> str:
     return pair[0]
-
-
-PAIRS = b'[{"Key": "app/a", "Value": "MQ=="}, {"Key": "app/b", "Value": null}]'
-READ: tuple[Pair, ...] = (Pair("app/a", b"1"), Pair("app/b"))
-EITHER: msgspec.json.Decoder[tuple[Pair, ...] | str] = msgspec.json.Decoder(tuple[Pair, ...] | str)
-
-
-@pytest.fixture
-async def api(sender: CannedSender) -> AsyncIterator[AnyPath]:
-    async with polls_of(sender) as polls:
-        yield AnyPath(sender, polls, NO_OPTIONS)
 
 
 # The types of a query.

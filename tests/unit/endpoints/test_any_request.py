@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
-from support.canned import CannedSender, polls_of
+from support.canned import CannedSender
+from support.pairs import EITHER, PAIRS, READ, Folder, Pair
 from support.servers import Close, Scripted, answer
 
 from aioconsulconnect.client import Consul
@@ -20,27 +19,7 @@ from aioconsulconnect.errors import (
     OutcomeUnknown,
 )
 from aioconsulconnect.structs.intentions import Intention
-from aioconsulconnect.transport.settings.options import NO_OPTIONS, Options
-
-
-class Pair(msgspec.Struct, frozen=True, rename="pascal"):
-    key: str
-    value: bytes | None = None
-
-
-class Folder(msgspec.Struct, frozen=True, rename="pascal"):
-    name: str
-
-
-PAIRS = b'[{"Key": "app/a", "Value": "MQ=="}, {"Key": "app/b", "Value": null}]'
-READ: tuple[Pair, ...] = (Pair("app/a", b"1"), Pair("app/b"))
-EITHER: msgspec.json.Decoder[tuple[Pair, ...] | str] = msgspec.json.Decoder(tuple[Pair, ...] | str)
-
-
-@pytest.fixture
-async def api(sender: CannedSender) -> AsyncIterator[AnyPath]:
-    async with polls_of(sender) as polls:
-        yield AnyPath(sender, polls, NO_OPTIONS)
+from aioconsulconnect.transport.settings.options import Options
 
 
 @pytest.mark.parametrize(
@@ -99,7 +78,7 @@ ENDLESS.append(ENDLESS)
         ("PUT", {"type": 42}, "type"),
     ],
 )
-async def test_request_that_cannot_be_meant_is_not_sent(
+async def test_request_with_a_wrong_argument_is_not_sent(
     sender: CannedSender, api: AnyPath, method: Any, more: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=words):

@@ -314,7 +314,7 @@ async def test_argument_of_another_shape_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("action", [["allow"], {"allow": 1}, 5, None, "Allow"])
-async def test_action_of_any_shape_is_refused_by_its_name(groups: Groups, action: Any) -> None:
+async def test_action_that_is_neither_allow_nor_deny_is_refused_by_its_name(groups: Groups, action: Any) -> None:
     source = SourceIntention(name="web", action=action)
     for call in (
         groups.intentions.upsert("web", "db", action=action),

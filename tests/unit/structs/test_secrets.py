@@ -89,7 +89,7 @@ def test_key_in_any_text_of_a_struct_is_not_shown(holder: object) -> None:
 
 
 @pytest.mark.parametrize("holder", OF_CALLERS, ids=lambda holder: type(holder).__name__)
-def test_key_in_what_a_caller_s_type_holds_is_not_shown(holder: object) -> None:
+def test_private_key_in_an_item_of_a_type_of_the_callers_is_not_shown(holder: object) -> None:
     changes = Added(key=1, new=holder), Changed(key=1, old=holder, new=holder), Removed(key=1, old=holder)
     state = Snapshot(value=holder, items={1: holder}, index=1, time=0, version=1, body=KEY.encode())
     for value in (*changes, Batch(changes), Reply(holder, Meta()), state):

@@ -100,7 +100,7 @@ async def test_a_write_that_waits_in_vain_for_a_connection_was_not_sent() -> Non
         await asyncio.gather(*calls)
 
 
-async def test_a_call_that_waits_in_vain_accuses_no_agent() -> None:
+async def test_call_that_got_no_slot_makes_the_client_prefer_no_other_agent() -> None:
     async with (
         Scripted([Hang()] * 12) as server,
         Scripted() as other,

@@ -51,13 +51,13 @@ def test_header_that_cannot_be_sent_is_refused(headers: Any) -> None:
 
 
 @pytest.mark.parametrize("nothing", [{"headers": None}, {"proxy": None}, {"proxy": ""}], ids=str)
-def test_nothing_is_the_default(nothing: dict[str, Any]) -> None:
+def test_proxy_or_headers_of_none_are_the_default(nothing: dict[str, Any]) -> None:
     given, default = transport("http://127.0.0.1:1", **nothing), transport("http://127.0.0.1:1")
     assert given._settings.client == default._settings.client
 
 
 @pytest.mark.parametrize("proxy", [5, b"http://a:1", "http://joe:p\u20acs3cret@a:1"])
-def test_proxy_of_other_letters_is_refused_without_its_password(proxy: Any) -> None:
+def test_proxy_beyond_ascii_is_refused_without_showing_its_password(proxy: Any) -> None:
     with pytest.raises(SettingsError, match="proxy: give it as a text in ASCII") as refused:
         transport("https://127.0.0.1:1", proxy=proxy)
     assert "s3cret" not in str(refused.value)
@@ -99,7 +99,7 @@ def test_password_of_a_proxy_and_headers_are_in_no_repr() -> None:
     assert "hidden" not in repr(carrier) + repr(carrier._settings) + repr(carrier._settings.client)
 
 
-async def test_password_of_a_proxy_is_in_no_error_beyond_it(tmp_path: Path) -> None:
+async def test_password_of_a_proxy_is_in_no_error_of_the_agent_behind_it(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     async with Scripted(tls=keys.server_context()) as server, ConnectProxy() as proxy:
         carrier = transport(server.url, proxy=proxy.url.replace("://", "://joe:hidden@"), tries=1)
@@ -203,7 +203,7 @@ async def test_second_try_uses_a_new_connection_of_the_factory_too() -> None:
         assert server.seen[-1].connection == before + 1
 
 
-async def test_factory_that_makes_no_session_is_told() -> None:
+async def test_factory_that_returns_no_session_is_refused() -> None:
     async def factory(_: Purpose, **ours: Unpack[ConnectorArguments]) -> Session:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(**ours))
 

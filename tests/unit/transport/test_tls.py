@@ -190,7 +190,7 @@ async def test_authority_that_was_taken_away_is_trusted_no_more_once_an_agent_us
     await carrier.aclose()
 
 
-async def test_files_before_are_tried_for_five_minutes_and_that_is_logged(
+async def test_tls_files_before_a_change_are_tried_for_five_minutes_and_that_is_logged(
     keys: Keys, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     bundle, clock, new = tmp_path / "ca.pem", Hand(), Keys(tmp_path_factory.mktemp("new"))

@@ -1,0 +1,44 @@
+"""The consistent read that settles the doubts of a watch: each query can make one, on every agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aioconsulconnect.client import Consul
+from aioconsulconnect.watch.query import Query
+
+QUERIES: dict[str, Callable[[Consul], Query[Any, Any]]] = {
+    "agent.roots": lambda consul: consul.agent.roots(),
+    "agent.leaf": lambda consul: consul.agent.leaf("web"),
+    "agent.service": lambda consul: consul.agent.service("nothing"),
+    "ca.roots": lambda consul: consul.ca.roots(),
+    "catalog.services": lambda consul: consul.catalog.services(),
+    "catalog.nodes": lambda consul: consul.catalog.nodes(),
+    "catalog.connect": lambda consul: consul.catalog.connect("web"),
+    "catalog.gateway_services": lambda consul: consul.catalog.gateway_services("gateway"),
+    "config.read": lambda consul: consul.config.read("service-defaults", "web"),
+    "config.list": lambda consul: consul.config.list("service-defaults"),
+    "discovery_chain": lambda consul: consul.discovery_chain("web"),
+    "health.service": lambda consul: consul.health.service("web"),
+    "health.connect": lambda consul: consul.health.connect("web"),
+    "health.ingress": lambda consul: consul.health.ingress("web"),
+    "intentions.list": lambda consul: consul.intentions.list(),
+    "intentions.match": lambda consul: consul.intentions.match(destination="db"),
+    "intentions.match_many": lambda consul: consul.intentions.match_many(destinations=("db", "cache")),
+    "query": lambda consul: consul.query("/v1/catalog/services", dict[str, list[str]], key=lambda pair: pair[0]),
+}
+WELL = {"synced", "absent", "polling"}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_every_watch_can_settle_a_doubt_by_a_consistent_read(consul: Consul, name: str) -> None:
+    async with QUERIES[name](consul).watch() as watch:
+        await watch.ready(20)
+        for _ in range(2):
+            await watch.refresh()
+        made = [one for one in watch.explain() if one.asked == "check"]
+        assert [one.status for one in made] == [404 if name in {"agent.service", "config.read"} else 200] * 2
+        assert watch.status.state in WELL
