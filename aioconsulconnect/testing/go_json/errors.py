@@ -7,7 +7,18 @@ class DecodeError(ValueError):
     """A body that Go's decoder refuses; the text is Go's."""
 
 
-class NullInOpenMapError(Exception):
+class NotModelledError(Exception):
+    """A body of which the agent does not know what Consul makes; the text names the member."""
+
+
+class NotCheckedError(NotModelledError):
+    """A value of a member that Consul checks and the agent does not."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"The in-process agent does not check {path} as Consul does, so it takes no value there")
+
+
+class NullInOpenMapError(NotModelledError):
     """A null in an open map, such as `Config`: a real Consul ends at one, or can be read no more."""
 
     def __init__(self, path: str) -> None:

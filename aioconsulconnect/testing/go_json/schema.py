@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from aioconsulconnect.testing.go_json.errors import NotCheckedError
 from aioconsulconnect.testing.versions import OLDEST, spans
 
 Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
@@ -42,6 +43,7 @@ class Field:
     - `since`, `until`: the first and the last version that has it; by default all versions do.
     - `alias`: another name that the decoders take, such as `peer_name`.
     - `go_type`: Go's name for the type in errors, where it is not that of `of`.
+    - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
     """
 
     name: str
@@ -51,6 +53,13 @@ class Field:
     until: str = ""
     alias: str = ""
     go_type: str = ""
+    checked: bool = True
+
+    def take(self, value: object, path: str) -> object:
+        """The decoded `value` of this member, which is at `path`; NotCheckedError where it may not have one."""
+        if value and not self.checked:
+            raise NotCheckedError(path)
+        return value
 
     def answers_to(self, key: str) -> bool:
         """True if the weak decoder takes `key` for this member: in any case, in snake case, or by its alias."""

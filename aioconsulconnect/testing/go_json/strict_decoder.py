@@ -45,10 +45,11 @@ def _decode_object(value: Object, struct: Struct, version: str, owner: str, path
         if member is not None and field.of != "ignored":
             member_path = f"{path}.{field.name}"
             try:
-                decoded[field.name] = _decode_member(member, field.of, version, owner, member_path)
+                taken = _decode_member(member, field.of, version, owner, member_path)
             except _WrongTypeError as error:
                 wanted = field.go_type or go_kind(error.kind)
                 raise DecodeError(f"{error} into Go struct field {owner}{error.path} of type {wanted}") from error
+            decoded[field.name] = field.take(taken, member_path.removeprefix("."))
     return decoded
 
 

@@ -44,7 +44,7 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
         elif field.name in value and key != field.name:  # The exact spelling counts, another case is invalid.
             invalid.extend([member_path] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
-            decoded[field.name] = _weak_member(member, field.of, version, member_path, invalid)
+            decoded[field.name] = field.take(_weak_member(member, field.of, version, member_path, invalid), member_path)
     return decoded
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from aioconsulconnect.testing.go_json.encoding import encode
-from aioconsulconnect.testing.go_json.errors import NullInOpenMapError
+from aioconsulconnect.testing.go_json.errors import NotModelledError
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Reply, meta_headers
@@ -137,8 +137,8 @@ class Frontend:
             ):
                 meta = FALSE_META
             return Reply(refused.text.encode(), refused.status, PLAIN, meta)
-        except NullInOpenMapError as null:
-            return Reply(str(null).encode(), 501, PLAIN)
+        except NotModelledError as unknown:
+            return Reply(str(unknown).encode(), 501, PLAIN)
 
     def _unknown(self, request: web.Request, path: str) -> web.Response:
         facts = self.context.facts
