@@ -1,15 +1,20 @@
-"""The in-process Consul agent: start and stop it, read its state, change it."""
+"""The in-process Consul agent: start and stop it, read its state, change it.
 
+All agents run in a thread of their own, with its own event loop; what is public here may be called from any thread.
+"""
+
+import asyncio
 import uuid
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
 from aiohttp import web
 
+from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.acl import Tokens
@@ -35,8 +40,10 @@ from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.view import View
 from aioconsulconnect.testing.versions import FACTS, NEWEST, Version, VersionFacts
 
+T = TypeVar("T")
 _LARGEST_HEAD: Final = 2**20
 _KEPT_REQUESTS: Final = 10_000
+_CONSUL: Final = ".consul"
 Policy = Literal["allow", "deny"]
 
 
@@ -70,14 +77,19 @@ class _Settings:
     datacenter: str
     node_name: str
     management_token: str = field(repr=False)
+    cluster: str | None
+    host: str
 
 
 class Agent:
     """A Consul agent for tests, run inside this process, that answers over HTTP as a chosen version does.
 
     It is the only server of its datacenter and its own client agent, in development mode (indented JSON), with Connect
-    enabled. For a path of Consul that it does not model it answers 501. Enter it with `async with`, or call `start` and
-    `stop`. `faults` makes things go wrong.
+    enabled. For a path of Consul that it does not model it answers 501. Enter it with `with` or `async with`, or call
+    `start` and `stop`. `faults` makes things go wrong.
+
+    It runs in a thread with an event loop of its own, so that any test can use it, in any loop or in none, and any
+    other process. Its methods are plain functions that any thread may call; they return when what they say is done.
 
     - `version`: the version to play, "1.8", "1.10", "1.16" or "1.22" (the default); ValueError for any other.
     - `port`: the port on 127.0.0.1; 0 (the default) takes a free one at the first start and keeps it.
@@ -88,6 +100,10 @@ class Agent:
     - `default_policy`: the default policy of the ACLs, "allow" or "deny"; by default "deny" with `acl`, else "allow".
     - `datacenter`: the name of the datacenter, "dc1" by default.
     - `node_name`: the name of the only node, "box" by default.
+    - `management_token`: the secret of the token with all rights; by default a new one. ValueError without `acl`.
+    - `trust_domain`: the trust domain of the CA, such as "11111111-2222-3333-4444-555555555555.consul"; by default a
+      new one. ValueError if it does not end in ".consul".
+    - `host`: the address to listen on, 127.0.0.1 by default.
     """
 
     def __init__(
@@ -101,11 +117,18 @@ class Agent:
         default_policy: Policy | None = None,
         datacenter: str = "dc1",
         node_name: str = "box",
+        management_token: str | None = None,
+        trust_domain: str | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         if version not in FACTS:
             raise ValueError(f"the in-process agent plays Consul {', '.join(FACTS)}, not {version!r}")
         if client_certificates and not tls:
             raise ValueError("client_certificates needs tls=True")
+        if management_token is not None and not acl:
+            raise ValueError("management_token needs acl=True")
+        if trust_domain is not None and not trust_domain.removesuffix(_CONSUL) + _CONSUL == trust_domain:
+            raise ValueError(f'a trust domain of Consul ends in "{_CONSUL}", unlike {trust_domain!r}')
         self._settings = _Settings(
             facts=FACTS[version],
             tls=tls,
@@ -115,14 +138,17 @@ class Agent:
             default_policy=default_policy or ("deny" if acl else "allow"),
             datacenter=datacenter,
             node_name=node_name,
-            management_token=str(uuid.uuid4()) if acl else "",
+            management_token=(management_token or str(uuid.uuid4())) if acl else "",
+            cluster=trust_domain.removesuffix(_CONSUL) if trust_domain else None,
+            host=host,
         )
         self._port = port
         self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
         self._https: HttpsIdentity | None = None
         self._runner: web.AppRunner | None = None
         self._address = ""
-        self.faults: Final = Faults(FACTS[version], lambda: self._context.store, self._connections)
+        self._runs = False
+        self.faults: Final = Faults(FACTS[version], lambda: self._context.store, self._connections, self._in_loop)
         self._build()
 
     def _build(self) -> None:
@@ -139,7 +165,7 @@ class Agent:
                 default=settings.default_policy,
                 management_token=settings.management_token,
             ),
-            Authority(store, facts, settings.datacenter),
+            Authority(store, facts, settings.datacenter, settings.cluster),
             settings.datacenter,
             settings.node_name,
             str(uuid.uuid4()),
@@ -163,12 +189,21 @@ class Agent:
 
     # Starting and stopping.
 
-    async def start(self) -> Self:
-        """Start to listen on 127.0.0.1, and return the agent.
+    def start(self) -> Self:
+        """Start to listen, and return the agent.
 
         The port is the one given, a free one where that is 0, and after `stop` the one from before. OSError if it is
-        taken.
+        taken, also by this agent.
         """
+        AGENTS.enter()
+        try:
+            AGENTS.run(self._open())
+        except BaseException:
+            AGENTS.leave()
+            raise
+        return self
+
+    async def _open(self) -> None:
         runner = web.AppRunner(
             self._frontend.application(),
             access_log=None,
@@ -181,33 +216,50 @@ class Agent:
             self._https = HttpsIdentity(client_certificates=self._settings.client_certificates)
         context = self._https.context if self._https else None
         try:
-            await web.TCPSite(runner, "127.0.0.1", self._port, backlog=1024, ssl_context=context).start()
+            site = web.TCPSite(runner, self._settings.host, self._port, backlog=1024, ssl_context=context)
+            await site.start()
         except OSError:
             await runner.cleanup()
-            self._remove_files()
+            if not self._runs:
+                self._remove_files()
             raise
         self._context.store.open()
         self._registry.open()
         self._runner = runner
         self._port = runner.addresses[0][1]
-        self._address = f"{'https' if self._settings.tls else 'http'}://127.0.0.1:{self._port}"
-        return self
+        self._address = f"{'https' if self._settings.tls else 'http'}://{self._reached_at}:{self._port}"
+        self._runs = True
 
-    async def stop(self) -> None:
+    @property
+    def _reached_at(self) -> str:
+        """The host in the URL: that of this machine, where the agent listens on every address."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        return f"[{host}]" if ":" in host else host
+
+    def stop(self) -> None:
         """Close every connection and stop listening, as an agent that is killed.
 
         Blocking queries that wait get no answer. The next `start` serves the same state, without the leaf certificates
-        and the agent's cache, and with a new CA for HTTPS.
+        and the agent's cache, and with a new CA for HTTPS. An agent that is stopped stays so.
         """
-        await self._close()
+        if self._runs:
+            try:
+                AGENTS.run(self._close())
+            finally:
+                self._runs = False
+                AGENTS.leave()
         self._remove_files()
 
     async def _close(self) -> None:
         self._context.store.close()
         self.faults.release()
         if self._runner is not None:
+            open_ = [each.transport for each in self._connections() if each.transport is not None]
             await self._runner.cleanup()
             self._runner = None
+            for transport in open_:  # TLS would wait for its client, which may not answer
+                transport.abort()
+            await asyncio.sleep(0)  # the loop closes what was aborted in its next round
         await self._registry.close()
         self._context.cache.clear()
         self._context.authority.forget_leaves()
@@ -217,25 +269,68 @@ class Agent:
             self._https.close()
             self._https = None
 
-    async def restart(self, *, keep: bool = True) -> None:
+    def restart(self, *, keep: bool = True) -> None:
         """Kill the agent and start it again at the same address.
 
         With `keep` (the default) all that was written is still there; without it, the agent is a new and empty cluster
         with another trust domain. The leaf certificates and the agent's cache are lost either way; faults stay in
-        force.
+        force. An agent that is stopped is started.
         """
-        await self._close()
+
+        async def restarted() -> None:
+            await self._close()
+            if not keep:
+                self._build()
+            await self._open()
+
+        if self._runs:
+            AGENTS.run(restarted())
+            return
         if not keep:
             self._build()
-        await self.start()
+        self.start()
+
+    def reset(self) -> None:
+        """Make the agent a new and empty cluster, without faults and requests, at the same address.
+
+        For an agent that many tests share: it stops listening at no moment. Blocking queries that wait get no answer.
+        Routes that were added stay; management token and trust domain stay where they were given.
+        """
+
+        async def renewed() -> None:
+            self._context.store.close()
+            self.faults.clear()
+            self.faults.release()
+            await self._registry.close()
+            self._requests.clear()
+            self._build()
+
+        if self._runs:
+            AGENTS.run(renewed())
+        else:
+            self.faults.clear()
+            self._requests.clear()
+            self._build()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        return self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        self.stop()
+
+    def _in_loop(self, function: Callable[[], T], /) -> T:
+        """Call `function` where the agent runs, so that nothing else happens meanwhile."""
+        return AGENTS.call(function) if self._runs else function()
 
     def __repr__(self) -> str:
         return f"<Agent {self.version} at {self._address or 'no address yet'}>"
@@ -320,12 +415,12 @@ class Agent:
     @property
     def store(self) -> View:
         """A read-only view of the state: the index, intentions, configuration entries, services and checks."""
-        return View(self._context.store, self._intentions, self._registry)
+        return View(self._context.store, self._intentions, self._registry, self._in_loop)
 
     @property
     def requests(self) -> tuple[Request, ...]:
         """The requests that the agent has received, oldest first; the last 10,000 are kept."""
-        return tuple(self._requests)
+        return self._in_loop(lambda: tuple(self._requests))
 
     @property
     def polls(self) -> tuple[HeldQuery, ...]:
@@ -333,7 +428,7 @@ class Agent:
 
         Consul's servers keep such a query until its wait is over, too.
         """
-        return tuple(self._context.held_queries)
+        return self._in_loop(lambda: tuple(self._context.held_queries))
 
     @property
     def connections(self) -> int:
@@ -341,9 +436,9 @@ class Agent:
 
         These are the open ones, and the closed ones that left a blocking query behind which still waits.
         """
-        return len(self._connections())
+        return self._in_loop(lambda: len(self._connections()))
 
-    def _connections(self) -> Collection[object]:
+    def _connections(self) -> Collection[web.RequestHandler]:
         server = self._runner.server if self._runner is not None else None
         return server.connections if server is not None else ()
 
@@ -354,18 +449,23 @@ class Agent:
 
         It wakes the blocking queries for roots and for leaf certificates.
         """
-        self._context.authority.rotate()
+        self._in_loop(self._context.authority.rotate)
 
-    async def run_checks(self) -> None:
-        """Run every TCP and HTTP check now, instead of after its interval."""
-        await self._registry.run_checks()
+    def run_checks(self) -> None:
+        """Run every TCP and HTTP check now, instead of after its interval; return when all of them have a result."""
+        if self._runs:
+            AGENTS.run(self._registry.run_checks())
 
     def advance(self, index: int) -> None:
         """Raise the index to at least `index`, as writes elsewhere in the cluster would.
 
         The next write to this agent gets a higher one. No blocking query wakes.
         """
-        self._context.store.index = max(self._context.store.index, index)
+
+        def raised() -> None:
+            self._context.store.index = max(self._context.store.index, index)
+
+        self._in_loop(raised)
 
     def snapshot(self) -> Snapshot:
         """Take a snapshot, as `consul snapshot save` does.
@@ -373,8 +473,13 @@ class Agent:
         It holds what the servers keep, and not what the agent keeps for itself: its services with their checks, and
         leaf certificates.
         """
-        rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
-        return Snapshot(self._context.store.state(), self._context.acl.state(), self._context.authority.state(), rows)
+
+        def taken() -> Snapshot:
+            rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
+            context = self._context
+            return Snapshot(context.store.state(), context.acl.state(), context.authority.state(), rows)
+
+        return self._in_loop(taken)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restore `snapshot`, as `consul snapshot restore` does.
@@ -384,10 +489,14 @@ class Agent:
         the next read, while a real agent keeps the discarded ones for ten minutes; blocking queries for them are not
         woken. The services of the agent stay.
         """
-        self._context.store.load(snapshot.store)
-        self._context.acl.load(snapshot.acl)
-        self._context.authority.load(snapshot.authority)
-        if isinstance(self._intentions, TableIntentionStore):
-            self._intentions.load(snapshot.intentions)
-        self._registry.refresh()
-        self.faults.wake()
+
+        def loaded() -> None:
+            self._context.store.load(snapshot.store)
+            self._context.acl.load(snapshot.acl)
+            self._context.authority.load(snapshot.authority)
+            if isinstance(self._intentions, TableIntentionStore):
+                self._intentions.load(snapshot.intentions)
+            self._registry.refresh()
+            self.faults.wake()
+
+        self._in_loop(loaded)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from aioconsulconnect.testing.agents_thread import InLoop
 from aioconsulconnect.testing.protocol.refusals import Dropped
 from aioconsulconnect.testing.server.answers import (
     INDEX,
@@ -63,9 +64,13 @@ class Faults(FaultInjector):
     """
 
     def __init__(
-        self, facts: VersionFacts, store: Callable[[], Store], connections: Callable[[], Collection[object]]
+        self,
+        facts: VersionFacts,
+        store: Callable[[], Store],
+        connections: Callable[[], Collection[object]],
+        in_loop: InLoop,
     ) -> None:
-        super().__init__()
+        super().__init__(in_loop)
         self._facts = facts
         self._store = store
         self._connections = connections
@@ -76,7 +81,7 @@ class Faults(FaultInjector):
         An agent that shuts down does so. `path` limits it to queries whose path begins with it; by default it ends all.
         Queries that the agent itself answers (from its cache, or by streaming) wait on.
         """
-        self._store().end_polls(path)
+        self._in_loop(lambda: self._store().end_polls(path))
 
     # The index.
 
@@ -282,7 +287,7 @@ class Faults(FaultInjector):
         - `limit`: the most connections, 200 by default.
         - `path`: meet only requests whose path begins with this; by default all.
         """
-        admitted = set(self._connections())
+        admitted = self._in_loop(lambda: set(self._connections()))
 
         async def arriving(exchange: Exchange) -> None:
             connection = exchange.request.protocol

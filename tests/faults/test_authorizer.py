@@ -87,7 +87,7 @@ async def test_restart_with_another_trust_domain_heals_by_itself(own: Agent) -> 
         await allow(consul, own)
         old = uri(authorizer)
         await until(lambda: authorizer.check(old).reason is Reason.INTENTION)
-        await own.restart(keep=False)
+        own.restart(keep=False)
         await allow(consul, own)
         await until(lambda: authorizer.check(old).reason is Reason.FOREIGN_TRUST_DOMAIN, 20)
         await until(lambda: authorizer.check(uri(authorizer)).reason is Reason.INTENTION, 20)
@@ -109,7 +109,7 @@ async def test_dead_agent_expires(own: Agent) -> None:
     async with Consul(own.url) as consul, consul.authorizer("db", max_age=1.0) as authorizer:
         await allow(consul, own)
         await until(lambda: authorizer.check("web").reason is Reason.INTENTION)
-        await own.stop()
+        own.stop()
         await until(lambda: authorizer.check("web").by_age, 5)
 
 
@@ -263,7 +263,7 @@ async def test_agent_that_starts_anew_with_another_default_is_asked_again(
         await allow(consul, first)
         await authorizer.until(lambda: authorizer.check("web").reason is Reason.INTENTION, PATIENCE)
         assert authorizer.check("stranger").allowed is (before == "allow")
-        await first.stop()
+        first.stop()
         async with successor(first, version, after) as second:
             await authorizer.until(lambda: authorizer.check("stranger").allowed is (after == "allow"), PATIENCE)
             assert authorizer.check("stranger").reason is Reason.DEFAULT
@@ -344,7 +344,7 @@ async def test_agent_that_starts_anew_with_acls_does_not_uncover_the_default(ver
         await deny(consul, first)
         async with consul.authorizer() as authorizer:
             assert authorizer.check("evil", "db").reason is Reason.INTENTION
-            await first.stop()
+            first.stop()
             second, _ = await successor_with_acls(first, version, HIDES_ALL)
             async with second:
                 await stays_denied(authorizer, 2.0)
@@ -354,7 +354,7 @@ async def test_agent_that_starts_anew_with_acls_does_not_uncover_the_default(ver
 async def test_intention_that_new_acls_hide_does_not_uncover_the_default(version: Version) -> None:
     async with Agent(version) as first, Consul(first.url, polls=BRISK) as consul, consul.authorizer() as authorizer:
         assert authorizer.check("evil", "db").by_default
-        await first.stop()
+        first.stop()
         second, token = await successor_with_acls(first, version, HIDES_ALL)
         async with second, Consul(second.url, token=token) as owner:
             await authorizer.until(lambda: authorizer.status.state == "incomplete", PATIENCE)

@@ -404,7 +404,7 @@ async def test_dialler_while_consul_is_gone_dials_what_it_saw_last(
     async with serving(consul, tmp_path, "db") as port:
         await register(consul, port)
         async with recipes.dialling.dialler(consul, "web", "db") as dialler:
-            await consul_agent.stop()
+            consul_agent.stop()
             await dialler.instances.wait_for_state("stale", timeout=PATIENCE)
             assert (await greeting(dialler)).endswith("/svc/web")
 

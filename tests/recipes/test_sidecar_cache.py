@@ -181,11 +181,11 @@ async def test_cache_asked_something_malformed_denies(
 
 async def test_cache_without_consul_starts_and_denies_until_there_is_data(consul: Consul, consul_agent: Agent) -> None:
     await consul.intentions.upsert("web", "db", action="allow")
-    await consul_agent.stop()
+    consul_agent.stop()
     async with caching() as cache:
         await cache.refuses("starting")
         await until(cache.get_ready, lambda found: f"no connection to {consul_agent.url}" in found[1]["missing"])
-        await consul_agent.start()
+        consul_agent.start()
         await cache.is_ready()
 
 

@@ -148,12 +148,12 @@ async def test_service_whose_intentions_require_a_token_denies_a_caller_without(
 @SERVICES
 @pytest.mark.slow
 async def test_service_that_never_had_data_refuses(service: Service, consul_agent: Agent) -> None:
-    await consul_agent.stop()
+    consul_agent.stop()
     async with service(30) as get:
         assert (await get("/callers/web"))[0] == 503
         missing = f"GET /v1/connect/intentions/match: no connection to {consul_agent.url}"
         await refuses(get, "starting", "there is no data", missing)
-        await consul_agent.start()
+        consul_agent.start()
         await answers(get, "web", 403, "no intention matches")
 
 

@@ -142,7 +142,7 @@ def empty(real: RealAgent) -> None:
 
 def run_both(background: Background, real: RealAgent, commands: list[Command]) -> None:
     box = Agent("1.8")
-    background.run(box.start())
+    box.start()
     sides = Side(box.url), Side(real.url)
     try:
         for at, command in enumerate(commands):
@@ -151,5 +151,5 @@ def run_both(background: Background, real: RealAgent, commands: list[Command]) -
     finally:
         for side in sides:
             side.connection.close()
-        background.run(box.stop())
+        box.stop()
         empty(real)

@@ -8,6 +8,7 @@ from typing import Self, TypeAlias
 
 from aiohttp import web
 
+from aioconsulconnect.testing.agents_thread import InLoop
 from aioconsulconnect.testing.protocol.refusals import Dropped
 
 
@@ -73,6 +74,8 @@ class Fault:
     held: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     hits: int = 0
     cleared: bool = False
+    in_loop: InLoop | None = field(default=None, repr=False)
+    """Runs a function where the agent runs; None before the fault is in force."""
 
     @property
     def over(self) -> bool:
@@ -95,9 +98,16 @@ class Fault:
 
     def clear(self) -> None:
         """End the fault; the requests that it holds go on, except for those of `Faults.half_open`."""
-        self.cleared = True
-        for waiter in self.held:
-            _release(waiter)
+
+        def cleared() -> None:
+            self.cleared = True
+            for waiter in self.held:
+                _release(waiter)
+
+        if self.in_loop is None:
+            cleared()
+        else:
+            self.in_loop(cleared)
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +121,8 @@ class Fault:
 class FaultInjector:
     """The faults in force of one agent, applied to every exchange."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_loop: InLoop) -> None:
+        self._in_loop = in_loop
         self._faults: list[Fault] = []
         self._open: set[Exchange] = set()
         self._held: set[asyncio.Future[None]] = set()
@@ -145,10 +156,15 @@ class FaultInjector:
 
     def add(self, fault: Fault) -> Fault:
         """Put a fault in force, also for the exchanges that are open, and return it."""
-        self._faults = [each for each in self._faults if not each.over] + [fault]
-        for exchange in self._open:
-            self._arm(fault, exchange)
-        return fault
+
+        def added() -> Fault:
+            fault.in_loop = self._in_loop
+            self._faults = [each for each in self._faults if not each.over] + [fault]
+            for exchange in self._open:
+                self._arm(fault, exchange)
+            return fault
+
+        return self._in_loop(added)
 
     @staticmethod
     def _arm(fault: Fault, exchange: Exchange) -> None:
@@ -164,9 +180,13 @@ class FaultInjector:
 
     def clear(self) -> None:
         """End every fault; the requests that they hold go on."""
-        for fault in self._faults:
-            fault.clear()
-        self._faults = []
+
+        def cleared() -> None:
+            for fault in self._faults:
+                fault.clear()
+            self._faults = []
+
+        self._in_loop(cleared)
 
     async def hold(self, fault: Fault | None = None, seconds: float | None = None) -> None:
         """Wait until `fault` is cleared or for `seconds`, and forever without either.

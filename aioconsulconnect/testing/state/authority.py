@@ -83,13 +83,16 @@ class State:
 
 
 class Authority:
-    """The CA of one agent; it makes its first root when one is read."""
+    """The CA of one agent; it makes its first root when one is read.
 
-    def __init__(self, store: Store, facts: VersionFacts, datacenter: str) -> None:
+    `cluster` is the first part of the trust domain, by default a new UUID.
+    """
+
+    def __init__(self, store: Store, facts: VersionFacts, datacenter: str, cluster: str | None = None) -> None:
         self.store = store
         self.facts = facts
         self.datacenter = datacenter
-        self.cluster: str = str(uuid.uuid4())
+        self.cluster: str = cluster or str(uuid.uuid4())
         optional = {"RootCertTTL": facts.root_ttl, "RotationPeriod": facts.rotation_period}
         defaults: Object = {"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"}
         self._config: Object | None = {**defaults, **{key: ttl for key, ttl in optional.items() if ttl}}

@@ -69,7 +69,7 @@ async def test_the_port_may_be_chosen(unused_port: int) -> None:
     async with Agent(port=unused_port) as agent:
         assert agent.url == f"http://127.0.0.1:{unused_port}"
         with pytest.raises(OSError, match=str(unused_port)):
-            await Agent(port=unused_port).start()
+            Agent(port=unused_port).start()
 
 
 @pytest.fixture
@@ -80,23 +80,25 @@ async def unused_port() -> int:
 
 async def test_a_hundred_agents_do_not_see_each_other(session: aiohttp.ClientSession) -> None:
     agents = [Agent(VERSIONS[number % 4]) for number in range(100)]
-    await asyncio.gather(*(agent.start() for agent in agents))
+    for agent in agents:
+        agent.start()
     try:
         await asyncio.gather(*(allow(session, agent, f"from-{number}") for number, agent in enumerate(agents)))
         assert [sources(agent.store.intentions) for agent in agents] == [{f"from-{n}"} for n in range(100)]
         assert len({agent.trust_domain for agent in agents}) == 100
     finally:
-        await asyncio.gather(*(agent.stop() for agent in agents))
+        for agent in agents:
+            agent.stop()
 
 
 async def test_agent_with_two_hundred_waiting_polls_stops_at_once(session: aiohttp.ClientSession) -> None:
     tasks_before = asyncio.all_tasks()
-    agent = await Agent().start()
+    agent = Agent().start()
     _, index = await call(session, agent.url + LIST)
     polls = [asyncio.create_task(call(session, f"{agent.url}{LIST}?index={index}")) for _ in range(200)]
     await until(lambda: len(agent.polls) == 200)
     began = time.monotonic()
-    await agent.stop()
+    agent.stop()
     assert time.monotonic() - began < 1
     assert not agent.polls
     ended = await asyncio.gather(*polls, return_exceptions=True)
@@ -110,12 +112,12 @@ async def test_agent_with_two_hundred_waiting_polls_stops_at_once(session: aioht
 
 
 async def test_agent_with_requests_held_back_stops_at_once(session: aiohttp.ClientSession) -> None:
-    agent = await Agent().start()
+    agent = Agent().start()
     agent.faults.half_open()
     held = asyncio.create_task(call(session, agent.url + LIST))
     await until(lambda: len(agent.requests) == 1)
     began = time.monotonic()
-    await agent.stop()
+    agent.stop()
     assert time.monotonic() - began < 1
     with pytest.raises(aiohttp.ClientConnectionError):
         await held
@@ -123,7 +125,7 @@ async def test_agent_with_requests_held_back_stops_at_once(session: aiohttp.Clie
 
 async def test_an_agent_that_was_never_started_leaves_nothing() -> None:
     agent = Agent(tls=True)
-    await agent.stop()
+    agent.stop()
     del agent
     gc.collect()
 
@@ -162,7 +164,7 @@ async def test_a_restart_keeps_the_address_and_what_was_written(session: aiohttp
         token, url, domain = agent.management_token, agent.url, agent.trust_domain
         await allow(session, agent, "web", token)
         before = agent.store.index
-        await agent.restart()
+        agent.restart()
         listed, index = await call(session, url + LIST, token=token)
         assert (sources(listed), index, agent.trust_domain, agent.store.index) == ({"web"}, before, domain, before)
 
@@ -171,7 +173,7 @@ async def test_a_restart_may_begin_anew(session: aiohttp.ClientSession) -> None:
     async with Agent(acl=True) as agent:
         token, url, domain, first = agent.management_token, agent.url, agent.trust_domain, agent.store.index
         await allow(session, agent, "web", token)
-        await agent.restart(keep=False)
+        agent.restart(keep=False)
         assert (await call(session, url + LIST, token=token))[0] == []
         assert agent.store.index == first
         assert agent.trust_domain != domain
@@ -183,7 +185,7 @@ async def test_a_restart_cuts_the_polls_and_serves_the_next(session: aiohttp.Cli
         url = f"{agent.url}{LIST}?index={index}"
         first = asyncio.create_task(call(session, url))
         await until(lambda: len(agent.polls) == 1)
-        await agent.restart()
+        agent.restart()
         second = asyncio.create_task(call(session, url))
         await until(lambda: len(agent.polls) >= 1)
         await allow(session, agent, "web")
@@ -196,7 +198,7 @@ async def test_a_restart_loses_the_leaves(session: aiohttp.ClientSession) -> Non
         url = f"{agent.url}/v1/agent/connect/ca/leaf/web"
         first = await call(session, url)
         assert await call(session, url) == first
-        await agent.restart()
+        agent.restart()
         leaf, _ = await call(session, url)
         assert leaf["SerialNumber"] != first[0]["SerialNumber"]
 
@@ -205,10 +207,10 @@ async def test_agent_after_a_stop_can_be_started_again(session: aiohttp.ClientSe
     async with Agent() as agent:
         url = agent.url
         await allow(session, agent, "web")
-        await agent.stop()
+        agent.stop()
         with pytest.raises(aiohttp.ClientConnectionError):
             await call(session, url + LIST)
-        await agent.start()
+        agent.start()
         assert sources((await call(session, url + LIST))[0]) == {"web"}
 
 
@@ -216,7 +218,7 @@ async def test_faults_outlive_a_restart(session: aiohttp.ClientSession) -> None:
     async with Agent() as agent:
         agent.faults.empty_lie()
         await allow(session, agent, "web")
-        await agent.restart()
+        agent.restart()
         assert await call(session, agent.url + LIST) == ([], 1)
 
 
@@ -339,7 +341,7 @@ async def test_its_files_last_over_a_restart_and_go_with_it() -> None:
     async with Agent(tls=True) as agent:
         directory = agent.ca_file.parent
         pem = agent.ca_file.read_bytes()
-        await agent.restart(keep=False)
+        agent.restart(keep=False)
         assert agent.ca_file.read_bytes() == pem
         assert x509.load_pem_x509_certificate(pem).subject == x509.load_pem_x509_certificate(pem).issuer
     assert not directory.exists()
@@ -353,7 +355,7 @@ async def test_a_port_that_is_taken_leaves_no_files(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     async with Agent(port=unused_port):
         with pytest.raises(OSError, match=str(unused_port)):
-            await Agent(port=unused_port, tls=True).start()
+            Agent(port=unused_port, tls=True).start()
     assert list(tmp_path.iterdir()) == []
 
 

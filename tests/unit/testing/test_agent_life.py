@@ -32,7 +32,8 @@ async def test_agent_starts_in_under_50_ms(version: Version) -> None:
 
 async def test_many_live_in_one_process_and_share_nothing() -> None:
     agents = [Agent(VERSIONS[i % 4]) for i in range(20)]
-    await asyncio.gather(*(agent.start() for agent in agents))
+    for agent in agents:
+        agent.start()
     try:
         assert len({agent.url for agent in agents}) == 20
         async with session() as opened:
@@ -40,14 +41,15 @@ async def test_many_live_in_one_process_and_share_nothing() -> None:
         assert [len(agent.store.intentions) for agent in agents] == [0, 0, 0, 1, *[0] * 16]
         assert len({agent.trust_domain for agent in agents}) == 20
     finally:
-        await asyncio.gather(*(agent.stop() for agent in agents))
+        for agent in agents:
+            agent.stop()
 
 
 async def test_a_port_of_choice_and_one_that_is_taken(newest_client: Client) -> None:
     port = int(newest_client.agent.url.rsplit(":", 1)[1])
     with pytest.raises(OSError, match="in use"):
-        await Agent(port=port).start()
-    await newest_client.agent.stop()
+        Agent(port=port).start()
+    newest_client.agent.stop()
     async with Agent(port=port) as again:
         assert again.url == newest_client.agent.url
 
@@ -63,7 +65,7 @@ async def test_stopping_closes_waiting_polls_without_an_answer(newest_client: Cl
     polls = [await newest_client.poll(INTENTIONS, index, "60s") for _ in range(200)]
     assert len(newest_client.agent.polls) == 200
     began = time.perf_counter()
-    await newest_client.agent.stop()
+    newest_client.agent.stop()
     assert time.perf_counter() - began < 5
     ends = await asyncio.gather(*polls, return_exceptions=True)
     # aiohttp asks again where a used connection ends like this, and then finds nobody there.
@@ -72,8 +74,8 @@ async def test_stopping_closes_waiting_polls_without_an_answer(newest_client: Cl
 
 
 async def test_a_stopped_agent_leaves_its_port(newest_client: Client) -> None:
-    await newest_client.agent.stop()
-    await newest_client.agent.stop()
+    newest_client.agent.stop()
+    newest_client.agent.stop()
     with pytest.raises(aiohttp.ClientConnectorError):
         await newest_client.ask("GET", INTENTIONS)
 

@@ -138,9 +138,9 @@ GATEWAYS = st.one_of(
 @pytest.fixture(scope="module")
 def box(background: Background) -> Iterator[Agent]:
     box = Agent("1.8")
-    background.run(box.start())
+    box.start()
     yield box
-    background.run(box.stop())
+    box.stop()
 
 
 @pytest.fixture

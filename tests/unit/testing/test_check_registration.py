@@ -197,12 +197,12 @@ COMMANDS = st.one_of(
 @pytest.fixture
 def sides(background: Background, real: RealAgent) -> Iterator[tuple[Side, Side]]:
     box = Agent("1.8")
-    background.run(box.start())
+    box.start()
     sides = Side(box.url), Side(real.url)
     yield sides
     for side in sides:
         side.connection.close()
-    background.run(box.stop())
+    box.stop()
 
 
 @pytest.mark.slow

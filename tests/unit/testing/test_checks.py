@@ -70,7 +70,7 @@ async def test_checks_that_dial_run_when_told(newest: Caller) -> None:
     async with server:
         await newest("PUT", REGISTER, SIDECAR)
         assert await newest("GET", "/v1/health/connect/web?passing") == []
-        await newest.agent.run_checks()
+        newest.agent.run_checks()
         assert len(await newest("GET", "/v1/health/connect/web?passing")) == 1
     status, output = newest.agent.store.checks["service:web-sidecar-proxy:1"]
     assert (status, output) == ("passing", "TCP connect 127.0.0.1:21000: Success")

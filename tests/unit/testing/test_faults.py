@@ -373,7 +373,7 @@ async def test_half_open_connection_passes_no_poll_and_no_write(http: Client, fa
         assert len(http.agent.store.intentions) == 1
     assert (await http.get(LIST)).status == 200
     assert not poll.done()  # that connection stays dead
-    await http.agent.stop()
+    http.agent.stop()
     for task in (poll, write):
         with pytest.raises(aiohttp.ClientConnectionError):
             await task

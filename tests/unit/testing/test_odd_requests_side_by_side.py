@@ -192,7 +192,7 @@ ODD = [
 
 def test_odd_requests_are_answered_alike(background: Background, real: RealAgent) -> None:
     box = Agent("1.8")
-    background.run(box.start())
+    box.start()
     differences: list[str] = []
     try:
         for command in ODD:
@@ -204,6 +204,6 @@ def test_odd_requests_are_answered_alike(background: Background, real: RealAgent
             for side in sides:
                 side.connection.close()
     finally:
-        background.run(box.stop())
+        box.stop()
         empty(real)
     assert not differences, "\n".join(differences)

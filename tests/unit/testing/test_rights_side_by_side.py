@@ -86,7 +86,7 @@ def run_guarded(
     background: Background, real: RealAgent, rules: str, made: list[str], commands: list[Command], *, unknown: bool
 ) -> None:
     box = Agent("1.8", acl=True)
-    background.run(box.start())
+    box.start()
     managers = Side(box.url, box.management_token), Side(real.url, real.token)
     name = f"p{uuid.uuid4().hex}"
     try:
@@ -112,7 +112,7 @@ def run_guarded(
     finally:
         for manager in managers:
             manager.connection.close()
-        background.run(box.stop())
+        box.stop()
         empty(real)
 
 

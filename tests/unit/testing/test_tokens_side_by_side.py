@@ -115,7 +115,7 @@ class Speaker:
 
 def test_policies_and_tokens_are_kept_alike(background: Background, guarded: RealAgent) -> None:
     box = Agent("1.8", acl=True)
-    background.run(box.start())
+    box.start()
     speakers = Speaker(box.url, box.management_token), Speaker(guarded.url, guarded.token)
     try:
         for step in CONVERSATION:
@@ -124,7 +124,7 @@ def test_policies_and_tokens_are_kept_alike(background: Background, guarded: Rea
     finally:
         for speaker in speakers:
             speaker.side.connection.close()
-        background.run(box.stop())
+        box.stop()
 
 
 @pytest.mark.parametrize("unmodelled", ["Roles", "ServiceIdentities", "ExpirationTTL"])
