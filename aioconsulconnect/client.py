@@ -16,6 +16,7 @@ from anyio import CancelScope
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.endpoints.any_path import AnyPath
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.transport.aiohttp_transport import Transport
 from aioconsulconnect.transport.settings.connection import ConnectionSettings, Settings
 from aioconsulconnect.transport.settings.options import Options
@@ -100,9 +101,11 @@ class Consul(AnyPath):
         **settings: Unpack[ConnectionSettings],
     ) -> None:
         loaded = Settings.load(address, **settings)
-        transport = Transport(loaded, clock=clock)
-        pool = PollerPool(transport, settings=polls or PollSettings(), clock=clock, on_event=on_event)
-        self._share(transport, pool, _End(pool, transport), loaded.options)
+        own_loop = OwnLoop()
+        transport = Transport(loaded, clock=clock, own_loop=own_loop)
+        settled = polls or PollSettings()
+        pool = PollerPool(transport, settings=settled, clock=clock, on_event=on_event, own_loop=own_loop)
+        self._share(transport, pool, _End(pool, transport, own_loop), loaded.options)
 
     def _share(self, transport: Transport, pool: PollerPool, end: _End, options: Options) -> None:
         AnyPath.__init__(self, transport, pool, options)
@@ -243,7 +246,7 @@ class Consul(AnyPath):
         """
         End all watches and close the connections.
 
-        It may be called from any task, and more than once.
+        It may be called from any task, and more than once. Raises Closed in another event loop than the client's.
         """
         await self._end.wait()
 
@@ -276,13 +279,18 @@ class _End:
     It needs a task of its own because it may cancel the task that asks for it.
     """
 
-    def __init__(self, pool: PollerPool, transport: Transport) -> None:
+    def __init__(self, pool: PollerPool, transport: Transport, own_loop: OwnLoop) -> None:
         self._pool = pool
         self._transport = transport
+        self._own_loop = own_loop
         self._task: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
         """Close the pollers and the transport, or wait until they are closed."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+            return
+        self._own_loop.check()
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")
         with CancelScope(shield=True):  # a scope of anyio that is cancelled would not wait, and leave sockets open

@@ -5,6 +5,8 @@ pytest finds them by itself; the in-process agent needs the extra `aioconsulconn
 
 - `consul_agent`: an in-process agent (`aioconsulconnect.testing.Agent`) of the newest version. A marker passes it other
   arguments: `@pytest.mark.consul_agent(version="1.10", acl=True)`, or `tls=True`, `default_policy="deny"`, ….
+- `consul_agent_module`, `consul_agent_session`: the same for all tests of a module or of the whole run. Its `reset`
+  makes it new. The marker counts on the module; for the session a fixture of your own sets other arguments.
 - `consul`: an open `Consul` client of that agent, with its management token where it has one.
 - `consul_faults`: the faults that the agent can simulate: `consul_faults.no_leader()`, `consul_faults.cut_at(0.1)`, ….
 - `real_consul`: the URL of a real agent in development mode, started for this test alone. The binary is looked for in
@@ -13,14 +15,16 @@ pytest finds them by itself; the in-process agent needs the extra `aioconsulconn
 While a test has one of them, the CONSUL_* variables lead to that agent (to the one that was started last), and no other
 is set. So a tested program that calls `Consul()` reaches it, and no test writes to an agent in use.
 
-The fixtures are asynchronous. They work with pytest-asyncio in either mode, and with anyio's plugin on asyncio.
+The agents run in a thread of their own: tests may be plain functions, or asynchronous under any plugin and in a loop of
+any scope. `consul` alone is asynchronous, for pytest-asyncio in either mode and for anyio's plugin on asyncio. Under a
+test that fails stand the requests that the in-process agent answered with 501, because it does not model them.
 """
 
 # pytest imports this at each start, wherever the package is installed: nothing heavy before a fixture is used.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -53,6 +57,12 @@ _VARIABLES = (
 )
 
 
+_RUNNING: pytest.StashKey[list[Agent]] = pytest.StashKey()
+"""The agents that run now."""
+_BEFORE: pytest.StashKey[dict[Agent, int]] = pytest.StashKey()
+"""How many requests that are not modelled an agent had answered before the test."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker `consul_agent`."""
     config.addinivalue_line(
@@ -61,17 +71,55 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@async_fixture
-async def consul_agent(request: pytest.FixtureRequest) -> AsyncIterator[Agent]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show under a failed test what it asked that the in-process agent does not model."""
+    report = yield
+    unmodelled = {agent: agent.unmodelled for agent in item.config.stash.get(_RUNNING, [])}
+    if report.when == "setup":
+        item.stash[_BEFORE] = {agent: len(requests) for agent, requests in unmodelled.items()}
+    if report.failed:
+        before = item.stash.get(_BEFORE, {})
+        lines = [str(each) for agent, requests in unmodelled.items() for each in requests[before.get(agent, 0) :]]
+        if lines:
+            report.sections.append(("not modelled by the in-process agent", "\n".join(dict.fromkeys(lines))))
+    return report
+
+
+@pytest.fixture
+def consul_agent(request: pytest.FixtureRequest) -> Iterator[Agent]:
     """An in-process Consul agent for one test; the marker `consul_agent` sets its arguments."""
+    with _running(request) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def consul_agent_module(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    """An in-process Consul agent for a module; the marker `consul_agent` of the module sets its arguments."""
+    with _running(request) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="session")
+def consul_agent_session(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    """An in-process Consul agent of the newest version for all tests."""
+    with _running(request) as agent:
+        yield agent
+
+
+@contextmanager
+def _running(request: pytest.FixtureRequest) -> Generator[Agent]:
+    """Run an in-process agent, to which the CONSUL_* variables lead."""
     try:
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - only when a test asks for it
     except ImportError as error:
         pytest.fail(f"the in-process agent needs pip install 'aioconsulconnect[testing]': {error}", pytrace=False)
     marker = request.node.get_closest_marker("consul_agent")
-    async with Agent(*marker.args, **marker.kwargs) if marker else Agent() as agent:
-        with _environment(agent.environment):
-            yield agent
+    running = request.config.stash.setdefault(_RUNNING, [])
+    with Agent(*marker.args, **marker.kwargs) if marker else Agent() as agent, _environment(agent.environment):
+        running.append(agent)
+        yield agent
+        running.remove(agent)
 
 
 @async_fixture
@@ -89,8 +137,8 @@ def consul_faults(consul_agent: Agent) -> Faults:
     return consul_agent.faults
 
 
-@async_fixture
-async def real_consul() -> AsyncIterator[str]:
+@pytest.fixture
+def real_consul() -> Iterator[str]:
     """The URL of a real Consul agent for one test; skips the test where there is no binary."""
     from aioconsulconnect.testing.real_agent import RealAgent, find_binary  # noqa: PLC0415 - only when a test needs it
 
@@ -98,10 +146,8 @@ async def real_consul() -> AsyncIterator[str]:
         binary = find_binary()
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    with _environment({}):
-        async with RealAgent(binary) as agent:
-            with _environment({"CONSUL_HTTP_ADDR": agent.url}):
-                yield agent.url
+    with _environment({}), RealAgent(binary) as agent, _environment({"CONSUL_HTTP_ADDR": agent.url}):
+        yield agent.url
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
 from aioconsulconnect.cli.demo import demo
+from aioconsulconnect.cli.served import test_agent
 from aioconsulconnect.errors import ConsulError
+from aioconsulconnect.testing.versions import VERSIONS
 from aioconsulconnect.version import __version__
 
 
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reconfigure(errors="backslashreplace")  # as stderr does: a path may hold what the terminal cannot show
     try:
         try:
-            return asyncio.run(_until_terminated(demo(address=asked.address, consul=asked.consul, rotate=asked.rotate)))
+            return asyncio.run(_until_terminated(_command(asked)))
         finally:
             print(end="", flush=True)  # so that a broken pipe is met here, and not when Python ends
     except ConsulError as error:
@@ -41,6 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return 1
+
+
+def _command(asked: argparse.Namespace) -> Coroutine[None, None, None]:
+    """Return the command that is asked for, ready to run."""
+    if asked.command == "demo":
+        return demo(address=asked.address, consul=asked.consul, rotate=asked.rotate)
+    logging.basicConfig(format="%(message)s")  # what the agent does not model
+    return test_agent(
+        version=asked.version_played,
+        host=asked.host,
+        port=asked.port,
+        acl=asked.acl or asked.token is not None,
+        default_policy=asked.default_policy,
+        token=asked.token,
+    )
 
 
 async def _until_terminated(command: Coroutine[None, None, None]) -> int:
@@ -96,6 +114,23 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --address: rotate the root there as well; the new one stays, its key in the configuration",
     )
+    serve = commands.add_parser(
+        "test-agent",
+        help="run an agent for tests, in this process, for a program in any language",
+        description="Run an agent for tests that answers over HTTP as a version of Consul does, until Ctrl-C.",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8500, help="the port; 0 takes a free one (default: %(default)s)")
+    serve.add_argument(
+        "--version",
+        dest="version_played",
+        choices=VERSIONS,
+        default=VERSIONS[-1],
+        help="the version of Consul to play (default: %(default)s)",
+    )
+    serve.add_argument("--acl", action="store_true", help="enable ACLs; the management token is printed")
+    serve.add_argument("--token", type=_named, help="the management token, a UUID; implies --acl")
+    serve.add_argument("--default-policy", choices=("allow", "deny"), help="of the ACLs (default: deny)")
     return parser
 
 

@@ -18,7 +18,7 @@ async def in_process() -> AsyncGenerator[tuple[str, str], None]:
 
     Raises SettingsError where the extra `aioconsulconnect[testing]` is not installed.
     """
-    with _needs_testing("the in-process agent", "or give --address or --consul"):
+    with needs_testing("the in-process agent", "or give --address or --consul"):
         from aioconsulconnect.testing import Agent  # noqa: PLC0415 - its extra may not be there
     async with Agent() as agent:
         yield agent.url, f"an agent inside this process that answers as Consul {agent.version} does"
@@ -30,7 +30,7 @@ def new_key() -> str:
 
     Raises SettingsError where the extra `aioconsulconnect[testing]` is not installed.
     """
-    with _needs_testing("the rotation of a root", "so that it can make a key"):
+    with needs_testing("the rotation of a root", "so that it can make a key"):
         from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - its extra may not be there
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
     key = ec.generate_private_key(ec.SECP256R1())
@@ -38,7 +38,15 @@ def new_key() -> str:
 
 
 @contextmanager
-def _needs_testing(what: str, how: str) -> Generator[None, None, None]:
+def needs_testing(what: str, how: str) -> Generator[None, None, None]:
+    """
+    Say what to install where an import fails within the context.
+
+    - `what`: what needs it, the beginning of the sentence.
+    - `how`: the end of the sentence: what else may be done.
+
+    Raises SettingsError for ImportError.
+    """
     try:
         yield
     except ImportError as error:

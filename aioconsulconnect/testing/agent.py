@@ -5,9 +5,7 @@ All agents run in a thread of their own, with its own event loop; what is public
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
@@ -15,78 +13,27 @@ from typing import Final, Literal, Self, TypeVar
 from aiohttp import web
 
 from aioconsulconnect.testing.agents_thread import AGENTS
+from aioconsulconnect.testing.cluster import Cluster, ClusterSettings, Policy, Snapshot
 from aioconsulconnect.testing.faults import Faults
-from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.handlers.acl import Tokens
-from aioconsulconnect.testing.handlers.agent_self import System
-from aioconsulconnect.testing.handlers.catalog import Catalog
-from aioconsulconnect.testing.handlers.certificates import Certificates
-from aioconsulconnect.testing.handlers.config import Entries
-from aioconsulconnect.testing.handlers.context import AgentContext, HeldQuery
-from aioconsulconnect.testing.handlers.discovery_chain import Chains
-from aioconsulconnect.testing.handlers.intentions import Intentions
-from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
-from aioconsulconnect.testing.server.frontend import Frontend, Request
+from aioconsulconnect.testing.handlers.context import HeldQuery
+from aioconsulconnect.testing.server.frontend import Frontend, application
 from aioconsulconnect.testing.server.https import HttpsIdentity
-from aioconsulconnect.testing.server.routes import Handlers, build_table
-from aioconsulconnect.testing.state import acl as acl_system, authority as ca, store as storage
-from aioconsulconnect.testing.state.acl import Acl
-from aioconsulconnect.testing.state.authority import Authority
-from aioconsulconnect.testing.state.gateway_controller import Controller
-from aioconsulconnect.testing.state.intention_store import intention_store_of
-from aioconsulconnect.testing.state.service_registry import Registry
-from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
+from aioconsulconnect.testing.server.traffic import AddedRoute, Handler, Request, Traffic, Unmodelled
 from aioconsulconnect.testing.state.view import View
-from aioconsulconnect.testing.versions import FACTS, NEWEST, Version, VersionFacts
+from aioconsulconnect.testing.versions import FACTS, NEWEST, Version
 
 T = TypeVar("T")
+_Tls = Literal["", "server", "mutual"]
 _LARGEST_HEAD: Final = 2**20
-_KEPT_REQUESTS: Final = 10_000
 _CONSUL: Final = ".consul"
-Policy = Literal["allow", "deny"]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Snapshot:
-    """The state of an in-process agent at one moment: `Agent.snapshot` makes it, `Agent.restore` takes it.
-
-    It can be restored to the same agent or to another one of the same version. Its fields are internal to the agents:
-
-    - `store`: the index of each table, and the configuration entries.
-    - `acl`: the policies and tokens.
-    - `authority`: the roots and the configuration of the CA; no leaf certificates.
-    - `intentions`: the table of intentions in 1.8; empty for newer versions, which keep them as configuration entries.
-    """
-
-    store: storage.State
-    acl: acl_system.State
-    authority: ca.State
-    intentions: dict[str, Object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Settings:
-    """The arguments that an agent was made with, with their defaults filled in."""
-
-    facts: VersionFacts
-    tls: bool
-    client_certificates: bool
-    acl: bool
-    default_policy: Policy
-    datacenter: str
-    node_name: str
-    management_token: str = field(repr=False)
-    cluster: str | None
-    host: str
 
 
 class Agent:
     """A Consul agent for tests, run inside this process, that answers over HTTP as a chosen version does.
 
-    It is the only server of its datacenter and its own client agent, in development mode (indented JSON), with Connect
-    enabled. For a path of Consul that it does not model it answers 501. Enter it with `with` or `async with`, or call
-    `start` and `stop`. `faults` makes things go wrong.
+    It is the only server of its datacenter and its own client agent, in development mode (indented JSON). For a path of
+    Consul that it does not model it answers 501. Enter it with `with` or `async with`, or call `start` and `stop`.
+    `faults` makes things go wrong.
 
     It runs in a thread with an event loop of its own, so that any test can use it, in any loop or in none, and any
     other process. Its methods are plain functions that any thread may call; they return when what they say is done.
@@ -103,6 +50,7 @@ class Agent:
     - `management_token`: the secret of the token with all rights; by default a new one. ValueError without `acl`.
     - `trust_domain`: the trust domain of the CA, such as "11111111-2222-3333-4444-555555555555.consul"; by default a
       new one. ValueError if it does not end in ".consul".
+    - `connect`: enable Connect, as by default; without it whatever needs Connect is refused with 500.
     - `host`: the address to listen on, 127.0.0.1 by default.
     """
 
@@ -119,6 +67,7 @@ class Agent:
         node_name: str = "box",
         management_token: str | None = None,
         trust_domain: str | None = None,
+        connect: bool = True,
         host: str = "127.0.0.1",
     ) -> None:
         if version not in FACTS:
@@ -129,10 +78,8 @@ class Agent:
             raise ValueError("management_token needs acl=True")
         if trust_domain is not None and not trust_domain.removesuffix(_CONSUL) + _CONSUL == trust_domain:
             raise ValueError(f'a trust domain of Consul ends in "{_CONSUL}", unlike {trust_domain!r}')
-        self._settings = _Settings(
+        self._settings = ClusterSettings(
             facts=FACTS[version],
-            tls=tls,
-            client_certificates=client_certificates,
             acl=acl,
             # Without ACLs the agent still reports a default policy; with ACLs deny is the safer default.
             default_policy=default_policy or ("deny" if acl else "allow"),
@@ -140,52 +87,25 @@ class Agent:
             node_name=node_name,
             management_token=(management_token or str(uuid.uuid4())) if acl else "",
             cluster=trust_domain.removesuffix(_CONSUL) if trust_domain else None,
-            host=host,
+            connect=connect,
         )
+        self._tls: _Tls = "mutual" if client_certificates else "server" if tls else ""
+        self._host = host
         self._port = port
-        self._requests: deque[Request] = deque(maxlen=_KEPT_REQUESTS)
+        self._traffic = Traffic()
         self._https: HttpsIdentity | None = None
         self._runner: web.AppRunner | None = None
         self._address = ""
         self._runs = False
-        self.faults: Final = Faults(FACTS[version], lambda: self._context.store, self._connections, self._in_loop)
-        self._build()
+        self.faults: Final = Faults(
+            FACTS[version], lambda: self._cluster.context.store, self._connections, self._in_loop
+        )
+        self._renew()
 
-    def _build(self) -> None:
-        """Make the state and the handlers of a new cluster."""
-        settings, facts = self._settings, self._settings.facts
-        tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
-        store = Store(12, tables)
-        context = self._context = AgentContext(
-            facts,
-            store,
-            Acl(
-                facts,
-                enabled=settings.acl,
-                default=settings.default_policy,
-                management_token=settings.management_token,
-            ),
-            Authority(store, facts, settings.datacenter, settings.cluster),
-            settings.datacenter,
-            settings.node_name,
-            str(uuid.uuid4()),
-        )
-        self._intentions = intention_store_of(store, facts)
-        self._registry = Registry(store, facts)
-        entries = Entries(context)
-        Controller(store, facts)
-        handlers = Handlers(
-            intentions=Intentions(context, self._intentions),
-            certificates=Certificates(context, self._intentions),
-            config=entries,
-            services=Services(context, self._registry),
-            checks=CheckRegistration(context, self._registry),
-            catalog=Catalog(context, self._registry, entries.graph),
-            chains=Chains(context, self._registry, entries.graph),
-            acl=Tokens(context),
-            system=System(context),
-        )
-        self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)
+    def _renew(self) -> None:
+        """Make a new cluster."""
+        cluster = self._cluster = Cluster(self._settings)
+        self._frontend = Frontend(cluster.context, cluster.table, self.faults, self._traffic)
 
     # Starting and stopping.
 
@@ -205,35 +125,37 @@ class Agent:
 
     async def _open(self) -> None:
         runner = web.AppRunner(
-            self._frontend.application(),
+            application(self._serve),
             access_log=None,
             shutdown_timeout=1,
             max_line_size=_LARGEST_HEAD,
             max_field_size=_LARGEST_HEAD,
         )
         await runner.setup()
-        if self._settings.tls and self._https is None:
-            self._https = HttpsIdentity(client_certificates=self._settings.client_certificates)
+        if self._tls and self._https is None:
+            self._https = HttpsIdentity(client_certificates=self._tls == "mutual")
         context = self._https.context if self._https else None
         try:
-            site = web.TCPSite(runner, self._settings.host, self._port, backlog=1024, ssl_context=context)
+            site = web.TCPSite(runner, self._host, self._port, backlog=1024, ssl_context=context)
             await site.start()
         except OSError:
             await runner.cleanup()
             if not self._runs:
                 self._remove_files()
             raise
-        self._context.store.open()
-        self._registry.open()
+        self._cluster.open()
         self._runner = runner
         self._port = runner.addresses[0][1]
-        self._address = f"{'https' if self._settings.tls else 'http'}://{self._reached_at}:{self._port}"
+        self._address = f"{'https' if self._tls else 'http'}://{self._reached_at}:{self._port}"
         self._runs = True
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        return await self._frontend.serve(request)  # that of now: `reset` makes another
 
     @property
     def _reached_at(self) -> str:
         """The host in the URL: that of this machine, where the agent listens on every address."""
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         return f"[{host}]" if ":" in host else host
 
     def stop(self) -> None:
@@ -251,7 +173,7 @@ class Agent:
         self._remove_files()
 
     async def _close(self) -> None:
-        self._context.store.close()
+        self._cluster.context.store.close()
         self.faults.release()
         if self._runner is not None:
             open_ = [each.transport for each in self._connections() if each.transport is not None]
@@ -260,9 +182,7 @@ class Agent:
             for transport in open_:  # TLS would wait for its client, which may not answer
                 transport.abort()
             await asyncio.sleep(0)  # the loop closes what was aborted in its next round
-        await self._registry.close()
-        self._context.cache.clear()
-        self._context.authority.forget_leaves()
+        await self._cluster.close()
 
     def _remove_files(self) -> None:
         if self._https is not None:
@@ -280,14 +200,14 @@ class Agent:
         async def restarted() -> None:
             await self._close()
             if not keep:
-                self._build()
+                self._renew()
             await self._open()
 
         if self._runs:
             AGENTS.run(restarted())
             return
         if not keep:
-            self._build()
+            self._renew()
         self.start()
 
     def reset(self) -> None:
@@ -298,19 +218,19 @@ class Agent:
         """
 
         async def renewed() -> None:
-            self._context.store.close()
+            before = self._cluster
+            self._renew()
             self.faults.clear()
             self.faults.release()
-            await self._registry.close()
-            self._requests.clear()
-            self._build()
+            self._traffic.clear()
+            await before.close()
 
         if self._runs:
             AGENTS.run(renewed())
         else:
             self.faults.clear()
-            self._requests.clear()
-            self._build()
+            self._traffic.clear()
+            self._renew()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -358,9 +278,9 @@ class Agent:
         variables = {"CONSUL_HTTP_ADDR": self.url}
         if self._settings.management_token:
             variables["CONSUL_HTTP_TOKEN"] = self._settings.management_token
-        if self._settings.tls:
+        if self._tls:
             variables["CONSUL_CACERT"] = str(self.ca_file)
-        if self._settings.client_certificates:
+        if self._tls == "mutual":
             variables |= {
                 "CONSUL_CLIENT_CERT": str(self.client_cert_file),
                 "CONSUL_CLIENT_KEY": str(self.client_key_file),
@@ -410,17 +330,23 @@ class Agent:
     @property
     def trust_domain(self) -> str:
         """The trust domain of the CA: the cluster id, followed by `.consul`."""
-        return self._context.authority.trust_domain
+        return self._cluster.context.authority.trust_domain
 
     @property
     def store(self) -> View:
         """A read-only view of the state: the index, intentions, configuration entries, services and checks."""
-        return View(self._context.store, self._intentions, self._registry, self._in_loop)
+        cluster = self._cluster
+        return View(cluster.context.store, cluster.intentions, cluster.registry, self._in_loop)
 
     @property
     def requests(self) -> tuple[Request, ...]:
         """The requests that the agent has received, oldest first; the last 10,000 are kept."""
-        return self._in_loop(lambda: tuple(self._requests))
+        return self._in_loop(lambda: tuple(self._traffic.requests))
+
+    @property
+    def unmodelled(self) -> tuple[Unmodelled, ...]:
+        """The requests that were answered with 501, oldest first; the last 10,000 are kept."""
+        return self._in_loop(lambda: tuple(self._traffic.unmodelled))
 
     @property
     def polls(self) -> tuple[HeldQuery, ...]:
@@ -428,7 +354,7 @@ class Agent:
 
         Consul's servers keep such a query until its wait is over, too.
         """
-        return self._in_loop(lambda: tuple(self._context.held_queries))
+        return self._in_loop(lambda: tuple(self._cluster.context.held_queries))
 
     @property
     def connections(self) -> int:
@@ -444,17 +370,29 @@ class Agent:
 
     # Changing the state.
 
+    def route(self, method: str, pattern: str, handler: Handler) -> None:
+        """Answer requests by a function of yours: what the agent does not model, or should answer otherwise.
+
+        - `method`: the HTTP method.
+        - `pattern`: the path, or with a slash at its end the beginning of paths.
+        - `handler`: gets the `Request` and returns an `Answer`. It is called in the thread of the agents, which it may
+          not keep waiting.
+
+        Of several routes that take a request the last one counts. Routes outlive restarts.
+        """
+        self._in_loop(lambda: self._traffic.routes.append(AddedRoute(method, pattern, handler)))
+
     def rotate_root(self) -> None:
         """Rotate the root of the CA: make a new one that the old one cross-signs, and renew every leaf.
 
         It wakes the blocking queries for roots and for leaf certificates.
         """
-        self._in_loop(self._context.authority.rotate)
+        self._in_loop(self._cluster.context.authority.rotate)
 
     def run_checks(self) -> None:
-        """Run every TCP and HTTP check now, instead of after its interval; return when all of them have a result."""
+        """Run every TCP and HTTP check now, instead of after its interval, and wait for the results."""
         if self._runs:
-            AGENTS.run(self._registry.run_checks())
+            AGENTS.run(self._cluster.registry.run_checks())
 
     def advance(self, index: int) -> None:
         """Raise the index to at least `index`, as writes elsewhere in the cluster would.
@@ -463,7 +401,7 @@ class Agent:
         """
 
         def raised() -> None:
-            self._context.store.index = max(self._context.store.index, index)
+            self._cluster.context.store.index = max(self._cluster.context.store.index, index)
 
         self._in_loop(raised)
 
@@ -473,13 +411,7 @@ class Agent:
         It holds what the servers keep, and not what the agent keeps for itself: its services with their checks, and
         leaf certificates.
         """
-
-        def taken() -> Snapshot:
-            rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
-            context = self._context
-            return Snapshot(context.store.state(), context.acl.state(), context.authority.state(), rows)
-
-        return self._in_loop(taken)
+        return self._in_loop(self._cluster.snapshot)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restore `snapshot`, as `consul snapshot restore` does.
@@ -491,12 +423,7 @@ class Agent:
         """
 
         def loaded() -> None:
-            self._context.store.load(snapshot.store)
-            self._context.acl.load(snapshot.acl)
-            self._context.authority.load(snapshot.authority)
-            if isinstance(self._intentions, TableIntentionStore):
-                self._intentions.load(snapshot.intentions)
-            self._registry.refresh()
+            self._cluster.restore(snapshot)
             self.faults.wake()
 
         self._in_loop(loaded)

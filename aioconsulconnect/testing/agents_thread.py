@@ -64,7 +64,10 @@ class AgentsThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call `function` in the thread, wait for it, and return its value; within the thread, call it at once."""
+        """Call `function` in the thread, wait for it, and return its value.
+
+        Within the thread it is called at once.
+        """
 
         async def called() -> T:
             return function()

@@ -34,6 +34,7 @@ from aioconsulconnect.errors import (
     ServerError,
     Unsupported,
 )
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.transport.broken import (
     Lost,
     broken_off,
@@ -74,6 +75,7 @@ class Transport:
     - `settings`: addresses, token, TLS, HTTP client, limits.
     - `clock`: clock for every wait; default: a new `Clock`.
     - `random`: source of the jitter of pauses, 0 to 1.
+    - `own_loop`: event loop of the client; default: that of the first I/O.
 
     `crowding` counts the refusals because of too many connections. Raises SettingsError for certificate files that
     cannot be used, and for headers beside `auth` that do the same.
@@ -85,9 +87,10 @@ class Transport:
         *,
         clock: Clock | None = None,
         random: Random = _random,
+        own_loop: OwnLoop | None = None,
     ) -> None:
         self._settings = settings
-        self._sessions = SessionPool(settings)
+        self._sessions = SessionPool(settings, own_loop or OwnLoop())
         self._clock = clock or Clock()
         self._random = random
         self._tls = TLS(settings, self._clock)

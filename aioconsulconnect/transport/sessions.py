@@ -12,6 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 
 from aioconsulconnect.errors import Closed, SettingsError
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.transport.broken import Lost
 from aioconsulconnect.transport.exchange import End, Exchange
 from aioconsulconnect.transport.settings.connection import Address, Settings
@@ -73,11 +74,12 @@ class SessionPool:
     Sessions of one client, opened when they are first needed, in the event loop of the first I/O.
 
     - `settings`: addresses, and settings of the HTTP client.
+    - `own_loop`: event loop of the client.
 
     `closed` is True after `aclose`; `under_way` are the requests under way, which it ends.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, own_loop: OwnLoop) -> None:
         self.closed: bool = False
         self.under_way: set[Exchange] = set()
         self._client = settings.client
@@ -85,7 +87,7 @@ class SessionPool:
         ours = _own_headers(near=all(address.near for address in settings.addresses)).items()
         self._headers = {**{name: value for name, value in ours if name.lower() not in theirs}, **self._client.headers}
         self._sessions: dict[tuple[Purpose, str, bool], Session] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own_loop = own_loop
 
     def of(self, address: Address, purpose: Purpose, *, fresh: bool) -> Session:
         """
@@ -96,11 +98,7 @@ class SessionPool:
         """
         if self.closed:
             raise Closed("this client was closed; make another one")
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            if self._loop is not None:
-                raise Closed("this client belongs to the event loop of its first call; make one for each loop")
-            self._loop = loop
+        self._own_loop.check()
         key = (purpose, address.socket, fresh)
         session = self._sessions.get(key)
         if session is None:

@@ -77,6 +77,7 @@ class _Iterator(Generic[T, Item, Out]):
                 subscription.publisher.raise_end()
                 if subscription.over:
                     break
+                subscription.check_loop()
                 await subscription.wakeup.wait()
             elif (held := self._held(snapshot)) > 0:
                 await subscription.wakeup.wait(subscription.clock, held)
@@ -203,5 +204,6 @@ class States(Generic[T, Item]):
                     return status
             if publisher.over:
                 break
+            self._subscription.check_loop()
             await publisher.progress.wait()
         raise StopAsyncIteration

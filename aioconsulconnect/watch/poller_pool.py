@@ -12,6 +12,7 @@ import msgspec
 
 from aioconsulconnect.clock import Clock
 from aioconsulconnect.errors import Closed
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.transport.request import Request
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.address_health import AddressHealth, Listener
@@ -45,6 +46,7 @@ class PollerPool:
     - `clock`: clock for every wait; default: a new `Clock`.
     - `random`: source of the jitter, 0 to 1; default: `random.random`.
     - `on_event`: metrics hook, called with each `Event`; default none.
+    - `own_loop`: event loop of the client; default: that of the first watch.
     """
 
     def __init__(
@@ -55,9 +57,15 @@ class PollerPool:
         clock: Clock | None = None,
         random: Random = random.random,
         on_event: Hook | None = None,
+        own_loop: OwnLoop | None = None,
     ) -> None:
         self.resources: PollerResources = PollerResources(
-            sender, settings=settings, clock=clock or Clock(), random=random, on_event=on_event
+            sender,
+            settings=settings,
+            clock=clock or Clock(),
+            random=random,
+            on_event=on_event,
+            own_loop=own_loop or OwnLoop(),
         )
         self._health = AddressHealth(self.resources)
         self._pollers: dict[Hashable, _AnyPoller] = {}
@@ -78,10 +86,11 @@ class PollerPool:
         """
         Return the poller of the read `request`, which is started if there is none yet.
 
-        `spec` describes how it blocks. Raises Closed after `aclose`.
+        `spec` describes how it blocks. Raises Closed after `aclose`, and in another event loop than the client's.
         """
         if self._closed:
             raise Closed("the client is closed")
+        self.resources.own_loop.check()
         key = sharing_key(request, spec)
         found = self._pollers.get(key)
         if _serves(found, request, spec) and not found.publisher.over:

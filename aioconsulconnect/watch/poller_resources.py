@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from aioconsulconnect.clock import Clock
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.transport.sender import Sender
 from aioconsulconnect.watch.connection_budget import ConnectionBudget
 from aioconsulconnect.watch.protocol.pacing import Random
@@ -29,17 +30,26 @@ class PollerResources:
     - `clock`: clock for every wait.
     - `random`: source of the jitter, 0 to 1.
     - `on_event`: metrics hook, None for none.
+    - `own_loop`: event loop of the client.
 
     `budget` holds the connections for polls.
     """
 
     def __init__(
-        self, sender: Sender, *, settings: PollSettings, clock: Clock, random: Random, on_event: Hook | None
+        self,
+        sender: Sender,
+        *,
+        settings: PollSettings,
+        clock: Clock,
+        random: Random,
+        on_event: Hook | None,
+        own_loop: OwnLoop,
     ) -> None:
         self.sender: Sender = sender
         self.settings: PollSettings = settings
         self.clock: Clock = clock
         self.random: Random = random
+        self.own_loop: OwnLoop = own_loop
         self.budget: ConnectionBudget = ConnectionBudget(settings.max_polls, clock, random)
         self._on_event = on_event
         self._tasks: set[asyncio.Task[object]] = set()

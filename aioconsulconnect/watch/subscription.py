@@ -93,6 +93,10 @@ class Subscription(Generic[T, Item]):
         """True if no more data comes: the watch was left, the client was closed, or the poll ended."""
         return self.left or self.publisher.over
 
+    def check_loop(self) -> None:
+        """Raise Closed in another event loop than the client's, where nothing would wake the consumer."""
+        self._resources.own_loop.check()
+
     def leave(self) -> None:
         """End the subscription; it may be called twice."""
         if not self.left:
@@ -100,7 +104,11 @@ class Subscription(Generic[T, Item]):
             self.publisher.leave(self.wakeup, self.clock.now())
 
     def check_alive(self) -> None:
-        """Raise the error that ended the poll, or Closed, if no more data comes."""
+        """Raise the error that ended the poll, or Closed, if no more data comes.
+
+        Raises Closed in another event loop too.
+        """
+        self.check_loop()
         if not self.left:
             self.publisher.raise_end()
         if self.over:

@@ -15,7 +15,7 @@ from support.paths import TESTS
 # lower in the picture that one has of them: never from a later one. A new folder gets its line here.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("version", "errors", "lazy", "slices"),
-    ("clock",),
+    ("clock", "own_loop"),
     ("compatibility",),
     ("structs.codec",),
     ("structs",),
@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("authorization.rules",),
     ("authorization",),
     ("client",),
-    ("testing.versions",),
+    ("testing.versions", "testing.agents_thread"),
     ("testing.go_json",),
     ("testing.protocol",),
     ("testing.config_entries",),
@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("testing.versioned_fields",),
     ("testing.server",),
     ("testing.faults",),
+    ("testing.cluster",),
     ("testing.agent",),
     ("testing.real_agent",),
     ("cli",),

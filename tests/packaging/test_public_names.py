@@ -47,13 +47,16 @@ ServiceKind ServiceRef ServiceResolver ServiceRouter ServiceSplitter Sidecar Sou
 TLSCertificates TaggedAddress TerminatingGateway TransparentProxyConfig TrustedCA UnknownEntry Upstream UpstreamConfig
 UpstreamLimits UpstreamOverride VerifyClaim Weights dump_entries read_entries
 """
-TESTING = "Agent Fault Faults Policy Poll Request Snapshot Version View"
+TESTING = "Agent Answer Fault Faults Policy Poll Request Snapshot Unmodelled Version View"
 FAULTS = """
 bad_index cut_at denied empty_lie error_with_index flood frozen garbage goes_back half_open hidden html_error
 index_zero lost_answer no_header no_leader redirect slow_body throttled truncated zombie_limit
 """
-FIXTURES = {"consul_agent", "consul", "consul_faults", "real_consul"}
-COMMANDS = {"demo": {"--help", "--address", "--consul", "--rotate"}}
+FIXTURES = {"consul_agent", "consul_agent_module", "consul_agent_session", "consul", "consul_faults", "real_consul"}
+COMMANDS = {
+    "demo": {"--help", "--address", "--consul", "--rotate"},
+    "test-agent": {"--help", "--acl", "--default-policy", "--host", "--port", "--token", "--version"},
+}
 
 
 @pytest.mark.parametrize(

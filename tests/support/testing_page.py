@@ -29,7 +29,7 @@ def _has(since: str, until: str) -> tuple[str, ...]:
 
 
 def _paths() -> Iterator[tuple[str, ...]]:
-    for route in sorted(Agent()._frontend.table, key=lambda route: route.pattern):
+    for route in sorted(Agent()._cluster.table, key=lambda route: route.pattern):
         yield (f"`{route.pattern}`", ", ".join(route.handlers), *_has(route.since, route.until))
 
 

@@ -9,6 +9,7 @@ import pytest
 from support.fakes import Answer, Call, FakeClock, FakeConsul, World, error, idle, lost, refused, understood
 
 from aioconsulconnect.errors import ConsulError, NoLeader, RequestTimeout
+from aioconsulconnect.own_loop import OwnLoop
 from aioconsulconnect.watch.address_health import AddressHealth
 from aioconsulconnect.watch.poller_resources import PollerResources
 from aioconsulconnect.watch.protocol.poll_settings import PollSettings
@@ -49,7 +50,12 @@ class Agents:
         self.clock = FakeClock()
         self.consul = FakeConsul(self.clock)
         self.resources = PollerResources(
-            self.consul, settings=settings or PollSettings(), clock=self.clock, random=lambda: 0.5, on_event=None
+            self.consul,
+            settings=settings or PollSettings(),
+            clock=self.clock,
+            random=lambda: 0.5,
+            on_event=None,
+            own_loop=OwnLoop(),
         )
         self.health = AddressHealth(self.resources)
 

@@ -56,6 +56,8 @@ class AgentContext:
     datacenter: str
     node_name: str
     node_id: str
+    connect: bool = True
+    """False if Connect is not enabled."""
     cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
     """The keys of the queries that the agent's cache holds."""
     held_queries: set[HeldQuery] = field(default_factory=set[HeldQuery])

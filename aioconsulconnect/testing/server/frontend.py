@@ -2,10 +2,9 @@
 
 import asyncio
 import gzip
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from html import escape
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -18,63 +17,37 @@ from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Rep
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
 from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
-from aioconsulconnect.testing.server.routes import Route, find_route, is_unmodelled
+from aioconsulconnect.testing.server.routes import AUTHORIZE, Route, find_route, is_unmodelled, needs_connect
+from aioconsulconnect.testing.server.traffic import Answer, Request, Traffic, Unmodelled
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
 
 _LARGEST_BODY: Final = 64 * 2**20
 _CHUNKED_FROM: Final = 2048
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A request that the in-process agent has received.
-
-    - `method`: the HTTP method.
-    - `path`: the path, unescaped unless the request is malformed or was redirected.
-    - `query`: the parameters, each with all its values.
-    - `token`: the ACL token; empty without one, and where the path is unknown.
-    - `body`: the body; empty without one, and where the path is unknown.
-    - `status`: the status of the answer; None until it is answered, and where the connection ended without an answer.
-    - `seconds`: the time until the answer; None in the same cases.
-    """
-
-    method: str
-    path: str
-    query: Mapping[str, tuple[str, ...]]
-    token: str = field(repr=False, default="")
-    body: bytes = field(repr=False, default=b"")
-    status: int | None = None
-    seconds: float | None = None
+_LONGEST_REASON: Final = 500
+_DISABLED: Final = "Connect must be enabled in order to use this endpoint"
 
 
 class Frontend:
-    """The HTTP server of one agent: its routes (`table`), its faults and the requests it has received."""
+    """The HTTP side of one agent.
+
+    `table` has its routes, `traffic` the requests that it has received.
+    """
 
     def __init__(
-        self, context: AgentContext, table: tuple[Route, ...], faults: FaultInjector, requests: deque[Request]
+        self, context: AgentContext, table: tuple[Route, ...], faults: FaultInjector, traffic: Traffic
     ) -> None:
         self.context = context
         self.table = table
         self.faults = faults
-        self.requests = requests
-
-    def application(self) -> web.Application:
-        """Make the application to serve, with one handler for every path.
-
-        The routing is Consul's and not aiohttp's.
-        """
-        application = web.Application(client_max_size=_LARGEST_BODY)
-        application.router.add_route("*", "/{path:(?s:.*)}", self.serve)
-        application.on_response_prepare.append(_without_additions)
-        return application
+        self.traffic = traffic
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, or end its connection."""
         raw_path, _, raw_query = request.raw_path.partition("?")
         exchange = Exchange(request, raw_path, raw_query, asyncio.get_running_loop().time())
         seen = Request(request.method, raw_path, {})
-        self.requests.append(seen)
+        self.traffic.requests.append(seen)
         try:
             response = await self.faults.inject(exchange, lambda: self._answer(request, raw_path, raw_query, seen))
         except (Dropped, Closed):
@@ -102,6 +75,11 @@ class Frontend:
         if path == "/":
             return self._redirect(request.method, "/ui/", "", 301)
         seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
+        if added := self.traffic.handler_of(request.method, path):
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            seen.body = await request.read()
+            seen.token = ConsulRequest(request.method, path, "", query, headers, seen.body, facts).token
+            return _added(added(seen))
         route = find_route(self.table, path, facts.version)
         if route is None and find_route(self.table, f"{path}/", facts.version):
             return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
@@ -124,6 +102,7 @@ class Frontend:
         if handler is None:
             return Reply(f"method {parsed.method} not allowed".encode(), 405, PLAIN, headers=allow)
         try:
+            self._check_connect(route.pattern)
             return await handler(parsed)
         except Refused as refused:
             meta = None
@@ -140,11 +119,18 @@ class Frontend:
         except NotModelledError as unknown:
             return Reply(str(unknown).encode(), 501, PLAIN)
 
+    def _check_connect(self, pattern: str) -> None:
+        """Refuse what needs Connect, where it is not enabled."""
+        facts = self.context.facts
+        if not self.context.connect and needs_connect(pattern, facts):
+            prefix = facts.authorize_error_prefix and pattern == AUTHORIZE
+            raise Refused(500, "failed getting intention match: " * prefix + _DISABLED, from_server=True)
+
     def _unknown(self, request: web.Request, path: str) -> web.Response:
         facts = self.context.facts
         if is_unmodelled(path, facts.version):
             words = f"The in-process agent does not model {request.method} {path}; Consul {facts.release} does."
-            return web.Response(status=501, body=words.encode(), headers={"Content-Type": PLAIN})
+            return self._unmodelled(request.method, path, words)
         text = facts.unknown_path_text if path.startswith("/v1/") else facts.outside_v1_text
         return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)
 
@@ -158,8 +144,18 @@ class Frontend:
             headers["Content-Type"] = "text/html; charset=utf-8"
         return web.Response(status=status, body=page.encode(), headers=headers)
 
+    def _unmodelled(self, method: str, path: str, words: str) -> web.Response:
+        """Answer 501 with the reason in the status line too, where clients that look at the status alone show it."""
+        self.traffic.refuse(Unmodelled(method, path, words))
+        reason = " ".join(words.encode("ascii", "backslashreplace").decode().split())
+        return web.Response(
+            status=501, reason=reason[:_LONGEST_REASON], body=words.encode(), headers={"Content-Type": PLAIN}
+        )
+
     def _respond(self, reply: Reply, parsed: ConsulRequest) -> web.Response:
         facts = self.context.facts
+        if reply.status == HTTPStatus.NOT_IMPLEMENTED and isinstance(reply.body, bytes):
+            return self._unmodelled(parsed.method, parsed.path, reply.body.decode())
         newline = facts.newline_after_json or "pretty" in parsed.query
         raw = isinstance(reply.body, bytes)
         body = reply.body if isinstance(reply.body, bytes) else encode(reply.body, pretty=True, newline=newline)
@@ -181,6 +177,24 @@ class Frontend:
         if len(body) > _CHUNKED_FROM and "Content-Encoding" not in response.headers:
             response.enable_chunked_encoding()
         return response
+
+
+def _added(answer: Answer) -> web.Response:
+    """The response of a route that a test has added."""
+    body, kind = answer.content()
+    headers = {"Content-Type": kind, **answer.headers} if kind else answer.headers
+    return web.Response(status=answer.status, body=body, headers=headers)
+
+
+def application(serve: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.Application:
+    """Make the application to serve, with the one handler `serve` for every path.
+
+    The routing is Consul's and not aiohttp's.
+    """
+    made = web.Application(client_max_size=_LARGEST_BODY)
+    made.router.add_route("*", "/{path:(?s:.*)}", serve)
+    made.on_response_prepare.append(_without_additions)
+    return made
 
 
 async def _without_additions(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001

@@ -18,9 +18,10 @@ from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
-from aioconsulconnect.testing.versions import OLDEST, spans
+from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
 
 Handler = Callable[[ConsulRequest], Awaitable[Reply]]
+AUTHORIZE: Final = "/v1/agent/connect/authorize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ UNMODELLED: Final = (
     ("/ui/", OLDEST),
 )
 """The paths of Consul, with their first version, that the agent does not model and answers with 501."""
+
+_OF_CONNECT: Final = ("/v1/connect/ca/", "/v1/agent/connect/ca/", "/v1/discovery-chain/")
+_OF_INTENTIONS: Final = ("/v1/connect/intentions", AUTHORIZE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +217,12 @@ def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
     """The route in `table` of `version` with the longest pattern that fits `path`; None where none does."""
     fitting = (route for route in table if spans(version, route.since, route.until) and fits(route.pattern, path))
     return max(fitting, key=lambda route: len(route.pattern), default=None)
+
+
+def needs_connect(pattern: str, facts: VersionFacts) -> bool:
+    """True if the route of `pattern` is refused where Connect is not enabled; `facts` is the version."""
+    entries = _OF_INTENTIONS if facts.intentions_are_entries else ()
+    return pattern.startswith((*_OF_CONNECT, *entries))
 
 
 def is_unmodelled(path: str, version: str) -> bool:

@@ -1,0 +1,133 @@
+"""Cluster of one node: the state behind an in-process agent, and the handlers of its API."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.agent_self import System
+from aioconsulconnect.testing.handlers.catalog import Catalog
+from aioconsulconnect.testing.handlers.certificates import Certificates
+from aioconsulconnect.testing.handlers.config import Entries
+from aioconsulconnect.testing.handlers.context import AgentContext
+from aioconsulconnect.testing.handlers.discovery_chain import Chains
+from aioconsulconnect.testing.handlers.intentions import Intentions
+from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
+from aioconsulconnect.testing.server.routes import Handlers, Route, build_table
+from aioconsulconnect.testing.state import acl as acl_system, authority as ca, store as storage
+from aioconsulconnect.testing.state.acl import Acl
+from aioconsulconnect.testing.state.authority import Authority
+from aioconsulconnect.testing.state.gateway_controller import Controller
+from aioconsulconnect.testing.state.intention_store import IntentionStore, intention_store_of
+from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
+from aioconsulconnect.testing.versions import VersionFacts
+
+Policy = Literal["allow", "deny"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Snapshot:
+    """The state of an in-process agent at one moment: `Agent.snapshot` makes it, `Agent.restore` takes it.
+
+    It can be restored to the same agent or to another one of the same version. Its fields are internal to the agents:
+
+    - `store`: the index of each table, and the configuration entries.
+    - `acl`: the policies and tokens.
+    - `authority`: the roots and the configuration of the CA; no leaf certificates.
+    - `intentions`: the table of intentions in 1.8; empty for newer versions, which keep them as configuration entries.
+    """
+
+    store: storage.State
+    acl: acl_system.State
+    authority: ca.State
+    intentions: dict[str, Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Settings of a cluster.
+
+    `cluster` is the first part of the trust domain, None for a new one; `connect` is false where Connect is disabled.
+    """
+
+    facts: VersionFacts
+    acl: bool
+    default_policy: Policy
+    datacenter: str
+    node_name: str
+    management_token: str = field(repr=False)
+    cluster: str | None
+    connect: bool
+
+
+class Cluster:
+    """A new and empty cluster of one node, made with `settings`.
+
+    `context` is what all handlers share, `table` has the routes to them, `registry` the services and `intentions` the
+    intentions.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        facts = settings.facts
+        tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        store = Store(12, tables)
+        context = self.context = AgentContext(
+            facts,
+            store,
+            Acl(
+                facts,
+                enabled=settings.acl,
+                default=settings.default_policy,
+                management_token=settings.management_token,
+            ),
+            Authority(store, facts, settings.datacenter, settings.cluster),
+            settings.datacenter,
+            settings.node_name,
+            str(uuid.uuid4()),
+            settings.connect,
+        )
+        self.intentions: IntentionStore = intention_store_of(store, facts)
+        self.registry: Registry = Registry(store, facts)
+        entries = Entries(context)
+        Controller(store, facts)
+        handlers = Handlers(
+            intentions=Intentions(context, self.intentions),
+            certificates=Certificates(context, self.intentions),
+            config=entries,
+            services=Services(context, self.registry),
+            checks=CheckRegistration(context, self.registry),
+            catalog=Catalog(context, self.registry, entries.graph),
+            chains=Chains(context, self.registry, entries.graph),
+            acl=Tokens(context),
+            system=System(context),
+        )
+        self.table: tuple[Route, ...] = build_table(handlers)
+
+    def open(self) -> None:
+        """Let queries wait and checks run."""
+        self.context.store.open()
+        self.registry.open()
+
+    async def close(self) -> None:
+        """End the queries that wait, and the checks; forget what the agent itself keeps in memory."""
+        self.context.store.close()
+        await self.registry.close()
+        self.context.cache.clear()
+        self.context.authority.forget_leaves()
+
+    def snapshot(self) -> Snapshot:
+        """Copy what the servers keep."""
+        rows = self.intentions.state() if isinstance(self.intentions, TableIntentionStore) else {}
+        return Snapshot(self.context.store.state(), self.context.acl.state(), self.context.authority.state(), rows)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace what the servers keep by that of `snapshot`."""
+        self.context.store.load(snapshot.store)
+        self.context.acl.load(snapshot.acl)
+        self.context.authority.load(snapshot.authority)
+        if isinstance(self.intentions, TableIntentionStore):
+            self.intentions.load(snapshot.intentions)
+        self.registry.refresh()
