@@ -143,7 +143,8 @@ def test_a_project_keeps_its_own_fixtures(pytester: pytest.Pytester) -> None:
 def test_the_marker_and_the_fixtures_are_explained(pytester: pytest.Pytester) -> None:
     pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.consul_agent(version, *"])
     fixtures = pytester.runpytest_inprocess("--fixtures", "-p", "no:timeout").stdout
-    for name in ("consul", "consul_agent", "consul_faults", "real_consul"):
+    wide = (r"consul_agent_module \[module scope\]", r"consul_agent_session \[session scope\]")
+    for name in ("consul", "consul_agent", *wide, "consul_faults", "real_consul"):
         fixtures.re_match_lines([rf"{name} -- .*pytest_plugin"])
 
 
@@ -158,6 +159,105 @@ def test_a_wrong_marker_says_what_is_wrong(pytester: pytest.Pytester) -> None:
     result = run_here(pytester, "-o", "asyncio_mode=auto", code=code)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*plays Consul {', '.join(VERSIONS)}, not '2.0'"])
+
+
+WIDE = """
+    import asyncio
+    import os
+    import pytest
+    import urllib.request
+    from aioconsulconnect import Consul
+
+    pytestmark = pytest.mark.consul_agent(version="1.16")
+
+    def roots(agent):
+        return urllib.request.urlopen(agent.url + "/v1/connect/ca/roots").read()
+
+    def test_plain(consul_agent_module):
+        assert consul_agent_module.version.startswith("1.16")
+        assert roots(consul_agent_module)
+
+    def test_another_of_the_module(consul_agent_module):
+        assert [each.path for each in consul_agent_module.requests] == ["/v1/connect/ca/roots"]
+        consul_agent_module.reset()
+        assert not consul_agent_module.requests
+        assert os.environ["CONSUL_HTTP_ADDR"] == consul_agent_module.url
+
+    def test_asyncio_run(consul_agent_session):
+        async def main():
+            async with Consul(consul_agent_session.url) as consul:
+                await consul.intentions.upsert("web", "db", action="allow")
+        asyncio.run(main())
+
+    def test_narrow_beside_wide(consul_agent_module, consul_agent):
+        assert consul_agent.url != consul_agent_module.url
+        assert os.environ["CONSUL_HTTP_ADDR"] == consul_agent.url
+"""
+SESSION_LOOP = """
+    import pytest
+    import pytest_asyncio
+    from aioconsulconnect import Consul
+
+    @pytest_asyncio.fixture(scope="session", loop_scope="session")
+    async def client(consul_agent_session):
+        async with Consul(consul_agent_session.url) as consul:
+            yield consul
+
+    @pytest.mark.asyncio(loop_scope="session")
+    async def test_one(client):
+        await client.intentions.upsert("web", "db", action="allow")
+
+    @pytest.mark.asyncio(loop_scope="session")
+    async def test_two(client, consul_agent_session):
+        assert len(await client.intentions.list()) == len(consul_agent_session.store.intentions)
+
+    @pytest.mark.asyncio
+    async def test_in_another_loop(client):
+        await client.intentions.list()
+"""
+
+
+def test_agents_of_modules_and_sessions(pytester: pytest.Pytester) -> None:
+    run(pytester, code=WIDE).assert_outcomes(passed=4)
+
+
+def test_session_loop_and_a_test_in_another(pytester: pytest.Pytester) -> None:
+    result = run(pytester, code=SESSION_LOOP)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*this client belongs to the event loop of its first use*the same loop scope*"])
+
+
+@pytest.mark.slow
+def test_under_xdist(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    run(pytester, "-n", "2", code=WIDE + SESSION_LOOP).assert_outcomes(passed=6, failed=1)
+
+
+def test_a_failed_test_shows_what_is_not_modelled(pytester: pytest.Pytester) -> None:
+    code = """
+        import urllib.request
+
+        def ask(agent, path):
+            try:
+                urllib.request.urlopen(agent.url + path)
+            except OSError:
+                pass
+
+        def test_before(consul_agent_module):
+            ask(consul_agent_module, "/v1/event/list")
+
+        def test_it(consul_agent_module, consul_agent):
+            ask(consul_agent, "/v1/session/list")
+            ask(consul_agent, "/v1/session/list")
+            ask(consul_agent_module, "/v1/coordinate/nodes")
+            assert False
+    """
+    result = run(pytester, code=code)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*not modelled by the in-process agent*"])
+    section = result.stdout.str().split("not modelled by", 1)[1].split("Captured")[0]
+    shown = re.findall(r"does not model GET (\S+);", section)
+    assert sorted(shown) == ["/v1/coordinate/nodes", "/v1/session/list"]
 
 
 REAL = """
