@@ -121,6 +121,10 @@ class VersionFacts:
     override_text_end: str = ":"
     """What follows the name in the complaint about an upstream of service-defaults."""
     router_names_namespace: bool = False
+    empty_text_is_zero: bool = True
+    """True if an empty text stands for the number 0 in an entry."""
+    decoder_shows_value: bool = True
+    """True if the error about a value of the wrong type shows the value."""
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
     )
@@ -272,6 +276,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             split_place="",
             ingress_services_once=False,
             no_gateway_services_is_empty=False,
+            empty_text_is_zero=False,
+            decoder_shows_value=False,
             chain_is_newer=False,
             chain_scope="default",
             gateways_at_home=False,

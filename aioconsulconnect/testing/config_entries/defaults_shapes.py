@@ -41,7 +41,7 @@ _TRUSTED_CA: Final = Struct(
 )
 _KEY_SET_CLUSTER: Final = Struct(
     (
-        Field("DiscoveryType"),
+        Field("DiscoveryType", go_type="structs.ClusterDiscoveryType"),
         Field(
             "TLSCertificates",
             Struct(
@@ -96,9 +96,9 @@ SERVICE_DEFAULTS: Final = Struct(
         *ENTRY_HEAD,
         Field("Protocol", always=True),
         Field("BalanceInboundConnections", since="1.14"),
-        Field("Mode", since="1.10"),
+        Field("Mode", since="1.10", go_type="structs.ProxyMode"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
-        Field("MutualTLSMode", since="1.16"),
+        Field("MutualTLSMode", since="1.16", go_type="structs.MutualTLSMode"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
         Field("ExternalSNI"),
@@ -120,9 +120,9 @@ PROXY_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
         Field("Config", MapOf("open"), always=True),
-        Field("Mode", since="1.10"),
+        Field("Mode", since="1.10", go_type="structs.ProxyMode"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
-        Field("MutualTLSMode", since="1.16"),
+        Field("MutualTLSMode", since="1.16", go_type="structs.MutualTLSMode"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
         Field(
@@ -131,7 +131,7 @@ PROXY_DEFAULTS: Final = Struct(
                 (
                     Field("Enabled", "bool"),
                     Field("DisableListenerLogs", "bool"),
-                    Field("Type"),
+                    Field("Type", go_type="structs.LogSinkType"),
                     Field("Path"),
                     Field("JSONFormat"),
                     Field("TextFormat"),
@@ -153,7 +153,7 @@ JWT_PROVIDER: Final = Struct(
         Field("Issuer"),
         Field("Audiences", ListOf("string")),
         Field("Locations", ListOf(_LOCATION)),
-        Field("Forwarding", Struct((Field("HeaderName"), Field("PadForwardPayloadHeader", "bool")))),
+        Field("Forwarding", Struct((Field("HeaderName"), Field("PadForwardPayloadHeader", "bool", always=True)))),
         Field("ClockSkewSeconds", "int"),
         Field("CacheConfig", Struct((Field("Size", "int"),))),
         *ENTRY_TAIL,

@@ -80,8 +80,8 @@ def _route(route: Object, facts: VersionFacts) -> Object:
     changed = dict(route)
     if http.get("Methods"):
         changed["Match"] = {"HTTP": {**http, "Methods": [method.upper() for method in texts(http, "Methods")]}}
-    if facts.router_names_namespace and text(destination, "Service"):
-        changed["Destination"] = {**destination, "Namespace": text(destination, "Namespace") or "default"}
+        if facts.router_names_namespace and is_object(route.get("Destination")):
+            changed["Destination"] = {**destination, "Namespace": text(destination, "Namespace") or "default"}
     return changed
 
 

@@ -8,9 +8,9 @@ from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
 
 _TEXTS: Final = ListOf("string")
 _LIMITS: Final = (
-    Field("MaxConnections", "int"),
-    Field("MaxPendingRequests", "int"),
-    Field("MaxConcurrentRequests", "int"),
+    Field("MaxConnections", "uint32"),
+    Field("MaxPendingRequests", "uint32"),
+    Field("MaxConcurrentRequests", "uint32"),
 )
 _PASSIVE: Final = Field("PassiveHealthCheck", PASSIVE_HEALTH_CHECK, since="1.16")
 _SDS: Final = Field("SDS", Struct((Field("ClusterName"), Field("CertResource"))), since="1.11")
@@ -18,8 +18,8 @@ _GATEWAY_TLS: Final = Struct(
     (
         Field("Enabled", "bool", always=True),
         _SDS,
-        Field("TLSMinVersion", since="1.16"),
-        Field("TLSMaxVersion", since="1.16"),
+        Field("TLSMinVersion", since="1.16", go_type="types.TLSVersion"),
+        Field("TLSMaxVersion", since="1.16", go_type="types.TLSVersion"),
         Field("CipherSuites", _TEXTS, since="1.16"),
     )
 )

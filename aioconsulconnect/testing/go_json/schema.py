@@ -14,7 +14,7 @@ from typing import Final, Literal
 from aioconsulconnect.testing.go_json.errors import NotCheckedError
 from aioconsulconnect.testing.versions import OLDEST, spans
 
-Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
+Scalar = Literal["string", "bool", "int", "uint32", "uint64", "float64", "duration", "nanoseconds", "bytes"]
 Ignored = Literal["ignored", "any", "open"]
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -85,7 +85,7 @@ class Struct:
 MemberType = Scalar | Ignored | ListOf | MapOf | Struct
 
 
-EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint64": 0, "float64": 0, "nanoseconds": 0}
+EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint32": 0, "uint64": 0, "float64": 0, "nanoseconds": 0}
 """What a null is for a member of a type, where it is not empty text."""
 
 

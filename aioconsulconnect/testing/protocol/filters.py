@@ -162,7 +162,7 @@ class _Parser:
             case "string", "Matches":
                 pattern = self.pattern(value)
                 return lambda found: pattern.search(str(found or "")) is not None
-            case "int", "Equal":
+            case (("int" | "uint32"), "Equal"):
                 number = self.converted(int, "ParseInt", selector, value)
                 return lambda found: (found or 0) == number
             case "bool", "Equal":
