@@ -121,6 +121,15 @@ class VersionFacts:
     override_text_end: str = ":"
     """What follows the name in the complaint about an upstream of service-defaults."""
     router_names_namespace: bool = False
+    failover_subset_mark: str = ": "
+    """What stands before ServiceSubset in the complaint about the subset of a failover."""
+    subset_filters_are_checked: bool = True
+    limits_are_checked: bool = True
+    """True if the limits of an upstream in service-defaults are checked."""
+    certificate_kinds: tuple[str, ...] = ("file-system-certificate", "inline-certificate")
+    envoy_extensions: frozenset[str] = frozenset(
+        f"builtin/{name}" for name in ("aws/lambda", "ext-authz", "lua", "property-override", "wasm")
+    ) | {"builtin/otel-access-logging"}
     empty_text_is_zero: bool = True
     """True if an empty text stands for the number 0 in an entry."""
     decoder_shows_value: bool = True
@@ -228,6 +237,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             authorize_error_prefix=False,
             protected_jwt_provider=False,
             protocols_are_checked=False,
+            certificate_kinds=("inline-certificate",),
+            envoy_extensions=facts.envoy_extensions - {"builtin/otel-access-logging"},
             zones_need_region=False,
             auto_host_rewrite=False,
             sameness_groups_refused=False,
@@ -277,6 +288,9 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             ingress_services_once=False,
             no_gateway_services_is_empty=False,
             empty_text_is_zero=False,
+            failover_subset_mark=".",
+            subset_filters_are_checked=False,
+            limits_are_checked=False,
             decoder_shows_value=False,
             chain_is_newer=False,
             chain_scope="default",

@@ -91,6 +91,23 @@ _LOCATION: Final = Struct(
         Field("Cookie", Struct((Field("Name"),))),
     )
 )
+_RATES: Final = (Field("RequestsPerSecond", "int"), Field("RequestsMaxBurst", "int"))
+_RATE_LIMITS: Final = Struct(
+    (
+        Field(
+            "InstanceLevel",
+            Struct(
+                (
+                    *_RATES,
+                    Field(
+                        "Routes",
+                        ListOf(Struct((*(Field(f"Path{kind}") for kind in ("Exact", "Prefix", "Regex")), *_RATES))),
+                    ),
+                )
+            ),
+        ),
+    )
+)
 SERVICE_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
@@ -111,7 +128,7 @@ SERVICE_DEFAULTS: Final = Struct(
         Field("MaxInboundConnections", "int", since="1.14"),
         Field("LocalConnectTimeoutMs", "int", since="1.14"),
         Field("LocalRequestTimeoutMs", "int", since="1.14"),
-        Field("RateLimits", "any", since="1.20"),
+        Field("RateLimits", _RATE_LIMITS, since="1.17"),
         Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *ENTRY_TAIL,
     )

@@ -3,8 +3,8 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
-from aioconsulconnect.testing.config_entries.traffic_shapes import HEADERS, REQUEST_AND_RESPONSE
-from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
+from aioconsulconnect.testing.config_entries.traffic_shapes import REQUEST_AND_RESPONSE
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
 _TEXTS: Final = ListOf("string")
 _LIMITS: Final = (
@@ -146,24 +146,46 @@ API_GATEWAY: Final = Struct(
         *ENTRY_TAIL,
     )
 )
+_TEXT_MAP: Final = MapOf("string")
+_HEADERS: Final = ListOf(
+    Struct(
+        (
+            Field("Add", _TEXT_MAP, always=True),
+            Field("Remove", _TEXTS, always=True),
+            Field("Set", _TEXT_MAP, always=True),
+        )
+    )
+)
+_RETRIES: Final = Struct(
+    (
+        Field("NumRetries", "uint32", always=True),
+        Field("RetryOn", _TEXTS, always=True),
+        Field("RetryOnStatusCodes", ListOf("uint32"), always=True),
+        Field("RetryOnConnectFailure", "bool", always=True),
+    )
+)
+_TIMEOUTS: Final = Struct(
+    (Field("RequestTimeout", "nanoseconds", always=True), Field("IdleTimeout", "nanoseconds", always=True))
+)
 _FILTERS: Final = Struct(
     (
-        Field("Headers", ListOf(HEADERS), always=True),
-        Field("URLRewrite", "any", always=True),
-        Field("RetryFilter", "any", always=True, since="1.20"),
-        Field("TimeoutFilter", "any", always=True, since="1.20"),
-        Field("JWT", "any", always=True, since="1.20"),
+        Field("Headers", _HEADERS, always=True),
+        Field("URLRewrite", Struct((Field("Path", always=True),)), always=True, nullable=True),
+        Field("RetryFilter", _RETRIES, always=True, nullable=True, since="1.20"),
+        Field("TimeoutFilter", _TIMEOUTS, always=True, nullable=True, since="1.20"),
+        Field("JWT", Struct(()), always=True, nullable=True, since="1.20"),
     )
 )
 _RESPONSE_FILTERS: Final = Field(
-    "ResponseFilters", Struct((Field("Headers", ListOf(HEADERS), always=True),)), always=True, since="1.20"
+    "ResponseFilters", Struct((Field("Headers", _HEADERS, always=True),)), always=True, since="1.20"
 )
+_TEST: Final = (Field("Match", always=True), Field("Name", always=True), Field("Value", always=True))
 _ROUTE_MATCH: Final = Struct(
     (
-        Field("Headers", "any", always=True),
-        Field("Method", always=True),
+        Field("Headers", ListOf(Struct(_TEST)), always=True),
+        Field("Method", always=True, go_type="structs.HTTPMatchMethod"),
         Field("Path", Struct((Field("Match", always=True), Field("Value", always=True))), always=True),
-        Field("Query", "any", always=True),
+        Field("Query", ListOf(Struct(_TEST)), always=True),
     )
 )
 HTTP_ROUTE: Final = Struct(

@@ -43,6 +43,7 @@ class Field:
     - `since`, `until`: the first and the last version that has it; by default all versions do.
     - `alias`: another name that the decoders take, such as `peer_name`.
     - `go_type`: Go's name for the type in errors, where it is not that of `of`.
+    - `nullable`: write null, and not an empty object, where it is absent and is always there.
     - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
     """
 
@@ -54,6 +55,7 @@ class Field:
     alias: str = ""
     go_type: str = ""
     checked: bool = True
+    nullable: bool = False
 
     def take(self, value: object, path: str) -> object:
         """The decoded `value` of this member, which is at `path`; NotCheckedError where it may not have one."""

@@ -16,7 +16,7 @@ def shape(value: Object, struct: Struct, version: str) -> Object:
         given = value.get(field.name)
         member = _shape_member(given, field.of, version)
         if field.always or (given is not None if isinstance(field.of, Struct) else member):
-            shaped[field.name] = member
+            shaped[field.name] = None if field.nullable and given is None else member
     return shaped
 
 
