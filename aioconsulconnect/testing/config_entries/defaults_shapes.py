@@ -25,9 +25,9 @@ _UPSTREAM: Final = Struct(
             "Limits",
             Struct(
                 (
-                    Field("MaxConnections", "int"),
-                    Field("MaxPendingRequests", "int"),
-                    Field("MaxConcurrentRequests", "int"),
+                    Field("MaxConnections", "int", pointer=True),
+                    Field("MaxPendingRequests", "int", pointer=True),
+                    Field("MaxConcurrentRequests", "int", pointer=True),
                 )
             ),
         ),

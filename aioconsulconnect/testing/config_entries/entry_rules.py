@@ -40,34 +40,46 @@ def rewritten(kind: str, entry: Object, facts: VersionFacts) -> Object:
     """
     match kind:
         case "service-defaults":
-            return {**entry, "Protocol": text(entry, "Protocol").lower()}
+            changed = {**entry, "Protocol": text(entry, "Protocol").lower(), **_upstream_config(entry)}
         case "jwt-provider":
-            return {**entry, "ClockSkewSeconds": entry.get("ClockSkewSeconds") or 30}
+            changed = {**entry, "ClockSkewSeconds": entry.get("ClockSkewSeconds") or 30}
+        case "proxy-defaults":
+            changed = {**entry, "Name": text(entry, "Name") or ("global" if facts.peers else "")}
         case "service-splitter":
-            return {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
-        case "proxy-defaults" if not text(entry, "Name"):
-            return {**entry, "Name": "global"}
+            changed = {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
         case "service-router":
-            routes = [_route(route, facts) for route in children(entry, "Routes")]
-            return {**entry, "Routes": routes if is_list(entry.get("Routes")) else None}
+            changed = {**entry, "Routes": _each(entry, "Routes", lambda route: _route(route, facts))}
         case "ingress-gateway":
-            return {**entry, "Listeners": _listeners(entry)}
+            changed = {**entry, "Listeners": _each(entry, "Listeners", _listener)}
         case "http-route":
-            rules = [_rule(rule) for rule in children(entry, "Rules")]
-            return {**_of_gateways(entry), "Rules": rules if is_list(entry.get("Rules")) else None}
+            changed = {**_of_gateways(entry), "Rules": _each(entry, "Rules", _rule)}
         case "tcp-route":
-            return _of_gateways(entry)
+            changed = _of_gateways(entry)
         case "api-gateway":
-            return {
-                **entry,
-                "Status": None,
-                "Listeners": [_api_listener(each) for each in children(entry, "Listeners")],
-            }
+            changed = {**entry, "Status": None, "Listeners": _each(entry, "Listeners", _api_listener)}
         case "exported-services":
             services = [{k: v for k, v in each.items() if k != "Namespace"} for each in children(entry, "Services")]
-            return {**entry, "Services": services}
+            changed = {**entry, "Services": services}
         case _:
-            return entry
+            changed = entry
+    return changed
+
+
+def _each(entry: Object, member: str, change: Callable[[Object], Object]) -> object:
+    """The changed elements of a list; None where there is no list."""
+    return [change(each) for each in children(entry, member)] if is_list(entry.get(member)) else None
+
+
+def _upstream_config(entry: Object) -> Object:
+    if not is_object(given := entry.get("UpstreamConfig")):
+        return {}
+    defaults = {"Defaults": _upstream(child(given, "Defaults"))} if is_object(given.get("Defaults")) else {}
+    return {"UpstreamConfig": {**given, "Overrides": _each(given, "Overrides", _upstream), **defaults}}
+
+
+def _upstream(upstream: Object) -> Object:
+    timeout = max(number(upstream, "ConnectTimeoutMs"), 0)
+    return {**upstream, "Protocol": text(upstream, "Protocol").lower(), "ConnectTimeoutMs": timeout}
 
 
 def _split(split: Object) -> Object:
@@ -83,37 +95,27 @@ def go_number(weight: float) -> float:
 
 def _of_gateways(route: Object) -> Object:
     """A route whose parents are gateways, unless they say otherwise, and that has no status yet."""
-    parents = [{**each, "Kind": text(each, "Kind") or "api-gateway"} for each in children(route, "Parents")]
-    return {**route, "Parents": parents if is_list(route.get("Parents")) else None, "Status": None}
+    parents = _each(route, "Parents", lambda each: {**each, "Kind": text(each, "Kind") or "api-gateway"})
+    return {**route, "Parents": parents, "Status": None}
 
 
 def _api_listener(listener: Object) -> Object:
     given = child(listener, "TLS")
-    certificates = [
-        {**each, "Kind": text(each, "Kind") or "inline-certificate"} for each in children(given, "Certificates")
-    ]
-    return {
-        **listener,
-        "Protocol": text(listener, "Protocol").lower(),
-        "TLS": {**given, "Certificates": certificates if is_list(given.get("Certificates")) else None},
-    }
+    certificates = _each(
+        given, "Certificates", lambda each: {**each, "Kind": text(each, "Kind") or "inline-certificate"}
+    )
+    tls = {**given, "Certificates": certificates}
+    return {**listener, "Protocol": text(listener, "Protocol").lower(), "TLS": tls}
 
 
 def _rule(rule: Object) -> Object:
-    matches = [
-        {
-            **match,
-            "Method": text(match, "Method").upper(),
-            "Path": match["Path"] if text(child(match, "Path"), "Match") else {"Match": "prefix", "Value": "/"},
-        }
-        for match in children(rule, "Matches")
-    ]
-    services = [{**each, "Weight": max(number(each, "Weight"), 1)} for each in children(rule, "Services")]
-    return {
-        **rule,
-        "Matches": matches if is_list(rule.get("Matches")) else None,
-        "Services": services if is_list(rule.get("Services")) else None,
-    }
+    services = _each(rule, "Services", lambda each: {**each, "Weight": max(number(each, "Weight"), 1)})
+    return {**rule, "Matches": _each(rule, "Matches", _match), "Services": services}
+
+
+def _match(match: Object) -> Object:
+    path = match["Path"] if text(child(match, "Path"), "Match") else {"Match": "prefix", "Value": "/"}
+    return {**match, "Method": text(match, "Method").upper(), "Path": path}
 
 
 def _route(route: Object, facts: VersionFacts) -> Object:
@@ -126,10 +128,8 @@ def _route(route: Object, facts: VersionFacts) -> Object:
     return changed
 
 
-def _listeners(entry: Object) -> object:
-    if not is_list(entry.get("Listeners")):
-        return None
-    return [{**each, "Protocol": text(each, "Protocol").lower() or "tcp"} for each in children(entry, "Listeners")]
+def _listener(listener: Object) -> Object:
+    return {**listener, "Protocol": text(listener, "Protocol").lower() or "tcp"}
 
 
 def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:

@@ -146,6 +146,28 @@ API_GATEWAY: Final = Struct(
         *ENTRY_TAIL,
     )
 )
+_RESOURCES: Final = ListOf(_RESOURCE)
+BOUND_API_GATEWAY: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field(
+            "Listeners",
+            ListOf(
+                Struct(
+                    (
+                        Field("Name", always=True),
+                        Field("Routes", _RESOURCES, always=True),
+                        Field("Certificates", _RESOURCES, always=True),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        Field("Services", MapOf(_RESOURCES), always=True),
+        Field("CreateIndex", "uint64", always=True),
+        Field("ModifyIndex", "uint64", always=True),
+    )
+)
 _TEXT_MAP: Final = MapOf("string")
 _HEADERS: Final = ListOf(
     Struct(

@@ -41,7 +41,7 @@ PASSIVE_HEALTH_CHECK: Final = Struct(
         Field("MaxFailures", "uint32"),
         Field("EnforcingConsecutive5xx", "uint32", since="1.16"),
         Field("MaxEjectionPercent", "uint32", since="1.16"),
-        Field("BaseEjectionTime", "nanoseconds", since="1.16"),
+        Field("BaseEjectionTime", "nanoseconds", since="1.16", pointer=True),
     )
 )
 ENVOY_EXTENSIONS: Final = ListOf(
@@ -49,7 +49,7 @@ ENVOY_EXTENSIONS: Final = ListOf(
         (
             Field("Name", always=True),
             Field("Required", "bool", always=True),
-            Field("Arguments", "open", always=True),
+            Field("Arguments", MapOf("open"), always=True),
             Field("ConsulVersion", always=True),
             Field("EnvoyVersion", always=True),
         )

@@ -192,7 +192,7 @@ MESH: Final = Struct(
             ),
             since="1.12",
         ),
-        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool"),)), since="1.14"),
+        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool", always=True),)), since="1.14"),
         *ENTRY_TAIL,
     )
 )

@@ -44,6 +44,7 @@ class Field:
     - `alias`: another name that the decoders take, such as `peer_name`.
     - `go_type`: Go's name for the type in errors, where it is not that of `of`.
     - `nullable`: write null, and not an empty object, where it is absent and is always there.
+    - `pointer`: write it whenever it was given, even if it is 0.
     - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
     """
 
@@ -56,6 +57,7 @@ class Field:
     go_type: str = ""
     checked: bool = True
     nullable: bool = False
+    pointer: bool = False
 
     def take(self, value: object, path: str) -> object:
         """The decoded `value` of this member, which is at `path`; NotCheckedError where it may not have one."""

@@ -19,7 +19,7 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.entry_graph import Graph, led_to
 from aioconsulconnect.testing.state.entry_intentions import KIND, EntryIntentionStore
-from aioconsulconnect.testing.state.gateway_controller import ROUTES, check_bindings
+from aioconsulconnect.testing.state.gateway_controller import check_certificates
 from aioconsulconnect.testing.state.store import entry_key
 
 _FINAL: Final = (403, 501)
@@ -146,8 +146,8 @@ class Entries:
         """Refuse a write or (`proposed` is None) a deletion that breaks other entries."""
         if proposed:
             self._check_gateway(kind, name)
-        if proposed and kind.name in {"api-gateway", *ROUTES}:
-            check_bindings(proposed, self.context.store)
+        if proposed and kind.name == "api-gateway":
+            check_certificates(proposed)
         if kind.name in {*COMPILED, "ingress-gateway"}:
             self.graph.check(kind.name, name, proposed)
         if kind.name in COMPILED:
