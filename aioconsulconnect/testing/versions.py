@@ -137,6 +137,8 @@ class VersionFacts:
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
     )
+    gateways_tell_service_kind: bool = True
+    """True if the services of a gateway say what they are: registered, or destinations of service-defaults."""
     no_gateway_services_is_empty: bool = True
     """True if a gateway without services has an empty list, false if it has null."""
     # services
@@ -257,7 +259,12 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             streaming_retries=False,
         ),
     ),
-    ("1.12", lambda facts: replace(facts, bad_request_prefix="Bad request: ", peers=False, build_date=False)),
+    (
+        "1.12",
+        lambda facts: replace(
+            facts, bad_request_prefix="Bad request: ", peers=False, build_date=False, gateways_tell_service_kind=False
+        ),
+    ),
     ("1.11", lambda facts: replace(facts, permission_reasons=False)),
     (
         "1.10",
@@ -287,6 +294,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             split_place="",
             ingress_services_once=False,
             no_gateway_services_is_empty=False,
+            proxy_defaults_named_anything=True,
             empty_text_is_zero=False,
             failover_subset_mark=".",
             subset_filters_are_checked=False,
@@ -321,7 +329,6 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             default_policy_header=False,
             query_backend_header=False,
             intentions_take_namespace=True,
-            proxy_defaults_named_anything=True,
             defaults_check_names=False,
             upstream_bind_path="",
             router_checks_methods=False,
@@ -372,3 +379,8 @@ def _facts(version: str) -> VersionFacts:
 
 
 FACTS: Final = {version: _facts(version) for version in VERSIONS}
+
+
+def facts_of(version: str) -> VersionFacts:
+    """The facts of a version, one of `VERSIONS`."""
+    return next(facts for name, facts in FACTS.items() if name == version)

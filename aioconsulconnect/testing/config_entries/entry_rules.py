@@ -4,6 +4,7 @@ The refusals have Consul's words.
 """
 
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -12,7 +13,6 @@ from aioconsulconnect.testing.config_entries import gateway_rules, mesh_rules
 from aioconsulconnect.testing.config_entries.gateway_rules import METHODS
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.filter_grammar import syntax_complaint
-from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
 _LONGEST: Final = 63
@@ -149,7 +149,7 @@ def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
     for name in subsets:
         if not name:
             yield "Subset defined with empty name"
-        if len(name) > _LONGEST and facts.peers:
+        if len(name) > _LONGEST:
             yield f'Subset "{name}" is invalid: must be non-empty and {_LONGEST} characters or fewer'
         if not _SUBSET.fullmatch(name):
             yield f'Subset "{name}" is invalid: {_SUBSET_WORDS}'
@@ -223,8 +223,6 @@ def _redirect(entry: Object, redirect: Object, facts: VersionFacts) -> Iterator[
     for member in ("ServiceSubset", "Namespace", "Partition", "Peer"):
         if text(redirect, member) and not text(redirect, "Service"):
             yield f"Redirect.{member} defined without Redirect.Service"
-    if any(text(redirect, member) for member in ("Partition", "Peer")):
-        raise Refused(501, "The in-process agent does not model redirects to peers and partitions")
 
 
 def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
@@ -273,7 +271,8 @@ def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:
             yield f"split destination occurs more than once: {label}"
     total = sum(weight for split in splits if isinstance(weight := split.get("Weight"), int | float))
     if round(total * 100) != 100 * 100:
-        yield f"the sum of all split weights must be 100, not {total:.6f}"
+        (shown,) = struct.unpack("f", struct.pack("f", total))  # The sum is one of 32 bits.
+        yield f"the sum of all split weights must be 100, not {shown:.6f}"
 
 
 def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
@@ -290,11 +289,11 @@ def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
             ("QueryParam", ("Present", "Exact", "Regex")),
         ):
             words = f"{', '.join(kinds[:-1])}, or {kinds[-1]}"
-            for place, each in enumerate(children(http, list_name)):
+            for position, each in enumerate(children(http, list_name)):
                 if not text(each, "Name"):
-                    yield f"{label} {list_name}[{place}] missing required Name field"
+                    yield f"{label} {list_name}[{position}] missing required Name field"
                 if sum(bool(each.get(kind)) for kind in kinds) != 1:
-                    yield f"{label} {list_name}[{place}] should only contain one of {words}"
+                    yield f"{label} {list_name}[{position}] should only contain one of {words}"
         yield from _methods(label, texts(http, "Methods"), facts)
         if text(child(route, "Destination"), "PrefixRewrite") and not {"PathExact", "PathPrefix"} & {*paths}:
             yield f"{label} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"

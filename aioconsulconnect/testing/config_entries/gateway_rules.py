@@ -1,4 +1,4 @@
-"""The rules for entries of gateways, their routes and their certificates: the refusals, in Consul's words."""
+"""The rules for gateways, their routes and certificates: the refusals, in Consul's words."""
 
 import re
 from collections import Counter

@@ -92,6 +92,7 @@ INLINE_CERTIFICATE: Final = Struct((*ENTRY_HEAD, *CERTIFICATE, *ENTRY_TAIL))
 
 # API gateways: hardly anything is left out when it is empty, so what is absent is null.
 
+_POLICY: Final = Struct((Field("JWT", Struct(())),))
 _RESOURCE: Final = Struct((Field("Kind", always=True), Field("Name", always=True), Field("SectionName", always=True)))
 STATUS: Final = Struct(
     (
@@ -137,6 +138,8 @@ API_GATEWAY: Final = Struct(
                             ),
                             always=True,
                         ),
+                        Field("Default", _POLICY, since="1.17"),
+                        Field("Override", _POLICY, since="1.17"),
                     )
                 )
             ),
@@ -201,13 +204,23 @@ _FILTERS: Final = Struct(
 _RESPONSE_FILTERS: Final = Field(
     "ResponseFilters", Struct((Field("Headers", _HEADERS, always=True),)), always=True, since="1.20"
 )
-_TEST: Final = (Field("Match", always=True), Field("Name", always=True), Field("Value", always=True))
+
+
+def _tests(what: str) -> ListOf:
+    kind = Field("Match", always=True, go_type=f"structs.HTTP{what}MatchType")
+    return ListOf(Struct((kind, Field("Name", always=True), Field("Value", always=True))))
+
+
 _ROUTE_MATCH: Final = Struct(
     (
-        Field("Headers", ListOf(Struct(_TEST)), always=True),
+        Field("Headers", _tests("Header"), always=True),
         Field("Method", always=True, go_type="structs.HTTPMatchMethod"),
-        Field("Path", Struct((Field("Match", always=True), Field("Value", always=True))), always=True),
-        Field("Query", ListOf(Struct(_TEST)), always=True),
+        Field(
+            "Path",
+            Struct((Field("Match", always=True, go_type="structs.HTTPPathMatchType"), Field("Value", always=True))),
+            always=True,
+        ),
+        Field("Query", _tests("Query"), always=True),
     )
 )
 HTTP_ROUTE: Final = Struct(

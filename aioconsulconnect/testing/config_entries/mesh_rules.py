@@ -37,7 +37,10 @@ _CIPHERS: Final = frozenset(
 _LABEL: Final = 63
 _NAME: Final = 254
 _CONSTRAINT: Final = re.compile(r"\s*(=|!=|>|<|>=|<=|~>)?\s*v?\d+(\.\d+)*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\s*")
-_PLAIN_URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?(//[A-Za-z0-9.-]*(:\d*)?)?[A-Za-z0-9/._~=&?-]*")
+_LOCAL_SERVICE: Final = re.compile(r"(localhost|127\.0\.0\.1):\d{1,5}")
+_PLAIN_URI: Final = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*:)?(//[A-Za-z0-9.-]*(:\d*)?(?=[/?]|$))?[A-Za-z0-9/._~=&?-]*|\*"
+)
 _ALL: Final = 100
 _DISCOVERY: Final = frozenset({"", "STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"})
 
@@ -144,10 +147,22 @@ def _arguments(name: str, given: Object) -> Iterator[str]:
     elif name == "builtin/aws/lambda" and given.keys() <= {"ARN", "PayloadPassthrough"}:
         if not text(given, "ARN"):
             yield "ARN is required"
+    elif name == "builtin/ext-authz" and not given:
+        yield "exactly one of GrpcService or HttpService must be set"
+    elif name == "builtin/ext-authz" and _LOCAL_SERVICE.fullmatch(_only_address(given)):
+        return
     else:
         raise Refused(501, f"The in-process agent does not check these arguments of {name} as Consul does")
     if any(not isinstance(value, bool if key == "PayloadPassthrough" else str) for key, value in given.items()):
         raise Refused(501, f"The in-process agent does not know what Consul makes of these arguments of {name}")
+
+
+def _only_address(given: Object) -> str:
+    """The address in arguments of ext-authz that hold no more than that of a gRPC service; else empty."""
+    plain = {key: value for key, value in given.items() if (key, value) != ("ProxyType", "connect-proxy")}
+    for key in ("Config", "GrpcService", "Target"):
+        plain = child(plain, key) if plain.keys() == {key} else {}
+    return text(plain, "URI") if plain.keys() == {"URI"} else ""
 
 
 def _destination(destination: Object) -> Iterator[str]:
@@ -287,7 +302,7 @@ def _remote(remote: Object) -> Iterator[str]:
     if uri.startswith(":"):
         yield f'Remote JWKS URI is invalid: parse "{uri}": missing protocol scheme, uri: {uri}'
     scheme = re.match("[A-Za-z][A-Za-z0-9+.-]*:", uri)
-    if uri and not scheme and not uri.startswith("/"):
+    if uri and not scheme and uri[0] != "/" and uri != "*":
         yield f'Remote JWKS URI is invalid: parse "{uri}": invalid URI for request, uri: {uri}'
     if not _PLAIN_URI.fullmatch(uri):
         raise Refused(501, "The in-process agent does not know whether Consul takes this URI of keys")

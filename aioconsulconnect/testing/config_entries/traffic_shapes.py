@@ -10,8 +10,8 @@ _LOCALITY: Final = Struct((Field("Mode"),))
 _FAILOVER_POLICY: Final = Struct((Field("Mode"), Field("Regions", _TEXTS)))
 HEADERS: Final = Struct((Field("Add", MapOf("string")), Field("Set", MapOf("string")), Field("Remove", _TEXTS)))
 REQUEST_AND_RESPONSE: Final = (
-    Field("RequestHeaders", HEADERS, since="1.10"),
-    Field("ResponseHeaders", HEADERS, since="1.10"),
+    Field("RequestHeaders", HEADERS, since="1.11"),
+    Field("ResponseHeaders", HEADERS, since="1.11"),
 )
 
 # Traffic.

@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.errors import DecodeError, errors, go_type
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE, read_duration
 from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, MemberType, Struct, go_kind
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
-from aioconsulconnect.testing.versions import FACTS
+from aioconsulconnect.testing.versions import facts_of
 
 _SIZES: Final[Mapping[str, int]] = {"uint32": 1 << 32, "uint64": 1 << 64}
 _PARSERS: Final[Mapping[str, str]] = {"int": "Int", "uint32": "Uint", "uint64": "Uint", "float64": "Float"}
@@ -23,7 +23,6 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
-    invalid.sort(key=lambda member_path: -member_path.count("."))
     if invalid:
         raise DecodeError(errors([_invalid_key(key) for key in invalid]))
     return decoded
@@ -31,7 +30,10 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
 
 def _invalid_key(member_path: str) -> str:
     enterprise = member_path.rsplit(".", 1)[-1].lower() == "namespace"
-    return f'invalid config key "{member_path}"' + ", namespaces are a consul enterprise feature" * enterprise
+    words = ", namespaces are a consul enterprise feature" * enterprise
+    if re.fullmatch(r".+\..+\.JWT\..+", member_path):
+        words = ", api-gateway jwt validation is a consul enterprise feature"
+    return f'invalid config key "{member_path}"{words}'
 
 
 def decode_known(value: Object, struct: Struct, version: str) -> Object:
@@ -41,15 +43,17 @@ def decode_known(value: Object, struct: Struct, version: str) -> Object:
 
 def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid: list[str]) -> Object:
     fields = tuple(struct.of(version))
+    found = {key: next((at for at, field in enumerate(fields) if field.answers_to(key)), None) for key in value}
+    own: list[str] = []
     decoded: Object = {}
     wrong: list[str] = []
-    for key, member in value.items():
-        field = next((field for field in fields if field.answers_to(key)), None)
-        member_path = f"{path}.{key}" if path else key
+    for key in sorted(value, key=lambda key: found[key] or 0):  # The members within count first, in Go's order.
+        at, member, member_path = found[key], value[key], f"{path}.{key}" if path else key
+        field = None if at is None else fields[at]
         if field is None:
-            invalid.append(member_path)
+            own.append(member_path)
         elif field.name in value and key != field.name:  # The exact spelling counts, another case is invalid.
-            invalid.extend([member_path] * (key.lower() == field.name.lower()))
+            own.extend([member_path] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
             try:
                 taken = _weak_member(member, field.of, version, member_path, invalid)
@@ -58,6 +62,7 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
                 wrong += [each.replace(plain, named) if field.go_type else each for each in error.complaints]
                 continue
             decoded[field.name] = field.take(taken, member_path)
+    invalid += own
     if wrong:
         raise _UndecodableError(wrong)
     return decoded
@@ -129,7 +134,7 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
     """Read a number or a boolean that was sent as a string; DecodeError for any other value."""
     if isinstance(value, str) and isinstance(kind, str) and kind in _PARSERS:
         name = _PARSERS[kind]
-        if value == "" and kind != "float64" and FACTS[version].empty_text_is_zero:
+        if value == "" and kind != "float64" and facts_of(version).empty_text_is_zero:
             return 0
         if re.fullmatch(r"-?\d+", value):
             return int(value)
@@ -143,7 +148,7 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
     if isinstance(kind, Struct | MapOf):
         raise _undecodable(f"'{path}' expected a map, got '{found.replace('array', 'slice')}'")
     found = found.replace("array", "[]interface {}").replace("object", "map[string]interface {}")
-    shown = f", value: '{_printed(value)}'" if FACTS[version].decoder_shows_value else ""
+    shown = f", value: '{_printed(value)}'" if facts_of(version).decoder_shows_value else ""
     raise _undecodable(f"'{path}' expected type '{go_kind(kind)}', got unconvertible type '{found}'{shown}")
 
 

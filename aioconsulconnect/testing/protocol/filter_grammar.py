@@ -1,4 +1,4 @@
-"""The grammar of filters, and the complaint about a text that does not follow it, in the words of Consul's parser.
+"""The grammar of filters, and what Consul's parser says of a text that does not follow it.
 
 Consul's parser is generated from a parsing expression grammar: it tries the alternatives of a rule in order, and names
 all that it would have taken at the farthest place that it reached. So does this one.
@@ -25,7 +25,7 @@ class _Reading:
         self.inverted = False
         self.known: dict[tuple[Rule, int, bool], int | None] = {}
 
-    def place(self, at: int) -> str:
+    def position(self, at: int) -> str:
         before = self.text[:at]
         line, column = before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
         if self.text[at : at + 1] == "\n":  # The parser counts a line from its line feed on.
@@ -55,7 +55,7 @@ def syntax_complaint(text: str) -> str | None:
     if not reading.errors:
         wanted = sorted(reading.expected - {"!."}) + ["EOF"] * ("!." in reading.expected)
         listed = f"{', '.join(wanted[:-1])} or {wanted[-1]}" if len(wanted) > 1 else "".join(wanted)
-        return f"{reading.place(reading.farthest)}: no match found, expected: {listed}"
+        return f"{reading.position(reading.farthest)}: no match found, expected: {listed}"
     return "\n".join(reading.errors)
 
 
@@ -127,7 +127,7 @@ def _wrong(rule: str, words: str) -> Rule:
     """A rule that takes nothing, and notes an error."""
 
     def read(reading: _Reading, at: int) -> None:
-        reading.errors[f'{reading.place(at)}: rule "{rule}": {words}'] = None
+        reading.errors[f'{reading.position(at)}: rule "{rule}": {words}'] = None
 
     return read
 
@@ -226,10 +226,10 @@ _COMPARISON: Final = _any(
     _all(_VALUE, _MEMBERSHIP, _SELECTOR),
     _all(_VALUE, _MEMBERSHIP, _absent(_SELECTOR), _wrong("match", "Invalid selector")),
 )
-_OR: Final = _once(lambda: _any(_all(_AND, _operator("or"), _OR), _AND))
-_AND: Final = _once(lambda: _any(_all(_NOT, _operator("and"), _AND), _NOT))
-_NOT: Final = _once(lambda: _any(_all(_word("not"), _SPACE, _NOT), _GROUP))
-_GROUP: Final = _once(
+_OR: Rule = _once(lambda: _any(_all(_AND, _operator("or"), _OR), _AND))
+_AND: Rule = _once(lambda: _any(_all(_NOT, _operator("and"), _AND), _NOT))
+_NOT: Rule = _once(lambda: _any(_all(_word("not"), _SPACE, _NOT), _GROUP))
+_GROUP: Rule = _once(
     lambda: _any(
         _all(_word("("), _GAP, _OR, _GAP, _word(")")),
         _COMPARISON,

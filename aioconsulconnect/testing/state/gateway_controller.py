@@ -1,11 +1,10 @@
-"""The controller of API gateways: it binds routes to listeners, and writes status and bound-api-gateway entries."""
+"""The controller of API gateways: it binds routes to listeners, and writes what became of them."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.discovery_chain import Compiler, GraphError
-from aioconsulconnect.testing.config_entries.kinds import COMPILED, find_kind
-from aioconsulconnect.testing.config_entries.stored_form import stored_form
+from aioconsulconnect.testing.config_entries.kinds import COMPILED, find_kind, stored_form
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
@@ -188,7 +187,7 @@ class Controller:
 
 
 def check_certificates(entry: Object) -> None:
-    """Refuse with 501 a gateway `entry` with certificates whose changes Consul's controller does not follow."""
+    """Refuse with 501 a gateway `entry` with certificates that Consul's controller does not follow."""
     for listener in children(entry, "Listeners"):
         for certificate in children(child(listener, "TLS"), "Certificates"):
             if text(certificate, "Kind") == "file-system-certificate":
