@@ -121,9 +121,24 @@ class VersionFacts:
     override_text_end: str = ":"
     """What follows the name in the complaint about an upstream of service-defaults."""
     router_names_namespace: bool = False
+    failover_subset_mark: str = ": "
+    """What stands before ServiceSubset in the complaint about the subset of a failover."""
+    subset_filters_are_checked: bool = True
+    limits_are_checked: bool = True
+    """True if the limits of an upstream in service-defaults are checked."""
+    certificate_kinds: tuple[str, ...] = ("file-system-certificate", "inline-certificate")
+    envoy_extensions: frozenset[str] = frozenset(
+        f"builtin/{name}" for name in ("aws/lambda", "ext-authz", "lua", "property-override", "wasm")
+    ) | {"builtin/otel-access-logging"}
+    empty_text_is_zero: bool = True
+    """True if an empty text stands for the number 0 in an entry."""
+    decoder_shows_value: bool = True
+    """True if the error about a value of the wrong type shows the value."""
     empty_failover_text: str = (
         ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required"
     )
+    gateways_tell_service_kind: bool = True
+    """True if the services of a gateway say what they are: registered, or destinations of service-defaults."""
     no_gateway_services_is_empty: bool = True
     """True if a gateway without services has an empty list, false if it has null."""
     # services
@@ -224,6 +239,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             authorize_error_prefix=False,
             protected_jwt_provider=False,
             protocols_are_checked=False,
+            certificate_kinds=("inline-certificate",),
+            envoy_extensions=facts.envoy_extensions - {"builtin/otel-access-logging"},
             zones_need_region=False,
             auto_host_rewrite=False,
             sameness_groups_refused=False,
@@ -242,7 +259,12 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             streaming_retries=False,
         ),
     ),
-    ("1.12", lambda facts: replace(facts, bad_request_prefix="Bad request: ", peers=False, build_date=False)),
+    (
+        "1.12",
+        lambda facts: replace(
+            facts, bad_request_prefix="Bad request: ", peers=False, build_date=False, gateways_tell_service_kind=False
+        ),
+    ),
     ("1.11", lambda facts: replace(facts, permission_reasons=False)),
     (
         "1.10",
@@ -272,6 +294,12 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             split_place="",
             ingress_services_once=False,
             no_gateway_services_is_empty=False,
+            proxy_defaults_named_anything=True,
+            empty_text_is_zero=False,
+            failover_subset_mark=".",
+            subset_filters_are_checked=False,
+            limits_are_checked=False,
+            decoder_shows_value=False,
             chain_is_newer=False,
             chain_scope="default",
             gateways_at_home=False,
@@ -301,7 +329,6 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             default_policy_header=False,
             query_backend_header=False,
             intentions_take_namespace=True,
-            proxy_defaults_named_anything=True,
             defaults_check_names=False,
             upstream_bind_path="",
             router_checks_methods=False,
@@ -352,3 +379,8 @@ def _facts(version: str) -> VersionFacts:
 
 
 FACTS: Final = {version: _facts(version) for version in VERSIONS}
+
+
+def facts_of(version: str) -> VersionFacts:
+    """The facts of a version, one of `VERSIONS`."""
+    return next(facts for name, facts in FACTS.items() if name == version)

@@ -25,9 +25,9 @@ _UPSTREAM: Final = Struct(
             "Limits",
             Struct(
                 (
-                    Field("MaxConnections", "int"),
-                    Field("MaxPendingRequests", "int"),
-                    Field("MaxConcurrentRequests", "int"),
+                    Field("MaxConnections", "int", pointer=True),
+                    Field("MaxPendingRequests", "int", pointer=True),
+                    Field("MaxConcurrentRequests", "int", pointer=True),
                 )
             ),
         ),
@@ -41,7 +41,7 @@ _TRUSTED_CA: Final = Struct(
 )
 _KEY_SET_CLUSTER: Final = Struct(
     (
-        Field("DiscoveryType"),
+        Field("DiscoveryType", go_type="structs.ClusterDiscoveryType"),
         Field(
             "TLSCertificates",
             Struct(
@@ -91,14 +91,31 @@ _LOCATION: Final = Struct(
         Field("Cookie", Struct((Field("Name"),))),
     )
 )
+_RATES: Final = (Field("RequestsPerSecond", "int"), Field("RequestsMaxBurst", "int"))
+_RATE_LIMITS: Final = Struct(
+    (
+        Field(
+            "InstanceLevel",
+            Struct(
+                (
+                    *_RATES,
+                    Field(
+                        "Routes",
+                        ListOf(Struct((*(Field(f"Path{kind}") for kind in ("Exact", "Prefix", "Regex")), *_RATES))),
+                    ),
+                )
+            ),
+        ),
+    )
+)
 SERVICE_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
         Field("Protocol", always=True),
         Field("BalanceInboundConnections", since="1.14"),
-        Field("Mode", since="1.10"),
+        Field("Mode", since="1.10", go_type="structs.ProxyMode"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
-        Field("MutualTLSMode", since="1.16"),
+        Field("MutualTLSMode", since="1.16", go_type="structs.MutualTLSMode"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
         Field("ExternalSNI"),
@@ -111,7 +128,7 @@ SERVICE_DEFAULTS: Final = Struct(
         Field("MaxInboundConnections", "int", since="1.14"),
         Field("LocalConnectTimeoutMs", "int", since="1.14"),
         Field("LocalRequestTimeoutMs", "int", since="1.14"),
-        Field("RateLimits", "any", since="1.20"),
+        Field("RateLimits", _RATE_LIMITS, since="1.17"),
         Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *ENTRY_TAIL,
     )
@@ -120,9 +137,9 @@ PROXY_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
         Field("Config", MapOf("open"), always=True),
-        Field("Mode", since="1.10"),
+        Field("Mode", since="1.10", go_type="structs.ProxyMode"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),
-        Field("MutualTLSMode", since="1.16"),
+        Field("MutualTLSMode", since="1.16", go_type="structs.MutualTLSMode"),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
         Field(
@@ -131,7 +148,7 @@ PROXY_DEFAULTS: Final = Struct(
                 (
                     Field("Enabled", "bool"),
                     Field("DisableListenerLogs", "bool"),
-                    Field("Type"),
+                    Field("Type", go_type="structs.LogSinkType"),
                     Field("Path"),
                     Field("JSONFormat"),
                     Field("TextFormat"),
@@ -153,7 +170,7 @@ JWT_PROVIDER: Final = Struct(
         Field("Issuer"),
         Field("Audiences", ListOf("string")),
         Field("Locations", ListOf(_LOCATION)),
-        Field("Forwarding", Struct((Field("HeaderName"), Field("PadForwardPayloadHeader", "bool")))),
+        Field("Forwarding", Struct((Field("HeaderName"), Field("PadForwardPayloadHeader", "bool", always=True)))),
         Field("ClockSkewSeconds", "int"),
         Field("CacheConfig", Struct((Field("Size", "int"),))),
         *ENTRY_TAIL,

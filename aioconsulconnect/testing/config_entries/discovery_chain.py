@@ -26,16 +26,17 @@ class GraphError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A set of instances that a request may end at: a service, a subset of it, a datacenter."""
+    """A set of instances that a request may end at: a service, a subset of it, a datacenter or a peer."""
 
     service: str
     subset: str
     datacenter: str
+    peer: str = ""
 
     def key(self, facts: VersionFacts) -> str:
         """The id of the target in a version."""
         subset = f"{self.subset}." if self.subset else ""
-        return f"{subset}{self.service}.{facts.chain_scope}.{self.datacenter}"
+        return f"{subset}{self.service}.{facts.chain_scope}.{f'external.{self.peer}' if self.peer else self.datacenter}"
 
     def sni(self, trust_domain: str) -> str:
         """The TLS server name (SNI) of the target."""
@@ -223,6 +224,8 @@ class Compiler:
     @staticmethod
     def _rewritten(target: Target, to: Object, datacenter: str) -> Target:
         service, subset = text(to, "Service"), text(to, "ServiceSubset")
+        if peer := text(to, "Peer"):
+            return Target(service or target.service, "", "", peer)
         if service and service != target.service:
             return Target(service, subset, datacenter or target.datacenter)
         return Target(target.service, subset or target.subset, datacenter or target.datacenter)
@@ -265,12 +268,14 @@ class Compiler:
         described["Namespace"] = "default"
         if facts.chain_is_newer:
             described["Partition"] = "default"
-        described["Datacenter"] = target.datacenter
+        described |= {"Peer": target.peer} if target.peer else {"Datacenter": target.datacenter}
         mode = self._gateway_mode(target, defaults)
         described["MeshGateway"] = {"Mode": mode} if mode else {}
         described["Subset"] = shape(child(child(entry, "Subsets"), target.subset), SUBSET, facts.version)
         if facts.chain_is_newer:
             described["TransparentProxy"] = child(defaults, "TransparentProxy")
+        if target.peer:
+            return described
         if outside:
             described["External"] = True
         return {**described, "SNI": outside or sni, "Name": sni}

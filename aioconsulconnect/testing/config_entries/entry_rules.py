@@ -4,24 +4,25 @@ The refusals have Consul's words.
 """
 
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Final, NoReturn
+from typing import Final
 
-from aioconsulconnect.testing.config_entries import mesh_rules
-from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, text, texts
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.config_entries import gateway_rules, mesh_rules
+from aioconsulconnect.testing.config_entries.gateway_rules import METHODS
+from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text, texts
+from aioconsulconnect.testing.protocol.filter_grammar import syntax_complaint
 from aioconsulconnect.testing.versions import VersionFacts
 
+_LONGEST: Final = 63
 _SUBSET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SUBSET_WORDS: Final = (
     "must be 63 characters or fewer, begin or end with lower case alphanumeric characters, "
     "and contain lower case alphanumeric characters or '-' in between"
 )
-_PROTOCOLS: Final = ("tcp", "http", "http2", "grpc")
 _BALANCERS: Final = frozenset({"", "least_request", "maglev", "random", "ring_hash", "round_robin"})
 _HASHED: Final = frozenset({"maglev", "ring_hash"})
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _RETRIES: Final = frozenset(
     {
         "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
@@ -39,24 +40,46 @@ def rewritten(kind: str, entry: Object, facts: VersionFacts) -> Object:
     """
     match kind:
         case "service-defaults":
-            return {**entry, "Protocol": text(entry, "Protocol").lower()}
+            changed = {**entry, "Protocol": text(entry, "Protocol").lower(), **_upstream_config(entry)}
         case "jwt-provider":
-            return {**entry, "ClockSkewSeconds": entry.get("ClockSkewSeconds") or 30}
+            changed = {**entry, "ClockSkewSeconds": entry.get("ClockSkewSeconds") or 30}
+        case "proxy-defaults":
+            changed = {**entry, "Name": text(entry, "Name") or ("global" if facts.peers else "")}
         case "service-splitter":
-            return {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
+            changed = {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
         case "service-router":
-            return {**entry, "Routes": [_route(route, facts) for route in children(entry, "Routes")]}
+            changed = {**entry, "Routes": _each(entry, "Routes", lambda route: _route(route, facts))}
         case "ingress-gateway":
-            return {**entry, "Listeners": _listeners(entry)}
+            changed = {**entry, "Listeners": _each(entry, "Listeners", _listener)}
         case "http-route":
-            return {**entry, "Rules": [_rule(rule) for rule in children(entry, "Rules")], "Status": None}
-        case "api-gateway" | "tcp-route":
-            return {**entry, "Status": None}
+            changed = {**_of_gateways(entry), "Rules": _each(entry, "Rules", _rule)}
+        case "tcp-route":
+            changed = _of_gateways(entry)
+        case "api-gateway":
+            changed = {**entry, "Status": None, "Listeners": _each(entry, "Listeners", _api_listener)}
         case "exported-services":
             services = [{k: v for k, v in each.items() if k != "Namespace"} for each in children(entry, "Services")]
-            return {**entry, "Services": services}
+            changed = {**entry, "Services": services}
         case _:
-            return entry
+            changed = entry
+    return changed
+
+
+def _each(entry: Object, member: str, change: Callable[[Object], Object]) -> object:
+    """The changed elements of a list; None where there is no list."""
+    return [change(each) for each in children(entry, member)] if is_list(entry.get(member)) else None
+
+
+def _upstream_config(entry: Object) -> Object:
+    if not is_object(given := entry.get("UpstreamConfig")):
+        return {}
+    defaults = {"Defaults": _upstream(child(given, "Defaults"))} if is_object(given.get("Defaults")) else {}
+    return {"UpstreamConfig": {**given, "Overrides": _each(given, "Overrides", _upstream), **defaults}}
+
+
+def _upstream(upstream: Object) -> Object:
+    timeout = max(number(upstream, "ConnectTimeoutMs"), 0)
+    return {**upstream, "Protocol": text(upstream, "Protocol").lower(), "ConnectTimeoutMs": timeout}
 
 
 def _split(split: Object) -> Object:
@@ -70,9 +93,29 @@ def go_number(weight: float) -> float:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
+def _of_gateways(route: Object) -> Object:
+    """A route whose parents are gateways, unless they say otherwise, and that has no status yet."""
+    parents = _each(route, "Parents", lambda each: {**each, "Kind": text(each, "Kind") or "api-gateway"})
+    return {**route, "Parents": parents, "Status": None}
+
+
+def _api_listener(listener: Object) -> Object:
+    given = child(listener, "TLS")
+    certificates = _each(
+        given, "Certificates", lambda each: {**each, "Kind": text(each, "Kind") or "inline-certificate"}
+    )
+    tls = {**given, "Certificates": certificates}
+    return {**listener, "Protocol": text(listener, "Protocol").lower(), "TLS": tls}
+
+
 def _rule(rule: Object) -> Object:
-    services = [{**service, "Weight": service.get("Weight") or 1} for service in children(rule, "Services")]
-    return {**rule, "Services": services or None}
+    services = _each(rule, "Services", lambda each: {**each, "Weight": max(number(each, "Weight"), 1)})
+    return {**rule, "Matches": _each(rule, "Matches", _match), "Services": services}
+
+
+def _match(match: Object) -> Object:
+    path = match["Path"] if text(child(match, "Path"), "Match") else {"Match": "prefix", "Value": "/"}
+    return {**match, "Method": text(match, "Method").upper(), "Path": path}
 
 
 def _route(route: Object, facts: VersionFacts) -> Object:
@@ -80,15 +123,13 @@ def _route(route: Object, facts: VersionFacts) -> Object:
     changed = dict(route)
     if http.get("Methods"):
         changed["Match"] = {"HTTP": {**http, "Methods": [method.upper() for method in texts(http, "Methods")]}}
-    if facts.router_names_namespace and text(destination, "Service"):
-        changed["Destination"] = {**destination, "Namespace": text(destination, "Namespace") or "default"}
+        if facts.router_names_namespace and is_object(route.get("Destination")):
+            changed["Destination"] = {**destination, "Namespace": text(destination, "Namespace") or "default"}
     return changed
 
 
-def _listeners(entry: Object) -> object:
-    if not is_list(entry.get("Listeners")):
-        return None
-    return [{**each, "Protocol": text(each, "Protocol").lower() or "tcp"} for each in children(entry, "Listeners")]
+def _listener(listener: Object) -> Object:
+    return {**listener, "Protocol": text(listener, "Protocol").lower() or "tcp"}
 
 
 def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
@@ -103,28 +144,30 @@ def complaint(kind: str, entry: Object, facts: VersionFacts) -> str | None:
     return next(rule(entry, facts), None) if rule else None
 
 
-def _unknown(what: str) -> NoReturn:
-    raise Refused(501, f"The in-process agent does not know in what words Consul refuses {what}")
-
-
 def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
     subsets = child(entry, "Subsets")
     for name in subsets:
         if not name:
             yield "Subset defined with empty name"
+        if len(name) > _LONGEST:
+            yield f'Subset "{name}" is invalid: must be non-empty and {_LONGEST} characters or fewer'
         if not _SUBSET.fullmatch(name):
             yield f'Subset "{name}" is invalid: {_SUBSET_WORDS}'
+        expression = text(child(subsets, name), "Filter")
+        if facts.subset_filters_are_checked and expression and (wrong := syntax_complaint(expression)):
+            yield f'Filter for subset "{name}" is not a valid expression: {wrong}'
     default = text(entry, "DefaultSubset")
     if default and default not in subsets:
         yield f'DefaultSubset "{default}" is not a valid subset'
-    if is_object(redirect := entry.get("Redirect")):
-        yield from _redirect(entry, redirect)
-    for subset, failover in child(entry, "Failover").items():
-        yield from _failover(subset, failover if is_object(failover) else {}, subsets, facts)
-    if text(entry, "ConnectTimeout").startswith("-"):
-        yield f"Bad ConnectTimeout '{text(entry, 'ConnectTimeout')}', must be >= 0"
     if child(entry, "PrioritizeByLocality").get("Mode"):
-        _unknown("locality in a resolver")
+        yield "Prioritize-by-locality requires Consul Enterprise "
+    if is_object(redirect := entry.get("Redirect")):
+        yield from _redirect(entry, redirect, facts)
+    for subset, failover in sorted(child(entry, "Failover").items()):
+        yield from _failover(text(entry, "Name"), subset, failover if is_object(failover) else {}, subsets, facts)
+    for member in ("ConnectTimeout", "RequestTimeout"):
+        if text(entry, member).startswith("-"):
+            yield f"Bad {member} '{text(entry, member)}', must be >= 0"
     yield from _load_balancer(child(entry, "LoadBalancer"))
 
 
@@ -139,45 +182,80 @@ def _load_balancer(balancer: Object) -> Iterator[str]:
     if hashes and policy not in _HASHED:
         yield f'Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: "{policy}"'
     for at, each in enumerate(hashes):
-        field = text(each, "Field")
-        if each.get("SourceIP") and field:
-            words = f'A single hash policy cannot hash both a source address and a "{field}"'
-            yield f"Bad LoadBalancer HashPolicy[{at}]: {words}"
+        yield from (f"Bad LoadBalancer HashPolicy[{at}]: {words}" for words in _hash_policy(each))
 
 
-def _redirect(entry: Object, redirect: Object) -> Iterator[str]:
+def _hash_policy(policy: Object) -> Iterator[str]:
+    field, value = text(policy, "Field"), text(policy, "FieldValue")
+    if field not in {"", "header", "cookie", "query_parameter"}:
+        yield f'"{field}" is not a supported field'
+    if policy.get("SourceIP") and field:
+        yield f'A single hash policy cannot hash both a source address and a "{field}"'
+    if policy.get("SourceIP") and value:
+        yield "A FieldValue cannot be specified when hashing SourceIP"
+    if field and not value:
+        yield f'Field "{field}" was specified without a FieldValue'
+    if value and not field:
+        yield "FieldValue requires a Field to apply to"
+    if is_object(cookie := policy.get("CookieConfig")):
+        if field != "cookie":
+            yield f'cookie_config provided for "{field}"'
+        if cookie.get("Session") and cookie.get("TTL"):
+            yield "a session cookie cannot have an associated TTL"
+
+
+def _enterprise(given: Object, *members: str) -> Iterator[str]:
+    yield from (f"Setting {member} requires Consul Enterprise" for member in members if text(given, member))
+
+
+def _redirect(entry: Object, redirect: Object, facts: VersionFacts) -> Iterator[str]:
+    if facts.chain_is_newer:
+        enterprise = _enterprise(redirect, "Namespace", "Partition", "SamenessGroup")
+        yield from (f"Redirect: {words}" for words in enterprise)
     if entry.get("Failover"):
         yield "Redirect and Failover cannot both be set"
     if not any(redirect.values()):
         yield "Redirect is empty"
-    if any(text(redirect, member) for member in ("Partition", "Peer", "SamenessGroup")):
-        raise Refused(501, "The in-process agent does not model redirects to peers and partitions")
-    for member in ("ServiceSubset", "Namespace"):
+    if text(redirect, "Peer"):
+        for member in ("ServiceSubset", "Partition", "Datacenter"):
+            if text(redirect, member):
+                yield f"Redirect.Peer cannot be set with Redirect.{member}"
+    for member in ("ServiceSubset", "Namespace", "Partition", "Peer"):
         if text(redirect, member) and not text(redirect, "Service"):
             yield f"Redirect.{member} defined without Redirect.Service"
 
 
-def _failover(subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
+def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
     label = f'Bad Failover["{subset}"]'
+    if facts.chain_is_newer:
+        yield from (f"{label}: {words}" for words in _enterprise(failover, "Namespace", "SamenessGroup"))
     if subset != "*" and subset not in subsets:
         yield f"{label}: not a valid subset{facts.unknown_subset_end}"
-    if failover.get("Policy"):
-        yield f"{label}: Setting failover policies requires Consul Enterprise"
-    if text(failover, "SamenessGroup"):
-        _unknown("sameness groups of failovers")
-    if targets := children(failover, "Targets"):
-        for member in ("Service", "ServiceSubset", "Datacenters"):
-            if failover.get(member):
-                yield f"{label}: Targets cannot be set with {member}"
-        if any(text(target, member) for target in targets for member in ("Partition", "Peer")):
-            raise Refused(501, "The in-process agent does not model failover to peers and partitions")
-    elif not any(failover.values()):
+    targets = children(failover, "Targets")
+    if not any(value for member, value in failover.items() if member != "Policy"):
         yield label + facts.empty_failover_text
+    if text(child(failover, "Policy"), "Mode"):
+        yield f"{label}: Setting failover policies requires Consul Enterprise"
     own = text(failover, "ServiceSubset")
     if own and not text(failover, "Service") and own not in subsets:
-        yield f'{label}.ServiceSubset "{own}" is not a valid subset of ""'
+        yield f'{label}{facts.failover_subset_mark}ServiceSubset "{own}" is not a valid subset of ""'
+    for member in ("Service", "ServiceSubset", "Datacenters"):
+        if targets and failover.get(member):
+            yield f"{label}: Targets cannot be set with {member}"
     if "" in texts(failover, "Datacenters"):
         yield f"{label}.Datacenters: found empty datacenter"
+    for at, target in enumerate(targets):
+        yield from (f"{label}.Targets[{at}]: {words}" for words in _target(name, target, subsets))
+
+
+def _target(name: str, target: Object, subsets: Object) -> Iterator[str]:
+    yield from _enterprise(target, "Namespace", "Partition")
+    for member in ("ServiceSubset", "Datacenter"):
+        if text(target, "Peer") and text(target, member):
+            yield f"Peer cannot be set with {member}"
+    subset = text(target, "ServiceSubset")
+    if subset and text(target, "Service") in {"", name} and subset not in subsets:
+        yield f'ServiceSubset "{subset}" is not a valid subset of "{name}"'
 
 
 def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:
@@ -193,7 +271,8 @@ def _splitter(entry: Object, facts: VersionFacts) -> Iterator[str]:
             yield f"split destination occurs more than once: {label}"
     total = sum(weight for split in splits if isinstance(weight := split.get("Weight"), int | float))
     if round(total * 100) != 100 * 100:
-        yield f"the sum of all split weights must be 100, not {total:.6f}"
+        (shown,) = struct.unpack("f", struct.pack("f", total))  # The sum is one of 32 bits.
+        yield f"the sum of all split weights must be 100, not {shown:.6f}"
 
 
 def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
@@ -210,11 +289,11 @@ def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
             ("QueryParam", ("Present", "Exact", "Regex")),
         ):
             words = f"{', '.join(kinds[:-1])}, or {kinds[-1]}"
-            for number, each in enumerate(children(http, list_name)):
+            for position, each in enumerate(children(http, list_name)):
                 if not text(each, "Name"):
-                    yield f"{label} {list_name}[{number}] missing required Name field"
+                    yield f"{label} {list_name}[{position}] missing required Name field"
                 if sum(bool(each.get(kind)) for kind in kinds) != 1:
-                    yield f"{label} {list_name}[{number}] should only contain one of {words}"
+                    yield f"{label} {list_name}[{position}] should only contain one of {words}"
         yield from _methods(label, texts(http, "Methods"), facts)
         if text(child(route, "Destination"), "PrefixRewrite") and not {"PathExact", "PathPrefix"} & {*paths}:
             yield f"{label} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"
@@ -223,7 +302,7 @@ def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
 
 def _methods(label: str, methods: list[str], facts: VersionFacts) -> Iterator[str]:
     for method in methods:
-        if facts.router_checks_methods and method not in _METHODS:
+        if facts.router_checks_methods and method not in METHODS:
             yield f'{label} Methods contains an invalid method "{method}"'
         if methods.count(method) > 1:
             yield f'{label} Methods contains "{method}" more than once'
@@ -233,61 +312,6 @@ def _retries(label: str, destination: Object) -> Iterator[str]:
     for retry in texts(destination, "RetryOn"):
         if retry not in _RETRIES:
             yield f'{label} contains an invalid retry condition: "{retry}"'
-
-
-def _ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:
-    yield from mesh_rules.tls(child(entry, "TLS"))
-    ports: set[object] = set()
-    for listener in children(entry, "Listeners"):
-        port, protocol, services = listener.get("Port", 0), text(listener, "Protocol"), children(listener, "Services")
-        if port in ports:
-            yield f"port {port} declared on two listeners"
-        ports.add(port)
-        where = f"(listener on port {port})"
-        if protocol not in _PROTOCOLS:
-            yield f"protocol must be 'tcp', 'http', 'http2', or 'grpc'. '{protocol}' is an unsupported protocol"
-        if not services:
-            yield f"No service declared for listener with port {port}"
-        if len(services) > 1 and protocol == "tcp":
-            yield f"Multiple services per listener are only supported for {facts.listener_protocols} {where}"
-        hosts: set[str] = set()
-        names = Counter(text(service, "Name") for service in services)
-        for service in services:
-            if facts.ingress_services_once and names[text(service, "Name")] > 1:
-                yield f"Service {text(service, 'Name')} cannot be added multiple times {where}"
-            yield from _ingress_service(service, protocol, where, hosts)
-
-
-def _ingress_service(service: Object, protocol: str, where: str, hosts: set[str]) -> Iterator[str]:
-    name, own = text(service, "Name"), texts(service, "Hosts")
-    if not name:
-        yield f"Service name cannot be blank {where}"
-    if name == "*" and protocol == "tcp":
-        yield f"Wildcard service name is only valid for protocol = 'http' {where}"
-    if own and protocol == "tcp":
-        yield f"Associating hosts to a service is not supported for the tcp protocol {where}"
-    if own and name == "*":
-        yield f"Associating hosts to a wildcard service is not supported {where}"
-    for host in own:
-        if "*" in host and host != "*" and not (host.startswith("*.") and host.count("*") == 1):
-            yield f'Host "{host}" is not valid, a wildcard specifier is only allowed as the leftmost label'
-        if host in hosts:
-            yield f"Hosts must be unique within a specific listener {where}"
-        hosts.add(host)
-
-
-def _terminating(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
-    seen: set[str] = set()
-    for service in children(entry, "Services"):
-        name = text(service, "Name")
-        if not name:
-            yield "Service name cannot be blank."
-        if name in seen:
-            yield f'Service "{name}" was specified more than once within a namespace'
-        seen.add(name)
-        files = [bool(text(service, member)) for member in ("CertFile", "KeyFile", "CAFile")]
-        if (files[0] or files[1]) and not all(files):
-            yield f'Service "{name}" must have a CertFile, CAFile, and KeyFile specified for TLS origination'
 
 
 def _sameness(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
@@ -300,11 +324,14 @@ _RULES: Final[dict[str, Callable[[Object, VersionFacts], Iterator[str]]]] = {
     "service-resolver": _resolver,
     "service-splitter": _splitter,
     "service-router": _router,
-    "ingress-gateway": _ingress,
-    "terminating-gateway": _terminating,
+    "ingress-gateway": gateway_rules.ingress,
+    "terminating-gateway": gateway_rules.terminating,
     "mesh": mesh_rules.mesh,
     "exported-services": mesh_rules.exported_services,
     "jwt-provider": mesh_rules.jwt_provider,
-    "inline-certificate": mesh_rules.inline_certificate,
+    "api-gateway": gateway_rules.api_gateway,
+    "http-route": gateway_rules.route,
+    "tcp-route": gateway_rules.route,
+    "inline-certificate": gateway_rules.inline_certificate,
     "sameness-group": _sameness,
 }

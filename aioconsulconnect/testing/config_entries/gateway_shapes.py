@@ -3,14 +3,14 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
-from aioconsulconnect.testing.config_entries.traffic_shapes import HEADERS, REQUEST_AND_RESPONSE
-from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
+from aioconsulconnect.testing.config_entries.traffic_shapes import REQUEST_AND_RESPONSE
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
 _TEXTS: Final = ListOf("string")
 _LIMITS: Final = (
-    Field("MaxConnections", "int"),
-    Field("MaxPendingRequests", "int"),
-    Field("MaxConcurrentRequests", "int"),
+    Field("MaxConnections", "uint32"),
+    Field("MaxPendingRequests", "uint32"),
+    Field("MaxConcurrentRequests", "uint32"),
 )
 _PASSIVE: Final = Field("PassiveHealthCheck", PASSIVE_HEALTH_CHECK, since="1.16")
 _SDS: Final = Field("SDS", Struct((Field("ClusterName"), Field("CertResource"))), since="1.11")
@@ -18,8 +18,8 @@ _GATEWAY_TLS: Final = Struct(
     (
         Field("Enabled", "bool", always=True),
         _SDS,
-        Field("TLSMinVersion", since="1.16"),
-        Field("TLSMaxVersion", since="1.16"),
+        Field("TLSMinVersion", since="1.16", go_type="types.TLSVersion"),
+        Field("TLSMaxVersion", since="1.16", go_type="types.TLSVersion"),
         Field("CipherSuites", _TEXTS, since="1.16"),
     )
 )
@@ -92,6 +92,7 @@ INLINE_CERTIFICATE: Final = Struct((*ENTRY_HEAD, *CERTIFICATE, *ENTRY_TAIL))
 
 # API gateways: hardly anything is left out when it is empty, so what is absent is null.
 
+_POLICY: Final = Struct((Field("JWT", Struct(())),))
 _RESOURCE: Final = Struct((Field("Kind", always=True), Field("Name", always=True), Field("SectionName", always=True)))
 STATUS: Final = Struct(
     (
@@ -137,6 +138,8 @@ API_GATEWAY: Final = Struct(
                             ),
                             always=True,
                         ),
+                        Field("Default", _POLICY, since="1.17"),
+                        Field("Override", _POLICY, since="1.17"),
                     )
                 )
             ),
@@ -146,24 +149,78 @@ API_GATEWAY: Final = Struct(
         *ENTRY_TAIL,
     )
 )
+_RESOURCES: Final = ListOf(_RESOURCE)
+BOUND_API_GATEWAY: Final = Struct(
+    (
+        *ENTRY_HEAD,
+        Field(
+            "Listeners",
+            ListOf(
+                Struct(
+                    (
+                        Field("Name", always=True),
+                        Field("Routes", _RESOURCES, always=True),
+                        Field("Certificates", _RESOURCES, always=True),
+                    )
+                )
+            ),
+            always=True,
+        ),
+        Field("Services", MapOf(_RESOURCES), always=True),
+        Field("CreateIndex", "uint64", always=True),
+        Field("ModifyIndex", "uint64", always=True),
+    )
+)
+_TEXT_MAP: Final = MapOf("string")
+_HEADERS: Final = ListOf(
+    Struct(
+        (
+            Field("Add", _TEXT_MAP, always=True),
+            Field("Remove", _TEXTS, always=True),
+            Field("Set", _TEXT_MAP, always=True),
+        )
+    )
+)
+_RETRIES: Final = Struct(
+    (
+        Field("NumRetries", "uint32", always=True),
+        Field("RetryOn", _TEXTS, always=True),
+        Field("RetryOnStatusCodes", ListOf("uint32"), always=True),
+        Field("RetryOnConnectFailure", "bool", always=True),
+    )
+)
+_TIMEOUTS: Final = Struct(
+    (Field("RequestTimeout", "nanoseconds", always=True), Field("IdleTimeout", "nanoseconds", always=True))
+)
 _FILTERS: Final = Struct(
     (
-        Field("Headers", ListOf(HEADERS), always=True),
-        Field("URLRewrite", "any", always=True),
-        Field("RetryFilter", "any", always=True, since="1.20"),
-        Field("TimeoutFilter", "any", always=True, since="1.20"),
-        Field("JWT", "any", always=True, since="1.20"),
+        Field("Headers", _HEADERS, always=True),
+        Field("URLRewrite", Struct((Field("Path", always=True),)), always=True, nullable=True),
+        Field("RetryFilter", _RETRIES, always=True, nullable=True, since="1.20"),
+        Field("TimeoutFilter", _TIMEOUTS, always=True, nullable=True, since="1.20"),
+        Field("JWT", Struct(()), always=True, nullable=True, since="1.20"),
     )
 )
 _RESPONSE_FILTERS: Final = Field(
-    "ResponseFilters", Struct((Field("Headers", ListOf(HEADERS), always=True),)), always=True, since="1.20"
+    "ResponseFilters", Struct((Field("Headers", _HEADERS, always=True),)), always=True, since="1.20"
 )
+
+
+def _tests(what: str) -> ListOf:
+    kind = Field("Match", always=True, go_type=f"structs.HTTP{what}MatchType")
+    return ListOf(Struct((kind, Field("Name", always=True), Field("Value", always=True))))
+
+
 _ROUTE_MATCH: Final = Struct(
     (
-        Field("Headers", "any", always=True),
-        Field("Method", always=True),
-        Field("Path", Struct((Field("Match", always=True), Field("Value", always=True))), always=True),
-        Field("Query", "any", always=True),
+        Field("Headers", _tests("Header"), always=True),
+        Field("Method", always=True, go_type="structs.HTTPMatchMethod"),
+        Field(
+            "Path",
+            Struct((Field("Match", always=True, go_type="structs.HTTPPathMatchType"), Field("Value", always=True))),
+            always=True,
+        ),
+        Field("Query", _tests("Query"), always=True),
     )
 )
 HTTP_ROUTE: Final = Struct(

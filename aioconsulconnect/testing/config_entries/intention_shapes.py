@@ -35,7 +35,7 @@ HEADER: Final = Struct(
 )
 PERMISSION: Final = Struct(
     (
-        Field("Action", always=True),
+        Field("Action", always=True, go_type="structs.IntentionAction"),
         Field(
             "HTTP",
             Struct(
@@ -102,15 +102,15 @@ INTENTION_FILTER: Final = Struct(
 SOURCE: Final = Struct(
     (
         Field("Name", always=True),
-        Field("Action"),
+        Field("Action", go_type="structs.IntentionAction"),
         Field("Permissions", ListOf(PERMISSION)),
         Field("Precedence", "int", always=True),
         Field("LegacyID"),
-        Field("Type", always=True),
+        Field("Type", always=True, go_type="structs.IntentionSourceType"),
         Field("Description"),
         Field("LegacyMeta", META),
-        Field("LegacyCreateTime"),
-        Field("LegacyUpdateTime"),
+        Field("LegacyCreateTime", checked=False),
+        Field("LegacyUpdateTime", checked=False),
         Field("Peer", since="1.13"),
         Field("SamenessGroup", since="1.16"),
     )

@@ -1,12 +1,14 @@
-"""The table of the kinds of configuration entries, with their shapes, rights and versions."""
+"""The kinds of configuration entries: their shapes, rights and versions, and how they are kept."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_shapes, intention_shapes, traffic_shapes
 from aioconsulconnect.testing.go_json.schema import Struct
+from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.versions import OLDEST, spans
+from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,14 @@ KINDS: Final = (
     EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
     EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
     EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
-    EntryKind("bound-api-gateway", None, "mesh", "service", since="1.16", written_by_controller=True),
+    EntryKind(
+        "bound-api-gateway",
+        gateway_shapes.BOUND_API_GATEWAY,
+        "mesh",
+        "service",
+        since="1.16",
+        written_by_controller=True,
+    ),
     EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
     EntryKind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
     EntryKind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
@@ -75,3 +84,18 @@ COMPILED: Final = frozenset(
 def find_kind(name: str, version: str) -> EntryKind | None:
     """The kind called `name`; None where `version` does not know it."""
     return next((kind for kind in KINDS if kind.name == name and spans(version, kind.since, kind.until)), None)
+
+
+def stored_form(entry: Object, struct: Struct, facts: VersionFacts) -> Object:
+    """Shape an entry as it is stored and shown, with the hash of its content where the version has it.
+
+    - `entry`: the checked entry.
+    - `struct`: the shape of its kind.
+    - `facts`: the version.
+    """
+    shaped = shape({**entry, "Hash": None}, struct, facts.version)
+    if not facts.entry_hash:
+        return shaped
+    content = repr({key: value for key, value in shaped.items() if not key.endswith("Index")})
+    number = int.from_bytes(hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=8).digest())
+    return shape({**shaped, "Hash": number}, struct, facts.version)

@@ -13,7 +13,7 @@ ENTRY_TAIL: Final = (
     Field("CreateIndex", "uint64", always=True),
     Field("ModifyIndex", "uint64", always=True),
 )
-MESH_GATEWAY: Final = Struct((Field("Mode"),))
+MESH_GATEWAY: Final = Struct((Field("Mode", go_type="structs.MeshGatewayMode"),))
 TRANSPARENT_PROXY: Final = Struct((Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")))
 EXPOSE: Final = Struct(
     (
@@ -38,10 +38,10 @@ EXPOSE: Final = Struct(
 PASSIVE_HEALTH_CHECK: Final = Struct(
     (
         Field("Interval", "nanoseconds"),
-        Field("MaxFailures", "int"),
-        Field("EnforcingConsecutive5xx", "int", since="1.16"),
-        Field("MaxEjectionPercent", "int", since="1.16"),
-        Field("BaseEjectionTime", "nanoseconds", since="1.16"),
+        Field("MaxFailures", "uint32"),
+        Field("EnforcingConsecutive5xx", "uint32", since="1.16"),
+        Field("MaxEjectionPercent", "uint32", since="1.16"),
+        Field("BaseEjectionTime", "nanoseconds", since="1.16", pointer=True),
     )
 )
 ENVOY_EXTENSIONS: Final = ListOf(
@@ -49,7 +49,7 @@ ENVOY_EXTENSIONS: Final = ListOf(
         (
             Field("Name", always=True),
             Field("Required", "bool", always=True),
-            Field("Arguments", "open", always=True),
+            Field("Arguments", MapOf("open"), always=True),
             Field("ConsulVersion", always=True),
             Field("EnvoyVersion", always=True),
         )

@@ -10,8 +10,8 @@ _LOCALITY: Final = Struct((Field("Mode"),))
 _FAILOVER_POLICY: Final = Struct((Field("Mode"), Field("Regions", _TEXTS)))
 HEADERS: Final = Struct((Field("Add", MapOf("string")), Field("Set", MapOf("string")), Field("Remove", _TEXTS)))
 REQUEST_AND_RESPONSE: Final = (
-    Field("RequestHeaders", HEADERS, since="1.10"),
-    Field("ResponseHeaders", HEADERS, since="1.10"),
+    Field("RequestHeaders", HEADERS, since="1.11"),
+    Field("ResponseHeaders", HEADERS, since="1.11"),
 )
 
 # Traffic.
@@ -19,8 +19,8 @@ REQUEST_AND_RESPONSE: Final = (
 LOAD_BALANCER: Final = Struct(
     (
         Field("Policy"),
-        Field("RingHashConfig", Struct((Field("MinimumRingSize", "int"), Field("MaximumRingSize", "int")))),
-        Field("LeastRequestConfig", Struct((Field("ChoiceCount", "int"),))),
+        Field("RingHashConfig", Struct((Field("MinimumRingSize", "uint64"), Field("MaximumRingSize", "uint64")))),
+        Field("LeastRequestConfig", Struct((Field("ChoiceCount", "uint32"),))),
         Field(
             "HashPolicies",
             ListOf(
@@ -146,10 +146,10 @@ ROUTE: Final = Struct(
                     Field("Namespace"),
                     Field("Partition", since="1.11"),
                     Field("PrefixRewrite"),
-                    Field("NumRetries", "int"),
+                    Field("NumRetries", "uint32"),
                     Field("RetryOnConnectFailure", "bool"),
                     Field("RetryOn", _TEXTS, since="1.14"),
-                    Field("RetryOnStatusCodes", ListOf("int")),
+                    Field("RetryOnStatusCodes", ListOf("uint32")),
                     *REQUEST_AND_RESPONSE,
                 )
             ),
@@ -160,13 +160,19 @@ SERVICE_ROUTER: Final = Struct((*ENTRY_HEAD, Field("Routes", ListOf(ROUTE), alwa
 
 # The mesh.
 
-_TLS_DIRECTION: Final = Struct((Field("TLSMinVersion"), Field("TLSMaxVersion"), Field("CipherSuites", _TEXTS)))
+_TLS_DIRECTION: Final = Struct(
+    (
+        Field("TLSMinVersion", go_type="types.TLSVersion"),
+        Field("TLSMaxVersion", go_type="types.TLSVersion"),
+        Field("CipherSuites", _TEXTS),
+    )
+)
 _NORMALIZATION: Final = Struct(
     (
         Field("InsecureDisablePathNormalization", "bool", always=True),
         Field("MergeSlashes", "bool", always=True),
-        Field("PathWithEscapedSlashesAction", always=True),
-        Field("HeadersWithUnderscoresAction", always=True),
+        Field("PathWithEscapedSlashesAction", always=True, go_type="structs.PathWithEscapedSlashesAction"),
+        Field("HeadersWithUnderscoresAction", always=True, go_type="structs.HeadersWithUnderscoresAction"),
     )
 )
 MESH: Final = Struct(
@@ -186,7 +192,7 @@ MESH: Final = Struct(
             ),
             since="1.12",
         ),
-        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool"),)), since="1.14"),
+        Field("Peering", Struct((Field("PeerThroughMeshGateways", "bool", always=True),)), since="1.14"),
         *ENTRY_TAIL,
     )
 )

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from aioconsulconnect.testing.go_json.errors import NotCheckedError
 from aioconsulconnect.testing.versions import OLDEST, spans
 
-Scalar = Literal["string", "bool", "int", "uint64", "float64", "duration", "nanoseconds", "bytes"]
+Scalar = Literal["string", "bool", "int", "uint32", "uint64", "float64", "duration", "nanoseconds", "bytes"]
 Ignored = Literal["ignored", "any", "open"]
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -43,6 +43,8 @@ class Field:
     - `since`, `until`: the first and the last version that has it; by default all versions do.
     - `alias`: another name that the decoders take, such as `peer_name`.
     - `go_type`: Go's name for the type in errors, where it is not that of `of`.
+    - `nullable`: write null, and not an empty object, where it is absent and is always there.
+    - `pointer`: write it whenever it was given, even if it is 0.
     - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
     """
 
@@ -54,6 +56,8 @@ class Field:
     alias: str = ""
     go_type: str = ""
     checked: bool = True
+    nullable: bool = False
+    pointer: bool = False
 
     def take(self, value: object, path: str) -> object:
         """The decoded `value` of this member, which is at `path`; NotCheckedError where it may not have one."""
@@ -85,7 +89,7 @@ class Struct:
 MemberType = Scalar | Ignored | ListOf | MapOf | Struct
 
 
-EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint64": 0, "float64": 0, "nanoseconds": 0}
+EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint32": 0, "uint64": 0, "float64": 0, "nanoseconds": 0}
 """What a null is for a member of a type, where it is not empty text."""
 
 

@@ -15,8 +15,8 @@ def shape(value: Object, struct: Struct, version: str) -> Object:
             continue
         given = value.get(field.name)
         member = _shape_member(given, field.of, version)
-        if field.always or (given is not None if isinstance(field.of, Struct) else member):
-            shaped[field.name] = member
+        if field.always or (given is not None if isinstance(field.of, Struct) or field.pointer else member):
+            shaped[field.name] = None if field.nullable and given is None else member
     return shaped
 
 

@@ -70,12 +70,16 @@ def _decode_member(value: object, kind: MemberType, version: str, owner: str, pa
             return without_null(value, path.removeprefix("."))
         case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
-        case "int" | "uint64" if (
+        case "int" | "uint32" | "uint64" if (
             isinstance(value, int) and not isinstance(value, bool) and (kind == "int" or value >= 0)
         ):
             return value
         case "duration" | "nanoseconds" if isinstance(value, str | int) and not isinstance(value, bool):
             return read_duration(value, kind)
         case _:
-            found = f"number {value}" if isinstance(value, float) and kind in {"int", "uint64"} else go_type(value)
+            found = (
+                f"number {value}"
+                if isinstance(value, float) and kind in {"int", "uint32", "uint64"}
+                else go_type(value)
+            )
             raise _WrongTypeError(found, kind, path)

@@ -2,11 +2,17 @@
 
 import base64
 import re
+from collections.abc import Mapping
+from typing import Final
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors, go_type
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE, read_duration
 from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, MemberType, Struct, go_kind
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
+from aioconsulconnect.testing.versions import facts_of
+
+_SIZES: Final[Mapping[str, int]] = {"uint32": 1 << 32, "uint64": 1 << 64}
+_PARSERS: Final[Mapping[str, str]] = {"int": "Int", "uint32": "Uint", "uint64": "Uint", "float64": "Float"}
 
 
 def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
@@ -17,7 +23,6 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
-    invalid.sort(key=lambda member_path: -member_path.count("."))
     if invalid:
         raise DecodeError(errors([_invalid_key(key) for key in invalid]))
     return decoded
@@ -25,7 +30,10 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
 
 def _invalid_key(member_path: str) -> str:
     enterprise = member_path.rsplit(".", 1)[-1].lower() == "namespace"
-    return f'invalid config key "{member_path}"' + ", namespaces are a consul enterprise feature" * enterprise
+    words = ", namespaces are a consul enterprise feature" * enterprise
+    if re.fullmatch(r".+\..+\.JWT\..+", member_path):
+        words = ", api-gateway jwt validation is a consul enterprise feature"
+    return f'invalid config key "{member_path}"{words}'
 
 
 def decode_known(value: Object, struct: Struct, version: str) -> Object:
@@ -35,46 +43,77 @@ def decode_known(value: Object, struct: Struct, version: str) -> Object:
 
 def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid: list[str]) -> Object:
     fields = tuple(struct.of(version))
+    found = {key: next((at for at, field in enumerate(fields) if field.answers_to(key)), None) for key in value}
+    own: list[str] = []
     decoded: Object = {}
-    for key, member in value.items():
-        field = next((field for field in fields if field.answers_to(key)), None)
-        member_path = f"{path}.{key}" if path else key
+    wrong: list[str] = []
+    for key in sorted(value, key=lambda key: found[key] or 0):  # The members within count first, in Go's order.
+        at, member, member_path = found[key], value[key], f"{path}.{key}" if path else key
+        field = None if at is None else fields[at]
         if field is None:
-            invalid.append(member_path)
+            own.append(member_path)
         elif field.name in value and key != field.name:  # The exact spelling counts, another case is invalid.
-            invalid.extend([member_path] * (key.lower() == field.name.lower()))
+            own.extend([member_path] * (key.lower() == field.name.lower()))
         elif member is not None and field.of != "ignored":
-            decoded[field.name] = field.take(_weak_member(member, field.of, version, member_path, invalid), member_path)
+            try:
+                taken = _weak_member(member, field.of, version, member_path, invalid)
+            except _UndecodableError as error:
+                plain, named = (f"'{member_path}' expected type '{name}'" for name in ("string", field.go_type))
+                wrong += [each.replace(plain, named) if field.go_type else each for each in error.complaints]
+                continue
+            decoded[field.name] = field.take(taken, member_path)
+    invalid += own
+    if wrong:
+        raise _UndecodableError(wrong)
     return decoded
 
 
 def _weak_member(value: object, kind: MemberType, version: str, path: str, invalid: list[str]) -> object:
     match kind:
-        case Struct() if is_object(value):
-            return _weak_object(value, kind, version, path, invalid)
+        case Struct() if is_object(value) or value is None:
+            return _weak_object(value or {}, kind, version, path, invalid)
+        case ListOf() if value is None or value == {}:
+            return []
         case ListOf(item):
             items = value if is_list(value) else [value]
-            return [_weak_member(each, item, version, f"{path}[{at}]", invalid) for at, each in enumerate(items)]
-        case MapOf(item) if is_object(value):
-            return {key: _weak_member(each, item, version, f"{path}[{key}]", invalid) for key, each in value.items()}
+            return list(
+                _each({f"{path}[{at}]": each for at, each in enumerate(items)}, item, version, invalid).values()
+            )
+        case MapOf(item) if is_object(value) or value is None:
+            members = _each({f"{path}[{key}]": each for key, each in (value or {}).items()}, item, version, invalid)
+            return dict(zip(value or {}, members.values(), strict=True))
         case MapOf() if is_list(value):  # Its maps are merged into one.
             maps = [_weak_member(each, kind, version, path, invalid) for each in value if each is not None]
             return {key: member for each in maps if is_object(each) for key, member in each.items()}
-        case str() if is_list(value) and len(value) == 1:
+        case str() | Struct() if is_list(value) and len(value) == 1:
             return _weak_member(value[0], kind, version, path, invalid)
         case _:
-            return _weak_scalar(value, kind, path)
+            return _weak_scalar(value, kind, path, version)
 
 
-def _weak_scalar(value: object, kind: MemberType, path: str) -> object:
+def _each(values: Object, kind: MemberType, version: str, invalid: list[str]) -> Object:
+    """Read the elements of a list or a map, by their paths."""
+    decoded: Object = {}
+    wrong: list[str] = []
+    for path, value in values.items():
+        try:
+            decoded[path] = _weak_member(value, kind, version, path, invalid)
+        except _UndecodableError as error:
+            wrong += error.complaints
+    if wrong:
+        raise _UndecodableError(wrong)
+    return decoded
+
+
+def _weak_scalar(value: object, kind: MemberType, path: str, version: str) -> object:
     match kind:
         case "open":
             return without_null(value, path)
         case str() if value is None and kind != "any":
             return EMPTY.get(kind, "")
-        case "duration" | "nanoseconds" if isinstance(value, str | int):
+        case "duration" | "nanoseconds" if isinstance(value, str | int | float):
             try:
-                return read_duration(value, kind)
+                return read_duration(int(value) if isinstance(value, float) else value, kind)
             except DecodeError as error:
                 raise _undecodable(f"error decoding '{path}': {error}") from error
         case "bytes" if isinstance(value, str):
@@ -83,20 +122,24 @@ def _weak_scalar(value: object, kind: MemberType, path: str) -> object:
             return {True: "1", False: "0"}[value] if isinstance(value, bool) else str(value)
         case "bool" if isinstance(value, bool | int):
             return bool(value)
-        case "int" | "uint64" if isinstance(value, int | float):
-            return int(value)
+        case "int" | "uint32" | "uint64" if isinstance(value, int | float):
+            return int(value) % _SIZES.get(kind, 1 << 64) if kind != "int" else int(value)
         case "any" | "float64" if kind == "any" or isinstance(value, int | float):
             return value
         case _:
-            return _weak_text(value, kind, path)
+            return _weak_text(value, kind, path, version)
 
 
-def _weak_text(value: object, kind: MemberType, path: str) -> object:
+def _weak_text(value: object, kind: MemberType, path: str, version: str) -> object:
     """Read a number or a boolean that was sent as a string; DecodeError for any other value."""
-    if isinstance(value, str) and kind in {"int", "uint64", "float64"}:
+    if isinstance(value, str) and isinstance(kind, str) and kind in _PARSERS:
+        name = _PARSERS[kind]
+        if value == "" and kind != "float64" and facts_of(version).empty_text_is_zero:
+            return 0
         if re.fullmatch(r"-?\d+", value):
             return int(value)
-        raise _undecodable(f"cannot parse '{path}' as int: strconv.ParseInt: parsing \"{value}\": invalid syntax")
+        words = f'strconv.Parse{name}: parsing "{value}": invalid syntax'
+        raise _undecodable(f"cannot parse '{path}' as {name.lower()}: {words}")
     if isinstance(value, str) and kind == "bool":
         if value in {"", *TRUE, *FALSE}:
             return value in TRUE
@@ -105,8 +148,35 @@ def _weak_text(value: object, kind: MemberType, path: str) -> object:
     if isinstance(kind, Struct | MapOf):
         raise _undecodable(f"'{path}' expected a map, got '{found.replace('array', 'slice')}'")
     found = found.replace("array", "[]interface {}").replace("object", "map[string]interface {}")
-    raise _undecodable(f"'{path}' expected type '{go_kind(kind)}', got unconvertible type '{found}'")
+    shown = f", value: '{_printed(value)}'" if facts_of(version).decoder_shows_value else ""
+    raise _undecodable(f"'{path}' expected type '{go_kind(kind)}', got unconvertible type '{found}'{shown}")
+
+
+def _printed(value: object) -> str:
+    """A value as Go prints it, such as `map[a:1]`."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{key}:{_printed(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_printed, value))}]"
+        case bool():
+            return str(value).lower()
+        case None:
+            return "<nil>"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+class _UndecodableError(DecodeError):
+    """All the values of a wrong type."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        lines = "\n".join(f"* {each}" for each in sorted(complaints))
+        super().__init__(f"{len(complaints)} error(s) decoding:\n\n{lines}")
+        self.complaints = complaints
 
 
 def _undecodable(complaint: str) -> DecodeError:
-    return DecodeError(f"1 error(s) decoding:\n\n* {complaint}")
+    return _UndecodableError([complaint])

@@ -10,7 +10,7 @@ from aioconsulconnect.testing.config_entries.central_configuration import resolv
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
-from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, number, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
@@ -65,10 +65,12 @@ class Catalog:
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _ingress(self, name: str) -> _Seen:
-        gateways = [text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)]
+        entries = ingresses_of(name, self.registry, self.graph)
+        gateways = [text(entry, "Name") for entry in entries]
         found = [each for gateway in gateways for each in self.registry.named(gateway)]
         keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
-        return _Seen(found, self.context.store.touched(*keys) if found else 1, keys)
+        written = max((number(entry, "ModifyIndex") for entry in entries), default=1)
+        return _Seen(found, self.context.store.touched(*keys) if found else written, keys)
 
     # The catalog.
 

@@ -6,8 +6,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.defaults_shapes import SERVICE_DEFAULTS
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
-from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, EntryKind, find_kind
-from aioconsulconnect.testing.config_entries.stored_form import stored_form
+from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, EntryKind, find_kind, stored_form
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_weakly
@@ -19,7 +18,7 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.entry_graph import Graph, led_to
 from aioconsulconnect.testing.state.entry_intentions import KIND, EntryIntentionStore
-from aioconsulconnect.testing.state.gateway_controller import ROUTES, check_bindings
+from aioconsulconnect.testing.state.gateway_controller import check_certificates
 from aioconsulconnect.testing.state.store import entry_key
 
 _FINAL: Final = (403, 501)
@@ -146,9 +145,9 @@ class Entries:
         """Refuse a write or (`proposed` is None) a deletion that breaks other entries."""
         if proposed:
             self._check_gateway(kind, name)
-        if proposed and kind.name in {"api-gateway", *ROUTES}:
-            check_bindings(proposed, self.context.store)
-        if kind.name in {*COMPILED, "ingress-gateway"}:
+        if proposed and kind.name == "api-gateway":
+            check_certificates(proposed)
+        if kind.name in {*COMPILED, "ingress-gateway", "exported-services"}:
             self.graph.check(kind.name, name, proposed)
         if kind.name in COMPILED:
             gone = "" if proposed else entry_key(kind.name, name)

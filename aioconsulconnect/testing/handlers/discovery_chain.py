@@ -104,13 +104,17 @@ class Chains:
             who = context.acl.resolve(request.token)
             context.acl.require(who, "mesh", "read")
             entry = context.store.entry("exported-services", "default") or {}
-            exported = {text(service, "Name"): _peers(service) for service in children(entry, "Services")}
-            if "*" in exported:
-                raise Refused(501, "The in-process agent does not model exported services with a wildcard")
+            plain = {each.name for each in self.registry.all() if not text(each.definition, "Kind")}
+            peers: dict[str, set[str]] = {}
+            for service in children(entry, "Services"):
+                for name in plain if text(service, "Name") == "*" else [text(service, "Name")]:
+                    peers.setdefault(name, set()).update(_peers(service))
             rows: list[Object] = [
-                {"Service": name, "Consumers": {"Peers": exported[name]}} for name in sorted(exported) if exported[name]
+                {"Service": name, "Consumers": {"Peers": sorted(peers[name])} if peers[name] else {}}
+                for name in sorted(peers)
             ]
-            return Found(rows, context.store.touched("config"), ("config/exported-services",))
+            keys = ("config/exported-services", *(["services"] if plain else []))
+            return Found(rows, context.store.touched("config"), keys)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))

@@ -35,7 +35,7 @@ def gateway_keys(registry: Registry) -> tuple[str, ...]:
         for each in children(part, "Services")
     ]
     wild = any(text(each, "Name") == "*" for each in listed)
-    return (*(f"config/{kind}" for kind in kinds), *(["services"] if wild else []))
+    return (*(f"config/{kind}" for kind in kinds), *(["services", "config/service-defaults"] if wild else []))
 
 
 def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
@@ -50,25 +50,40 @@ def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]
     ]
 
 
-def _row(gateway: Object, service: str, members: Object) -> Object:
+def _row(gateway: Object, service: str, members: Object, registry: Registry) -> Object:
     return {
         "Gateway": {"Name": text(gateway, "Name")},
         "Service": {"Name": service},
         "GatewayKind": text(gateway, "Kind"),
         **{key: value for key, value in members.items() if value},
+        **({"ServiceKind": kind} if (kind := _service_kind(service, registry)) else {}),
         "CreateIndex": gateway["ModifyIndex"],
         "ModifyIndex": gateway["ModifyIndex"],
     }
 
 
+def _service_kind(service: str, registry: Registry) -> str:
+    if not registry.facts.gateways_tell_service_kind:
+        return ""
+    if any(not text(each.definition, "Kind") for each in registry.named(service)):
+        return "service"
+    return "destination" if service in _destinations(registry) else ""
+
+
+def _destinations(registry: Registry) -> list[str]:
+    """The services outside the mesh that service-defaults describe."""
+    defaults = registry.store.of_kind("service-defaults")
+    return [text(entry, "Name") for entry in defaults if entry.get("Destination")]
+
+
 def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
     listed = {text(service, "Name"): service for service in children(gateway, "Services")}
     everything = listed.pop("*", None)
-    others = _plain_services(registry) if everything is not None else []
+    others = [*_plain_services(registry), *_destinations(registry)] if everything is not None else []
     for name in dict.fromkeys([*listed, *others]):
         service = listed.get(name, everything or {})
         members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
-        row = _row(gateway, name, {**members, "FromWildcard": name not in listed})
+        row = _row(gateway, name, {**members, "FromWildcard": name not in listed}, registry)
         if registry.facts.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
             row["AutoHostRewrite"] = True
         yield row
@@ -91,11 +106,11 @@ def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = ""
             name = text(service, "Name")
             members: Object = {"Port": listener.get("Port"), "Protocol": protocol, "Hosts": texts(service, "Hosts")}
             if name != "*":
-                yield _row(gateway, name, members)
+                yield _row(gateway, name, members, registry)
                 continue
             for each in {*_mesh_services(registry), *([wanted] if wanted else [])}:
                 if graph.protocol(each) == protocol:
-                    yield _row(gateway, each, {**members, "FromWildcard": True})
+                    yield _row(gateway, each, {**members, "FromWildcard": True}, registry)
 
 
 def _mesh_services(registry: Registry) -> set[str]:

@@ -4,7 +4,7 @@ from typing import Final
 
 from aioconsulconnect.testing.config_entries.discovery_chain import Compiler, GraphError, Lookup, Overrides
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
-from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
+from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Store, entry_key
 from aioconsulconnect.testing.versions import VersionFacts
@@ -52,19 +52,45 @@ class Graph:
 
         allowed = (self.store.entry("mesh", "mesh") or {}).get("AllowEnablingPermissiveMutualTLS")
         if proposed and text(proposed, "MutualTLSMode") == "permissive" and not allowed:
-            raise Refused(501, "The in-process agent does not know in what words Consul refuses permissive mutual TLS")
+            reason = "AllowEnablingPermissiveMutualTLS=false in the mesh config entry"
+            raise refused_by_server(f"cannot set MutualTLSMode=permissive because {reason}")
         names = {text(entry, "Name") for of in _ROUTING for entry in self.store.of_kind(of)} - {name}
         affected = [*([] if kind in {"proxy-defaults", "ingress-gateway"} else [name]), *sorted(names)]
+        if kind == "exported-services":
+            affected = []
         gateways = [each for each in self.store.of_kind("ingress-gateway") if entry_key(kind, name) != _key(each)]
         if kind == "ingress-gateway" and proposed:
             gateways, affected = [proposed], []
         try:
             for each in affected:
                 self.compile(each, lookup)
+            self._check_exported(lookup, names | {name})
             for gateway in gateways:
                 self._check_listeners(gateway, lookup)
         except GraphError as error:
             raise refused_by_server(str(error)) from error
+
+    def _check_exported(self, lookup: Lookup, known: set[str]) -> None:
+        """Refuse that a service which peers may use leads to another datacenter; `known` are all that have a chain."""
+        for service in children(lookup("exported-services", "default") or {}, "Services"):
+            if not any(text(consumer, "Peer") for consumer in children(service, "Consumers")):
+                continue
+            ahead = [text(service, "Name")] if text(service, "Name") != "*" else sorted(known, reverse=True)
+            names = {name: name for name in ahead}
+            while ahead:
+                name = ahead.pop()
+                resolver = lookup("service-resolver", name) or {}
+                failovers = [each for each in child(resolver, "Failover").values() if is_object(each)]
+                ways = [way for each in failovers for way in children(each, "Targets")]
+                words = f'peer exported service "{names[name]}" contains cross-datacenter'
+                if any(each.get("Datacenters") for each in failovers) or any(text(way, "Datacenter") for way in ways):
+                    raise GraphError(f"{words} failover")
+                if text(child(resolver, "Redirect"), "Datacenter"):
+                    raise GraphError(f"{words} resolver redirect")
+                for kind in _ROUTING:
+                    for following in led_to(lookup(kind, name) or {}) - names.keys():
+                        names[following] = names[name]
+                        ahead.append(following)
 
     def _check_listeners(self, gateway: Object, lookup: Lookup) -> None:
         for listener in children(gateway, "Listeners"):

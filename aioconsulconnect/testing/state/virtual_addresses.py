@@ -3,10 +3,11 @@
 from ipaddress import IPv4Address
 from typing import Final
 
+from aioconsulconnect.testing.go_json.values import children, text
 from aioconsulconnect.testing.state.store import Store
 
 _BASE: Final = IPv4Address("240.0.0.0")
-_KINDS: Final = ("service-intentions", "service-resolver", "service-router", "service-splitter")
+_KINDS: Final = ("service-defaults", "service-intentions", "service-resolver", "service-router", "service-splitter")
 """The kinds of entries that give the service of their name an address."""
 
 
@@ -23,6 +24,10 @@ class VirtualIps:
         """Assign or release the address of `name` after its entry of `kind` was written or deleted."""
         if kind in _KINDS and name != "*":
             self._settle(name)
+        if kind == "terminating-gateway":  # What one has led to keeps its address.
+            for service in children(self.store.entry(kind, name) or {}, "Services"):
+                if text(service, "Name") != "*":
+                    self.use(text(service, "Name"), used=True)
 
     def use(self, name: str, *, used: bool) -> None:
         """Note whether the service `name` has an instance in the mesh (`used`), which gives it an address."""

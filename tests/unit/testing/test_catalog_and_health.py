@@ -173,8 +173,10 @@ async def test_gateways_lead_to_services(call: Caller) -> None:
     await call("PUT", "/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "http"})
     listener = {"Port": 8080, "Protocol": "http", "Services": [{"Name": "web"}]}
     await call("PUT", "/v1/config", {"Kind": "ingress-gateway", "Name": "edge", "Listeners": [listener]})
-    await call("GET", "/v1/health/ingress/web")
+    assert await call("GET", "/v1/health/ingress/other") == []
     assert call.index == 1
+    assert await call("GET", "/v1/health/ingress/web") == []
+    assert call.index > 1
     await call("PUT", REGISTER, {"Name": "edge", "Kind": "ingress-gateway", "Port": 8080})
     found = await call("GET", "/v1/health/ingress/web")
     assert [each["Service"]["ID"] for each in found] == ["edge"]

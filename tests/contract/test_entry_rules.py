@@ -1,0 +1,211 @@
+"""What configuration entries may hold: each rule is tried on every agent, which takes or refuses an entry alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+from aiohttp import ClientSession
+from support.agents_under_test import AgentUnderTest
+
+WEB, SHOP = "rules-web", "rules-shop"
+NAMES = {"proxy-defaults": "global", "exported-services": "default"}
+JWKS = {"Local": {"JWKS": "eyJrZXlzIjpbXX0="}}
+SDS = {"ClusterName": "c", "CertResource": "r"}
+LUA = {"ProxyType": "connect-proxy", "Listener": "inbound", "Script": "x"}
+
+
+class Row(NamedTuple):
+    """A member of an entry, and what becomes of it: `refused` is part of the refusal, empty where it is taken."""
+
+    kind: str
+    body: dict[str, Any]
+    refused: str = ""
+    since: tuple[int, int] = (1, 8)
+
+
+def upstream(**members: Any) -> dict[str, Any]:
+    return {"UpstreamConfig": {"Defaults": members}}
+
+
+def extension(name: str, **members: Any) -> dict[str, Any]:
+    return {"EnvoyExtensions": [{"Name": name, **members}]}
+
+
+def destination(*addresses: str, port: int = 80) -> dict[str, Any]:
+    return {"Destination": {"Addresses": [*addresses], "Port": port}}
+
+
+def failover(**members: Any) -> dict[str, Any]:
+    return {"Subsets": {"k": {}}, "Failover": {"k": members}}
+
+
+def hashed(**members: Any) -> dict[str, Any]:
+    return {"LoadBalancer": {"Policy": "ring_hash", "HashPolicies": [members]}}
+
+
+def subset(expression: str) -> dict[str, Any]:
+    return {"Subsets": {"v": {"Filter": expression}}}
+
+
+def routed(destination: dict[str, Any] | None = None, **match: Any) -> dict[str, Any]:
+    return {"Routes": [{"Match": {"HTTP": match}, "Destination": destination or {}}]}
+
+
+def ingress(service: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
+    services = [{"Name": WEB, **(service or {})}]
+    return {"Listeners": [{"Port": 80, "Protocol": "http", "Services": services, **members}]}
+
+
+def listener(**members: Any) -> dict[str, Any]:
+    return {"Listeners": [{"Name": "l", "Port": 80, "Protocol": "http", **members}]}
+
+
+def rule(**match: Any) -> dict[str, Any]:
+    return {"Rules": [{"Services": [{"Name": WEB}], "Matches": [match]}]}
+
+
+def exported(**consumer: str) -> dict[str, Any]:
+    return {"Services": [{"Name": "x", "Consumers": [consumer]}]}
+
+
+def cluster(**members: Any) -> dict[str, Any]:
+    return {"JSONWebKeySet": {"Remote": {"URI": "https://a.b", "JWKSCluster": members}}}
+
+
+NEWER = (1, 16)
+NEWEST = (1, 22)
+ROWS = [
+    # Decoding.
+    Row("service-defaults", {"MeshGateway": [{"Mode": "local"}]}),
+    Row("service-defaults", {"MeshGateway": [{}, {}]}, "'MeshGateway' expected a map, got 'slice'"),
+    Row("service-defaults", {"MeshGateway": {"Mode": {}}}, "expected type 'structs.MeshGatewayMode'"),
+    Row("service-defaults", {"Expose": {"Paths": {}}}),
+    Row("service-resolver", {"Subsets": {"k": None}}),
+    Row("service-resolver", {"ConnectTimeout": 1.5}),
+    Row("service-router", routed({"NumRetries": "x"}), "as uint: strconv.ParseUint"),
+    Row("service-router", routed({"RetryOnStatusCodes": ["x", "y"]}), "2 error(s) decoding"),
+    Row("service-defaults", {"Name": {"a": 1}}, "value: 'map[a:1]'", NEWER),
+    # Defaults.
+    Row("service-defaults", {"MutualTLSMode": "x"}, 'Invalid MutualTLSMode "x"', NEWER),
+    Row("service-defaults", {"MutualTLSMode": "permissive"}, "AllowEnablingPermissiveMutualTLS=false", NEWER),
+    Row("service-defaults", upstream(Limits={"MaxConnections": -1}), "max connections cannot be negative", NEWER),
+    Row("service-defaults", upstream(PassiveHealthCheck={"Interval": "-1s"}), "interval cannot be negative", NEWER),
+    Row("service-defaults", upstream(BalanceOutboundConnections="x"), "balance_outbound_connections: x", NEWER),
+    Row("service-defaults", destination("a_b", "::1", "http://a"), "", NEWER),
+    Row("service-defaults", destination("a..b"), "Could not validate address a..b", NEWER),
+    Row("service-defaults", destination("a", "a"), "Duplicate address 'a' is not allowed", NEWER),
+    Row("service-defaults", {**destination("a"), **upstream()}, "are mutually exclusive", NEWER),
+    Row("service-defaults", extension(""), "invalid EnvoyExtensions[0]: Name is required", NEWER),
+    Row("service-defaults", extension("x"), 'name "x" is not a built-in extension', NEWER),
+    Row("service-defaults", extension("builtin/lua", Arguments=LUA), "", NEWER),
+    Row("service-defaults", extension("builtin/lua", Arguments={}), "missing Script value", NEWER),
+    Row("service-defaults", extension("builtin/aws/lambda"), "ARN is required", NEWER),
+    Row("service-defaults", extension("builtin/lua", ConsulVersion="x"), "Malformed constraint: x", NEWER),
+    Row("service-defaults", {"RateLimits": {}}, "Rate limiting is a consul enterprise feature", NEWEST),
+    Row("proxy-defaults", {"Name": ""}, "", NEWER),
+    Row("proxy-defaults", {"AccessLogs": {"Type": "file"}}, "path must be specified", NEWER),
+    Row("proxy-defaults", {"AccessLogs": {"Path": "/a"}}, "path is only valid for file type", NEWER),
+    Row("proxy-defaults", {"AccessLogs": {"JSONFormat": "x"}}, "looking for beginning of value", NEWER),
+    Row("proxy-defaults", extension("x"), "is not a built-in extension", NEWER),
+    Row("mesh", {"TLS": {"Incoming": {"CipherSuites": ["x", "y"]}}}, "cipher suite found for x,y", NEWER),
+    Row("mesh", {"TLS": {"Incoming": {"CipherSuites": ["TLS_RSA_WITH_AES_128_CBC_SHA"]}}}, "", NEWER),
+    # Traffic.
+    Row("service-resolver", {"Subsets": {"a" * 64: {}}}, "must be non-empty and 63 characters or fewer"),
+    Row("service-resolver", {"RequestTimeout": "-1s"}, "Bad RequestTimeout '-1s'", NEWER),
+    Row("service-resolver", {"PrioritizeByLocality": {"Mode": "none"}}, "requires Consul Enterprise", NEWER),
+    Row("service-resolver", subset("a == b and not (`c` in d or e is not empty)")),
+    Row("service-resolver", subset("a and b"), '1:3 (2): no match found, expected: "!=", "=="', NEWER),
+    Row("service-resolver", subset("(a == b"), '1:8 (7): rule "grouping": Unmatched parentheses', NEWER),
+    Row("service-resolver", subset("a == 01"), 'rule "number": Invalid number literal', NEWER),
+    Row("service-resolver", subset(r'a == "\q"'), 'rule "string": invalid syntax', NEWER),
+    Row("service-resolver", {"Redirect": {"Peer": "p"}}, "Redirect.Peer defined without Redirect.Service", NEWER),
+    Row("service-resolver", {"Redirect": {"Peer": "p", "Service": "y"}}, "", NEWER),
+    Row("service-resolver", {"Redirect": {"Namespace": "n"}}, "Setting Namespace requires", NEWER),
+    Row("service-resolver", failover(Targets=[{"Peer": "p"}]), "", NEWER),
+    Row("service-resolver", failover(Targets=[{"Peer": "p", "Datacenter": "d"}]), "cannot be set with Datac", NEWER),
+    Row("service-resolver", failover(Targets=[{"ServiceSubset": "z"}]), "is not a valid subset of", NEWER),
+    Row("service-resolver", failover(SamenessGroup="s"), "Setting SamenessGroup requires", NEWER),
+    Row("service-resolver", failover(Policy={"Mode": "x"}, Service="x"), "Setting failover policies", NEWER),
+    Row("service-resolver", hashed(Field="x", FieldValue="y"), '"x" is not a supported field', (1, 10)),
+    Row("service-resolver", hashed(Field="header"), "was specified without a FieldValue", (1, 10)),
+    Row("service-resolver", hashed(FieldValue="x"), "FieldValue requires a Field to apply to", (1, 10)),
+    Row("service-resolver", hashed(CookieConfig={}), 'cookie_config provided for ""', (1, 10)),
+    Row(
+        "service-resolver",
+        hashed(Field="cookie", FieldValue="x", CookieConfig={"Session": True, "TTL": "1s"}),
+        "a session cookie cannot have an associated TTL",
+        (1, 10),
+    ),
+    Row("service-router", routed(Methods=["FOO"]), 'invalid method "FOO"', (1, 10)),
+    Row("service-router", routed({"ServiceSubset": "k"}), 'does not have a subset named "k"'),
+    Row("service-splitter", {"Splits": [{"Weight": 101}, {"Weight": -1, "Service": SHOP}]}),
+    Row("service-splitter", {"Splits": [{"Weight": 0.005}, {"Weight": 99.995, "Service": SHOP}]}, "not 100.01000"),
+    # Gateways.
+    Row("ingress-gateway", ingress({"Hosts": ["a..b"]}), 'Host "a..b" must be a valid DNS hostname'),
+    Row("ingress-gateway", ingress({"Hosts": ["*a"]}), "only allowed as the leftmost label"),
+    Row("ingress-gateway", {**ingress({"Hosts": ["*"]}), "TLS": {"Enabled": True}}, "not allowed when TLS is enabled"),
+    Row("ingress-gateway", {**ingress(), "TLS": {"SDS": {"CertResource": "c"}}}, "ClusterName is required", NEWER),
+    Row("ingress-gateway", ingress(TLS={"SDS": {"ClusterName": "c"}}), "CertResource is required", NEWER),
+    Row("ingress-gateway", ingress({"TLS": {"SDS": SDS}}), "must have at least one item in Hosts", NEWER),
+    Row("ingress-gateway", ingress(TLS={"TLSMinVersion": "x"}), "no matching TLS version found for x", NEWER),
+    Row("ingress-gateway", ingress({"PassiveHealthCheck": {"Interval": "-1s"}}), "", NEWER),
+    Row("terminating-gateway", {"Services": [{"Name": "x", "KeyFile": "k"}]}, "for TLS origination"),
+    Row("api-gateway", {"Listeners": []}, "api gateway must have at least one listener", NEWER),
+    Row("api-gateway", listener(Name="A"), 'listener name "A" is invalid', NEWER),
+    Row("api-gateway", listener(Port=0), "listener port 0 not in the range 1-65535", NEWER),
+    Row("api-gateway", listener(Protocol="x"), 'unsupported listener protocol "x"', NEWER),
+    Row("api-gateway", listener(Protocol="tcp", Hostname="x"), "not supported when using TCP", NEWER),
+    Row("api-gateway", listener(TLS={"Certificates": [{"Kind": "x"}]}), 'unsupported certificate kind: "x"', NEWER),
+    Row("api-gateway", listener(TLS={"MinVersion": "x"}), "no matching TLS version found for x", NEWER),
+    Row("http-route", {"Hostnames": ["*.a"]}, 'host "*.a" must not be a wildcard', NEWER),
+    Row("http-route", {"Parents": [{"Kind": "x"}]}, 'unsupported parent kind: "x"', NEWER),
+    Row("http-route", {"Parents": [{"Name": "a"}, {"Name": "a"}]}, "route parents must be unique", NEWER),
+    Row("http-route", rule(Method="x"), 'Method contains an invalid method "X"', NEWER),
+    Row("http-route", rule(Path={"Match": "exact", "Value": "a"}), "doesn't start with '/'", NEWER),
+    Row("http-route", rule(Headers=[{"Match": "x", "Name": "n"}]), "match type should be one of", NEWER),
+    Row("http-route", rule(Query=[{"Match": "exact"}]), "missing required Name field", NEWER),
+    Row("tcp-route", {"Services": [{"Name": "a"}, {"Name": "b"}]}, "only supports one service", NEWER),
+    Row("inline-certificate", {"PrivateKey": "x"}, "failed to parse private key PEM", NEWER),
+    Row("file-system-certificate", {}, "", NEWEST),
+    Row("bound-api-gateway", {}, "only writeable by controller", NEWER),
+    # The mesh.
+    Row("exported-services", exported(Partition="*"), "all partitions (wildcard) is not supported", NEWER),
+    Row("exported-services", exported(SamenessGroup="s"), "enterprise-only feature", NEWER),
+    Row("exported-services", exported(), "", NEWER),
+    Row("jwt-provider", {"JSONWebKeySet": {"Local": {"JWKS": "x!"}}}, "must be valid base64", NEWER),
+    Row("jwt-provider", {"JSONWebKeySet": {"Remote": {"URI": "x"}}}, "invalid URI for request, uri: x", NEWER),
+    Row("jwt-provider", cluster(TLSCertificates={}), "CaCertificateProviderInstance or TrustedCA", NEWER),
+    Row("jwt-provider", cluster(TLSCertificates={"TrustedCA": {}}), "must specify exactly one of: Filename", NEWER),
+    Row("jwt-provider", {"JSONWebKeySet": JWKS, "Locations": [{}]}, "must set exactly one of", NEWER),
+]
+
+
+@pytest.fixture
+async def session(agent: AgentUnderTest) -> AsyncIterator[ClientSession]:
+    """Sends requests to the agent, which knows two services that speak HTTP."""
+    async with ClientSession(agent.url) as opened:
+        for name in (WEB, SHOP):
+            await opened.put("/v1/config", json={"Kind": "service-defaults", "Name": name, "Protocol": "http"})
+        yield opened
+        for name in (WEB, SHOP):
+            await opened.delete(f"/v1/config/service-defaults/{name}")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind}-{row.refused or 'taken'}")
+async def test_entry_is_taken_or_refused_alike(agent: AgentUnderTest, session: ClientSession, row: Row) -> None:
+    if agent.version < row.since:
+        pytest.skip("that version has no such member")
+    traffic = row.kind in {"service-router", "service-splitter"}
+    name = NAMES.get(row.kind, WEB if traffic else "rules-own")
+    named = {} if row.kind == "mesh" else {"Name": name}
+    async with session.put("/v1/config", json={"Kind": row.kind, **named, **row.body}) as answer:
+        text = await answer.text()
+    try:
+        assert (answer.status == 200) == (not row.refused), text
+        assert row.refused in text
+        assert answer.status != 501
+    finally:
+        if answer.status == 200:
+            await session.delete(f"/v1/config/{row.kind}/{'mesh' if row.kind == 'mesh' else name}")
