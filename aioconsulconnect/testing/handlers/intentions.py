@@ -51,7 +51,7 @@ class Intentions:
             seen = [i for i in candidates if readable(who, i)]
             considered = every if context.facts.rights_before_filter else candidates
             filtered = any(not readable(who, i) for i in considered)
-            return Found(seen, self.intentions.index(), self.intentions.list_keys(), filtered=filtered and who.anything)
+            return Found(seen, self.intentions.index(), self.intentions.list_keys(), filtered=filtered and who.named)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))
@@ -92,7 +92,7 @@ class Intentions:
         if not written:
             raise Refused(500, "required query parameter 'name' not set")
         context = self.context
-        names = {each: parse_name(each, "name", context.facts) for each in sorted(written)}
+        names = {each: parse_name(each, "name", context.facts) for each in written}
 
         def query() -> Found[Object]:
             context.check_datacenter(request)
@@ -101,13 +101,13 @@ class Intentions:
             for name in names.values():
                 context.acl.require(who, "intention", "read", name.name)
             collect = self.intentions.to if side == "destination" else self.intentions.by
-            value: Object = {each: collect(name.name, name.namespace) or None for each, name in names.items()}
+            value: Object = {each: collect(name.name, name.namespace) or None for each, name in sorted(names.items())}
             keys = tuple(key for name in names.values() for key in self.intentions.match_keys(side, name.name))
             quiet = self.entries is not None
             nothing = quiet and not any(value.values())
             return Found(value, self.intentions.index(), keys, absent=nothing, unchanged=value if quiet else None)
 
-        cache, age = self._cached(request, (side, *names))
+        cache, age = self._cached(request, (side, *sorted(names)))
         found = await context.block(request, query, local=cache is not None)
         if cache and request.waited:
             cache, age = "MISS", None
@@ -302,7 +302,8 @@ class Intentions:
             raise Refused(500, "SourcePeer field is not supported on this endpoint. Use config entries instead")
 
     def _may_write(self, who: Authorizer, destination: str, *, empty_is_fine: bool = False) -> None:
-        if not destination and self.context.facts.post_needs_destination and not empty_is_fine:
+        needed = self.context.acl.enabled or (self.context.facts.post_needs_destination and not empty_is_fine)
+        if not destination and needed:
             raise bare_denial()
         if not who.may("intention", "write", destination):
             raise bare_denial()

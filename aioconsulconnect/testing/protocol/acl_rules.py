@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.versions import spans
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 Written: TypeAlias = tuple[str, str, Object]
 """A rule before it is checked: resource, name, body."""
@@ -29,7 +29,7 @@ _TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w./-]*")
 _STRICTNESS: Final = ("", "read", "list", "write", "deny")
 _UNREADABLE: Final = "Failed to parse ACL rules: "
-_SINCE: Final = {"mesh": "1.10", "peering": "1.13", "identity": "1.22"}
+_SINCE: Final = {"mesh": "1.11", "peering": "1.13", "identity": "1.22"}
 _POLICIES: Final = ("read", "write", "deny")
 _KEY_POLICIES: Final = (*_POLICIES, "list")
 
@@ -41,7 +41,7 @@ class Rule:
     - `resource`: the resource, such as "service", without `_prefix`.
     - `name`: the name or the prefix; empty for a resource without names.
     - `exact`: true for a name, false for a prefix.
-    - `policy`: "read", "write", "deny", for keys also "list"; empty where the version does not know the resource.
+    - `policy`: "read", "write", "deny", for keys also "list".
     - `intentions`: the policy for intentions of a service; empty where none is given.
     """
 
@@ -96,7 +96,7 @@ def parse_rules(source: str, version: str) -> tuple[Rule, ...]:
     last = {resource: at for at, (resource, _, _) in enumerate(written)}
     # For a resource without names a policy has one rule: the last one counts.
     kept = [each for at, each in enumerate(written) if each[0] not in _GLOBAL or at == last[each[0]]]
-    return tuple(_rule(*each, version) for each in kept)
+    return tuple(_rule(*each) for each in kept if _is_known(each[0].removesuffix("_prefix"), version))
 
 
 def _json_rules(resource: str, value: object) -> list[Written]:
@@ -111,11 +111,14 @@ def _json_rules(resource: str, value: object) -> list[Written]:
     ]
 
 
-def _rule(resource: str, name: str, body: Object, version: str) -> Rule:
+def _is_known(resource: str, version: str) -> bool:
+    """True if `version` knows the resource; others are ignored, whatever their policy."""
+    return resource in {*_NAMED, *_GLOBAL} and spans(version, _SINCE.get(resource, OLDEST))
+
+
+def _rule(resource: str, name: str, body: Object) -> Rule:
     exact = not resource.endswith("_prefix")
     plain = resource.removesuffix("_prefix")
-    if plain not in {*_NAMED, *_GLOBAL} or not spans(version, _SINCE.get(plain, version)):
-        return Rule(plain, name, exact, "")  # Consul ignores unknown resources, whatever their policy.
     policy, intentions = body.get("policy", ""), body.get("intentions", "")
     if not isinstance(policy, str) or policy not in (_KEY_POLICIES if plain == "key" else _POLICIES):
         raise RulesError(f"Invalid {resource} policy: " + _shown(plain, name, policy, intentions))

@@ -1,7 +1,7 @@
 """ACL tokens and policies, and the rights that they give."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.go_json.values import Object, texts
@@ -23,12 +23,14 @@ class Authorizer:
     - `default`: the policy where no rule applies, "allow" or "deny".
     - `everything`: true for all rights: ACLs are disabled, or the token has the management policy.
     - `rules`: the rules of its policies, merged.
+    - `named`: true if the request names a token; only then does the API tell that results were hidden from it.
     """
 
     accessor: str
     default: str
     everything: bool = False
     rules: tuple[Rule, ...] = ()
+    named: bool = True
 
     def may(self, resource: str, access: str, name: str = "") -> bool:
         """True if the token has a right.
@@ -40,11 +42,20 @@ class Authorizer:
         if self.everything:
             return True
         if resource == "intention" and name in {"*", ""}:
-            return self._all_intentions() if access == "write" else self._any_intention()
+            return self._all_intentions() if access == "write" else self.may_any("intention", "read")
         policy = self._policy(resource, name)
         if policy is None and resource in {"mesh", "peering"}:
             policy = self._policy("operator", "")
-        return _LEVELS.get(policy, 0) >= _LEVELS[access] if policy is not None else self.default == "allow"
+        if policy is None:
+            return self.default == "allow" and resource != "acl"  # no default gives rights to the ACLs themselves
+        return _LEVELS[policy] >= _LEVELS[access]
+
+    def may_any(self, resource: str, access: str) -> bool:
+        """True if the token has a right for some name; where no rule gives it, a rule for all names or the default."""
+        policies = self._policies(resource)
+        if any(_LEVELS[policy] >= _LEVELS[access] for policy, _ in policies):
+            return True
+        return self.default == "allow" and not any(everywhere for _, everywhere in policies)
 
     def _policy(self, resource: str, name: str) -> str | None:
         """The policy of the rule that fits best: the exact one, else that with the longest prefix."""
@@ -59,26 +70,15 @@ class Authorizer:
                 best = length, policy
         return best[1] if best else None
 
-    def _intention_policies(self) -> list[str]:
-        return [policy for rule in self.rules if (policy := _policy_of(rule, "intention")) is not None]
-
-    def _any_intention(self) -> bool:
-        return self.default == "allow" or any(_LEVELS.get(policy, 0) for policy in self._intention_policies())
+    def _policies(self, resource: str) -> list[tuple[str, bool]]:
+        """The policies of all rules for a resource, each with true if its rule is for every name."""
+        found = ((_policy_of(rule, resource), not rule.exact and not rule.name) for rule in self.rules)
+        return [(policy, everywhere) for policy, everywhere in found if policy is not None]
 
     def _all_intentions(self) -> bool:
-        policies = self._intention_policies()
-        everywhere = self.default == "allow" or any(
-            not rule.exact and not rule.name and _policy_of(rule, "intention") == "write" for rule in self.rules
-        )
-        return everywhere and all(policy == "write" for policy in policies)
-
-    @property
-    def anything(self) -> bool:
-        """True if the token is not the anonymous one, or has all rights.
-
-        Only then does the API tell that results were hidden from it.
-        """
-        return self.everything or self.accessor != ANONYMOUS
+        policies = self._policies("intention")
+        everywhere = self.default == "allow" or ("write", True) in policies
+        return everywhere and all(policy == "write" for policy, _ in policies)
 
 
 def _policy_of(rule: Rule, resource: str) -> str | None:
@@ -122,7 +122,7 @@ class Acl:
         if not self.enabled:
             return Authorizer(ANONYMOUS, "allow", everything=True)
         if not secret:
-            return self._authorizer(ANONYMOUS, self._anonymous())
+            return replace(self._authorizer(ANONYMOUS, self._anonymous()), named=False)
         token = self.tokens.get(secret)
         if token is None:
             raise Refused(403, "ACL not found", from_server=True)
@@ -162,6 +162,13 @@ class Acl:
         """
         if not who.may(resource, access, name):
             raise self.denied(who, f"{resource}:{access}", name if on is None else on)
+
+    def require_write(self, who: Authorizer, service: str) -> None:
+        """Refuse the token `who` if it may not write a service of the agent; older versions have words of their own."""
+        if self.facts.permission_reasons or who.may("service", "write", service):
+            self.require(who, "service", "write", service)
+        else:
+            raise Refused(403, f"Permission denied: Missing service:write on {service}")
 
 
 def bare_denial() -> Refused:
