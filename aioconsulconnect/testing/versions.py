@@ -191,6 +191,8 @@ class VersionFacts:
     rotation_period: str | None = None
     """The RotationPeriod of the initial CA configuration; None where it has none."""
     # rights
+    hcl_is_strict: bool = True
+    """True if rules in HCL may set no argument twice, and a value that is missing is named in the refusal."""
     services_need_node: bool = True
     """True if the list of services shows those alone whose node the token may read."""
     management_description: str = "Initial Management Token"
@@ -210,6 +212,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             header_kinds="Present, Exact, Prefix, Suffix, or Regex",
             ignore_case=False,
             rights_before_filter=False,
+            hcl_is_strict=False,
             services_need_node=False,
             catalog_takes_peer=False,
         ),

@@ -101,7 +101,7 @@ class Tokens:
         if identifier == MANAGEMENT_POLICY:
             raise refused_by_server("Changing the Rules for the builtin global-management policy is not permitted")
         try:
-            parsed = parse_rules(rules, self.context.facts.version)
+            parsed = parse_rules(rules, self.context.facts)
         except RulesError as error:
             raise refused_by_server(str(error)) from error
         identifier = identifier or str(uuid.uuid4())

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _ESCAPED: Final = r"%[0-9a-fA-F]{2}"
 _USER: Final = re.compile(rf"(?:[\w.~!$&'()*+,;=:@-]|{_ESCAPED})*@", re.ASCII)
-_NAME: Final = re.compile(rf"(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=:<>\"\]-]|%25|%[89A-Fa-f][0-9a-fA-F])*", re.ASCII)
+_NAME: Final = re.compile(r"(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=:<>\"\]-]|%25|%[89A-Fa-f][0-9a-fA-F])*", re.ASCII)
 
 
 class Url(NamedTuple):
