@@ -12,7 +12,8 @@ from aiohttp import web
 
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.acl.named import Policies, Roles
+from aioconsulconnect.testing.handlers.acl.tokens import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
@@ -138,6 +139,7 @@ class Agent:
                 enabled=settings.acl,
                 default=settings.default_policy,
                 management_token=settings.management_token,
+                datacenter=settings.datacenter,
             ),
             Authority(store, facts, settings.datacenter),
             settings.datacenter,
@@ -156,7 +158,9 @@ class Agent:
             checks=CheckRegistration(context, self._registry),
             catalog=Catalog(context, self._registry, entries.graph),
             chains=Chains(context, self._registry, entries.graph),
-            acl=Tokens(context),
+            policies=Policies(context),
+            roles=Roles(context),
+            tokens=Tokens(context),
             system=System(context),
         )
         self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)

@@ -196,6 +196,9 @@ class VersionFacts:
     services_need_node: bool = True
     """True if the list of services shows those alone whose node the token may read."""
     management_description: str = "Initial Management Token"
+    management_policy: str = "A built-in policy that grants read and write access to all Consul features"
+    newer_acl: bool = True
+    """True if there are built-in policies to read all, and refusals about policies and tokens have newer words."""
     # agent
     build_date: bool = True
     primary_datacenter: bool = True
@@ -268,6 +271,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             key_type_rotates=False,
             common_names=True,
             management_description="Master Token",
+            management_policy="Builtin Policy that grants unlimited access",
+            newer_acl=False,
             agent_holds_roots=False,
             leaf_minds_datacenter=True,
             leaf_without_name="URI must be either service or agent",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from aioconsulconnect.testing.go_json.errors import NotModelledError
 from aioconsulconnect.testing.protocol.hcl import Block, HclError, Item, Reader, Token, Value, Values, read_json
 from aioconsulconnect.testing.protocol.refusals import Dropped
 from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
@@ -80,13 +81,14 @@ def parse_rules(source: str, facts: VersionFacts) -> tuple[Rule, ...]:
     are ignored.
     """
     try:
-        tree = (
-            read_json(source) if source.lstrip().startswith("{") else Reader(source, newer=facts.hcl_is_strict).read()
-        )
+        is_json = source.lstrip().startswith("{")
+        tree = read_json(source) if is_json else Reader(source, newer=facts.hcl_is_strict).read()
         known = [name for name in _RESOURCES if spans(facts.version, _SINCE.get(name.removesuffix("_prefix"), OLDEST))]
         found = [rule for name in known for rule in _of_resource(name, tree, facts)]
     except HclError as error:
         raise RulesError(f"{_UNREADABLE}{error}") from error
+    except RecursionError:
+        raise NotModelledError("The in-process agent does not read ACL rules that are nested so deeply") from None
     for resource, rule in found:
         _check(resource, rule)
     return tuple(each for _, rule in found if (each := _understood(rule)))
@@ -98,9 +100,8 @@ def _of_resource(resource: str, tree: Block, facts: VersionFacts) -> list[tuple[
     plain = resource.removesuffix("_prefix")
     if plain in _GLOBAL:
         policies = [_text(_rest(item), f"root.{resource}", facts) for item in members]
-        return (
-            [(resource, Rule(resource, "", exact=True, policy=policies[-1]))] if policies else []
-        )  # the last one counts
+        # The last one counts.
+        return [(resource, Rule(resource, "", exact=True, policy=policy)) for policy in policies[-1:]]
     rules: list[tuple[str, Rule]] = []
     for item in members:
         for each in _elements(item, f"root.{resource}[{len(rules)}]", facts):
@@ -113,12 +114,8 @@ def _of_resource(resource: str, tree: Block, facts: VersionFacts) -> list[tuple[
             policy = _text(own.get("policy"), f"{path}.Policy", facts)
             wanted = own.get("intentions") if plain == "service" else None
             intentions = _text(wanted, f"{path}.Intentions", facts)
-            rules.append(
-                (
-                    resource,
-                    Rule(plain, each.keys[0].value, exact=resource == plain, policy=policy, intentions=intentions),
-                )
-            )
+            name, exact = each.keys[0].value, resource == plain
+            rules.append((resource, Rule(plain, name, exact=exact, policy=policy, intentions=intentions)))
     return rules
 
 

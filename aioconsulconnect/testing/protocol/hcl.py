@@ -1,4 +1,4 @@
-"""The language HCL, as far as ACL rules are written in it, and its spelling in JSON, read into one kind of tree."""
+"""The language HCL as ACL rules use it, and its spelling in JSON, read into one kind of tree."""
 
 import json
 import re
@@ -40,7 +40,7 @@ class HclError(ValueError):
 
 
 class Token(NamedTuple):
-    """A word of a text: its kind, as the library calls it, where it stands, how it is written, what it means."""
+    """A word of a text: its kind, its position, how it is written, and what it means."""
 
     kind: str
     at: str
@@ -72,7 +72,7 @@ Value = Token | Values | Block
 
 
 class Item(NamedTuple):
-    """A member of an object: its keys, each of which but the last stands for an object around the next, its value."""
+    """A member of an object: its keys, of which all but the last stand for nested objects, and its value."""
 
     keys: tuple[Token, ...]
     value: Value
@@ -102,12 +102,12 @@ class Reader:
 
     # Words.
 
-    def _place(self, offset: int) -> str:
+    def _position(self, offset: int) -> str:
         line, column = self.source.count("\n", 0, offset) + 1, offset - self.source.rfind("\n", 0, offset)
         return f"{line}:{column + (self._beyond if offset == len(self.source) else 0)}"
 
     def _fail(self, text: str, offset: int) -> NoReturn:
-        raise HclError(f"At {self._place(offset)}: {text}")
+        raise HclError(f"At {self._position(offset)}: {text}")
 
     def _look(self) -> Token:
         if self._waiting is None:
@@ -123,7 +123,7 @@ class Reader:
         start = self._offset = skipped.end() if skipped else self._offset
         self._beyond += bool(skipped and skipped["last"])
         if start == len(self.source):
-            token = Token("EOF", self._place(start), "", "")
+            token = Token("EOF", self._position(start), "", "")
             self._beyond += 1
             return token
         found = _WORD.match(self.source, start) or self._no_word(start)
@@ -135,7 +135,7 @@ class Reader:
             value = _INTERPOLATION_OR_ESCAPE.sub(_unescaped, value)
         if kind == "HEREDOC":
             value = self._heredoc(found)
-        return Token(kind, self._place(start), found[0], value)
+        return Token(kind, self._position(start), found[0], value)
 
     def _no_word(self, start: int) -> NoReturn:
         source, end = self.source, len(self.source)
@@ -254,7 +254,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def read_json(source: str) -> Block:
-    """Read rules in JSON; NotModelledError where Python does not take them, as the library takes more than JSON."""
+    """Read rules in JSON; NotModelledError where Python does not, as the library takes more."""
 
     def literal(kind: str, value: str) -> Token:
         return Token(kind, "-", value, value)

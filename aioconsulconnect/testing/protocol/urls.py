@@ -12,7 +12,7 @@ _NAME: Final = re.compile(r"(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=:<>\"\]-]|%25|%[89A-
 
 
 class Url(NamedTuple):
-    """The parts of a URL that handlers look at: the scheme in lower case, the host, the path with its escapes."""
+    """The parts of a URL: its scheme in lower case, its host, and its path with the escapes in it."""
 
     scheme: str
     host: str
