@@ -43,6 +43,7 @@ _TOKEN: Final = Struct(
     "struct { ExpirationTTL interface {}; Hash string; *structs.Alias }",
 )
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TIME: Final = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:[0-5]\d)")
 _RESERVED: Final = "00000000-0000-0000-0000-0000000000"
 _SECOND: Final = 10**9
 _LEAST, _MOST = 60 * _SECOND, 86400 * _SECOND
@@ -69,6 +70,9 @@ class Tokens:
         """
         require(self.context, request)
         body = read_body(request, _TOKEN, "Token")
+        for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
+            if each and not _TIME.fullmatch(each):
+                raise NotModelledError(f"The in-process agent does not read the time {each!r}")
         if request.rest.endswith("/clone"):
             return self._clone(request, text(body, "Description"))
         accessor, secret = text(body, "AccessorID"), text(body, "SecretID")
@@ -131,8 +135,6 @@ class Tokens:
                 raise refused_by_server(f"Invalid Token: {name} is already in use")
             if wanted.startswith(_RESERVED):
                 raise refused_by_server(f"Invalid Token: {reserved}")
-        if text(body, "Rules"):
-            raise refused_by_server("Rules cannot be specified for this token")
         if text(body, "AuthMethod"):
             raise refused_by_server(f"AuthMethod field is disallowed outside of {'l' if newer else 'L'}ogin")
 
@@ -142,6 +144,8 @@ class Tokens:
         given: Object = {"PolicyIDs": ids_of(children(body, "Policies"), acl.policies, "policy", self.context.facts)}
         given["RoleIDs"] = ids_of(children(body, "Roles"), acl.roles, "role", self.context.facts)
         given |= {**identities_of(body, "token", self.context.facts), "Local": body.get("Local") is True}
+        if text(body, "Rules"):
+            raise refused_by_server("Rules cannot be specified for this token")
         ends = before.get("ExpirationTime") if before else self._expiration(body)
         return {**given, **({"ExpirationTime": ends} if ends else {})}
 
@@ -149,14 +153,10 @@ class Tokens:
         """The time at which a new token ends; empty for none."""
         length, wanted = int(str(body.get("ExpirationTTL") or 0)), text(body, "ExpirationTime")
         present = time.time_ns()
-        for each in filter(None, (wanted, text(body, "CreateTime"))):
-            try:
-                seen = round(datetime.fromisoformat(each).timestamp() * _SECOND)
-            except ValueError:
-                raise NotModelledError(f"The in-process agent does not read the time {each!r}") from None
-            length = seen - present if each == wanted and not length else length
-        if wanted and body.get("ExpirationTTL"):
+        if wanted and length:
             raise refused_by_server("Token Expiration TTL and Expiration Time cannot both be set")
+        if wanted:
+            length = round(datetime.fromisoformat(wanted).timestamp() * _SECOND) - present
         if not length:
             return ""
         if length < 0:
