@@ -6,18 +6,7 @@ from typing import Final
 
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
 from aioconsulconnect.testing.go_json.values import Object, children, text, texts
-from aioconsulconnect.testing.handlers.acl.grants import (
-    IDENTITIES,
-    POLICIES,
-    SENT_BACK,
-    digest,
-    identities_of,
-    ids_of,
-    links_to,
-    read_body,
-    require,
-    require_to_delete,
-)
+from aioconsulconnect.testing.handlers.acl import grants
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.protocol.acl_rules import RulesError, parse_rules
 from aioconsulconnect.testing.protocol.names import check_uuid
@@ -30,12 +19,12 @@ _POLICY: Final = Struct(
     (
         *(Field(name) for name in ("ID", "Name", "Description", "Rules")),
         Field("Datacenters", ListOf("string"), go_type="[]string"),
-        *SENT_BACK,
+        *grants.SENT_BACK,
     ),
     "struct { Hash string; *structs.Alias }",
 )
 _ROLE: Final = Struct(
-    (*(Field(name) for name in ("ID", "Name", "Description")), POLICIES, *IDENTITIES, *SENT_BACK),
+    (*(Field(name) for name in ("ID", "Name", "Description")), grants.POLICIES, *grants.IDENTITIES, *grants.SENT_BACK),
     "struct { Hash string; *structs.Alias }",
 )
 _WORD: Final = r"[A-Za-z0-9_-]"
@@ -54,15 +43,15 @@ class _Named:
 
     async def put(self, request: ConsulRequest) -> Reply:
         """Create one, or replace the one with an id (`PUT /v1/acl/KIND`, `/v1/acl/KIND/ID`)."""
-        require(self.context, request)
+        grants.require(self.context, request)
         title = self.kind.capitalize()
-        body = read_body(request, self.struct, title)
+        body = grants.read_body(request, self.struct, title)
         given = text(body, "ID")
         if given.lower() not in {"", request.rest.lower()}:
             new = "Cannot specify the ID when creating a new policy"
             mismatch = not request.rest and self.kind == "policy"
             raise request.bad(new if mismatch else f"{title} ID in URL and payload do not match")
-        require(self.context, request, "write")
+        grants.require(self.context, request, "write")
         before = self.kept.get(request.rest.lower())
         name = text(body, "Name")
         if not name:
@@ -79,22 +68,15 @@ class _Named:
         identifier = request.rest.lower() or str(uuid.uuid4())
         made = self._made(identifier, body)
         index = self.context.store.write("acl")
-        created = before["CreateIndex"] if before else index
-        self.kept[identifier] = {
-            "ID": identifier,
-            "Name": name,
-            "Description": text(body, "Description"),
-            **made,
-            "Hash": digest(made),
-            "CreateIndex": created,
-            "ModifyIndex": index,
-        }
+        indexes = {"CreateIndex": before["CreateIndex"] if before else index, "ModifyIndex": index}
+        named = {"ID": identifier, "Name": name, "Description": text(body, "Description")}
+        self.kept[identifier] = {**named, **made, "Hash": grants.digest(made), **indexes}
         return Reply(self._shown(self.kept[identifier]))
 
     async def read(self, request: ConsulRequest) -> Reply:
         """Answer with the one of an id (`GET /v1/acl/KIND/ID`)."""
         self._asked(request, "ID")
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         found = self.kept.get(request.rest.lower())
         if found is None:
             check_uuid(request.rest, f"failed acl {self.kind} lookup")
@@ -104,7 +86,7 @@ class _Named:
     async def read_by_name(self, request: ConsulRequest) -> Reply:
         """Answer with the one of a name, in any case (`GET /v1/acl/KIND/name/NAME`)."""
         self._asked(request, "Name")
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         found = self._by_name(request.rest)
         if found is None:
             raise self._unknown()
@@ -113,12 +95,11 @@ class _Named:
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete one, also from whatever links to it (`DELETE /v1/acl/KIND/ID`)."""
         self._asked(request, "ID")
-        require_to_delete(self.context, request, self.kind)
+        grants.require_to_delete(self.context, request, self.kind)
         check_uuid(request.rest, f"failed acl {self.kind} lookup")
         identifier = request.rest.lower()
-        if name := {MANAGEMENT_POLICY: "global-management", READ_ONLY_POLICY: "builtin/global-read-only"}.get(
-            identifier if identifier in self.kept else ""
-        ):
+        if identifier in {MANAGEMENT_POLICY, READ_ONLY_POLICY} & self.kept.keys():
+            name = text(self.kept[identifier], "Name")
             raise refused_by_server(f"Delete operation not permitted on the builtin {name} policy")
         if self.kept.pop(identifier, None) is None and self.context.facts.newer_acl:
             raise Refused(404, f"Cannot find {self.kind} to delete")
@@ -143,7 +124,7 @@ class _Named:
         return next((each for each in self.kept.values() if text(each, "Name").lower() == name.lower()), None)
 
     def _asked(self, request: ConsulRequest, by: str) -> None:
-        require(self.context, request)
+        grants.require(self.context, request)
         if not request.rest:
             raise request.bad(f"Missing {self.kind} {by}")
 
@@ -165,26 +146,19 @@ class Policies(_Named):
     def __init__(self, context: AgentContext) -> None:
         super().__init__(context, context.acl.policies)
         facts = context.facts
-        access = {MANAGEMENT_POLICY: ("global-management", "write", facts.management_policy)}
+        builtin = [(MANAGEMENT_POLICY, "global-management", "write", facts.management_policy)]
         if facts.newer_acl:
             words = "A built-in policy that grants read-only access to all Consul features"
-            access[READ_ONLY_POLICY] = ("builtin/global-read-only", "read", words)
-        for identifier, (name, level, description) in access.items() if context.acl.enabled else ():
+            builtin.append((READ_ONLY_POLICY, "builtin/global-read-only", "read", words))
+        for identifier, name, level, description in builtin if context.acl.enabled else ():
             rules = _builtin_rules(level, newer=facts.newer_acl)
             context.acl.parsed[identifier] = parse_rules(rules, facts)
-            self.kept[identifier] = {
-                "ID": identifier,
-                "Name": name,
-                "Description": description,
-                "Rules": rules,
-                "Hash": digest(rules),
-                "CreateIndex": 4,
-                "ModifyIndex": 4,
-            }
+            named = {"ID": identifier, "Name": name, "Description": description, "Rules": rules}
+            self.kept[identifier] = {**named, "Hash": grants.digest(rules), "CreateIndex": 4, "ModifyIndex": 4}
 
     async def list(self, request: ConsulRequest) -> Reply:
         """Answer with all policies, without their rules (`GET /v1/acl/policies`)."""
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         names = ("ID", "Name", "Description", "Datacenters", "Hash", "CreateIndex", "ModifyIndex")
         return Reply([{name: each.get(name) for name in names} for each in self.kept.values()], meta=self._meta())
 
@@ -201,10 +175,10 @@ class Policies(_Named):
     def _made(self, identifier: str, body: Object) -> Object:
         rules, datacenters = text(body, "Rules"), texts(body, "Datacenters")
         before = self.kept.get(identifier)
-        if identifier in {MANAGEMENT_POLICY, READ_ONLY_POLICY} and before:
+        if before and identifier == READ_ONLY_POLICY:
+            raise Refused(501, "The in-process agent does not model changes of the policy that reads all")
+        if before and identifier == MANAGEMENT_POLICY:
             name = text(before, "Name")
-            if identifier == READ_ONLY_POLICY:
-                raise Refused(501, f"The in-process agent does not model changes of the policy {name}")
             if "Datacenters" in body:
                 builtin = "" if self.context.facts.newer_acl else "builtin "
                 raise refused_by_server(f"Changing the Datacenters of the {builtin}{name} policy is not permitted")
@@ -239,7 +213,7 @@ class Roles(_Named):
 
     async def list(self, request: ConsulRequest) -> Reply:
         """Answer with all roles, or those with a policy (`GET /v1/acl/roles`)."""
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         wanted = request.first("policy")
         if wanted and self.context.facts.newer_acl:
             check_uuid(wanted, "failed acl role lookup")
@@ -248,11 +222,11 @@ class Roles(_Named):
         return Reply(found, meta=self._meta())
 
     def _made(self, identifier: str, body: Object) -> Object:  # noqa: ARG002
-        links = ids_of(children(body, "Policies"), self.context.acl.policies, "policy", self.context.facts)
-        return {"PolicyIDs": links, **identities_of(body, "role", self.context.facts)}
+        links = grants.ids_of(children(body, "Policies"), self.context.acl.policies, "policy", self.context.facts)
+        return {"PolicyIDs": links, **grants.identities_of(body, "role", self.context.facts)}
 
     def _shown(self, kept: Object) -> Object:
-        links = links_to(texts(kept, "PolicyIDs"), self.context.acl.policies)
+        links = grants.links_to(texts(kept, "PolicyIDs"), self.context.acl.policies)
         shown: Object = {}
         for key, value in kept.items():
             if key != "PolicyIDs":

@@ -10,19 +10,7 @@ from aioconsulconnect.testing.go_json.errors import NotModelledError
 from aioconsulconnect.testing.go_json.scalars import format_duration, instant
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, children, text, texts
-from aioconsulconnect.testing.handlers.acl.grants import (
-    IDENTITIES,
-    POLICIES,
-    ROLES,
-    SENT_BACK,
-    digest,
-    identities_of,
-    ids_of,
-    links_to,
-    read_body,
-    require,
-    require_to_delete,
-)
+from aioconsulconnect.testing.handlers.acl import grants
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
@@ -33,17 +21,17 @@ from aioconsulconnect.testing.state.acl import ANONYMOUS, MANAGEMENT_POLICY
 _TOKEN: Final = Struct(
     (
         *(Field(name) for name in ("AccessorID", "SecretID", "Description")),
-        *(POLICIES, ROLES, *IDENTITIES),
+        *(grants.POLICIES, grants.ROLES, *grants.IDENTITIES),
         Field("Local", "bool"),
         Field("AuthMethod"),
         Field("Rules", until="1.10"),
         *(Field("ExpirationTTL", "nanoseconds"), Field("ExpirationTime"), Field("CreateTime")),
-        *SENT_BACK,
+        *grants.SENT_BACK,
     ),
     "struct { ExpirationTTL interface {}; Hash string; *structs.Alias }",
 )
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TIME: Final = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:[0-5]\d)")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _RESERVED: Final = "00000000-0000-0000-0000-0000000000"
 _SECOND: Final = 10**9
 _LEAST, _MOST = 60 * _SECOND, 86400 * _SECOND
@@ -68,17 +56,17 @@ class Tokens:
 
         `PUT /v1/acl/token`, `/v1/acl/token/ACCESSOR`, `/v1/acl/token/ACCESSOR/clone`.
         """
-        require(self.context, request)
-        body = read_body(request, _TOKEN, "Token")
+        grants.require(self.context, request)
+        body = grants.read_body(request, _TOKEN, "Token")
         for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
-            if each and not _TIME.fullmatch(each):
+            if each and not (_TIME.fullmatch(each) and _is_time(each)):
                 raise NotModelledError(f"The in-process agent does not read the time {each!r}")
         if request.rest.endswith("/clone"):
             return self._clone(request, text(body, "Description"))
         accessor, secret = text(body, "AccessorID"), text(body, "SecretID")
         if request.rest and accessor not in {"", request.rest}:
             raise request.bad("Token Accessor ID in URL and payload do not match")
-        require(self.context, request, "write")
+        grants.require(self.context, request, "write")
         before = self._to_update(request.rest, body) if request.rest else None
         if before is None:
             self._check_new(body)
@@ -88,7 +76,7 @@ class Tokens:
         return Reply(self._shown(self._keep(accessor, secret, text(body, "Description"), given, before)))
 
     def _clone(self, request: ConsulRequest, description: str) -> Reply:
-        require(self.context, request, "write")
+        grants.require(self.context, request, "write")
         source = self._found(request.rest.removesuffix("/clone"), at=None)
         given: Object = {key: source[key] for key in _GIVEN if key in source}
         words = description or text(source, "Description")
@@ -140,10 +128,10 @@ class Tokens:
 
     def _given(self, body: Object, before: Object | None) -> Object:
         """What a token keeps of a body besides ids and description, or a refusal."""
-        acl = self.context.acl
-        given: Object = {"PolicyIDs": ids_of(children(body, "Policies"), acl.policies, "policy", self.context.facts)}
-        given["RoleIDs"] = ids_of(children(body, "Roles"), acl.roles, "role", self.context.facts)
-        given |= {**identities_of(body, "token", self.context.facts), "Local": body.get("Local") is True}
+        acl, facts = self.context.acl, self.context.facts
+        given: Object = {"PolicyIDs": grants.ids_of(children(body, "Policies"), acl.policies, "policy", facts)}
+        given["RoleIDs"] = grants.ids_of(children(body, "Roles"), acl.roles, "role", facts)
+        given |= {**grants.identities_of(body, "token", facts), "Local": body.get("Local") is True}
         if text(body, "Rules"):
             raise refused_by_server("Rules cannot be specified for this token")
         ends = before.get("ExpirationTime") if before else self._expiration(body)
@@ -171,15 +159,14 @@ class Tokens:
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete a token by its accessor id (`DELETE /v1/acl/token/ACCESSOR`)."""
         self._asked(request)
-        require_to_delete(self.context, request, "token")
+        grants.require_to_delete(self.context, request, "token")
         check_uuid(request.rest.lower(), "Accessor ID is missing or an invalid UUID", whole=True)
         if request.rest == ANONYMOUS:
             raise refused_by_server("Delete operation not permitted on the anonymous token")
         found = self._by_accessor(request.rest)
         if found is None and self.context.facts.newer_acl:
             raise Refused(404, "Cannot find token to delete")
-        if found:
-            del self.tokens[text(found, "SecretID")]
+        self.tokens.pop(text(found, "SecretID") if found else "", None)
         self.context.store.write("acl")
         return Reply(body=True)
 
@@ -188,7 +175,7 @@ class Tokens:
     async def read(self, request: ConsulRequest) -> Reply:
         """Answer with the token of an accessor id (`GET /v1/acl/token/ACCESSOR`)."""
         self._asked(request)
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         found = self._found(request.rest, at=self._meta().index)
         if "expanded" in request.query and self.context.facts.newer_acl:
             raise Refused(501, "The in-process agent does not model `expanded`")
@@ -196,7 +183,7 @@ class Tokens:
 
     async def self(self, request: ConsulRequest) -> Reply:
         """Answer with the token of the request (`GET /v1/acl/token/self`)."""
-        require(self.context, request)
+        grants.require(self.context, request)
         found = self.context.acl.token(request.token)
         if found is None:
             raise self._unknown(self._meta().index)
@@ -207,7 +194,7 @@ class Tokens:
 
         Older versions leave out the secrets.
         """
-        require(self.context, request, "read")
+        grants.require(self.context, request, "read")
         newer = self.context.facts.newer_acl
         names = ("policy", "role", "authmethod", *(("servicename",) if newer else ()))
         wanted = {name: request.first(name) for name in names if request.first(name)}
@@ -223,7 +210,7 @@ class Tokens:
     # Shared by the handlers.
 
     def _asked(self, request: ConsulRequest) -> None:
-        require(self.context, request)
+        grants.require(self.context, request)
         if not request.rest:
             raise request.bad(f"Missing token {'AccessorID' if self.context.facts.newer_acl else 'ID'}")
 
@@ -260,16 +247,23 @@ class Tokens:
         shown: Object = {key: token[key] for key in ("AccessorID", "SecretID", "Description")}
         if request and not acl.resolve(request.token).may("acl", "write"):
             shown["SecretID"] = "<hidden>"
-        linked = {"Policies": links_to(texts(token, "PolicyIDs"), acl.policies)}
-        linked["Roles"] = links_to(texts(token, "RoleIDs"), acl.roles)
+        linked = {"Policies": grants.links_to(texts(token, "PolicyIDs"), acl.policies)}
+        linked["Roles"] = grants.links_to(texts(token, "RoleIDs"), acl.roles)
         shown |= {key: links for key, links in linked.items() if links}
         shown |= {key: token[key] for key in ("ServiceIdentities", "NodeIdentities") if token.get(key)}
         shown["Local"] = token.get("Local") is True
         shown |= {key: token[key] for key in ("ExpirationTime", "CreateTime") if token.get(key)}
-        return {**shown, "Hash": digest(linked), **{key: token[key] for key in ("CreateIndex", "ModifyIndex")}}
+        return {**shown, "Hash": grants.digest(linked), **{key: token[key] for key in ("CreateIndex", "ModifyIndex")}}
 
     def _meta(self) -> Meta:
         return Meta(self.context.store.touched("acl"))
+
+
+def _is_time(written: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(written))
+    except ValueError:
+        return False
 
 
 def _has(token: Object, wanted: dict[str, str]) -> bool:
