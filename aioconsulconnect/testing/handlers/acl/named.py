@@ -120,6 +120,9 @@ class _Named:
         """Copy one as it is shown."""
         return dict(kept)
 
+    def _sorted(self) -> list[Object]:
+        return sorted(self.kept.values(), key=lambda each: text(each, "Name").lower())
+
     def _by_name(self, name: str) -> Object | None:
         return next((each for each in self.kept.values() if text(each, "Name").lower() == name.lower()), None)
 
@@ -160,7 +163,7 @@ class Policies(_Named):
         """Answer with all policies, without their rules (`GET /v1/acl/policies`)."""
         grants.require(self.context, request, "read")
         names = ("ID", "Name", "Description", "Datacenters", "Hash", "CreateIndex", "ModifyIndex")
-        return Reply([{name: each.get(name) for name in names} for each in self.kept.values()], meta=self._meta())
+        return Reply([{name: each.get(name) for name in names} for each in self._sorted()], meta=self._meta())
 
     def _complaint(self, name: str) -> str:
         if not self.context.facts.newer_acl:
@@ -218,7 +221,7 @@ class Roles(_Named):
         if wanted and self.context.facts.newer_acl:
             check_uuid(wanted, "failed acl role lookup")
             wanted = wanted.lower()
-        found = [self._shown(each) for each in self.kept.values() if not wanted or wanted in texts(each, "PolicyIDs")]
+        found = [self._shown(each) for each in self._sorted() if not wanted or wanted in texts(each, "PolicyIDs")]
         return Reply(found, meta=self._meta())
 
     def _made(self, identifier: str, body: Object) -> Object:  # noqa: ARG002

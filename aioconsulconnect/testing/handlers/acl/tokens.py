@@ -143,6 +143,8 @@ class Tokens:
         present = time.time_ns()
         if wanted and length:
             raise refused_by_server("Token Expiration TTL and Expiration Time cannot both be set")
+        if wanted.startswith("0001-"):
+            raise NotModelledError("The in-process agent does not model a token that ends at no time")
         if wanted:
             length = round(datetime.fromisoformat(wanted).timestamp() * _SECOND) - present
         if not length:
