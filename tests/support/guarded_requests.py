@@ -165,6 +165,38 @@ WRITES = [
     Request("POST", "/v1/discovery-chain/web", {}),
 ]
 
+_NAMES = ("web", "", "web/", "/web", "//web", "ns/web", "other/default/web", "a/b/c/d", "peer:p/web", "peer:p", "*/*")
+_ODD: list[dict[str, Any]] = [
+    *({f"{side}Partition": value} for side in ("Source", "Destination") for value in ("other", "default", "")),
+    *({f"{side}NS": "x"} for side in ("Source", "Destination")),
+    {"SourcePartition": "other", "SourcePeer": "p"},
+    {"SourceSamenessGroup": "g"},
+]
+_WHOLE = {"SourceName": "q", "DestinationName": "b", "Action": "allow"}
+ODD_INTENTIONS = [
+    *(Request(method, f"{_INTENTIONS}/", body) for method, body in (("GET", None), ("PUT", {}), ("DELETE", None))),
+    *(
+        Request("PUT", f"{_INTENTIONS}/{name}", {**base, **odd})
+        for odd in ({}, *_ODD)
+        for base in ({}, _WHOLE)
+        for name in ("{0}", NOBODY)
+    ),
+    *(Request("POST", _INTENTIONS, odd) for odd in ({}, *_ODD)),
+    *(
+        Request("GET", f"{_INTENTIONS}/check?source={source}&destination={destination}{more}")
+        for source in _NAMES
+        for destination in ("db", "ns/db", "db/", "p/default/db", "peer:p/db")
+        for more in ("", "&source-type=x")
+    ),
+]
+EXACT_INTENTIONS = [
+    Request(method, f"{_INTENTIONS}/exact?source={source}&destination={destination}", body)
+    for source in _NAMES
+    for destination in ("db", "", "ns/db", "db/", "p/default/db", "peer:p/db")
+    for method, body in (("GET", None), ("PUT", {}), ("DELETE", None))
+]
+"""Requests for intentions by names that hold more or less than a name, from 1.9."""
+
 
 def comparable(request: Request, answer: Answer) -> tuple[object, ...]:
     """The status, what is said or the names of what is seen, and the marks in the headers."""

@@ -12,7 +12,17 @@ from typing import NamedTuple
 import pytest
 from support.agents import Binary, binaries, known
 from support.guarded import SETS, Guarded, Talk, authorized, in_process, intend, read, real_agent
-from support.guarded_requests import FEW, INTENTIONS, READS, RULES, SETUP, WRITES, comparable
+from support.guarded_requests import (
+    EXACT_INTENTIONS,
+    FEW,
+    INTENTIONS,
+    ODD_INTENTIONS,
+    READS,
+    RULES,
+    SETUP,
+    WRITES,
+    comparable,
+)
 from support.side_by_side import Background, running
 from support.versions import VERSIONS
 
@@ -66,6 +76,19 @@ def test_identities_are_judged_alike(pair: Pair, intentions: str) -> None:
     for row in read("identities"):
         ours, theirs = (authorized(side, row["uri"]) for side in pair[1:])
         assert ours == theirs, row["uri"]
+    for side in pair[1:]:
+        side.empty()
+
+
+def test_odd_intentions_are_refused_alike(pair: Pair) -> None:
+    body = {"SourceName": "a", "DestinationName": "b", "Action": "allow"}
+    made = [side.value("POST", "/v1/connect/intentions", body)["ID"] for side in pair[1:]]
+    for request in [*ODD_INTENTIONS, *(EXACT_INTENTIONS if pair.version != "1.8" else [])]:
+        ours, theirs = (
+            comparable(request, side.ask(request.method, request.path.replace("{0}", own), request.body))
+            for side, own in zip(pair[1:], made, strict=True)
+        )
+        assert ours == theirs, f"{request.method} {request.path} {json.dumps(request.body)}"
     for side in pair[1:]:
         side.empty()
 
