@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.acl.named import Policies, Roles
+from aioconsulconnect.testing.handlers.acl.tokens import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
@@ -82,6 +83,7 @@ class Cluster:
                 enabled=settings.acl,
                 default=settings.default_policy,
                 management_token=settings.management_token,
+                datacenter=settings.datacenter,
             ),
             Authority(store, facts, settings.datacenter, settings.cluster),
             settings.datacenter,
@@ -101,7 +103,9 @@ class Cluster:
             checks=CheckRegistration(context, self.registry),
             catalog=Catalog(context, self.registry, entries.graph),
             chains=Chains(context, self.registry, entries.graph),
-            acl=Tokens(context),
+            policies=Policies(context),
+            roles=Roles(context),
+            tokens=Tokens(context),
             system=System(context),
         )
         self.table: tuple[Route, ...] = build_table(handlers)

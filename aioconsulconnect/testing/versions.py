@@ -206,7 +206,14 @@ class VersionFacts:
     rotation_period: str | None = None
     """The RotationPeriod of the initial CA configuration; None where it has none."""
     # rights
+    hcl_is_strict: bool = True
+    """True if rules in HCL may set no argument twice, and a value that is missing is named in the refusal."""
+    services_need_node: bool = True
+    """True if the list of services shows those alone whose node the token may read."""
     management_description: str = "Initial Management Token"
+    management_policy: str = "A built-in policy that grants read and write access to all Consul features"
+    newer_acl: bool = True
+    """True if there are built-in policies to read all, and refusals about policies and tokens have newer words."""
     # agent
     build_date: bool = True
     primary_datacenter: bool = True
@@ -223,6 +230,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             header_kinds="Present, Exact, Prefix, Suffix, or Regex",
             ignore_case=False,
             rights_before_filter=False,
+            hcl_is_strict=False,
+            services_need_node=False,
             catalog_takes_peer=False,
         ),
     ),
@@ -284,6 +293,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             key_type_rotates=False,
             common_names=True,
             management_description="Master Token",
+            management_policy="Builtin Policy that grants unlimited access",
+            newer_acl=False,
             agent_holds_roots=False,
             leaf_minds_datacenter=True,
             leaf_without_name="URI must be either service or agent",

@@ -209,7 +209,7 @@ def test_each_operation_has_rights_and_a_case() -> None:
     assert set(CASES) | NOBODYS == set(OPERATIONS)
 
 
-MESH_WRITE = {True: 'operator = "write"', False: 'mesh = "write"'}  # on 1.8, and later
+MESH_WRITE = {True: 'operator = "write"', False: 'mesh = "write"'}  # up to 1.10, and later
 ENTRIES: dict[str, tuple[str, Callable[[str], Entry]]] = {
     "service-resolver": ('service "DB" { policy = "write" }', lambda name: ServiceResolver(name=name)),
     "service-splitter": (
@@ -225,7 +225,7 @@ ENTRIES: dict[str, tuple[str, Callable[[str], Entry]]] = {
 @pytest.mark.parametrize("kind", list(ENTRIES))
 async def test_rights_of_a_kind_are_enough_and_needed(kind: str, guarded: GuardedAgent, unique: str) -> None:
     rules, make = ENTRIES[kind]
-    write = MESH_WRITE[guarded.version < (1, 10)] if rules == "mesh" else rules.replace("DB", unique)
+    write = MESH_WRITE[guarded.version < (1, 11)] if rules == "mesh" else rules.replace("DB", unique)
     read = f'service "{unique}" {{ policy = "read" }}'
     entry = make(unique)
     async with Consul(guarded.url, token=guarded.management) as manager:

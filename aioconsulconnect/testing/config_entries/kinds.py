@@ -59,7 +59,7 @@ KINDS: Final = (
     EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
     EntryKind("mesh", traffic_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
     EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.14"),
-    EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "mesh", since="1.16"),
+    EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "", since="1.16"),
     EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
     EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
     EntryKind(

@@ -9,8 +9,13 @@ from aioconsulconnect.testing.go_json.errors import DecodeError
 
 
 def now() -> str:
-    """The present time in UTC, with up to nine digits after the second, trailing zeros cut."""
-    seconds, fraction = divmod(time.time_ns(), 10**9)
+    """The present time, as `instant` writes it."""
+    return instant(time.time_ns())
+
+
+def instant(nanoseconds: int) -> str:
+    """Write a time since 1970 in UTC, with up to nine digits after the second, trailing zeros cut."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
     digits = f".{fraction:09}".rstrip("0").rstrip(".")
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{digits}Z"
 
@@ -27,6 +32,7 @@ _UNITS: Final = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+_TOO_LONG: Final = 2**63
 _DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
@@ -42,6 +48,8 @@ def parse_duration(value: str) -> int:
     if at < len(rest) or not rest:
         missing = "missing unit in duration" if re.fullmatch(r"(\d+\.?\d*|\.\d+)", rest) else "invalid duration"
         raise ValueError(f'time: {missing} "{value}"')
+    if total >= _TOO_LONG:
+        raise ValueError(f'time: invalid duration "{value}"')
     return sign * round(total)
 
 

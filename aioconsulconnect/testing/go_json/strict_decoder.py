@@ -8,6 +8,7 @@ from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, Member
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
 
 _EXACT: Final = {"string": str, "bool": bool}
+_RANGES: Final = {"int": range(-(2**63), 2**63), "uint32": range(2**32), "uint64": range(2**64)}
 
 
 class _WrongTypeError(Exception):
@@ -71,15 +72,12 @@ def _decode_member(value: object, kind: MemberType, version: str, owner: str, pa
         case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
         case "int" | "uint32" | "uint64" if (
-            isinstance(value, int) and not isinstance(value, bool) and (kind == "int" or value >= 0)
+            isinstance(value, int) and not isinstance(value, bool) and value in _RANGES[kind]
         ):
             return value
         case "duration" | "nanoseconds" if isinstance(value, str | int) and not isinstance(value, bool):
             return read_duration(value, kind)
         case _:
-            found = (
-                f"number {value}"
-                if isinstance(value, float) and kind in {"int", "uint32", "uint64"}
-                else go_type(value)
-            )
+            whole = kind in _RANGES and not isinstance(value, bool)
+            found = f"number {value}" if whole and isinstance(value, int | float) else go_type(value)
             raise _WrongTypeError(found, kind, path)

@@ -126,7 +126,7 @@ class Catalog:
             node = shape(self.view.node(), NODE, facts.version)
             found = [node] if self._node_fits(request) and (keep is None or keep(node)) else []
             seen = [each for each in found if who.may("node", "read", context.node_name)]
-            filtered = len(seen) < len(found) and who.anything
+            filtered = len(seen) < len(found) and who.named
             return Found(seen, context.store.touched("nodes"), ("nodes",), filtered=filtered)
 
         found = await context.block(request, query)
@@ -144,8 +144,10 @@ class Catalog:
             tags: dict[str, dict[str, None]] = {"consul": {}}
             for each in self.registry.all():
                 tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
-            value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
-            filtered = len(value) < len(tags) and who.anything
+            node = not context.facts.services_need_node or who.may("node", "read", context.node_name)
+            seen = sorted(tags) if node else []
+            value: Object = {name: list(tags[name]) for name in seen if who.may("service", "read", name)}
+            filtered = len(value) < len(tags) and who.named
             return Found(value, context.store.touched("services", "nodes"), ("services",), filtered=filtered)
 
         found = await context.block(request, query)
@@ -166,7 +168,7 @@ class Catalog:
                 raise context.acl.denied(who, "service:read", request.rest)
             every = gateway_services(request.rest, self.registry, self.graph)
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
-            filtered = len(seen) < len(every) and who.anything
+            filtered = len(seen) < len(every) and who.named
             keys = gateway_keys(self.registry)
             shown = seen if every or context.acl.enabled or context.facts.no_gateway_services_is_empty else None
             return Found(shown, context.store.touched(*keys), keys, filtered=filtered)
@@ -228,9 +230,7 @@ class Catalog:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             seen = self._streamed(kind, name, search(name)) if streaming else search(name)
-            if kind != "service" and not who.may("service", "read", name):
-                if streaming:
-                    return Found([], seen.index, seen.keys)
+            if kind != "service" and not streaming and not who.may("service", "read", name):
                 raise bare_denial() if facts.denied_health_is_refused else _Denied
             if facts.peers and request.first("peer"):
                 return Found([], 1, ())
@@ -345,7 +345,7 @@ class Catalog:
             not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
         )
         both = zip(shown, readable, chosen, strict=True)
-        return [value for (_, value), may, kept in both if may and kept], filtered and who.anything
+        return [value for (_, value), may, kept in both if may and kept], filtered and who.named
 
 
 class _Denied(Exception):

@@ -15,6 +15,7 @@ from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.protocol.urls import parse_url
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.authority import Leaf
 from aioconsulconnect.testing.state.intention_store import IntentionStore
@@ -36,9 +37,10 @@ _AUTHORIZE: Final = Struct(
     (Field("Target"), Field("ClientCertURI"), Field("ClientCertSerial")), "structs.ConnectAuthorizeRequest"
 )
 _PARTITION: Final = r"(?:/ap/(?P<partition>[^/]+))?"
-_SERVICE: Final = re.compile(_PARTITION + r"/ns/([^/]+)/dc/([^/]+)/svc/(?P<service>[^/]+)")
-_OTHERS: Final = re.compile(_PARTITION + r"/agent/client/dc/[^/]+/id/[^/]+")
-_NEWER: Final = re.compile(_PARTITION + r"(?:/gateway/mesh/dc/[^/]+|/agent/server/dc/[^/]+)")
+_SERVICE: Final = re.compile(_PARTITION + r"/ns/(?P<namespace>[^/]+)/dc/([^/]+)/svc/(?P<service>[^/]+)")
+_AGENT: Final = re.compile(_PARTITION + r"/agent/client/dc/[^/]+/id/[^/]+")
+_GATEWAY: Final = re.compile(_PARTITION + r"/gateway/mesh/dc/[^/]+")
+_SERVER: Final = re.compile(r"/agent/server/dc/[^/]+")
 _LEAF_WAIT: Final = 600.0
 
 
@@ -162,7 +164,7 @@ class Certificates:
         target = text(body, "Target")
         if not target:
             raise request.bad("Target service must be specified")
-        source, partition = self._client(request, text(body, "ClientCertURI"))
+        partition, namespace, source = self._client(request, text(body, "ClientCertURI"))
         context.acl.require(who, "service", "write", target)
         if partition.lower() != "default":
             mismatch = f'Mismatched partitions: "{partition}" != "default"'
@@ -174,7 +176,7 @@ class Certificates:
         except Refused as refused:
             raise Refused(403, self._prefixed("failed getting intention match: ", refused.text)) from refused
         cache, age = context.cached(request, ("match", "destination", target))
-        authorized, reason = self._decide(source, target)
+        authorized, reason = self._decide(namespace, source, target)
         return Reply({"Authorized": authorized, "Reason": reason}, cache=cache, age=age)
 
     def _authorizer_for(self, request: ConsulRequest) -> Authorizer:
@@ -186,26 +188,28 @@ class Certificates:
     def _prefixed(self, prefix: str, refusal: str) -> str:
         return prefix + refusal if self.context.facts.authorize_error_prefix else refusal
 
-    def _client(self, request: ConsulRequest, uri: str) -> tuple[str, str]:
-        """The service and the partition in a client's SPIFFE URI, or a refusal.
+    def _client(self, request: ConsulRequest, uri: str) -> tuple[str, str, str]:
+        """The partition, the namespace and the service in a client's SPIFFE URI, or a refusal.
 
         Trust domain and datacenter are not looked at.
         """
-        scheme, _, rest = uri.partition("://")
-        path = rest[rest.index("/") :] if "/" in rest else ""
-        facts = self.context.facts
-        found = _SERVICE.fullmatch(path)
+        facts, parsed = self.context.facts, parse_url(uri)
+        if parsed is None or parsed.scheme != "spiffe":
+            raise request.bad("ClientCertURI not a valid Connect identifier")
         old = facts.foreign_partition == "invalid"
-        if scheme.lower() == "spiffe" and found and not (old and found["partition"]):
-            return unquote(found["service"]), unquote(found["partition"] or "default")
-        signs = not path and "." in rest[1:]
-        other = signs or _OTHERS.fullmatch(path) or (not old and _NEWER.fullmatch(path))
-        kind = "Service" if scheme.lower() == "spiffe" and other else "Connect"
+        found = _SERVICE.fullmatch(parsed.path)
+        if found and not (old and found["partition"]):
+            return unquote(found["partition"] or "default"), unquote(found["namespace"]), unquote(found["service"])
+        signs = not parsed.path and "." in parsed.host[1:]
+        other = _AGENT.fullmatch(parsed.path)
+        known = other and not (old and other["partition"])
+        newer = not old and (_GATEWAY.fullmatch(parsed.path) or _SERVER.fullmatch(parsed.path))
+        kind = "Service" if signs or known or newer else "Connect"
         raise request.bad(f"ClientCertURI not a valid {kind} identifier")
 
-    def _decide(self, source: str, target: str) -> tuple[bool, str]:
+    def _decide(self, namespace: str, source: str, target: str) -> tuple[bool, str]:
         context, facts = self.context, self.context.facts
-        found = decides(self.intentions.to(target), "Source", source)
+        found = decides(self.intentions.to(target), "Source", source, namespace)
         if found is None:
             off = None if context.acl.enabled else facts.authorize_default_reason
             return context.acl.allows_by_default, off or "Default behavior configured by ACLs"

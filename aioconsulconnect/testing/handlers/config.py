@@ -45,6 +45,12 @@ class Entries:
             raise Refused(501, f"The in-process agent does not model config entries of kind {name}")
         return kind, kind.struct
 
+    def _read_kind(self, request: ConsulRequest, name: str) -> EntryKind:
+        """The kind to read; an unknown one is refused after another datacenter and an unknown token."""
+        self.context.check_datacenter(request)
+        self.context.acl.resolve(request.token)
+        return self._kind(name)[0]
+
     # Reading.
 
     async def get(self, request: ConsulRequest) -> Reply:
@@ -61,7 +67,7 @@ class Entries:
 
     async def _one(self, request: ConsulRequest, kind_name: str, name: str) -> Reply:
         context = self.context
-        kind, _ = self._kind(kind_name)
+        kind = self._read_kind(request, kind_name)
 
         def query() -> Found[Object | None]:
             context.check_datacenter(request)
@@ -79,7 +85,7 @@ class Entries:
 
     async def _many(self, request: ConsulRequest, kind_name: str) -> Reply:
         context = self.context
-        kinds = [self._kind(kind_name)[0]] if kind_name else [kind for kind in KINDS if kind.struct]
+        kinds = [self._read_kind(request, kind_name)] if kind_name else [kind for kind in KINDS if kind.struct]
         expression = request.first("filter")
         if expression and context.facts.filter_on_listing:
             if kind_name != "service-defaults":
@@ -105,7 +111,7 @@ class Entries:
                 (f"config/{kind_name}" if kind_name else "config",),
                 absent=not kept,
                 unchanged=content if kind_name else None,
-                filtered=len(seen) < len(every) and who.anything,
+                filtered=len(seen) < len(every) and who.named,
             )
 
         found = await context.block(request, query)
@@ -113,6 +119,8 @@ class Entries:
 
     @staticmethod
     def _readable(who: Authorizer, kind: EntryKind, name: str) -> bool:
+        if kind.name == "jwt-provider" and who.may_any("service", "write"):
+            return True
         return not kind.read or who.may(kind.read, "read", kind.on(kind.read, name))
 
     # Writing.
@@ -220,10 +228,12 @@ class Entries:
                 raise
             raise Refused(400, refused.text) from refused
         context = self.context
-        if kind_name == "proxy-defaults" and context.facts.proxy_defaults_named_anything:
-            name = "global"
+        if kind.only_name and (kind_name == "mesh" or context.facts.proxy_defaults_named_anything):
+            name = kind.only_name
         expected = self._cas(request) if context.facts.cas_delete else None
         who = context.acl.resolve(request.token)
+        if kind.only_name not in {"", name}:
+            raise refused_by_server(f'invalid name ("{name}"), only "{kind.only_name}" is supported')
         context.acl.require(who, kind.write, "write", kind.on(kind.write, name))
         before = context.store.entry(kind_name, name)
         if expected is not None and before is not None and expected != before["ModifyIndex"]:

@@ -51,7 +51,7 @@ class Intentions:
             seen = [i for i in candidates if readable(who, i)]
             considered = every if context.facts.rights_before_filter else candidates
             filtered = any(not readable(who, i) for i in considered)
-            return Found(seen, self.intentions.index(), self.intentions.list_keys(), filtered=filtered and who.anything)
+            return Found(seen, self.intentions.index(), self.intentions.list_keys(), filtered=filtered and who.named)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))
@@ -65,8 +65,7 @@ class Intentions:
             raise Dropped
         intention = self._decoded(value, "Failed to decode request body: ", 500)
         for side in ("Destination", "Source"):
-            if text(intention, f"{side}Partition").lower() not in {"", "default"}:
-                raise request.bad(f"Cannot specify a {side.lower()} partition with this endpoint")
+            self._no_partition(request, intention, side)
             namespace = text(intention, f"{side}NS")
             if self.entries and namespace.lower() not in {"", "default"}:
                 raise request.bad(f"Invalid {side}NS({namespace}): Namespaces is a Consul Enterprise feature")
@@ -92,7 +91,7 @@ class Intentions:
         if not written:
             raise Refused(500, "required query parameter 'name' not set")
         context = self.context
-        names = {each: parse_name(each, "name", context.facts) for each in sorted(written)}
+        names = {each: parse_name(each, "name", context.facts) for each in written}
 
         def query() -> Found[Object]:
             context.check_datacenter(request)
@@ -101,13 +100,13 @@ class Intentions:
             for name in names.values():
                 context.acl.require(who, "intention", "read", name.name)
             collect = self.intentions.to if side == "destination" else self.intentions.by
-            value: Object = {each: collect(name.name, name.namespace) or None for each, name in names.items()}
+            value: Object = {each: collect(name.name, name.namespace) or None for each, name in sorted(names.items())}
             keys = tuple(key for name in names.values() for key in self.intentions.match_keys(side, name.name))
             quiet = self.entries is not None
             nothing = quiet and not any(value.values())
             return Found(value, self.intentions.index(), keys, absent=nothing, unchanged=value if quiet else None)
 
-        cache, age = self._cached(request, (side, *names))
+        cache, age = self._cached(request, (side, *sorted(names)))
         found = await context.block(request, query, local=cache is not None)
         if cache and request.waited:
             cache, age = "MISS", None
@@ -136,15 +135,15 @@ class Intentions:
         request.intention_options()
         request.read_options()
         context, facts = self.context, self.context.facts
-        source = parse_name(request.only("source"), "source", facts)
+        kind, written = request.query.get("source-type", ["consul"])[0], request.only("source")
+        source = parse_name(written, "source", facts) if kind == "consul" else Name(written)
         destination = parse_name(request.only("destination"), "destination", facts)
-        kind = request.query.get("source-type", ["consul"])[0]
-        if kind != "consul":
-            raise refused_by_server(f'unsupported SourceType: "{kind}"')
         context.check_datacenter(request)
         if self.entries:
             _own_namespace(source, "source namespace")
             _own_namespace(destination, "destination namespace")
+        if kind != "consul":
+            raise refused_by_server(f'unsupported SourceType: "{kind}"')
         who = context.acl.resolve(request.token)
         if destination.name:
             context.acl.require(who, "service", "read", destination.name)
@@ -166,13 +165,13 @@ class Intentions:
         source = parse_name(request.only("source"), "source", context.facts, peers=True)
         destination = parse_name(request.only("destination"), "destination", context.facts)
         missing = [f"{s}Name is missing" for s, n in (("Source", source), ("Destination", destination)) if not n.name]
-        if missing:
-            raise Refused(500, errors(missing))
 
         def query() -> Found[Object]:
             context.check_datacenter(request)
             _own_namespace(source, "SourceNS")
             _own_namespace(destination, "DestinationNS")
+            if missing:
+                raise Refused(500, errors(missing))
             who = context.acl.resolve(request.token)
             found = entries.exact(source.name, destination.name, source.peer)
             if found is None:
@@ -204,18 +203,21 @@ class Intentions:
         request.intention_options()
         source, destination = self._exact_names(request)
         self._may_write(self.context.acl.resolve(request.token), destination)
+        if not source:
+            raise Refused(500, "Intention lookup failed: " + errors(["SourceName is missing"]))
         self._entries().remove(source, destination)
         return Reply(body=True)
 
     def _exact_names(self, request: ConsulRequest) -> tuple[str, str]:
         """The two names of a write; a community server ignores namespace and partition."""
-        found: list[str] = []
-        for side in ("source", "destination"):
-            name = parse_name(request.only(side), side, self.context.facts).name
-            if not name:
-                raise Refused(500, f"required query parameter '{side}' not set")
-            found.append(name)
-        return found[0], found[1]
+        facts, sides = self.context.facts, ("source", "destination")
+        given = {side: request.only(side) for side in sides}
+        if absent := next((side for side in sides if not given[side]), ""):
+            raise Refused(500, f"required query parameter '{absent}' not set")
+        source, destination = (parse_name(given[side], side, facts).name for side in sides)
+        if not (facts.post_needs_destination or (source and destination)):
+            raise Refused(501, "The in-process agent does not know what this version makes of a name that is empty")
+        return source, destination
 
     def _entries(self) -> EntryIntentionStore:
         if self.entries is None:
@@ -250,6 +252,8 @@ class Intentions:
         if value is None:
             raise Dropped
         intention = self._decoded(value, "Request decode failed: ", 400)
+        for side in ("Destination", "Source"):
+            self._no_partition(request, intention, side)
         self._no_peer(intention)
         self._right_datacenter(request)
         who = self.context.acl.resolve(request.token)
@@ -267,6 +271,8 @@ class Intentions:
         request.intention_options()
         self._right_datacenter(request)
         who = self.context.acl.resolve(request.token)
+        if not request.rest and self.context.facts.post_needs_destination:
+            raise bare_denial()
         before = self._existing(request.rest, "delete")
         self._may_write(who, text(before, "DestinationName"))
         self.intentions.delete(before)
@@ -297,12 +303,19 @@ class Intentions:
             raise Refused(status, f"{prefix}{complaint}{error}") from error
 
     @staticmethod
+    def _no_partition(request: ConsulRequest, intention: Object, side: str) -> None:
+        if text(intention, f"{side}Partition").lower() not in {"", "default"}:
+            raise request.bad(f"Cannot specify a {side.lower()} partition with this endpoint")
+
+    @staticmethod
     def _no_peer(intention: Object) -> None:
         if intention.get("SourcePeer"):
             raise Refused(500, "SourcePeer field is not supported on this endpoint. Use config entries instead")
 
     def _may_write(self, who: Authorizer, destination: str, *, empty_is_fine: bool = False) -> None:
-        if not destination and self.context.facts.post_needs_destination and not empty_is_fine:
+        facts = self.context.facts
+        needed = self.context.acl.enabled or facts.post_needs_destination
+        if not destination and needed and (facts.update_needs_rights_first or not empty_is_fine):
             raise bare_denial()
         if not who.may("intention", "write", destination):
             raise bare_denial()

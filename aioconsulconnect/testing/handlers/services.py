@@ -112,14 +112,7 @@ class Services:
         names = [text(service, "Name"), *([known.name] if known else [])]
         destination = text(child(service, "Proxy"), "DestinationServiceName")
         for name in [*names, *([destination] if destination else [])]:
-            self._may_write(who, name)
-
-    def _may_write(self, who: Authorizer, name: str) -> None:
-        if who.may("service", "write", name):
-            return
-        if self.context.facts.permission_reasons:
-            raise self.context.acl.denied(who, "service:write", name)
-        raise Refused(403, f"Permission denied: Missing service:write on {name}")
+            self.context.acl.require_write(who, name)
 
     async def deregister(self, request: ConsulRequest) -> Reply:
         """Remove a service, its checks and its sidecar (`PUT /v1/agent/service/deregister/ID`)."""
@@ -130,7 +123,7 @@ class Services:
         if instance is None:
             self._refuse_unknown(request.rest)
             return empty(facts)
-        self._may_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name)
         self.registry.deregister(instance)
         return empty(facts)
 
@@ -161,7 +154,7 @@ class Services:
         if instance is None:
             self._refuse_unknown(request.rest)
             raise Refused(404, f'No service registered with ID "{request.rest}"')
-        self._may_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name)
         self.registry.set_maintenance(
             instance, request.first("reason") or _NO_REASON, on=request.first("enable") in TRUE
         )
@@ -213,7 +206,7 @@ class Services:
         readable = {key for key, name in names.items() if who.may("service", "read", name)}
         chosen = {key for key, value in shown.items() if keep is None or keep(value)}
         considered = set(shown) if context.facts.rights_before_filter else chosen
-        filtered = bool(considered - readable) and who.anything and context.facts.filtered_header
+        filtered = bool(considered - readable) and who.named and context.facts.filtered_header
         headers = (("X-Consul-Results-Filtered-By-Acls", "true"),) if filtered else ()
         return Reply({key: shown[key] for key in shown if key in chosen & readable}, headers=headers)
 
@@ -246,7 +239,7 @@ class Services:
         facts = self.context.facts
         who = self.context.acl.resolve(request.token)
         instance, check = self._known_check(request.rest)
-        self._may_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name)
         if check.kind != "ttl":
             raise Refused(500, f'CheckID "{request.rest}" does not have associated TTL')
         self.registry.runner.touched(check, status, output)
@@ -273,8 +266,9 @@ class CheckRegistration:
         """Add a check to a service, or replace it (`PUT /v1/agent/check/register`)."""
         request.enterprise_options()
         definition = self._definition(request)
+        who = self.context.acl.resolve(request.token)
         instance = self._owner(definition)
-        self._may_write(request, instance)
+        self.context.acl.require_write(who, instance.name)
         refuse_scripts([definition])
         self.registry.add_check(instance, definition)
         return empty(self.context.facts)
@@ -308,6 +302,7 @@ class CheckRegistration:
         """Take a check from its service (`PUT /v1/agent/check/deregister/ID`)."""
         request.enterprise_options()
         facts = self.context.facts
+        who = self.context.acl.resolve(request.token)
         found = self.registry.check(request.rest)
         if found is None:
             if facts.unknown_service_is_missing:
@@ -318,13 +313,9 @@ class CheckRegistration:
                 raise Refused(500, "CheckID missing")
             return empty(facts)
         instance, check = found
-        self._may_write(request, instance)
+        self.context.acl.require_write(who, instance.name)
         self.registry.remove_check(instance, check)
         return empty(facts)
-
-    def _may_write(self, request: ConsulRequest, instance: Instance) -> None:
-        acl = self.context.acl
-        acl.require(acl.resolve(request.token), "service", "write", instance.name)
 
 
 def _kept(service: Object) -> Object:

@@ -1,37 +1,34 @@
 """The language of ACL rules, in its two spellings: HCL and JSON."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
-from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.versions import spans
-
-Written: TypeAlias = tuple[str, str, Object]
-"""A rule before it is checked: resource, name, body."""
+from aioconsulconnect.testing.go_json.errors import NotModelledError
+from aioconsulconnect.testing.protocol.hcl import Block, HclError, Item, Reader, Token, Value, Values, read_json
+from aioconsulconnect.testing.protocol.refusals import Dropped
+from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
 
 _NAMED: Final = {
     "agent": ("AgentRule", "Node"),
-    "event": ("EventRule", "Event"),
     "key": ("KeyRule", "Prefix"),
     "node": ("NodeRule", "Name"),
-    "query": ("PreparedQueryRule", "Prefix"),
     "service": ("ServiceRule", "Name"),
     "session": ("SessionRule", "Node"),
+    "event": ("EventRule", "Event"),
+    "query": ("PreparedQueryRule", "Prefix"),
     "identity": ("IdentityRule", "Name"),
 }
 """The resources with names: Go's name for the struct of a rule, and for the member with the name."""
-_ENTERPRISE: Final = ("key", "node", "service", "identity")
-_GLOBAL: Final = ("acl", "keyring", "mesh", "operator", "peering")
-_TOKEN: Final = re.compile(r'\s+|(?:#|//)[^\n]*|/\*.*?\*/|("(?:[^"\\]|\\.)*")|([\w./-]+)|([{}=,\[\]:])', re.DOTALL)
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w./-]*")
+_ENTERPRISE: Final = ("key", "node", "service")
+_GLOBAL: Final = ("acl", "keyring", "operator", "mesh", "peering")
+_RESOURCES: Final = ("acl", *(each for name in _NAMED for each in (name, f"{name}_prefix")), *_GLOBAL[1:])
+"""All resources in the order in which Consul checks their rules."""
 _STRICTNESS: Final = ("", "read", "list", "write", "deny")
 _UNREADABLE: Final = "Failed to parse ACL rules: "
-_SINCE: Final = {"mesh": "1.10", "peering": "1.13", "identity": "1.22"}
+_SINCE: Final = {"mesh": "1.11", "peering": "1.13", "identity": "1.17"}
 _POLICIES: Final = ("read", "write", "deny")
-_KEY_POLICIES: Final = (*_POLICIES, "list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Rule:
     - `resource`: the resource, such as "service", without `_prefix`.
     - `name`: the name or the prefix; empty for a resource without names.
     - `exact`: true for a name, false for a prefix.
-    - `policy`: "read", "write", "deny", for keys also "list"; empty where the version does not know the resource.
+    - `policy`: "read", "write", "deny", for keys also "list".
     - `intentions`: the policy for intentions of a service; empty where none is given.
     """
 
@@ -77,121 +74,113 @@ class RulesError(ValueError):
     """ACL rules that cannot be read; the text is Consul's."""
 
 
-def parse_rules(source: str, version: str) -> tuple[Rule, ...]:
-    """Read the rules in `source`, in HCL or in JSON, as `version` understands them.
+def parse_rules(source: str, facts: VersionFacts) -> tuple[Rule, ...]:
+    """Read the rules in `source`, in HCL or in JSON, as the version of `facts` understands them.
 
     RulesError where they cannot be read or name a policy that does not exist. Resources that the version does not know
     are ignored.
     """
-    stripped = source.strip()
-    if stripped.startswith("{"):
-        try:
-            tree: object = json.loads(stripped)
-        except ValueError as error:
-            raise RulesError(f"{_UNREADABLE}{error}") from error
-        pairs = list(tree.items()) if is_object(tree) else []
-        written = [each for resource, value in pairs for each in _json_rules(resource, value)]
-    else:
-        written = _Reader(stripped).rules()
-    last = {resource: at for at, (resource, _, _) in enumerate(written)}
-    # For a resource without names a policy has one rule: the last one counts.
-    kept = [each for at, each in enumerate(written) if each[0] not in _GLOBAL or at == last[each[0]]]
-    return tuple(_rule(*each, version) for each in kept)
+    try:
+        is_json = source.lstrip().startswith("{")
+        tree = read_json(source) if is_json else Reader(source, newer=facts.hcl_is_strict).read()
+        known = [name for name in _RESOURCES if spans(facts.version, _SINCE.get(name.removesuffix("_prefix"), OLDEST))]
+        found = [rule for name in known for rule in _of_resource(name, tree, facts)]
+    except HclError as error:
+        raise RulesError(f"{_UNREADABLE}{error}") from error
+    except RecursionError:
+        raise NotModelledError("The in-process agent does not read ACL rules that are nested so deeply") from None
+    for resource, rule in found:
+        _check(resource, rule)
+    return tuple(each for _, rule in found if (each := _understood(rule)))
 
 
-def _json_rules(resource: str, value: object) -> list[Written]:
-    if isinstance(value, str):
-        return [(resource, "", {"policy": value})]
-    named = value if is_list(value) else [value]
-    return [
-        (resource, name, body if is_object(body) else {})
-        for group in named
-        if is_object(group)
-        for name, body in group.items()
-    ]
-
-
-def _rule(resource: str, name: str, body: Object, version: str) -> Rule:
-    exact = not resource.endswith("_prefix")
+def _of_resource(resource: str, tree: Block, facts: VersionFacts) -> list[tuple[str, Rule]]:
+    """The rules for one resource, none of which is checked."""
+    members = [item for item in tree.items if item.keys[0].value.lower() == resource]
     plain = resource.removesuffix("_prefix")
-    if plain not in {*_NAMED, *_GLOBAL} or not spans(version, _SINCE.get(plain, version)):
-        return Rule(plain, name, exact, "")  # Consul ignores unknown resources, whatever their policy.
-    policy, intentions = body.get("policy", ""), body.get("intentions", "")
-    if not isinstance(policy, str) or policy not in (_KEY_POLICIES if plain == "key" else _POLICIES):
-        raise RulesError(f"Invalid {resource} policy: " + _shown(plain, name, policy, intentions))
-    if not isinstance(intentions, str) or intentions not in {*_POLICIES, ""}:
-        raise RulesError(f"Invalid {resource} intentions policy: " + _shown(plain, name, policy, intentions))
-    return Rule(plain, name, exact, policy, intentions)
+    if plain in _GLOBAL:
+        policies = [_text(_rest(item), f"root.{resource}", facts) for item in members]
+        # The last one counts.
+        return [(resource, Rule(resource, "", exact=True, policy=policy)) for policy in policies[-1:]]
+    rules: list[tuple[str, Rule]] = []
+    for item in members:
+        for each in _elements(item, f"root.{resource}[{len(rules)}]", facts):
+            path, body = f"root.{resource}[{len(rules)}]", _rest(each)
+            if isinstance(body, Values):
+                raise HclError(f"At {body.at}: {path}: not an object type for struct (*ast.ListType)")
+            # A value where an object should be is that of its own key.
+            parts = body.items if isinstance(body, Block) else (Item(each.keys, body),)
+            own = {part.keys[0].value.lower(): _rest(part) for part in parts}
+            policy = _text(own.get("policy"), f"{path}.Policy", facts)
+            wanted = own.get("intentions") if plain == "service" else None
+            intentions = _text(wanted, f"{path}.Intentions", facts)
+            name, exact = each.keys[0].value, resource == plain
+            rules.append((resource, Rule(plain, name, exact=exact, policy=policy, intentions=intentions)))
+    return rules
 
 
-def _shown(resource: str, name: str, policy: object, intentions: object) -> str:
+def _rest(item: Item) -> Value:
+    """What an item holds below its first key."""
+    return item.value if not item.keys[1:] else Block((Item(item.keys[1:], item.value),))
+
+
+def _elements(item: Item, path: str, facts: VersionFacts) -> tuple[Item, ...]:
+    """The named rules in a member of the rules."""
+    if item.keys[1:]:
+        return (Item(item.keys[1:], item.value),)
+    if isinstance(item.value, Block):
+        return item.value.items
+    if isinstance(item.value, Token):
+        raise HclError(f"At {item.value.at}: unknown slice type: *ast.LiteralType")
+    for first in item.value.items:
+        if isinstance(first, Block):
+            if not first.items and not facts.hcl_is_strict:
+                raise Dropped
+            raise HclError(f"At {first.at}: {path}: Name asked for 'key', impossible")
+        kind = "ListType" if isinstance(first, Values) else "LiteralType"
+        raise HclError(f"At {first.at}: {path}: not an object type for struct (*ast.{kind})")
+    return ()
+
+
+def _text(value: Value | None, path: str, facts: VersionFacts) -> str:
+    if isinstance(value, Token) and value.kind not in {"BOOL", "FLOAT"}:
+        return value.value
+    if value is None:
+        return ""
+    if value == Block(()) and not facts.hcl_is_strict:
+        raise Dropped  # it ends the request
+    kind = "ObjectList" if isinstance(value, Block) else "ListType" if isinstance(value, Values) else "LiteralType"
+    raise HclError(f"At {value.at}: {path}: unknown type for string *ast.{kind}")
+
+
+def _understood(rule: Rule) -> Rule | None:
+    """What Consul makes of a rule: policies may be in capitals, where only a named resource and intentions know them.
+
+    None where it makes nothing of it.
+    """
+    if rule.resource in {*_GLOBAL, "identity"}:
+        return rule if rule.policy in _POLICIES else None
+    implied = "deny" if rule.policy not in {*_POLICIES, "list"} and not rule.intentions else rule.intentions.lower()
+    return replace(rule, policy=rule.policy.lower(), intentions=implied)
+
+
+def _check(resource: str, rule: Rule) -> None:
+    if rule.resource == "identity":
+        return  # nobody checks it, nor asks for it
+    policies = {*_POLICIES, *(["list"] if rule.resource == "key" else [""] if rule.resource in _GLOBAL else [])}
+    if rule.policy.lower() not in policies:
+        raise RulesError(f"Invalid {resource} policy: " + _shown(rule))
+    if rule.intentions.lower() not in {*_POLICIES, ""}:
+        raise RulesError(f"Invalid {resource} intentions policy: " + _shown(rule))
+
+
+def _shown(rule: Rule) -> str:
     """Write a rule as Go prints its struct, for an error."""
-    if resource in _GLOBAL:
-        return f'"{policy}"'
-    kind, label = _NAMED[resource]
-    more = f', Intentions:"{intentions}"' if resource == "service" else ""
-    enterprise = ", EnterpriseRule:acl.EnterpriseRule{}" if resource in _ENTERPRISE else ""
-    return f'&acl.{kind}{{{label}:"{name}", Policy:"{policy}"{more}{enterprise}}}'
-
-
-class _Reader:
-    """A reader of the part of HCL that ACL rules are written in."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.tokens: list[str] = []
-        self.positions: list[int] = []
-        at = 0
-        while at < len(source):
-            found = _TOKEN.match(source, at)
-            if found is None:
-                raise RulesError(f"{_UNREADABLE}illegal character at {at}")
-            at = found.end()
-            if found.lastindex:
-                self.tokens.append(found[0])
-                self.positions.append(found.start())
-        self.tokens.reverse()
-        self.positions.reverse()
-
-    def take(self, expected: str = "") -> str:
-        if not self.tokens or (expected and self.tokens[-1] != expected):
-            found = self.tokens[-1] if self.tokens else "the end"
-            raise RulesError(f"{_UNREADABLE}expected {expected or 'more'}, found {found}")
-        self.positions.pop()
-        return self.tokens.pop()
-
-    def string(self) -> str:
-        token = self.take()
-        return str(json.loads(token)) if token.startswith('"') else token
-
-    def value(self) -> str:
-        """Take the value after an equals sign: a string in quotes, or a number or boolean, which is no policy."""
-        if self.tokens and _IDENTIFIER.fullmatch(self.tokens[-1]) and self.tokens[-1] not in {"true", "false"}:
-            before = self.source[: self.positions[-1]].encode()
-            line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
-            raise RulesError(f"{_UNREADABLE}At {line}:{column}: Unknown token: {line}:{column} IDENT {self.tokens[-1]}")
-        return self.string()
-
-    def rules(self) -> list[Written]:
-        rules: list[Written] = []
-        while self.tokens:
-            resource = self.string()
-            if self.tokens and self.tokens[-1] in "=:":
-                self.take()
-                rules.append((resource, "", {"policy": self.value()}))
-                continue
-            name = self.string()
-            rules.append((resource, name, self.block()))
-        return rules
-
-    def block(self) -> Object:
-        self.take("{")
-        body: Object = {}
-        while self.tokens and self.tokens[-1] != "}":
-            key = self.string()
-            self.take("=")
-            body[key] = self.value()
-            if self.tokens and self.tokens[-1] == ",":
-                self.take()
-        self.take("}")
-        return body
+    policy, name = json.dumps(rule.policy, ensure_ascii=False), json.dumps(rule.name, ensure_ascii=False)
+    if rule.resource in _GLOBAL:
+        return policy
+    kind, label = _NAMED[rule.resource]
+    intentions = json.dumps(rule.intentions, ensure_ascii=False)
+    more = f", Intentions:{intentions}" if rule.resource == "service" else ""
+    enterprise = ", EnterpriseRule:acl.EnterpriseRule{}" if rule.resource in _ENTERPRISE else ""
+    return f"&acl.{kind}{{{label}:{name}, Policy:{policy}{more}{enterprise}}}"

@@ -1,7 +1,52 @@
 """Paths and queries as Go's HTTP library reads them."""
 
+import ipaddress
 import re
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_ESCAPED: Final = r"%[0-9a-fA-F]{2}"
+_USER: Final = re.compile(rf"(?:[\w.~!$&'()*+,;=:@-]|{_ESCAPED})*@", re.ASCII)
+_NAME: Final = re.compile(r"(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=:<>\"\]-]|%25|%[89A-Fa-f][0-9a-fA-F])*", re.ASCII)
+
+
+class Url(NamedTuple):
+    """The parts of a URL: its scheme in lower case, its host, and its path with the escapes in it."""
+
+    scheme: str
+    host: str
+    path: str
+
+
+def parse_url(text: str) -> Url | None:
+    """Take a URL apart; None where Go refuses it."""
+    text, _, fragment = text.partition("#")
+    if re.search(r"[\x00-\x1f\x7f]", text + fragment) or not well_escaped(fragment):
+        return None
+    found = _SCHEME.match(text)
+    scheme, rest = (found[1].lower(), text[found.end() :]) if found else ("", text)
+    rest = rest.partition("?")[0]
+    if not rest.startswith("/"):
+        return Url(scheme, "", "")  # what has no slash after its scheme has no path
+    authority, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+    user, at, host = authority.rpartition("@")
+    if not _is_host(host) or not (at == "" or _USER.fullmatch(user + at)) or not well_escaped(path):
+        return None
+    return Url(scheme, host, slash + path)
+
+
+def _is_host(host: str) -> bool:
+    """True if Go takes `host`, with its port, as newer versions of Go do: brackets hold an IPv6 address alone."""
+    bracketed = re.fullmatch(r"\[([^]]*)\](:\d*)?", host)
+    if bracketed is None:
+        name, colon, port = host.rpartition(":")
+        return bool(_NAME.fullmatch(name + port)) and (not colon or re.fullmatch(r"\d*", port) is not None)
+    try:
+        ipaddress.IPv6Address(bracketed[1].replace("%25", "%"))
+    except ValueError:
+        return False
+    return True
 
 
 def parse_query(raw: str, *, semicolon_separates: bool) -> dict[str, list[str]] | None:

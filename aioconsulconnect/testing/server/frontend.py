@@ -111,7 +111,7 @@ class Frontend:
             elif (
                 refused.from_server
                 and route.false_index
-                and parsed.method == "GET"
+                and handler == route.handlers.get("GET")
                 and spans(facts.version, route.since_meta, route.false_index_until)
             ):
                 meta = FALSE_META

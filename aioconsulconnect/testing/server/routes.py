@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.handlers.acl import Tokens
+from aioconsulconnect.testing.handlers.acl.named import Policies, Roles
+from aioconsulconnect.testing.handlers.acl.tokens import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
 from aioconsulconnect.testing.handlers.certificates import Certificates
@@ -85,13 +86,15 @@ class Handlers:
     checks: CheckRegistration
     catalog: Catalog
     chains: Chains
-    acl: Tokens
+    policies: Policies
+    roles: Roles
+    tokens: Tokens
     system: System
 
 
 def build_table(of: Handlers) -> tuple[Route, ...]:
     """Make the table of routes for the handlers of one agent."""
-    intentions, certificates, config, acl = of.intentions, of.certificates, of.config, of.acl
+    intentions, certificates, config = of.intentions, of.certificates, of.config
     return (
         Route(
             "/v1/connect/intentions",
@@ -150,23 +153,31 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         Route("/v1/agent/self", {"GET": of.system.self}, rights="agent:read"),
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
-        Route("/v1/acl/policy", {"PUT": acl.put_policy}, rights="acl:write"),
+        *acl_routes(of.policies, of.roles, of.tokens),
+    )
+
+
+def acl_routes(policies: Policies, roles: Roles, tokens: Tokens) -> tuple[Route, ...]:
+    """Make the routes of the handlers `policies`, `roles` and `tokens`."""
+    read, write = "acl:read", "acl:write"
+    named = [
+        route
+        for kind, several, of in (("policy", "policies", policies), ("role", "roles", roles))
+        for route in (
+            Route(f"/v1/acl/{kind}", {"PUT": of.put}, rights=write),
+            Route(f"/v1/acl/{kind}/", {"GET": of.read, "PUT": of.put, "DELETE": of.delete}, "acl", false_index=True),
+            Route(f"/v1/acl/{kind}/name/", {"GET": of.read_by_name}, rights=read, false_index=True),
+            Route(f"/v1/acl/{several}", {"GET": of.list}, rights=read, false_index=True),
+        )
+    ]
+    return (
+        *named,
+        Route("/v1/acl/token", {"PUT": tokens.put}, rights=write),
+        Route("/v1/acl/token/self", {"GET": tokens.self}, false_index=True),
         Route(
-            "/v1/acl/policy/",
-            {"GET": acl.policy, "PUT": acl.put_policy, "DELETE": acl.delete_policy},
-            rights="acl",
-            false_index=True,
+            "/v1/acl/token/", {"GET": tokens.read, "PUT": tokens.put, "DELETE": tokens.delete}, "acl", false_index=True
         ),
-        Route("/v1/acl/policies", {"GET": acl.policies}, rights="acl:read", false_index=True),
-        Route("/v1/acl/token", {"PUT": acl.put_token}, rights="acl:write"),
-        Route("/v1/acl/token/self", {"GET": acl.self}),
-        Route(
-            "/v1/acl/token/",
-            {"GET": acl.token, "PUT": acl.put_token, "DELETE": acl.delete_token},
-            rights="acl",
-            false_index=True,
-        ),
-        Route("/v1/acl/tokens", {"GET": acl.list_tokens}, rights="acl:read", false_index=True),
+        Route("/v1/acl/tokens", {"GET": tokens.list}, rights=read, false_index=True),
     )
 
 
@@ -206,7 +217,12 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
         Route("/v1/catalog/gateway-services/", {"GET": catalog.gateway_services}, blocks=True, false_index=True),
         *(
             Route(
-                f"/v1/health/{kind}/", {"GET": handler}, read, blocks=True, false_index=True, false_index_until="1.10"
+                f"/v1/health/{kind}/",
+                {"GET": handler},
+                read,
+                blocks=True,
+                false_index=True,
+                false_index_until="" if kind == "checks" else "1.10",
             )
             for kind, handler in health
         ),

@@ -1,16 +1,19 @@
 """ACL tokens and policies, and the rights that they give."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeAlias
 
-from aioconsulconnect.testing.go_json.values import Object, texts
+from aioconsulconnect.testing.go_json.values import Object, children, text, texts
 from aioconsulconnect.testing.protocol.acl_rules import Rule, merged
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"
+READ_ONLY_POLICY: Final = "00000000-0000-0000-0000-000000000002"
 _LEVELS: Final = {"deny": 0, "read": 1, "list": 1, "write": 2}
 _IMPLIED: Final = {"read": "read", "write": "read", "list": "read"}
 
@@ -21,14 +24,16 @@ class Authorizer:
 
     - `accessor`: the accessor id of the token.
     - `default`: the policy where no rule applies, "allow" or "deny".
-    - `everything`: true for all rights: ACLs are disabled, or the token has the management policy.
+    - `everything`: true for all rights: ACLs are disabled.
     - `rules`: the rules of its policies, merged.
+    - `named`: true if the request names a token; only then does the API tell that results were hidden from it.
     """
 
     accessor: str
     default: str
     everything: bool = False
     rules: tuple[Rule, ...] = ()
+    named: bool = True
 
     def may(self, resource: str, access: str, name: str = "") -> bool:
         """True if the token has a right.
@@ -40,11 +45,20 @@ class Authorizer:
         if self.everything:
             return True
         if resource == "intention" and name in {"*", ""}:
-            return self._all_intentions() if access == "write" else self._any_intention()
+            return self._all_intentions() if access == "write" else self.may_any("intention", "read")
         policy = self._policy(resource, name)
         if policy is None and resource in {"mesh", "peering"}:
             policy = self._policy("operator", "")
-        return _LEVELS.get(policy, 0) >= _LEVELS[access] if policy is not None else self.default == "allow"
+        if policy is None:
+            return self.default == "allow" and resource != "acl"  # no default gives rights to the ACLs themselves
+        return _LEVELS[policy] >= _LEVELS[access]
+
+    def may_any(self, resource: str, access: str) -> bool:
+        """True if the token has a right (`resource`, `access`) for some name, be it by default."""
+        policies = self._policies(resource)
+        if any(_LEVELS[policy] >= _LEVELS[access] for policy, _ in policies):
+            return True
+        return self.default == "allow" and not any(everywhere for _, everywhere in policies)
 
     def _policy(self, resource: str, name: str) -> str | None:
         """The policy of the rule that fits best: the exact one, else that with the longest prefix."""
@@ -59,26 +73,15 @@ class Authorizer:
                 best = length, policy
         return best[1] if best else None
 
-    def _intention_policies(self) -> list[str]:
-        return [policy for rule in self.rules if (policy := _policy_of(rule, "intention")) is not None]
-
-    def _any_intention(self) -> bool:
-        return self.default == "allow" or any(_LEVELS.get(policy, 0) for policy in self._intention_policies())
+    def _policies(self, resource: str) -> list[tuple[str, bool]]:
+        """The policies of all rules for a resource, each with true if its rule is for every name."""
+        found = ((_policy_of(rule, resource), not rule.exact and not rule.name) for rule in self.rules)
+        return [(policy, everywhere) for policy, everywhere in found if policy is not None]
 
     def _all_intentions(self) -> bool:
-        policies = self._intention_policies()
-        everywhere = self.default == "allow" or any(
-            not rule.exact and not rule.name and _policy_of(rule, "intention") == "write" for rule in self.rules
-        )
-        return everywhere and all(policy == "write" for policy in policies)
-
-    @property
-    def anything(self) -> bool:
-        """True if the token is not the anonymous one, or has all rights.
-
-        Only then does the API tell that results were hidden from it.
-        """
-        return self.everything or self.accessor != ANONYMOUS
+        policies = self._policies("intention")
+        everywhere = self.default == "allow" or ("write", True) in policies
+        return everywhere and all(policy == "write" for policy, _ in policies)
 
 
 def _policy_of(rule: Rule, resource: str) -> str | None:
@@ -87,32 +90,46 @@ def _policy_of(rule: Rule, resource: str) -> str | None:
     return rule.policy if rule.resource == resource else None
 
 
-State: TypeAlias = tuple[dict[str, Object], dict[str, Object], dict[str, tuple[Rule, ...]]]
+_Kept: TypeAlias = dict[str, Object]
+State: TypeAlias = tuple[_Kept, _Kept, _Kept, dict[str, tuple[Rule, ...]]]
 
 
 class Acl:
-    """The ACL system of one agent: off, or on with a default policy, policies and tokens.
+    """The ACL system of one agent: off, or on with a default policy, policies, roles and tokens.
 
-    `policies` is by id, `tokens` by secret; `parsed` has the rules of each policy.
+    `policies` and `roles` are by id, `tokens` by secret; `parsed` has the rules of each policy.
     """
 
-    def __init__(self, facts: VersionFacts, *, enabled: bool, default: str, management_token: str) -> None:
+    def __init__(
+        self, facts: VersionFacts, *, enabled: bool, default: str, management_token: str, datacenter: str
+    ) -> None:
         self.facts = facts
         self.enabled = enabled
         self.default = default
         self.policies: dict[str, Object] = {}
+        self.roles: dict[str, Object] = {}
         self.tokens: dict[str, Object] = {}
         self.parsed: dict[str, tuple[Rule, ...]] = {}
         self.management_token = management_token
+        self.datacenter = datacenter
 
     def state(self) -> State:
-        """Copy the policies and tokens for a snapshot."""
-        return dict(self.policies), dict(self.tokens), dict(self.parsed)
+        """Copy the policies, roles and tokens for a snapshot."""
+        return dict(self.policies), dict(self.roles), dict(self.tokens), dict(self.parsed)
 
     def load(self, state: State) -> None:
-        """Restore the policies and tokens of a snapshot."""
-        policies, tokens, parsed = state
-        self.policies, self.tokens, self.parsed = dict(policies), dict(tokens), dict(parsed)
+        """Restore the policies, roles and tokens of a snapshot."""
+        # In place: handlers hold them.
+        for kept, before in zip((self.policies, self.roles, self.tokens), state[:3], strict=True):
+            kept.clear()
+            kept.update(before)
+        self.parsed = dict(state[-1])
+
+    def token(self, secret: str) -> Object | None:
+        """The token with this secret; None for one that is unknown or has expired."""
+        found = self.tokens.get(secret)
+        ends = text(found, "ExpirationTime") if found else ""
+        return None if ends and datetime.fromisoformat(ends).timestamp() < time.time() else found
 
     def resolve(self, secret: str) -> Authorizer:
         """The rights of the token with this secret; without a secret, those of the anonymous token.
@@ -121,20 +138,33 @@ class Acl:
         """
         if not self.enabled:
             return Authorizer(ANONYMOUS, "allow", everything=True)
-        if not secret:
-            return self._authorizer(ANONYMOUS, self._anonymous())
-        token = self.tokens.get(secret)
+        token = self.token(secret or "anonymous")
         if token is None:
             raise Refused(403, "ACL not found", from_server=True)
-        return self._authorizer(str(token["AccessorID"]), texts(token, "PolicyIDs"))
+        holders = [token, *(self.roles[role] for role in texts(token, "RoleIDs") if role in self.roles)]
+        rules = merged(rule for holder in holders for rule in self._rules(holder))
+        return Authorizer(str(token["AccessorID"]), self.default, rules=rules, named=bool(secret))
 
-    def _anonymous(self) -> list[str]:
-        return [p for t in self.tokens.values() if t["AccessorID"] == ANONYMOUS for p in texts(t, "PolicyIDs")]
+    def _rules(self, holder: Object) -> Iterator[Rule]:
+        """The rules of a token or a role that apply in this datacenter, in no order."""
+        for policy in texts(holder, "PolicyIDs"):
+            if policy in self.policies and self._applies(self.policies[policy]):
+                yield from self.parsed.get(policy, ())
+        for identity in children(holder, "ServiceIdentities"):
+            if self._applies(identity):
+                name = text(identity, "ServiceName")
+                for each in (name, f"{name}-sidecar-proxy"):
+                    yield Rule("service", each, exact=True, policy="write")
+                yield Rule("service", "", exact=False, policy="read")
+                yield Rule("node", "", exact=False, policy="read")
+        for identity in children(holder, "NodeIdentities"):
+            if text(identity, "Datacenter") == self.datacenter:
+                yield Rule("node", text(identity, "NodeName"), exact=True, policy="write")
+                yield Rule("service", "", exact=False, policy="read")
 
-    def _authorizer(self, accessor: str, policies: Iterable[str]) -> Authorizer:
-        policies = list(policies)
-        rules = merged(rule for policy in policies for rule in self.parsed.get(policy, ()))
-        return Authorizer(accessor, self.default, everything=MANAGEMENT_POLICY in policies, rules=rules)
+    def _applies(self, limited: Object) -> bool:
+        datacenters = texts(limited, "Datacenters")
+        return not datacenters or self.datacenter in datacenters
 
     @property
     def allows_by_default(self) -> bool:
@@ -162,6 +192,13 @@ class Acl:
         """
         if not who.may(resource, access, name):
             raise self.denied(who, f"{resource}:{access}", name if on is None else on)
+
+    def require_write(self, who: Authorizer, service: str) -> None:
+        """Refuse the token `who` without the right to write `service`, in the words for the agent's services."""
+        if self.facts.permission_reasons or who.may("service", "write", service):
+            self.require(who, "service", "write", service)
+        else:
+            raise Refused(403, f"Permission denied: Missing service:write on {service}")
 
 
 def bare_denial() -> Refused:

@@ -140,6 +140,10 @@ class EntryIntentionStore:
         check_datacenter, there = text(before, "DestinationName"), text(intention, "DestinationName")
         if check_datacenter.lower() != there.lower():
             raise refused_by_server(self.facts.cannot_move_text)
+        for side in ("Source", "Destination"):
+            if (namespace := text(intention, f"{side}NS")).lower() not in {"", "default"}:
+                label = f'{side.lower()} namespace "{namespace}"'
+                raise refused_by_server(f"Invalid {label}: Namespaces is a Consul Enterprise feature")
         self._check_legacy(intention)
         identifier = text(before, "ID")
         entry = self.store.entry(KIND, check_datacenter) or {}

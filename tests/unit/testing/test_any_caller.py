@@ -77,7 +77,7 @@ def test_fifty_agents_leave_nothing_behind() -> None:
     threads, files = set(threading.enumerate()), sockets()
     with ExitStack() as stack:
         agents = [stack.enter_context(Agent()) for _ in range(50)]
-        assert len(set(threading.enumerate()) - threads) == 1
+        assert len(set(threading.enumerate()) - threads) <= 1  # for all of them
         for agent in agents:
             asked(agent.url + INTENTIONS, WEB_TO_DB)
     assert set(threading.enumerate()) == threads

@@ -127,7 +127,7 @@ def test_policies_and_tokens_are_kept_alike(background: Background, guarded: Rea
         box.stop()
 
 
-@pytest.mark.parametrize("unmodelled", ["Roles", "ServiceIdentities", "ExpirationTTL"])
+@pytest.mark.parametrize("unmodelled", ["TemplatedPolicies"])
 async def test_token_with_an_unmodelled_field_is_answered_501_that_names_it(unmodelled: str) -> None:
     async with Agent(acl=True) as agent, aiohttp.ClientSession() as session:
         headers = {"X-Consul-Token": agent.management_token}
