@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 from aiohttp import web
 
 from aioconsulconnect.testing.faults import Faults
-from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.handlers.acl import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
 from aioconsulconnect.testing.handlers.catalog import Catalog
@@ -21,6 +21,10 @@ from aioconsulconnect.testing.handlers.context import AgentContext, HeldQuery
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
+from aioconsulconnect.testing.handlers.tables.keys import Keys
+from aioconsulconnect.testing.handlers.tables.node_health import NodeHealth
+from aioconsulconnect.testing.handlers.tables.nodes import Nodes
+from aioconsulconnect.testing.handlers.tables.registrations import Registrations
 from aioconsulconnect.testing.server.frontend import Frontend, Request
 from aioconsulconnect.testing.server.https import HttpsIdentity
 from aioconsulconnect.testing.server.routes import Handlers, build_table
@@ -29,9 +33,12 @@ from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.gateway_controller import Controller
 from aioconsulconnect.testing.state.intention_store import intention_store_of
-from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.service_registry import Node, Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
+from aioconsulconnect.testing.state.tables import keys as keys_table, nodes as nodes_table
+from aioconsulconnect.testing.state.tables.keys import KeyTable
+from aioconsulconnect.testing.state.tables.nodes import NodeTable, own_node
 from aioconsulconnect.testing.state.view import View
 from aioconsulconnect.testing.versions import FACTS, NEWEST, Version, VersionFacts
 
@@ -50,12 +57,16 @@ class Snapshot:
     - `acl`: the policies and tokens.
     - `authority`: the roots and the configuration of the CA; no leaf certificates.
     - `intentions`: the table of intentions in 1.8; empty for newer versions, which keep them as configuration entries.
+    - `nodes`: the other nodes of the catalog, with their services and checks.
+    - `keys`: the store of keys.
     """
 
     store: storage.State
     acl: acl_system.State
     authority: ca.State
     intentions: dict[str, Object]
+    nodes: nodes_table.State
+    keys: keys_table.State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +140,9 @@ class Agent:
         """Make the state and the handlers of a new cluster."""
         settings, facts = self._settings, self._settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        tables[f"nodes/{settings.node_name.lower()}"] = 12
         store = Store(12, tables)
+        node = Node(own_node(facts, settings.node_name, str(uuid.uuid4()), settings.datacenter), 11, 12)
         context = self._context = AgentContext(
             facts,
             store,
@@ -142,10 +155,12 @@ class Agent:
             Authority(store, facts, settings.datacenter),
             settings.datacenter,
             settings.node_name,
-            str(uuid.uuid4()),
+            text(node.definition, "ID"),
         )
         self._intentions = intention_store_of(store, facts)
-        self._registry = Registry(store, facts)
+        self._registry = Registry(store, facts, node)
+        self._nodes = NodeTable(self._registry)
+        self._keys = KeyTable(store)
         entries = Entries(context)
         Controller(store, facts)
         handlers = Handlers(
@@ -158,6 +173,10 @@ class Agent:
             chains=Chains(context, self._registry, entries.graph),
             acl=Tokens(context),
             system=System(context),
+            registrations=Registrations(context, self._nodes),
+            nodes=Nodes(context, self._registry),
+            node_health=NodeHealth(context, self._registry),
+            keys=Keys(context, self._keys),
         )
         self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)
 
@@ -374,7 +393,14 @@ class Agent:
         leaf certificates.
         """
         rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
-        return Snapshot(self._context.store.state(), self._context.acl.state(), self._context.authority.state(), rows)
+        return Snapshot(
+            self._context.store.state(),
+            self._context.acl.state(),
+            self._context.authority.state(),
+            rows,
+            self._nodes.state(),
+            self._keys.state(),
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restore `snapshot`, as `consul snapshot restore` does.
@@ -389,5 +415,7 @@ class Agent:
         self._context.authority.load(snapshot.authority)
         if isinstance(self._intentions, TableIntentionStore):
             self._intentions.load(snapshot.intentions)
+        self._nodes.load(snapshot.nodes)
+        self._keys.load(snapshot.keys)
         self._registry.refresh()
         self.faults.wake()

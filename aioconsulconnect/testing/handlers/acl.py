@@ -72,6 +72,12 @@ class Tokens:
         )
         self._add_token(ANONYMOUS, "anonymous", description="Anonymous Token", policies=[], index=6)
 
+    async def bootstrap(self, request: ConsulRequest) -> Reply:
+        """Refuse to bootstrap (`PUT /v1/acl/bootstrap`), as the agent has its management token from the start."""
+        self._require(request, "")
+        index = self.context.facts.bootstrap_index
+        raise refused_by_server(f"Permission denied: ACL bootstrap no longer allowed (reset index: {index})", 403)
+
     # Policies.
 
     async def put_policy(self, request: ConsulRequest) -> Reply:

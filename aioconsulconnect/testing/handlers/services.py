@@ -8,7 +8,7 @@ from aioconsulconnect.testing.go_json.errors import DecodeError, errors
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
-from aioconsulconnect.testing.go_json.values import Object, child, is_object, text
+from aioconsulconnect.testing.go_json.values import Object, child, is_object, number, text
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.handlers.registration_rules import (
     STATUSES,
@@ -29,7 +29,7 @@ from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
-from aioconsulconnect.testing.state.checks import Check
+from aioconsulconnect.testing.state.checks import Check, captured
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
@@ -115,11 +115,7 @@ class Services:
             self._may_write(who, name)
 
     def _may_write(self, who: Authorizer, name: str) -> None:
-        if who.may("service", "write", name):
-            return
-        if self.context.facts.permission_reasons:
-            raise self.context.acl.denied(who, "service:write", name)
-        raise Refused(403, f"Permission denied: Missing service:write on {name}")
+        require_write(self.context, who, name)
 
     async def deregister(self, request: ConsulRequest) -> Reply:
         """Remove a service, its checks and its sidecar (`PUT /v1/agent/service/deregister/ID`)."""
@@ -201,7 +197,8 @@ class Services:
     async def checks(self, request: ConsulRequest) -> Reply:
         """Answer with all checks that the token may see (`GET /v1/agent/checks`)."""
         request.enterprise_options()
-        pairs = [(each, check) for each in self.registry.all() for check in checks_of(each)]
+        owners = [self.registry.node.whole, *self.registry.all()]
+        pairs = [(each, check) for each in owners for check in checks_of(each)]
         pairs.sort(key=lambda pair: pair[1].identifier)
         shown = {check.identifier: self.view.check(check, each, shown=False) for each, check in pairs}
         return self._visible(request, shown, {check.identifier: each.name for each, check in pairs}, CHECK)
@@ -210,7 +207,12 @@ class Services:
         context, expression = self.context, request.first("filter")
         who = context.acl.resolve(request.token)
         keep = compile_filter(expression, context.facts.version, shape, of_agent=True) if expression else None
-        readable = {key for key, name in names.items() if who.may("service", "read", name)}
+        node = context.node_name
+        readable = {
+            key
+            for key, name in names.items()
+            if who.may(*(("service", "read", name) if name else ("node", "read", node)))
+        }
         chosen = {key for key, value in shown.items() if keep is None or keep(value)}
         considered = set(shown) if context.facts.rights_before_filter else chosen
         filtered = bool(considered - readable) and who.anything and context.facts.filtered_header
@@ -249,7 +251,7 @@ class Services:
         self._may_write(who, instance.name)
         if check.kind != "ttl":
             raise Refused(500, f'CheckID "{request.rest}" does not have associated TTL')
-        self.registry.runner.touched(check, status, output)
+        self.registry.runner.touched(check, status, captured(output, number(check.definition, "OutputMaxSize")))
         return empty(facts)
 
     def _known_check(self, identifier: str) -> tuple[Instance, Check]:
@@ -292,12 +294,15 @@ class CheckRegistration:
         if wrong := check_complaint(given, facts):
             raise Refused(400, f"Invalid check: {wrong}")
         kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}
-        return {**kept, "CheckID": text(given, "ID") or text(given, "Name")}
+        times = {member: text(given, member) or "0s" for member in ("Interval", "Timeout")}
+        return {**kept, **times, "CheckID": text(given, "ID") or text(given, "Name")}
 
     def _owner(self, definition: Object) -> Instance:
         service_id = text(definition, "ServiceID")
+        if definition["CheckID"] == "serfHealth":
+            raise Refused(501, "The in-process agent does not model another check in place of serfHealth")
         if not service_id:
-            raise Refused(501, "The in-process agent models no checks of the node: give a ServiceID")
+            return self.registry.node.whole
         instance = self.registry.get(service_id)
         if instance is None:
             status = 404 if self.context.facts.unknown_service_is_missing else 500
@@ -324,7 +329,20 @@ class CheckRegistration:
 
     def _may_write(self, request: ConsulRequest, instance: Instance) -> None:
         acl = self.context.acl
-        acl.require(acl.resolve(request.token), "service", "write", instance.name)
+        if instance.name:
+            acl.require(acl.resolve(request.token), "service", "write", instance.name)
+        else:
+            require_write(self.context, acl.resolve(request.token), "")
+
+
+def require_write(context: AgentContext, who: Authorizer, service: str) -> None:
+    """Refuse a token that may not write a service of the agent, or its node where `service` is empty."""
+    resource, name = ("service", service) if service else ("node", context.node_name)
+    if who.may(resource, "write", name):
+        return
+    if context.facts.permission_reasons:
+        raise context.acl.denied(who, f"{resource}:write", name)
+    raise Refused(403, f"Permission denied: Missing {resource}:write on {name}")
 
 
 def _kept(service: Object) -> Object:

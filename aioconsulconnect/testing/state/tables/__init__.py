@@ -1,0 +1,1 @@
+"""What an agent holds beside Connect: the nodes of its catalog, and keys."""
