@@ -286,10 +286,10 @@ NODE_SERVICE: Final = Struct(
         Field("Meta", META, always=True),
         Field("Port", "int", always=True, until="1.10"),
         Field("Port", "int", since="1.16"),
-        Field("SocketPath"),
+        Field("SocketPath", since="1.10"),
         Field("Weights", WEIGHTS, always=True),
         Field("EnableTagOverride", "bool", always=True),
-        Field("Locality", LOCALITY),
+        Field("Locality", LOCALITY, since="1.16"),
         Field("Proxy", _PROXY, always=True),
         Field("Connect", _CONNECT, always=True),
         Field("PeerName", always=True, since="1.13"),
@@ -346,12 +346,7 @@ CHECK_INTERNALS: Final = Struct(
     )
 )
 """What a check that was registered in the catalog tells of how it is run; filters do not see it."""
-SHOWN_CHECK: Final = Struct(
-    tuple(
-        Field("Definition", CHECK_INTERNALS, always=True) if field.name == "Definition" else field
-        for field in CHECK.fields
-    )
-)
+SHOWN_CHECK: Final = CHECK.with_member(Field("Definition", CHECK_INTERNALS, always=True))
 HEALTHY_SERVICE: Final = Struct(
     (
         Field("Node", NODE, always=True),
@@ -359,7 +354,7 @@ HEALTHY_SERVICE: Final = Struct(
         Field("Checks", ListOf(CHECK), always=True),
     )
 )
-SHOWN_HEALTHY_SERVICE: Final = Struct((*HEALTHY_SERVICE.fields[:2], Field("Checks", ListOf(SHOWN_CHECK), always=True)))
+SHOWN_HEALTHY_SERVICE: Final = HEALTHY_SERVICE.with_member(Field("Checks", ListOf(SHOWN_CHECK), always=True))
 CATALOG_SERVICE: Final = Struct(
     (
         Field("ID", always=True),

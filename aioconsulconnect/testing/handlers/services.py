@@ -310,9 +310,10 @@ class CheckRegistration:
         return instance
 
     async def deregister(self, request: ConsulRequest) -> Reply:
-        """Take a check from its service (`PUT /v1/agent/check/deregister/ID`)."""
+        """Take a check from its service or node (`PUT /v1/agent/check/deregister/ID`)."""
         request.enterprise_options()
         facts = self.context.facts
+        self.context.acl.resolve(request.token)
         found = self.registry.check(request.rest)
         if found is None:
             if facts.unknown_service_is_missing:

@@ -213,7 +213,12 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
         Route("/v1/catalog/gateway-services/", {"GET": catalog.gateway_services}, blocks=True, false_index=True),
         *(
             Route(
-                f"/v1/health/{kind}/", {"GET": handler}, read, blocks=True, false_index=True, false_index_until="1.10"
+                f"/v1/health/{kind}/",
+                {"GET": handler},
+                read,
+                blocks=True,
+                false_index=True,
+                false_index_until="" if kind == "checks" else "1.10",
             )
             for kind, handler in health
         ),

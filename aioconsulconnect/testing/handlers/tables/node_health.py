@@ -7,6 +7,7 @@ from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.context import AgentContext
+from aioconsulconnect.testing.handlers.service_shapes import CHECK
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.refusals import Refused, failed
 from aioconsulconnect.testing.protocol.reply import Reply, empty
@@ -33,17 +34,11 @@ _INTERNALS: Final = Struct(
         Field("GRPCUseTLS", "bool", always=True, since="1.10"),
     )
 )
-_CHECK: Final = Struct(
-    (
-        *(Field(name, always=True) for name in ("Node", "CheckID", "Name", "Status", "Notes", "Output")),
-        *(Field(name, always=True) for name in ("ServiceID", "ServiceName")),
-        Field("ServiceTags", "any", always=True),
-        Field("Type", always=True),
-        Field("ExposedPort", "int", always=True, since="1.11"),
-        Field("Definition", _INTERNALS, always=True),
-        Field("CreateIndex", "uint64", always=True),
-        Field("ModifyIndex", "uint64", always=True),
-    )
+_CHECK: Final = Struct(tuple(each for each in CHECK.fields if each.name not in {"Interval", "Timeout"}))
+_CHECK_OF_CLIENTS: Final = (
+    _CHECK.with_member(Field("ServiceTags", "any", always=True))
+    .with_member(Field("ExposedPort", "int", always=True, since="1.11"))
+    .with_member(Field("Definition", _INTERNALS, always=True))
 )
 """A check in the form of the client library, of which the agent fills in a part."""
 _UNSET: Final = dict.fromkeys(("Interval", "Timeout", "DeregisterCriticalServiceAfter"), "0s")
@@ -121,7 +116,7 @@ class NodeHealth:
                     "Type": "",
                     "Definition": _UNSET,
                 },
-                _CHECK,
+                _CHECK_OF_CLIENTS,
                 self.context.facts.version,
             )
             for owner in owners

@@ -4,55 +4,16 @@ from typing import Final
 
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.handlers.service_shapes import (
-    CHECK_INTERNALS,
     INDEXES,
     LOCALITY,
+    NODE_SERVICE,
     PROXY_DEFINITION,
-    TAGGED,
-    TEXTS,
-    WEIGHTS,
+    SHOWN_CHECK,
 )
 
-_SERVICE: Final = Struct(
-    (
-        Field("Kind"),
-        Field("ID"),
-        Field("Service"),
-        Field("Tags", TEXTS),
-        Field("Address"),
-        Field("TaggedAddresses", TAGGED),
-        Field("Meta", MapOf("string")),
-        Field("Port", "int"),
-        Field("SocketPath", since="1.10"),
-        Field("Weights", WEIGHTS, go_type="structs.Weights"),
-        Field("EnableTagOverride", "bool"),
-        Field("Locality", LOCALITY, since="1.16"),
-        Field("Proxy", PROXY_DEFINITION),
-        Field("Connect", Struct((Field("Native", "bool"),))),
-        Field("PeerName", since="1.13"),
-        *INDEXES,
-    )
-)
-_CHECK: Final = Struct(
-    (
-        Field("Node"),
-        Field("CheckID", go_type="types.CheckID"),
-        Field("Name"),
-        Field("Status"),
-        Field("Notes"),
-        Field("Output"),
-        Field("ServiceID"),
-        Field("ServiceName"),
-        Field("ServiceTags", TEXTS),
-        Field("Type"),
-        Field("Interval", since="1.10"),
-        Field("Timeout", since="1.10"),
-        Field("ExposedPort", "int", since="1.10"),
-        Field("Definition", CHECK_INTERNALS),
-        Field("PeerName", since="1.13"),
-        *INDEXES,
-    )
-)
+_PEER: Final = Field("PeerName", since="1.13")
+_SERVICE: Final = NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION))
+_CHECK: Final = Struct((*SHOWN_CHECK.with_member(Field("CheckID", go_type="types.CheckID")).fields, _PEER))
 REGISTER: Final = Struct(
     (
         Field("Datacenter"),
@@ -66,7 +27,7 @@ REGISTER: Final = Struct(
         Field("Checks", ListOf(_CHECK), go_type="structs.HealthChecks"),
         Field("SkipNodeUpdate", "bool"),
         Field("Token"),
-        Field("PeerName", since="1.13"),
+        _PEER,
         Field("Locality", LOCALITY, since="1.16"),
         *INDEXES,
     ),
@@ -74,13 +35,9 @@ REGISTER: Final = Struct(
 )
 DEREGISTER: Final = Struct(
     (
-        Field("Datacenter"),
-        Field("Node"),
-        Field("Address"),
-        Field("ServiceID"),
+        *(Field(name) for name in ("Datacenter", "Node", "Address", "ServiceID", "Token")),
         Field("CheckID", go_type="types.CheckID"),
-        Field("Token"),
-        Field("PeerName", since="1.13"),
+        _PEER,
     ),
     "struct { Address string; *structs.Alias }",
 )

@@ -4,7 +4,6 @@ The rules are for other nodes than the agent's own: that one the agent itself ke
 """
 
 import re
-import uuid
 from typing import Final
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors
@@ -29,6 +28,7 @@ _UNWORDED: Final = "The in-process agent does not word a wrong type in {}"
 _OPAQUE: Final = frozenset({"Proxy", "Connect", "Definition"})
 _OWNERS: Final = {"Weights": "Weights", "TaggedAddresses": "ServiceAddress", "Locality": "Locality"}
 """Go's names for the structs within a service, in the error about a member of the wrong type."""
+_UUID_LENGTH: Final = 36
 _TYPES: Final = (
     ("GRPC", "grpc"),
     ("HTTP", "http"),
@@ -183,9 +183,6 @@ class Registrations:
             raise failed("failed inserting service: " + wrong.replace("Invalid Service Meta:", where))
         if not name and facts.nameless_service_text:
             raise failed(facts.nameless_service_text)
-        before = self.table.service(node, identifier)
-        if before is not None and before.name != name and before.checks:
-            raise Refused(501, "The in-process agent does not model a new name for a service that has checks")
         return service
 
     def _check(self, given: Object, body: Object, service: Object | None) -> Check:
@@ -230,6 +227,8 @@ class Registrations:
             before = self.table.service(name, text(service, "ID"))
             if before is not None and before.name != text(service, "Name"):
                 acl.require(who, "service", "write", before.name)
+                if before.checks:
+                    raise Refused(501, "The in-process agent does not model a new name for a service that has checks")
         for check in checks:
             self._require(who, text(check.row, "ServiceName") if check.service_id else "", name)
 
@@ -267,16 +266,12 @@ def _readable(body: Object, version: str) -> Object:
 
 
 def _check_node_id(identifier: str) -> None:
-    try:
-        uuid.UUID(identifier)
-    except ValueError:
-        pass
-    else:
-        if len(identifier) == 36:  # noqa: PLR2004
-            return
-    if len(identifier) != 36:  # noqa: PLR2004
+    if len(identifier) != _UUID_LENGTH:
         raise failed("Bad node ID: uuid string is wrong length")
-    raise failed("Bad node ID: uuid is improperly formatted")
+    if not re.fullmatch(r".{8}(-.{4}){3}-.{12}", identifier):
+        raise failed("Bad node ID: uuid is improperly formatted")
+    if wrong := re.search(r"[^0-9a-fA-F-]", identifier):
+        raise failed(f"Bad node ID: encoding/hex: invalid byte: U+{ord(wrong[0]):04X} '{wrong[0]}'")
 
 
 def _type_of(definition: Object) -> str:
