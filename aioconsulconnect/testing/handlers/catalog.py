@@ -127,7 +127,8 @@ class Catalog:
             found = [each for each in found if keep is None or keep(each)]
             seen = [each for each in found if who.may("node", "read", text(each, "Node"))]
             filtered = len(seen) < len(found) and who.anything
-            return Found(seen, context.store.touched("nodes"), ("nodes",), filtered=filtered)
+            tables = ("nodes", "on") if facts.nodes_have_index else ("nodes",)
+            return Found(seen, context.store.touched(*tables), ("nodes",), filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))

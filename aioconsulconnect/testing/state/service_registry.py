@@ -331,11 +331,11 @@ class Registry:
         self._rows.update((each.name.lower(), index) for each in changed)
         return index
 
-    def tables(self, node: Node, *, services: bool, checks: bool) -> list[str]:
+    @staticmethod
+    def tables(node: Node, *, services: bool, checks: bool) -> list[str]:
         """The keys of the tables that a write of services or checks on `node` touches."""
         name = node.name.lower()
-        of_services = ["services", f"on/{name}", *([f"nodes/{name}"] if self.facts.nodes_have_index else [])]
-        return [*(of_services if services else []), *([f"checks/{name}"] if checks else [])]
+        return [*(["services", f"on/{name}"] if services else []), *([f"checks/{name}"] if checks else [])]
 
     def _written(self, instance: Instance, *, service: bool, checks: bool) -> None:
         if instance.destination is not None and service:

@@ -55,7 +55,7 @@ class Nodes:
             if node is None:
                 index = context.store.touched("node-extinctions") if facts.nodes_have_index else 1
                 return Found(absent, index, keys, absent=True)
-            index = context.store.touched(*(keys[:1] if facts.nodes_have_index else ("nodes", "services")))
+            index = context.store.touched(*(keys if facts.nodes_have_index else ("nodes", "services")))
             if not who.may("node", "read", node.name):
                 return Found(absent, index, keys, filtered=who.anything)
             every = registry.on(node)
@@ -78,7 +78,8 @@ class Nodes:
         def of_node() -> list[Node]:
             return [nodes[name]] if name in nodes else []
 
-        return await self._checks(request, of_node, (f"checks/{name}", f"nodes/{name}"))
+        wide = self.context.facts.nodes_have_index  # Since then checks of any node wake it.
+        return await self._checks(request, of_node, ("checks",) if wide else (f"checks/{name}",))
 
     async def state(self, request: ConsulRequest) -> Reply:
         """Answer with the checks in a state, or in any (`GET /v1/health/state/STATE`)."""
@@ -95,6 +96,7 @@ class Nodes:
     ) -> Reply:
         context = self.context
         keep = self._filter(request, CHECK)
+        last: list[Found[list[Object]]] = []
 
         def query() -> Found[list[Object]]:
             context.check_datacenter(request)
@@ -105,7 +107,10 @@ class Nodes:
             seen = [check for check in kept if _may_read(who, check)]
             considered = every if context.facts.rights_before_filter else kept
             filtered = not all(_may_read(who, check) for check in considered) and who.anything
-            return Found(seen, context.store.touched("checks"), keys, filtered=filtered)
+            if state and last and last[0].value == seen:
+                return last[0]  # Checks in other states do not wake it.
+            last[:] = [Found(seen, context.store.touched("checks"), keys, filtered=filtered)]
+            return last[0]
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
