@@ -159,8 +159,8 @@ class Agent:
         )
         self._intentions = intention_store_of(store, facts)
         self._registry = Registry(store, facts, node)
-        self._nodes = NodeTable(self._registry)
-        self._keys = KeyTable(store)
+        self._tables = NodeTable(self._registry), KeyTable(store)
+        nodes, keys = self._tables
         entries = Entries(context)
         Controller(store, facts)
         handlers = Handlers(
@@ -173,10 +173,10 @@ class Agent:
             chains=Chains(context, self._registry, entries.graph),
             acl=Tokens(context),
             system=System(context),
-            registrations=Registrations(context, self._nodes),
+            registrations=Registrations(context, nodes),
             nodes=Nodes(context, self._registry),
             node_health=NodeHealth(context, self._registry),
-            keys=Keys(context, self._keys),
+            keys=Keys(context, keys),
         )
         self._frontend = Frontend(context, build_table(handlers), self.faults, self._requests)
 
@@ -392,14 +392,15 @@ class Agent:
         It holds what the servers keep, and not what the agent keeps for itself: its services with their checks, and
         leaf certificates.
         """
+        nodes, keys = self._tables
         rows = self._intentions.state() if isinstance(self._intentions, TableIntentionStore) else {}
         return Snapshot(
             self._context.store.state(),
             self._context.acl.state(),
             self._context.authority.state(),
             rows,
-            self._nodes.state(),
-            self._keys.state(),
+            nodes.state(),
+            keys.state(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -415,7 +416,8 @@ class Agent:
         self._context.authority.load(snapshot.authority)
         if isinstance(self._intentions, TableIntentionStore):
             self._intentions.load(snapshot.intentions)
-        self._nodes.load(snapshot.nodes)
-        self._keys.load(snapshot.keys)
+        nodes, keys = self._tables
+        nodes.load(snapshot.nodes)
+        keys.load(snapshot.keys)
         self._registry.refresh()
         self.faults.wake()

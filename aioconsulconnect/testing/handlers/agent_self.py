@@ -1,4 +1,4 @@
-"""`/v1/agent/self`, `/v1/status` and their like: what the agent is, its members, the servers and peers."""
+"""`/v1/agent/self`, `/v1/status` and their like: what an agent tells of itself and of whom it knows."""
 
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
@@ -62,8 +62,8 @@ class System:
             "DelegateCur": 4,
         }
         visible = who.may("node", "read", str(member["Name"]))
-        told = not visible and who.anything and facts.filtered_header
-        headers = (("X-Consul-Results-Filtered-By-Acls", "true"),) if told else ()
+        hidden = not visible and who.anything and facts.filtered_header
+        headers = (("X-Consul-Results-Filtered-By-Acls", "true"),) if hidden else ()
         return Reply([member] if visible else [], headers=headers)
 
     async def version(self, request: ConsulRequest) -> Reply:  # noqa: ARG002 - it looks at nothing

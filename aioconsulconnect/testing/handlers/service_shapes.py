@@ -315,38 +315,6 @@ CHECK: Final = Struct(
         *INDEXES,
     )
 )
-CHECK_INTERNALS: Final = Struct(
-    (
-        Field("Interval", "duration"),
-        Field("OutputMaxSize", "int"),
-        Field("Timeout", "duration"),
-        Field("DeregisterCriticalServiceAfter", "duration"),
-        Field("HTTP"),
-        Field("TLSServerName", since="1.10"),
-        Field("TLSSkipVerify", "bool"),
-        Field("Header", MapOf(TEXTS)),
-        Field("Method"),
-        Field("Body"),
-        Field("DisableRedirects", "bool", since="1.16"),
-        Field("TCP"),
-        Field("TCPUseTLS", "bool", since="1.16"),
-        Field("UDP", since="1.16"),
-        Field("H2PING", since="1.10"),
-        Field("OSService", since="1.16"),
-        Field("H2PingUseTLS", "bool", since="1.16"),
-        Field("ScriptArgs", TEXTS),
-        Field("DockerContainerID"),
-        Field("Shell"),
-        Field("GRPC"),
-        Field("GRPCUseTLS", "bool"),
-        Field("AliasNode"),
-        Field("AliasService"),
-        Field("SessionName", since="1.22"),
-        Field("TTL", "nanoseconds"),
-    )
-)
-"""What a check that was registered in the catalog tells of how it is run; filters do not see it."""
-SHOWN_CHECK: Final = CHECK.with_member(Field("Definition", CHECK_INTERNALS, always=True))
 HEALTHY_SERVICE: Final = Struct(
     (
         Field("Node", NODE, always=True),
@@ -354,7 +322,6 @@ HEALTHY_SERVICE: Final = Struct(
         Field("Checks", ListOf(CHECK), always=True),
     )
 )
-SHOWN_HEALTHY_SERVICE: Final = HEALTHY_SERVICE.with_member(Field("Checks", ListOf(SHOWN_CHECK), always=True))
 CATALOG_SERVICE: Final = Struct(
     (
         Field("ID", always=True),

@@ -5,6 +5,7 @@ import json
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
@@ -26,6 +27,40 @@ _MEMBERS: Final = (
     "Proxy",
     "Locality",
 )
+
+CHECK_INTERNALS: Final = Struct(
+    (
+        Field("Interval", "duration"),
+        Field("OutputMaxSize", "int"),
+        Field("Timeout", "duration"),
+        Field("DeregisterCriticalServiceAfter", "duration"),
+        Field("HTTP"),
+        Field("TLSServerName", since="1.10"),
+        Field("TLSSkipVerify", "bool"),
+        Field("Header", MapOf(shapes.TEXTS)),
+        Field("Method"),
+        Field("Body"),
+        Field("DisableRedirects", "bool", since="1.16"),
+        Field("TCP"),
+        Field("TCPUseTLS", "bool", since="1.16"),
+        Field("UDP", since="1.16"),
+        Field("H2PING", since="1.10"),
+        Field("OSService", since="1.16"),
+        Field("H2PingUseTLS", "bool", since="1.16"),
+        Field("ScriptArgs", shapes.TEXTS),
+        Field("DockerContainerID"),
+        Field("Shell"),
+        Field("GRPC"),
+        Field("GRPCUseTLS", "bool"),
+        Field("AliasNode"),
+        Field("AliasService"),
+        Field("SessionName", since="1.22"),
+        Field("TTL", "nanoseconds"),
+    )
+)
+"""What a check that was registered in the catalog tells of how it is run; filters do not see it."""
+SHOWN_CHECK: Final = shapes.CHECK.with_member(Field("Definition", CHECK_INTERNALS, always=True))
+SHOWN_HEALTHY_SERVICE: Final = shapes.HEALTHY_SERVICE.with_member(Field("Checks", ListOf(SHOWN_CHECK), always=True))
 
 
 class ServiceView:
@@ -84,7 +119,7 @@ class ServiceView:
         }
         checks = [*self.node_checks(instance.node), *self._checks(instance)]
         found: Object = {"Node": self.node(instance.node), "Service": service, "Checks": checks}
-        return shape(found, shapes.SHOWN_HEALTHY_SERVICE, self.context.facts.version)
+        return shape(found, SHOWN_HEALTHY_SERVICE, self.context.facts.version)
 
     def catalog_service(self, instance: Instance, definition: Object, *, blank: bool = False) -> Object:
         """A service as `/v1/catalog` shows it, with its node.
@@ -125,7 +160,7 @@ class ServiceView:
             "ModifyIndex": check.modified if shown else 0,
             **check.row,
         }
-        return shape(found, shapes.SHOWN_CHECK, self.context.facts.version)
+        return shape(found, SHOWN_CHECK, self.context.facts.version)
 
     def _checks(self, instance: Instance) -> list[Object]:
         return [self.check(each, instance, shown=True) for each in checks_of(instance)]

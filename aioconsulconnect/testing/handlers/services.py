@@ -337,7 +337,10 @@ class CheckRegistration:
 
 
 def require_write(context: AgentContext, who: Authorizer, service: str) -> None:
-    """Refuse a token that may not write a service of the agent, or its node where `service` is empty."""
+    """Refuse the token `who` if it may not write `service`.
+
+    Where that is empty, the node of the agent (`context`) is meant.
+    """
     resource, name = ("service", service) if service else ("node", context.node_name)
     if who.may(resource, "write", name):
         return

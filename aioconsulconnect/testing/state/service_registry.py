@@ -333,7 +333,7 @@ class Registry:
 
     @staticmethod
     def tables(node: Node, *, services: bool, checks: bool) -> list[str]:
-        """The keys of the tables that a write of services or checks on `node` touches."""
+        """The keys of the tables that a write of `services` or `checks` on `node` touches."""
         name = node.name.lower()
         return [*(["services", f"on/{name}"] if services else []), *([f"checks/{name}"] if checks else [])]
 

@@ -19,7 +19,7 @@ _SANDBOX: Final = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Opti
 
 
 class Keys:
-    """The handlers of `/v1/kv` for one agent."""
+    """The handlers of `/v1/kv` for one agent (`context`), whose keys are in `table`."""
 
     def __init__(self, context: AgentContext, table: KeyTable) -> None:
         self.context = context

@@ -45,7 +45,7 @@ _UNSET: Final = dict.fromkeys(("Interval", "Timeout", "DeregisterCriticalService
 
 
 class NodeHealth:
-    """The handlers of one agent for its own node and the health of its services."""
+    """The handlers of one agent (`context`) for its own node and the health of its services in `registry`."""
 
     def __init__(self, context: AgentContext, registry: Registry) -> None:
         self.context = context

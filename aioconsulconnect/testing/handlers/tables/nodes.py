@@ -18,7 +18,7 @@ from aioconsulconnect.testing.state.service_registry import Node, Registry
 
 
 class Nodes:
-    """The handlers of one agent that read its catalog by node."""
+    """The handlers of one agent (`context`) that read its catalog in `registry` by node."""
 
     def __init__(self, context: AgentContext, registry: Registry) -> None:
         self.context = context

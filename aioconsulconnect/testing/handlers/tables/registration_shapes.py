@@ -1,4 +1,4 @@
-"""The members of the bodies that register nodes, services and checks in the catalog, and take them from it."""
+"""The members of the bodies that register in the catalog and deregister."""
 
 from typing import Final
 
@@ -8,8 +8,8 @@ from aioconsulconnect.testing.handlers.service_shapes import (
     LOCALITY,
     NODE_SERVICE,
     PROXY_DEFINITION,
-    SHOWN_CHECK,
 )
+from aioconsulconnect.testing.handlers.service_view import SHOWN_CHECK
 
 _PEER: Final = Field("PeerName", since="1.13")
 _SERVICE: Final = NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION))

@@ -12,7 +12,7 @@ from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.handlers.registration_rules import DEFAULT_WEIGHTS, complaints, meta_complaint
-from aioconsulconnect.testing.handlers.service_shapes import CHECK_INTERNALS
+from aioconsulconnect.testing.handlers.service_view import CHECK_INTERNALS
 from aioconsulconnect.testing.handlers.tables.registration_shapes import DEREGISTER, REGISTER
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused, failed
 from aioconsulconnect.testing.protocol.reply import Reply
@@ -43,7 +43,7 @@ _TYPES: Final = (
 
 
 class Registrations:
-    """The handlers of one agent that write its catalog."""
+    """The handlers of one agent (`context`) that write its catalog, which is `table`."""
 
     def __init__(self, context: AgentContext, table: NodeTable) -> None:
         self.context = context
@@ -68,7 +68,10 @@ class Registrations:
         return Reply(body=True)
 
     async def deregister(self, request: ConsulRequest) -> Reply:
-        """Remove a service, a check or a whole node (`PUT /v1/catalog/deregister`); what is unknown is no error."""
+        """Remove a service, a check or a whole node (`PUT /v1/catalog/deregister`).
+
+        It is no error if that is not there.
+        """
         request.enterprise_options()
         body = self._body(request, DEREGISTER, self.context.facts.alias_struct)
         who = self._resolved(request, body)

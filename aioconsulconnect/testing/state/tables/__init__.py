@@ -1,1 +1,1 @@
-"""What an agent holds beside Connect: the nodes of its catalog, and keys."""
+"""The state of one agent beside Connect: the nodes of its catalog, and keys."""

@@ -43,7 +43,7 @@ class KeyTable:
         return max(written) if prefix and written else self.store.touched(_TABLE)
 
     def put(self, key: str, value: bytes, flags: int) -> None:
-        """Write a key; with the same value and flags there is nothing to write."""
+        """Write a `key` with a `value` and `flags`; what is there already is not written."""
         before = self._rows.get(key)
         row: Object = {
             "LockIndex": 0,

@@ -16,7 +16,10 @@ _SERF: Final = {"serf_protocol_current": "2", "serf_protocol_max": "5", "serf_pr
 
 
 def own_node(facts: VersionFacts, name: str, identifier: str, datacenter: str) -> Object:
-    """The agent's own node as the catalog of a version (`facts`) shows it."""
+    """The agent's own node as the catalog of a version (`facts`) shows it.
+
+    `name`, `identifier` and `datacenter` are those of the node.
+    """
     version: Object = {"consul-version": facts.release} if facts.node_tells_version else {}
     return {
         "ID": identifier,
@@ -66,11 +69,14 @@ class NodeTable:
         return self.registry.nodes.get(name.lower())
 
     def service(self, node: str, identifier: str) -> Instance | None:
-        """The service with an id that was registered on a node; None where there is none."""
+        """The service `identifier` that was registered on `node`; None where there is none."""
         return self.registry.others.get((node.lower(), identifier))
 
     def check(self, node: str, identifier: str) -> tuple[Instance, Check] | None:
-        """The check with an id on a node, with its service or the `whole` of the node; None where there is none."""
+        """The check `identifier` on `node`, with its owner; None where there is none.
+
+        The owner is a service, or the `whole` of the node.
+        """
         known = self.node(node)
         owners = [known.whole, *self.registry.on(known)] if known else []
         found = (each for each in owners if identifier in each.checks)
@@ -175,7 +181,7 @@ class NodeTable:
         self.registry.gone([instance], *self.registry.tables(instance.node, services=True, checks=True))
 
     def remove_check(self, owner: Instance, check: Check) -> None:
-        """Remove a check of a service, or of the `whole` of a node."""
+        """Remove a `check` of its `owner`, a service or the `whole` of a node."""
         del owner.checks[check.identifier]
         services = self.registry.on(owner.node) if owner is owner.node.whole else [owner]
         self.registry.write(services, "services", f"checks/{owner.node.name.lower()}")
