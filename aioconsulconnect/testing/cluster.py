@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aioconsulconnect.testing.go_json.values import Object
+from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.handlers.acl.named import Policies, Roles
 from aioconsulconnect.testing.handlers.acl.tokens import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
@@ -15,15 +15,22 @@ from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
+from aioconsulconnect.testing.handlers.tables.keys import Keys
+from aioconsulconnect.testing.handlers.tables.node_health import NodeHealth
+from aioconsulconnect.testing.handlers.tables.nodes import Nodes
+from aioconsulconnect.testing.handlers.tables.registrations import Registrations
 from aioconsulconnect.testing.server.routes import Handlers, Route, build_table
 from aioconsulconnect.testing.state import acl as acl_system, authority as ca, store as storage
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.gateway_controller import Controller
 from aioconsulconnect.testing.state.intention_store import IntentionStore, intention_store_of
-from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.service_registry import Node, Registry
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
+from aioconsulconnect.testing.state.tables import keys as keys_table, nodes as nodes_table
+from aioconsulconnect.testing.state.tables.keys import KeyTable
+from aioconsulconnect.testing.state.tables.nodes import NodeTable, own_node
 from aioconsulconnect.testing.versions import VersionFacts
 
 Policy = Literal["allow", "deny"]
@@ -39,12 +46,16 @@ class Snapshot:
     - `acl`: the policies and tokens.
     - `authority`: the roots and the configuration of the CA; no leaf certificates.
     - `intentions`: the table of intentions in 1.8; empty for newer versions, which keep them as configuration entries.
+    - `nodes`: the other nodes of the catalog, with their services and checks.
+    - `keys`: the store of keys.
     """
 
     store: storage.State
     acl: acl_system.State
     authority: ca.State
     intentions: dict[str, Object]
+    nodes: nodes_table.State
+    keys: keys_table.State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +85,9 @@ class Cluster:
     def __init__(self, settings: ClusterSettings) -> None:
         facts = settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        tables[f"nodes/{settings.node_name.lower()}"] = 12
         store = Store(12, tables)
+        node = Node(own_node(facts, settings.node_name, str(uuid.uuid4()), settings.datacenter), 11, 12)
         context = self.context = AgentContext(
             facts,
             store,
@@ -88,11 +101,12 @@ class Cluster:
             Authority(store, facts, settings.datacenter, settings.cluster),
             settings.datacenter,
             settings.node_name,
-            str(uuid.uuid4()),
+            text(node.definition, "ID"),
             settings.connect,
         )
         self.intentions: IntentionStore = intention_store_of(store, facts)
-        self.registry: Registry = Registry(store, facts)
+        self.registry: Registry = Registry(store, facts, node)
+        self._nodes, self._keys = NodeTable(self.registry), KeyTable(store)
         entries = Entries(context)
         Controller(store, facts)
         handlers = Handlers(
@@ -107,6 +121,10 @@ class Cluster:
             roles=Roles(context),
             tokens=Tokens(context),
             system=System(context),
+            registrations=Registrations(context, self._nodes),
+            nodes=Nodes(context, self.registry),
+            node_health=NodeHealth(context, self.registry),
+            keys=Keys(context, self._keys),
         )
         self.table: tuple[Route, ...] = build_table(handlers)
 
@@ -125,7 +143,14 @@ class Cluster:
     def snapshot(self) -> Snapshot:
         """Copy what the servers keep."""
         rows = self.intentions.state() if isinstance(self.intentions, TableIntentionStore) else {}
-        return Snapshot(self.context.store.state(), self.context.acl.state(), self.context.authority.state(), rows)
+        return Snapshot(
+            self.context.store.state(),
+            self.context.acl.state(),
+            self.context.authority.state(),
+            rows,
+            self._nodes.state(),
+            self._keys.state(),
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace what the servers keep by that of `snapshot`."""
@@ -134,4 +159,6 @@ class Cluster:
         self.context.authority.load(snapshot.authority)
         if isinstance(self.intentions, TableIntentionStore):
             self.intentions.load(snapshot.intentions)
+        self._nodes.load(snapshot.nodes)
+        self._keys.load(snapshot.keys)
         self.registry.refresh()

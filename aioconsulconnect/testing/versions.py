@@ -179,6 +179,23 @@ class VersionFacts:
     sameness_groups_refused: bool = True
     bad_passing_has_index: bool = False
     """True if the refusal of a bad `passing` parameter carries an index."""
+    nodes_have_index: bool = True
+    """True if a node has an index of its own, which its services raise too."""
+    node_names_keep_case: bool = False
+    """True if a node that is registered with other capitals takes on the new name."""
+    services_take_filter: bool = True
+    tells_read_replica: bool = True
+    checks_are_vetted: bool = True
+    """True if checks in a registration are looked through without ACLs too."""
+    unnamed_service_text: str = "Must provide service name (Service.Service) when service ID is provided"
+    nameless_service_text: str = ""
+    """The refusal of a service without name and id; empty where it is taken."""
+    nameless_check_text: str = (
+        'failed inserting check on node "{}": failed health check lookup: '
+        "index error: object is missing a value for this index"
+    )
+    unknown_row_text: str = "Unknown {} ID '{}'"
+    unknown_service_of_check_text: str = "Unknown service ID '{}' for check ID '{}'"
     # discovery chain
     chain_is_newer: bool = True
     """True if chains have partitions, Default, split definitions and more of service-defaults."""
@@ -214,10 +231,20 @@ class VersionFacts:
     management_policy: str = "A built-in policy that grants read and write access to all Consul features"
     newer_acl: bool = True
     """True if there are built-in policies to read all, and refusals about policies and tokens have newer words."""
+    bootstrap_index: int = 6
     # agent
     build_date: bool = True
     primary_datacenter: bool = True
     default_intention_policy: bool = True
+    prerelease: str = "dev"
+    """What stands behind the release in a version that is no final one."""
+    quotes_missing_service: bool = False
+    """True if the agent's health of an unknown service is JSON where text was asked for."""
+    # keys
+    value_limit_page: str = "developer.hashicorp.com/docs/agent/config/config-files"
+    conflicts_end_in_newline: bool = True
+    absent_keys_wait: bool = True
+    """True if a blocking query for a key that is absent does not end by finding it absent once more."""
 
 
 Layer = tuple[str, Callable[[VersionFacts], VersionFacts]]
@@ -233,6 +260,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             hcl_is_strict=False,
             services_need_node=False,
             catalog_takes_peer=False,
+            prerelease="",
         ),
     ),
     ("1.19", lambda facts: replace(facts, empty_body_type=None)),
@@ -254,6 +282,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             auto_host_rewrite=False,
             sameness_groups_refused=False,
             bad_passing_has_index=True,
+            value_limit_page="www.consul.io/docs/agent/config/config-files",
+            conflicts_end_in_newline=False,
         ),
     ),
     ("1.16.3", lambda facts: replace(facts, entry_hash=False)),
@@ -274,7 +304,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             facts, bad_request_prefix="Bad request: ", peers=False, build_date=False, gateways_tell_service_kind=False
         ),
     ),
-    ("1.11", lambda facts: replace(facts, permission_reasons=False)),
+    ("1.11", lambda facts: replace(facts, permission_reasons=False, node_names_keep_case=True)),
     (
         "1.10",
         lambda facts: replace(
@@ -329,6 +359,11 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             central_without_destination_id=False,
             wildcard_takes_native=True,
             merged_nodes_are_blank=False,
+            services_take_filter=False,
+            checks_are_vetted=False,
+            unknown_row_text="Unknown {} '{}'",
+            unknown_service_of_check_text="Unknown service '{}' for check '{}'",
+            value_limit_page="www.consul.io/docs/agent/options.html",
         ),
     ),
     (
@@ -371,6 +406,16 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             sidecar_check_status=500,
             streaming=False,
             bad_passing_has_index=False,
+            nodes_have_index=False,
+            tells_read_replica=False,
+            unnamed_service_text="Must provide service name with ID",
+            nameless_service_text="failed inserting service: failed inserting service: object missing primary index",
+            nameless_check_text=(
+                'failed inserting check: failed inserting check: object missing primary index on node "{}"'
+            ),
+            quotes_missing_service=True,
+            bootstrap_index=5,
+            absent_keys_wait=False,
         ),
     ),
 )

@@ -8,7 +8,7 @@ what is never absent.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from aioconsulconnect.testing.go_json.errors import NotCheckedError
@@ -83,6 +83,10 @@ class Struct:
     def of(self, version: str) -> Iterator[Field]:
         """The members that `version` knows."""
         return (field for field in self.fields if spans(version, field.since, field.until))
+
+    def with_member(self, member: Field) -> "Struct":
+        """Copy this type with `member` in place of the one of its name."""
+        return replace(self, fields=tuple(member if each.name == member.name else each for each in self.fields))
 
 
 # "open" is what an open map holds: any JSON but null, at which a real Consul ends, or breaks for those who read.

@@ -21,7 +21,7 @@ from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.service_registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
 
 _RETRIES: Final = (5.0, 8.0)
 """The range of seconds for which a streaming read tries again before it refuses an unknown token."""
@@ -114,20 +114,23 @@ class Catalog:
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     async def nodes(self, request: ConsulRequest) -> Reply:
-        """Answer with the one node that there is (`GET /v1/catalog/nodes`)."""
+        """Answer with the nodes (`GET /v1/catalog/nodes`)."""
         request.enterprise_options()
         request.read_options()
         context, facts, expression = self.context, self.context.facts, request.first("filter")
         keep = compile_filter(expression, facts.version, NODE) if expression else None
+        nodes = self.registry.nodes
 
         def query() -> Found[list[Object]]:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
-            node = shape(self.view.node(), NODE, facts.version)
-            found = [node] if self._node_fits(request) and (keep is None or keep(node)) else []
-            seen = [each for each in found if who.may("node", "read", context.node_name)]
+            fitting = [nodes[name] for name in sorted(nodes) if node_fits(request, nodes[name])]
+            found = [shape(self.view.node(each), NODE, facts.version) for each in fitting]
+            found = [each for each in found if keep is None or keep(each)]
+            seen = [each for each in found if who.may("node", "read", text(each, "Node"))]
             filtered = len(seen) < len(found) and who.named
-            return Found(seen, context.store.touched("nodes"), ("nodes",), filtered=filtered)
+            tables = ("nodes", "on") if facts.nodes_have_index else ("nodes",)
+            return Found(seen, context.store.touched(*tables), ("nodes",), filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -136,22 +139,29 @@ class Catalog:
         """Answer with the names of all services and their tags (`GET /v1/catalog/services`)."""
         request.enterprise_options()
         request.read_options()
-        context = self.context
+        context, facts = self.context, self.context.facts
+        expression = request.first("filter") if facts.services_take_filter else ""
+        keep = compile_filter(expression, facts.version, CATALOG_SERVICE) if expression else None
 
         def query() -> Found[Object]:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
-            tags: dict[str, dict[str, None]] = {"consul": {}}
-            for each in self.registry.all():
+            tags: dict[str, dict[str, None]] = {}
+            unseen = False
+            for each in self._tagged(request, self.registry.everywhere(), mesh=True):
+                if keep is not None and not keep(self.view.catalog_service(each, each.resolved)):
+                    continue
+                if facts.services_need_node and not who.may("node", "read", each.node.name):
+                    unseen = True
+                    continue
                 tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
-            node = not context.facts.services_need_node or who.may("node", "read", context.node_name)
-            seen = sorted(tags) if node else []
-            value: Object = {name: list(tags[name]) for name in seen if who.may("service", "read", name)}
-            filtered = len(value) < len(tags) and who.named
+            value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
+            filtered = (unseen or len(value) < len(tags)) and who.named
             return Found(value, context.store.touched("services", "nodes"), ("services",), filtered=filtered)
 
+        cache, age = context.cached(request, ("services",)) if request.options.cached else (None, None)
         found = await context.block(request, query)
-        return Reply(found.value, meta=context.meta(request, found, consistency=True))
+        return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     async def gateway_services(self, request: ConsulRequest) -> Reply:
         """Answer with the services behind a gateway (`GET /v1/catalog/gateway-services/NAME`)."""
@@ -205,7 +215,8 @@ class Catalog:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             seen = self._named(name, checks=True)
-            shown = [(each, self.view.check(c, each, shown=True)) for each in seen.instances for c in checks_of(each)]
+            fitting = [each for each in seen.instances if node_fits(request, each.node)]
+            shown = [(each, self.view.check(c, each, shown=True)) for each in fitting for c in checks_of(each)]
             kept, filtered = self._visible(request, who, shown, filtered_by=CHECK)
             return Found(kept, context.store.touched("checks"), (*seen.keys, "checks"), filtered=filtered)
 
@@ -306,8 +317,6 @@ class Catalog:
         request.read_options()
         if not request.rest:
             raise Refused(400, "Missing service name")
-        if request.rest.lower() == "consul":
-            raise Refused(501, "The in-process agent does not model the instances of consul itself")
         return request.rest
 
     def _merges(self, request: ConsulRequest) -> bool:
@@ -321,16 +330,9 @@ class Catalog:
 
     def _tagged(self, request: ConsulRequest, instances: list[Instance], *, mesh: bool) -> list[Instance]:
         """The instances with the requested tags and node metadata; queries of the mesh ignore tags."""
-        if not self._node_fits(request):
-            return []
+        instances = [each for each in instances if node_fits(request, each.node)]
         wanted = {tag.lower() for tag in request.query.get("tag", [])} if not mesh else set[str]()
         return [each for each in instances if wanted <= {tag.lower() for tag in texts(each.definition, "Tags")}]
-
-    def _node_fits(self, request: ConsulRequest) -> bool:
-        """True if the node has the requested metadata."""
-        meta = child(self.view.node(), "Meta")
-        pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
-        return all(meta.get(key) == value for key, _, value in pairs)
 
     def _visible(
         self, request: ConsulRequest, who: Authorizer, shown: list[tuple[Instance, Object]], *, filtered_by: Struct
@@ -338,8 +340,9 @@ class Catalog:
         """The objects that filter and token leave, and true if the token hides some of them."""
         facts, expression = self.context.facts, request.first("filter")
         keep = compile_filter(expression, facts.version, filtered_by) if expression else None
-        node = who.may("node", "read", self.context.node_name)
-        readable = [node and who.may("service", "read", each.name) for each, _ in shown]
+        readable = [
+            who.may("node", "read", each.node.name) and who.may("service", "read", each.name) for each, _ in shown
+        ]
         chosen = [keep is None or keep(value) for _, value in shown]
         filtered = any(
             not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
@@ -350,6 +353,13 @@ class Catalog:
 
 class _Denied(Exception):
     """The token lacks the right to the service, and the answer is an empty list."""
+
+
+def node_fits(request: ConsulRequest, node: Node) -> bool:
+    """True if `node` has the metadata that `request` asks for."""
+    meta = child(node.definition, "Meta")
+    pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
+    return all(meta.get(key) == value for key, _, value in pairs)
 
 
 def _passes(found: Object) -> bool:

@@ -94,8 +94,8 @@ def _plain_services(registry: Registry) -> list[str]:
     takes_native = registry.facts.wildcard_takes_native
     return [
         each.name
-        for each in registry.all()
-        if not text(each.definition, "Kind") and (takes_native or each.destination is None)
+        for each in registry.everywhere()
+        if each.name != "consul" and not text(each.definition, "Kind") and (takes_native or each.destination is None)
     ]
 
 
@@ -114,4 +114,4 @@ def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = ""
 
 
 def _mesh_services(registry: Registry) -> set[str]:
-    return {each.destination for each in registry.all() if each.destination}
+    return {each.destination for each in registry.everywhere() if each.destination}

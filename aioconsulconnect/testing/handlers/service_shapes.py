@@ -11,9 +11,9 @@ from aioconsulconnect.testing.config_entries.shapes import (
 )
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
-_ADDRESSES: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))
-_WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)))
-_LOCALITY: Final = Struct((Field("Region"), Field("Zone")))
+TAGGED: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))
+WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)))
+LOCALITY: Final = Struct((Field("Region"), Field("Zone")))
 _ACCESS_LOGS: Final = Struct(
     (
         Field("Enabled", "bool"),
@@ -24,7 +24,7 @@ _ACCESS_LOGS: Final = Struct(
         Field("TextFormat"),
     )
 )
-_TEXTS: Final = ListOf("string")
+TEXTS: Final = ListOf("string")
 
 # As registered.
 
@@ -35,12 +35,12 @@ CHECK_DEFINITION: Final = Struct(
         Field("Status"),
         Field("Notes"),
         Field("ServiceID", alias="service_id"),
-        Field("ScriptArgs", _TEXTS, alias="script_args"),
-        Field("Args", _TEXTS),
+        Field("ScriptArgs", TEXTS, alias="script_args"),
+        Field("Args", TEXTS),
         Field("HTTP"),
         Field("H2PING", since="1.10"),
         Field("H2PingUseTLS", "bool", since="1.16"),
-        Field("Header", MapOf(_TEXTS)),
+        Field("Header", MapOf(TEXTS)),
         Field("Method"),
         Field("Body"),
         Field("DisableRedirects", "bool", since="1.16"),
@@ -118,19 +118,19 @@ _SERVICE_FIELDS: Final = (
     Field("Kind"),
     Field("ID"),
     Field("Name"),
-    Field("Tags", _TEXTS),
+    Field("Tags", TEXTS),
     Field("Address"),
     Field("SocketPath", since="1.10"),
-    Field("TaggedAddresses", _ADDRESSES),
+    Field("TaggedAddresses", TAGGED),
     Field("Meta", META),
     Field("Port", "int"),
     Field("Check", CHECK_DEFINITION),
     Field("Checks", ListOf(CHECK_DEFINITION)),
-    Field("Weights", _WEIGHTS),
+    Field("Weights", WEIGHTS),
     Field("Token"),
     Field("EnableTagOverride", "bool"),
     Field("Proxy", PROXY_DEFINITION),
-    Field("Locality", _LOCALITY, since="1.16"),
+    Field("Locality", LOCALITY, since="1.16"),
 )
 _SIDECAR: Final = Struct(
     (
@@ -197,13 +197,13 @@ AGENT_SERVICE: Final = Struct(
         Field("Kind"),
         Field("ID", always=True),
         Field("Service", always=True),
-        Field("Tags", _TEXTS, always=True),
+        Field("Tags", TEXTS, always=True),
         Field("Meta", META, always=True),
         Field("Port", "int", always=True),
         Field("Address", always=True),
         Field("SocketPath"),
-        Field("TaggedAddresses", _ADDRESSES),
-        Field("Weights", _WEIGHTS, always=True),
+        Field("TaggedAddresses", TAGGED),
+        Field("Weights", WEIGHTS, always=True),
         Field("EnableTagOverride", "bool", always=True),
         Field("ContentHash"),
         Field(
@@ -224,7 +224,7 @@ AGENT_SERVICE: Final = Struct(
         ),
         Field("Connect", Struct((Field("Native", "bool"),))),
         Field("Datacenter", since="1.10"),
-        Field("Locality", _LOCALITY),
+        Field("Locality", LOCALITY),
     )
 )
 
@@ -262,7 +262,7 @@ _PROXY: Final = Struct(
     )
 )
 _CONNECT: Final = Struct((Field("Native", "bool"),))
-_INDEXES: Final = (Field("CreateIndex", "uint64", always=True), Field("ModifyIndex", "uint64", always=True))
+INDEXES: Final = (Field("CreateIndex", "uint64", always=True), Field("ModifyIndex", "uint64", always=True))
 _LOCAL_ADDRESSES: Final = MapOf("string")
 NODE: Final = Struct(
     (
@@ -272,7 +272,7 @@ NODE: Final = Struct(
         Field("Datacenter", always=True),
         Field("TaggedAddresses", _LOCAL_ADDRESSES, always=True),
         Field("Meta", META, always=True),
-        *_INDEXES,
+        *INDEXES,
     )
 )
 NODE_SERVICE: Final = Struct(
@@ -280,20 +280,20 @@ NODE_SERVICE: Final = Struct(
         Field("Kind"),
         Field("ID", always=True),
         Field("Service", always=True),
-        Field("Tags", _TEXTS, always=True),
+        Field("Tags", TEXTS, always=True),
         Field("Address", always=True),
-        Field("TaggedAddresses", _ADDRESSES),
+        Field("TaggedAddresses", TAGGED),
         Field("Meta", META, always=True),
         Field("Port", "int", always=True, until="1.10"),
         Field("Port", "int", since="1.16"),
-        Field("SocketPath"),
-        Field("Weights", _WEIGHTS, always=True),
+        Field("SocketPath", since="1.10"),
+        Field("Weights", WEIGHTS, always=True),
         Field("EnableTagOverride", "bool", always=True),
+        Field("Locality", LOCALITY, since="1.16"),
         Field("Proxy", _PROXY, always=True),
         Field("Connect", _CONNECT, always=True),
         Field("PeerName", always=True, since="1.13"),
-        Field("Locality", _LOCALITY),
-        *_INDEXES,
+        *INDEXES,
     )
 )
 CHECK: Final = Struct(
@@ -306,13 +306,13 @@ CHECK: Final = Struct(
         Field("Output", always=True),
         Field("ServiceID", always=True),
         Field("ServiceName", always=True),
-        Field("ServiceTags", _TEXTS, always=True),
+        Field("ServiceTags", TEXTS, always=True),
         Field("Type", always=True),
         Field("Interval", always=True, since="1.10"),
         Field("Timeout", always=True, since="1.10"),
         Field("ExposedPort", "int", always=True, since="1.10"),
         Field("Definition", Struct(()), always=True),
-        *_INDEXES,
+        *INDEXES,
     )
 )
 HEALTHY_SERVICE: Final = Struct(
@@ -333,10 +333,10 @@ CATALOG_SERVICE: Final = Struct(
         Field("ServiceKind", always=True),
         Field("ServiceID", always=True),
         Field("ServiceName", always=True),
-        Field("ServiceTags", _TEXTS, always=True),
+        Field("ServiceTags", TEXTS, always=True),
         Field("ServiceAddress", always=True),
-        Field("ServiceTaggedAddresses", _ADDRESSES),
-        Field("ServiceWeights", _WEIGHTS, always=True),
+        Field("ServiceTaggedAddresses", TAGGED),
+        Field("ServiceWeights", WEIGHTS, always=True),
         Field("ServiceMeta", META, always=True),
         Field("ServicePort", "int", always=True),
         Field("ServiceSocketPath", always=True, since="1.10"),
@@ -344,6 +344,6 @@ CATALOG_SERVICE: Final = Struct(
         Field("ServiceProxy", _PROXY, always=True),
         Field("ServiceConnect", _CONNECT, always=True),
         Field("ServiceLocality", "any", always=True, since="1.16"),
-        *_INDEXES,
+        *INDEXES,
     )
 )

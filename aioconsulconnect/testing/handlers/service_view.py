@@ -5,14 +5,14 @@ import json
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.state.checks import Check
-from aioconsulconnect.testing.state.service_registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
 
-_ADDRESS: Final = "127.0.0.1"
 _MEMBERS: Final = (
     "Kind",
     "ID",
@@ -27,6 +27,40 @@ _MEMBERS: Final = (
     "Proxy",
     "Locality",
 )
+
+CHECK_INTERNALS: Final = Struct(
+    (
+        Field("Interval", "duration"),
+        Field("OutputMaxSize", "int"),
+        Field("Timeout", "duration"),
+        Field("DeregisterCriticalServiceAfter", "duration"),
+        Field("HTTP"),
+        Field("TLSServerName", since="1.10"),
+        Field("TLSSkipVerify", "bool"),
+        Field("Header", MapOf(shapes.TEXTS)),
+        Field("Method"),
+        Field("Body"),
+        Field("DisableRedirects", "bool", since="1.16"),
+        Field("TCP"),
+        Field("TCPUseTLS", "bool", since="1.16"),
+        Field("UDP", since="1.16"),
+        Field("H2PING", since="1.10"),
+        Field("OSService", since="1.16"),
+        Field("H2PingUseTLS", "bool", since="1.16"),
+        Field("ScriptArgs", shapes.TEXTS),
+        Field("DockerContainerID"),
+        Field("Shell"),
+        Field("GRPC"),
+        Field("GRPCUseTLS", "bool"),
+        Field("AliasNode"),
+        Field("AliasService"),
+        Field("SessionName", since="1.22"),
+        Field("TTL", "nanoseconds"),
+    )
+)
+"""What a check that was registered in the catalog tells of how it is run; filters do not see it."""
+SHOWN_CHECK: Final = shapes.CHECK.with_member(Field("Definition", CHECK_INTERNALS, always=True))
+SHOWN_HEALTHY_SERVICE: Final = shapes.HEALTHY_SERVICE.with_member(Field("Checks", ListOf(SHOWN_CHECK), always=True))
 
 
 class ServiceView:
@@ -58,20 +92,9 @@ class ServiceView:
         content = json.dumps(service, sort_keys=True).encode()
         return f"{int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()):x}"
 
-    def node(self) -> Object:
-        """The only node, as the catalog shows it."""
-        context = self.context
-        meta: Object = {"consul-network-segment": ""}
-        if context.facts.node_tells_version:
-            meta["consul-version"] = context.facts.release
-        tagged: Object = {"lan": _ADDRESS, "lan_ipv4": _ADDRESS, "wan": _ADDRESS, "wan_ipv4": _ADDRESS}
-        node: Object = {
-            "ID": context.node_id,
-            "Node": context.node_name,
-            "Address": _ADDRESS,
-            "Datacenter": context.datacenter,
-        }
-        return {**node, "TaggedAddresses": tagged, "Meta": meta, "CreateIndex": 11, "ModifyIndex": 12}
+    def node(self, node: Node) -> Object:
+        """A node, as the catalog shows it."""
+        return {**node.definition, "CreateIndex": node.created, "ModifyIndex": node.modified}
 
     def _addresses(self, instance: Instance, definition: Object) -> object:
         addresses = dict(child(definition, "TaggedAddresses"))
@@ -94,9 +117,9 @@ class ServiceView:
             "CreateIndex": instance.created,
             "ModifyIndex": instance.modified,
         }
-        checks = [self.serf_health(), *(self.check(each, instance, shown=True) for each in checks_of(instance))]
-        found: Object = {"Node": self.node(), "Service": service, "Checks": checks}
-        return shape(found, shapes.HEALTHY_SERVICE, self.context.facts.version)
+        checks = [*self.node_checks(instance.node), *self._checks(instance)]
+        found: Object = {"Node": self.node(instance.node), "Service": service, "Checks": checks}
+        return shape(found, SHOWN_HEALTHY_SERVICE, self.context.facts.version)
 
     def catalog_service(self, instance: Instance, definition: Object, *, blank: bool = False) -> Object:
         """A service as `/v1/catalog` shows it, with its node.
@@ -104,7 +127,7 @@ class ServiceView:
         `definition` is that of `instance`, with or without the central configuration; `blank` leaves out the node but
         for its name.
         """
-        node = {"Node": self.context.node_name} if blank else self.node()
+        node = {"Node": instance.node.name} if blank else self.node(instance.node)
         service: Object = {
             **node,
             **{f"Service{member}": definition.get(member) for member in _MEMBERS},
@@ -121,7 +144,7 @@ class ServiceView:
         status, output = check.shown if shown else (check.status, check.output)
         timing = check.definition if self.context.facts.checks_tell_interval else {}
         found: Object = {
-            "Node": self.context.node_name,
+            "Node": instance.node.name,
             "CheckID": check.identifier,
             "Name": check.name,
             "Status": status,
@@ -135,13 +158,27 @@ class ServiceView:
             "Timeout": text(timing, "Timeout"),
             "CreateIndex": check.created if shown else 0,
             "ModifyIndex": check.modified if shown else 0,
+            **check.row,
         }
-        return shape(found, shapes.CHECK, self.context.facts.version)
+        return shape(found, SHOWN_CHECK, self.context.facts.version)
 
-    def serf_health(self) -> Object:
-        """The check of the node itself, which always passes."""
+    def _checks(self, instance: Instance) -> list[Object]:
+        return [self.check(each, instance, shown=True) for each in checks_of(instance)]
+
+    def node_checks(self, node: Node) -> list[Object]:
+        """The checks of a node itself, as the catalog shows them."""
+        found = [*self._checks(node.whole), *([self._serf_health()] if node is self.registry.node else [])]
+        return sorted(found, key=lambda check: text(check, "CheckID"))
+
+    def all_checks(self, node: Node) -> list[Object]:
+        """Every check on a node, as the catalog shows them in the order of their ids."""
+        found = [*self.node_checks(node), *(check for each in self.registry.on(node) for check in self._checks(each))]
+        return sorted(found, key=lambda check: text(check, "CheckID"))
+
+    def _serf_health(self) -> Object:
+        """The check of the agent's own node, which always passes."""
         found: Object = {
-            "Node": self.context.node_name,
+            "Node": self.registry.node.name,
             "CheckID": "serfHealth",
             "Name": "Serf Health Status",
             "Status": "passing",

@@ -8,7 +8,7 @@ from aioconsulconnect.testing.go_json.errors import DecodeError, errors
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
-from aioconsulconnect.testing.go_json.values import Object, child, is_object, text
+from aioconsulconnect.testing.go_json.values import Object, child, is_object, number, text
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.handlers.registration_rules import (
     STATUSES,
@@ -29,7 +29,7 @@ from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
-from aioconsulconnect.testing.state.checks import Check
+from aioconsulconnect.testing.state.checks import Check, captured
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
@@ -112,7 +112,7 @@ class Services:
         names = [text(service, "Name"), *([known.name] if known else [])]
         destination = text(child(service, "Proxy"), "DestinationServiceName")
         for name in [*names, *([destination] if destination else [])]:
-            self.context.acl.require_write(who, name)
+            self.context.acl.require_write(who, name, self.context.node_name)
 
     async def deregister(self, request: ConsulRequest) -> Reply:
         """Remove a service, its checks and its sidecar (`PUT /v1/agent/service/deregister/ID`)."""
@@ -123,7 +123,7 @@ class Services:
         if instance is None:
             self._refuse_unknown(request.rest)
             return empty(facts)
-        self.context.acl.require_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name, self.context.node_name)
         self.registry.deregister(instance)
         return empty(facts)
 
@@ -154,7 +154,7 @@ class Services:
         if instance is None:
             self._refuse_unknown(request.rest)
             raise Refused(404, f'No service registered with ID "{request.rest}"')
-        self.context.acl.require_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name, self.context.node_name)
         self.registry.set_maintenance(
             instance, request.first("reason") or _NO_REASON, on=request.first("enable") in TRUE
         )
@@ -194,7 +194,8 @@ class Services:
     async def checks(self, request: ConsulRequest) -> Reply:
         """Answer with all checks that the token may see (`GET /v1/agent/checks`)."""
         request.enterprise_options()
-        pairs = [(each, check) for each in self.registry.all() for check in checks_of(each)]
+        owners = [self.registry.node.whole, *self.registry.all()]
+        pairs = [(each, check) for each in owners for check in checks_of(each)]
         pairs.sort(key=lambda pair: pair[1].identifier)
         shown = {check.identifier: self.view.check(check, each, shown=False) for each, check in pairs}
         return self._visible(request, shown, {check.identifier: each.name for each, check in pairs}, CHECK)
@@ -203,7 +204,12 @@ class Services:
         context, expression = self.context, request.first("filter")
         who = context.acl.resolve(request.token)
         keep = compile_filter(expression, context.facts.version, shape, of_agent=True) if expression else None
-        readable = {key for key, name in names.items() if who.may("service", "read", name)}
+        node = context.node_name
+        readable = {
+            key
+            for key, name in names.items()
+            if who.may(*(("service", "read", name) if name else ("node", "read", node)))
+        }
         chosen = {key for key, value in shown.items() if keep is None or keep(value)}
         considered = set(shown) if context.facts.rights_before_filter else chosen
         filtered = bool(considered - readable) and who.named and context.facts.filtered_header
@@ -239,10 +245,10 @@ class Services:
         facts = self.context.facts
         who = self.context.acl.resolve(request.token)
         instance, check = self._known_check(request.rest)
-        self.context.acl.require_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name, self.context.node_name)
         if check.kind != "ttl":
             raise Refused(500, f'CheckID "{request.rest}" does not have associated TTL')
-        self.registry.runner.touched(check, status, output)
+        self.registry.runner.touched(check, status, captured(output, number(check.definition, "OutputMaxSize")))
         return empty(facts)
 
     def _known_check(self, identifier: str) -> tuple[Instance, Check]:
@@ -268,7 +274,7 @@ class CheckRegistration:
         definition = self._definition(request)
         who = self.context.acl.resolve(request.token)
         instance = self._owner(definition)
-        self.context.acl.require_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name, self.context.node_name)
         refuse_scripts([definition])
         self.registry.add_check(instance, definition)
         return empty(self.context.facts)
@@ -286,12 +292,15 @@ class CheckRegistration:
         if wrong := check_complaint(given, facts):
             raise Refused(400, f"Invalid check: {wrong}")
         kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}
-        return {**kept, "CheckID": text(given, "ID") or text(given, "Name")}
+        times = {member: text(given, member) or "0s" for member in ("Interval", "Timeout")}
+        return {**kept, **times, "CheckID": text(given, "ID") or text(given, "Name")}
 
     def _owner(self, definition: Object) -> Instance:
         service_id = text(definition, "ServiceID")
+        if definition["CheckID"] == "serfHealth":
+            raise Refused(501, "The in-process agent does not model another check in place of serfHealth")
         if not service_id:
-            raise Refused(501, "The in-process agent models no checks of the node: give a ServiceID")
+            return self.registry.node.whole
         instance = self.registry.get(service_id)
         if instance is None:
             status = 404 if self.context.facts.unknown_service_is_missing else 500
@@ -299,7 +308,7 @@ class CheckRegistration:
         return instance
 
     async def deregister(self, request: ConsulRequest) -> Reply:
-        """Take a check from its service (`PUT /v1/agent/check/deregister/ID`)."""
+        """Take a check from its service or node (`PUT /v1/agent/check/deregister/ID`)."""
         request.enterprise_options()
         facts = self.context.facts
         who = self.context.acl.resolve(request.token)
@@ -313,7 +322,7 @@ class CheckRegistration:
                 raise Refused(500, "CheckID missing")
             return empty(facts)
         instance, check = found
-        self.context.acl.require_write(who, instance.name)
+        self.context.acl.require_write(who, instance.name, self.context.node_name)
         self.registry.remove_check(instance, check)
         return empty(facts)
 

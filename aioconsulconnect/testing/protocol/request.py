@@ -137,8 +137,15 @@ class ConsulRequest:
 
     def enterprise_options(self) -> None:
         """Refuse the parameters and headers that only Consul Enterprise takes, with status 400."""
+        self._refuse_enterprise(("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions"))
+
+    def partition_options(self) -> None:
+        """Refuse partitions alone, where there are no namespaces to ask for."""
+        self._refuse_enterprise(("partition", "Partition", "Partitions"))
+
+    def _refuse_enterprise(self, *refused: tuple[str, str, str]) -> None:
         partitions = self.facts.partition_parameter
-        for parameter, header, feature in (("ns", "Namespace", "Namespaces"), ("partition", "Partition", "Partitions")):
+        for parameter, header, feature in refused:
             if self.first(parameter) and (parameter == "ns" or partitions):
                 raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
             if partitions and self.headers.get(f"x-consul-{header.lower()}"):

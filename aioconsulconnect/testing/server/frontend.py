@@ -17,7 +17,7 @@ from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Rep
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
 from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
-from aioconsulconnect.testing.server.routes import AUTHORIZE, Route, find_route, is_unmodelled, needs_connect
+from aioconsulconnect.testing.server.routes import AUTHORIZE, Route, find_route, fits, is_unmodelled, needs_connect
 from aioconsulconnect.testing.server.traffic import Answer, Request, Traffic, Unmodelled
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
@@ -128,8 +128,11 @@ class Frontend:
 
     def _unknown(self, request: web.Request, path: str) -> web.Response:
         facts = self.context.facts
-        if is_unmodelled(path, facts.version):
-            words = f"The in-process agent does not model {request.method} {path}; Consul {facts.release} does."
+        if is_unmodelled(path, facts.version) and not any(fits(route.pattern, path) for route in self.table):
+            words = (
+                f"The in-process agent does not model {request.method} {path}; Consul {facts.release} does. "
+                "Try what needs it on a real agent: see aioconsulconnect.testing.real_agent."
+            )
             return self._unmodelled(request.method, path, words)
         text = facts.unknown_path_text if path.startswith("/v1/") else facts.outside_v1_text
         return web.Response(status=404, body=text.encode(), headers={"Content-Type": PLAIN} if text else None)

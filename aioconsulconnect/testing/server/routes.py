@@ -17,6 +17,10 @@ from aioconsulconnect.testing.handlers.config import Entries
 from aioconsulconnect.testing.handlers.discovery_chain import Chains
 from aioconsulconnect.testing.handlers.intentions import Intentions
 from aioconsulconnect.testing.handlers.services import CheckRegistration, Services
+from aioconsulconnect.testing.handlers.tables.keys import Keys
+from aioconsulconnect.testing.handlers.tables.node_health import NodeHealth
+from aioconsulconnect.testing.handlers.tables.nodes import Nodes
+from aioconsulconnect.testing.handlers.tables.registrations import Registrations
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
@@ -57,11 +61,9 @@ UNMODELLED: Final = (
     ("/v1/event/", OLDEST),
     ("/v1/health/", OLDEST),
     ("/v1/internal/", OLDEST),
-    ("/v1/kv/", OLDEST),
     ("/v1/operator/", OLDEST),
     ("/v1/peering", "1.13"),
     ("/v1/peering/", "1.13"),
-    ("/v1/peerings", "1.13"),
     ("/v1/query", OLDEST),
     ("/v1/query/", OLDEST),
     ("/v1/session/", OLDEST),
@@ -90,6 +92,10 @@ class Handlers:
     roles: Roles
     tokens: Tokens
     system: System
+    registrations: Registrations
+    nodes: Nodes
+    node_health: NodeHealth
+    keys: Keys
 
 
 def build_table(of: Handlers) -> tuple[Route, ...]:
@@ -142,6 +148,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         ),
         *service_routes(of.services, of.checks),
         *catalog_routes(of.catalog),
+        *table_routes(of),
         Route(
             "/v1/discovery-chain/",
             {"GET": of.chains.chain, "POST": of.chains.chain},
@@ -151,6 +158,9 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         ),
         Route("/v1/exported-services", {"GET": of.chains.exported}, rights="mesh:read", blocks=True, since="1.17.3"),
         Route("/v1/agent/self", {"GET": of.system.self}, rights="agent:read"),
+        Route("/v1/agent/members", {"GET": of.system.members}, rights="filtered by node:read"),
+        Route("/v1/agent/version", {"GET": of.system.version}, since="1.11"),
+        Route("/v1/peerings", {"GET": of.system.peerings}, rights="peering:read", blocks=True, since="1.13"),
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
         *acl_routes(of.policies, of.roles, of.tokens),
@@ -172,6 +182,7 @@ def acl_routes(policies: Policies, roles: Roles, tokens: Tokens) -> tuple[Route,
     ]
     return (
         *named,
+        Route("/v1/acl/bootstrap", {"PUT": tokens.bootstrap}),
         Route("/v1/acl/token", {"PUT": tokens.put}, rights=write),
         Route("/v1/acl/token/self", {"GET": tokens.self}, false_index=True),
         Route(
@@ -226,6 +237,31 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
             )
             for kind, handler in health
         ),
+    )
+
+
+def table_routes(of: Handlers) -> tuple[Route, ...]:
+    """Make the routes of the parts beside Connect: nodes, the agent's own node, and keys."""
+    nodes, own, keys = of.nodes, of.node_health, of.keys
+    write = "node:write on the node, service:write on the service"
+    reads = (
+        ("/v1/catalog/node/", nodes.node),
+        ("/v1/catalog/node-services/", nodes.node_services),
+        ("/v1/health/node/", nodes.checks),
+        ("/v1/health/state/", nodes.state),
+    )
+    return (
+        Route("/v1/catalog/register", {"PUT": of.registrations.register}, write),
+        Route("/v1/catalog/deregister", {"PUT": of.registrations.deregister}, write),
+        Route("/v1/catalog/datacenters", {"GET": nodes.datacenters}),
+        *(
+            Route(path, {"GET": handler}, "node:read and service:read; filtered", blocks=True, false_index=True)
+            for path, handler in reads
+        ),
+        Route("/v1/agent/maintenance", {"PUT": own.maintenance}, "node:write"),
+        Route("/v1/agent/health/service/id/", {"GET": own.by_id}, "service:read"),
+        Route("/v1/agent/health/service/name/", {"GET": own.by_name}, "service:read"),
+        Route("/v1/kv/", {"GET": keys.get, "PUT": keys.put, "DELETE": keys.delete}, "key:read, key:write", blocks=True),
     )
 
 

@@ -193,12 +193,16 @@ class Acl:
         if not who.may(resource, access, name):
             raise self.denied(who, f"{resource}:{access}", name if on is None else on)
 
-    def require_write(self, who: Authorizer, service: str) -> None:
-        """Refuse the token `who` without the right to write `service`, in the words for the agent's services."""
-        if self.facts.permission_reasons or who.may("service", "write", service):
-            self.require(who, "service", "write", service)
+    def require_write(self, who: Authorizer, service: str, node: str) -> None:
+        """Refuse the token `who` without the right to write `service`, in the words for what an agent has.
+
+        Where `service` is empty, the right to write `node` is meant.
+        """
+        resource, name = ("service", service) if service else ("node", node)
+        if self.facts.permission_reasons or who.may(resource, "write", name):
+            self.require(who, resource, "write", name)
         else:
-            raise Refused(403, f"Permission denied: Missing service:write on {service}")
+            raise Refused(403, f"Permission denied: Missing {resource}:write on {name}")
 
 
 def bare_denial() -> Refused:

@@ -45,6 +45,8 @@ class Check:
     created: int = 0
     modified: int = 0
     shown: tuple[str, str] = ("critical", "")
+    row: Object = field(default_factory=dict[str, object])
+    """The members that it was registered with in the catalog; empty for a check of the agent."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
     removal: asyncio.TimerHandle | None = field(default=None, repr=False)
     """The timer of the removal of its service, which runs while the check is critical; None for no such wish."""
@@ -194,6 +196,15 @@ async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
 
 
 _DIALS: Final[dict[str, Callable[[Check], Awaitable[tuple[str, str]]]]] = {"tcp": _connect, "http": _get}
+
+
+def captured(output: str, most: int) -> str:
+    """The `output` of a TTL check as far as the agent keeps it: `most` bytes, by default 4096."""
+    given = output.encode("utf-8", "surrogatepass")
+    most = most if most > 0 else _MOST_OUTPUT
+    if len(given) <= most:
+        return output
+    return f"{given[:most].decode('utf-8', 'replace')} ... (captured {most} of {len(given)} bytes)"
 
 
 def aliased(checks: Iterable[Check]) -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""The services and checks of the agent, and their rows in the catalog.
+"""The services and checks of the agent, and the rows of the catalog.
 
-There is one node, so the agent and the catalog share them.
+Of the agent's own node, the agent and the catalog share them. Other nodes are in the catalog alone.
 """
 
 import asyncio
@@ -17,6 +17,31 @@ from aioconsulconnect.testing.versions import VersionFacts
 
 _CENTRAL: Final = frozenset({"proxy-defaults", "service-defaults"})
 MAINTENANCE: Final = "_service_maintenance:"
+NODE_MAINTENANCE: Final = "_node_maintenance"
+_NO_SERVICE: Final[Object] = {"ID": "", "Name": "", "Tags": []}
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node of the catalog.
+
+    - `definition`: its members as the catalog shows them, without indexes.
+    - `created`, `modified`: the indexes of the catalog.
+    """
+
+    definition: Object
+    created: int = 0
+    modified: int = 0
+    whole: "Instance" = field(init=False, repr=False)
+    """A service without a name, which stands for the node and has the checks of the node itself."""
+
+    def __post_init__(self) -> None:
+        self.whole = Instance(_NO_SERVICE, _NO_SERVICE, self)
+
+    @property
+    def name(self) -> str:
+        """The name of the node."""
+        return text(self.definition, "Node")
 
 
 @dataclass(slots=True, eq=False)
@@ -25,12 +50,14 @@ class Instance:
 
     - `definition`: as it was registered.
     - `resolved`: with the central configuration.
+    - `node`: the node that it is on.
     - `created`, `modified`: the indexes of the catalog.
     - `checks`: its checks by id.
     """
 
     definition: Object
     resolved: Object
+    node: Node
     parent: str = ""
     """The id of the instance whose registration brought this one as its sidecar; empty without one."""
     created: int = 0
@@ -56,11 +83,16 @@ class Instance:
 
 
 class Registry:
-    """The services of one agent."""
+    """The services of one agent, on `node`, and those of other nodes."""
 
-    def __init__(self, store: Store, facts: VersionFacts) -> None:
+    def __init__(self, store: Store, facts: VersionFacts, node: Node) -> None:
         self.store = store
         self.facts = facts
+        self.node = node
+        self.nodes: dict[str, Node] = {node.name.lower(): node}
+        """Every node by its name in lower case."""
+        self.others: dict[tuple[str, str], Instance] = {}
+        """The services that the catalog has and the agent has not, by their node in lower case and their id."""
         self.addresses: VirtualIps = VirtualIps(store)
         self.runner: Runner = Runner(self._reported)
         self._instances: dict[str, Instance] = {}
@@ -69,16 +101,20 @@ class Registry:
 
     async def close(self) -> None:
         """End all checks."""
-        for instance in self._instances.values():
+        for instance in self._checked():
             for check in instance.checks.values():
                 self.runner.stop(check)
         await self.runner.close()
 
     def open(self) -> None:
         """Run the checks of the services that were registered before."""
-        for instance in self._instances.values():
+        for instance in self._checked():
             for check in instance.checks.values():
                 self.runner.start(check)
+
+    def _checked(self) -> list[Instance]:
+        """Everything that the agent checks: its services, and its node."""
+        return [*self.all(), self.node.whole]
 
     # Reading.
 
@@ -87,20 +123,29 @@ class Registry:
         return self._instances.get(identifier)
 
     def all(self) -> list[Instance]:
-        """Every instance, in the order of their ids."""
+        """Every instance of the agent, in the order of their ids."""
         return [self._instances[key] for key in sorted(self._instances)]
+
+    def everywhere(self) -> list[Instance]:
+        """Every instance in the catalog, in the order of their nodes and ids."""
+        found = [*self._instances.values(), *self.others.values()]
+        return sorted(found, key=lambda each: (each.node.name.lower(), each.identifier))
+
+    def on(self, node: Node) -> list[Instance]:
+        """The instances on a node, in the order of their ids."""
+        return [each for each in self.everywhere() if each.node is node]
 
     def named(self, name: str) -> list[Instance]:
         """The instances of a service; the case of its name does not count."""
-        return [each for each in self.all() if each.name.lower() == name.lower()]
+        return [each for each in self.everywhere() if each.name.lower() == name.lower()]
 
     def connect(self, name: str) -> list[Instance]:
         """The instances through which a service is reached in the mesh."""
-        return [each for each in self.all() if (each.destination or "").lower() == name.lower() != ""]
+        return [each for each in self.everywhere() if (each.destination or "").lower() == name.lower() != ""]
 
     def check(self, identifier: str) -> tuple[Instance, Check] | None:
-        """The check with an id, and its service; None where there is none."""
-        found = (each for each in self._instances.values() if identifier in each.checks)
+        """The agent's check with an id, and its service or node; None where there is none."""
+        found = (each for each in self._checked() if identifier in each.checks)
         return next(((each, each.checks[identifier]) for each in found), None)
 
     def ports(self) -> set[int]:
@@ -140,7 +185,7 @@ class Registry:
         ]
         before = self._instances.get(identifier)
         parent = parent or (before.parent if before else "")
-        instance = Instance(definition, resolved(definition, self.store.entry, self.facts), parent)
+        instance = Instance(definition, resolved(definition, self.store.entry, self.facts), self.node, parent)
         if before is not None:
             instance.created, instance.modified = before.created, before.modified
             instance.checks = dict(before.checks)
@@ -193,6 +238,7 @@ class Registry:
         owner = self.check(check.identifier)
         if owner is not None and owner[0] is not instance:
             self.remove_check(*owner)
+            instance.checks[check.identifier] = owner[1]  # It keeps its state.
         if self._add_checks(instance, [check]):
             self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)
@@ -211,13 +257,15 @@ class Registry:
     def set_maintenance(self, instance: Instance, reason: str, *, on: bool) -> None:
         """Put `instance` into maintenance if `on`, else take it out; nothing changes if it is so already.
 
-        `reason` becomes the notes of the check that says so.
+        `reason` becomes the notes of the check that says so. The `whole` of the agent's node stands for the node.
         """
-        key = MAINTENANCE + instance.identifier
+        whole = instance is self.node.whole
+        key = NODE_MAINTENANCE if whole else MAINTENANCE + instance.identifier
         if on == (key in instance.checks):
             return
         if on:
-            check = Check(key, "Service Maintenance Mode", instance.identifier, "maintenance", {}, notes=reason)
+            name = "Node Maintenance Mode" if whole else "Service Maintenance Mode"
+            check = Check(key, name, instance.identifier, "maintenance", {}, notes=reason)
             instance.checks[key] = check
         else:
             del instance.checks[key]
@@ -229,7 +277,7 @@ class Registry:
         changed = check.status != status
         check.status, check.output = status, output
         self.runner.remove_in_time(check, lambda: self._remove(check.service_id))
-        instance = self._instances.get(check.service_id)
+        instance = self._instances.get(check.service_id) if check.service_id else self.node.whole
         if not changed or instance is None:
             return
         check.shown = status, output
@@ -238,17 +286,22 @@ class Registry:
         self._refresh_aliases(instance)
 
     def _refresh_aliases(self, of: Instance) -> None:
-        for instance in self.all():
+        whole = self.node.whole
+        for instance in self._checked():
             for check in list(instance.checks.values()):
                 target = text(check.definition, "AliasService")
-                if check.kind == "alias" and (target == of.identifier or instance is of):
-                    known = self._instances.get(target)
-                    others = [each for _, each in sorted(known.checks.items())] if known else []
-                    self._reported(check, *aliased(each for each in others if each is not check))
+                if check.kind != "alias" or not (of is whole or target == of.identifier or instance is of):
+                    continue
+                known = self._instances.get(target)
+                if known is None:
+                    self._reported(check, "critical", f"Service {target} could not be found on node ")
+                    continue
+                others = [each for owner in (whole, known) for _, each in sorted(owner.checks.items())]
+                self._reported(check, *aliased(each for each in others if each is not check))
 
     async def run_checks(self) -> None:
         """Run every TCP and HTTP check now."""
-        checks = [check for instance in self.all() for check in instance.checks.values()]
+        checks = [check for instance in self._checked() for check in instance.checks.values()]
         await asyncio.gather(*(self.runner.run(check) for check in checks))
 
     def _entry_changed(self, kind: str, _name: str) -> None:
@@ -263,16 +316,33 @@ class Registry:
                 instance.resolved = now
                 self._written(instance, service=True, checks=False)
 
-    def _keys(self, instance: Instance) -> list[str]:
+    @staticmethod
+    def _keys(instance: Instance) -> list[str]:
         keys = [f"instances/{instance.name.lower()}", f"agent/{instance.identifier}"]
         return [*keys, f"mesh/{instance.destination.lower()}"] if instance.destination else keys
 
+    def write(self, changed: Iterable[Instance], *keys: str) -> int:
+        """Write `keys` and those of the instances that have changed at one new index, and return it.
+
+        It is the index of their services from now on.
+        """
+        changed = [each for each in changed if each is not each.node.whole]
+        index = self.store.write(*keys, *(key for each in changed for key in self._keys(each)))
+        self._rows.update((each.name.lower(), index) for each in changed)
+        return index
+
+    @staticmethod
+    def tables(node: Node, *, services: bool, checks: bool) -> list[str]:
+        """The keys of the tables that a write of `services` or `checks` on `node` touches."""
+        name = node.name.lower()
+        return [*(["services", f"on/{name}"] if services else []), *([f"checks/{name}"] if checks else [])]
+
     def _written(self, instance: Instance, *, service: bool, checks: bool) -> None:
-        tables = [*(["services"] if service else []), *(["checks"] if checks else [])]
         if instance.destination is not None and service:
             self.addresses.use(instance.destination, used=True)
-        index = self.store.write(*tables, *self._keys(instance))
-        self._rows[instance.name.lower()] = index
+        whole = instance is instance.node.whole
+        tables = self.tables(instance.node, services=service, checks=checks)
+        index = self.write(self.on(instance.node) if whole else [instance], *tables)
         if service:
             instance.created, instance.modified = instance.created or index, index
         for check in instance.checks.values():
@@ -281,13 +351,14 @@ class Registry:
 
     def _left(self, instance: Instance) -> None:
         """Note that an instance is gone, or has another name now."""
-        last = not self.named(instance.name)
-        if instance.destination is not None:
-            self.addresses.use(instance.destination, used=bool(self.connect(instance.destination)))
-        gone = ["extinctions"] if last else []
-        index = self.store.write("services", "checks", *gone, *self._keys(instance))
-        if last:
-            self._rows.pop(instance.name.lower(), None)
-        else:
-            self._rows[instance.name.lower()] = index
+        self.gone([instance], *self.tables(instance.node, services=True, checks=True))
         self._refresh_aliases(instance)
+
+    def gone(self, instances: Iterable[Instance], *keys: str) -> None:
+        """Note at one index that `instances` are no longer there, or have another name now, and write `keys`."""
+        instances = list(instances)
+        last = [each.name.lower() for each in instances if not self.named(each.name)]
+        self.write(instances, *keys, *(["extinctions"] if last else []))
+        for name in last:
+            self.addresses.use(name, used=False)  # Its proxies alone would not hold it, nor do they free it.
+            self._rows.pop(name, None)

@@ -53,7 +53,7 @@ async def test_what_a_check_can_lack(call: Caller) -> None:
     assert await call("PUT", OWN, unknown, 500 if old else 404) == 'ServiceID "none" does not exist'
     text = await call("PUT", OWN, {"Name": "x", "TTL": "1h", "CheckID": "y"}, 400)
     assert text == 'Request decode failed: json: unknown field "CheckID"'
-    assert "no checks of the node" in await call("PUT", OWN, {"Name": "x", "TTL": "1h"}, 501)
+    assert "serfHealth" in await call("PUT", OWN, {"Name": "x", "ID": "serfHealth", "TTL": "1h"}, 501)
     assert "Scripts are disabled" in await call(
         "PUT", OWN, {"Name": "x", "Args": ["true"], "Interval": "1s", "ServiceID": "web"}, 500
     )

@@ -5,7 +5,7 @@ import pytest
 from support.polling import INTENTIONS, Client, session
 from support.versions import VERSIONS
 
-from aioconsulconnect.testing import Agent
+from aioconsulconnect.testing import Agent, Version
 
 pytestmark = pytest.mark.timed
 
@@ -28,10 +28,17 @@ async def test_a_null_body_ends_the_connection_without_an_answer(client: Client,
 
 
 async def test_path_that_is_not_modelled_is_answered_501_that_names_it(client: Client) -> None:
-    status, said, _ = await client.ask("GET", "/v1/kv/x")
+    status, said, _ = await client.ask("GET", "/v1/session/list")
     assert status == 501
-    assert "does not model GET /v1/kv/x" in said
+    assert "does not model GET /v1/session/list" in said
+    assert "aioconsulconnect.testing.real_agent" in said
     assert (await client.ask("GET", "/v1/nothing"))[0] == 404
+
+
+async def test_path_of_a_later_version_is_unknown_before_it(client: Client, version: Version) -> None:
+    old = version in {"1.8", "1.10"}
+    for path in ("/v1/agent/version", "/v1/peerings"):
+        assert (await client.ask("GET", path))[0] == (404 if old else 200)
 
 
 async def test_long_answers_come_compressed_or_in_chunks(newest_client: Client) -> None:

@@ -49,6 +49,12 @@ class Tokens:
             self._keep(str(uuid.uuid4()), secret, description, {"PolicyIDs": [MANAGEMENT_POLICY]}, index=7)
             self._keep(ANONYMOUS, "anonymous", "Anonymous Token", {}, index=6)
 
+    async def bootstrap(self, request: ConsulRequest) -> Reply:
+        """Refuse to bootstrap (`PUT /v1/acl/bootstrap`), as the agent has its management token from the start."""
+        grants.require(self.context, request, "")
+        index = self.context.facts.bootstrap_index
+        raise refused_by_server(f"Permission denied: ACL bootstrap no longer allowed (reset index: {index})", 403)
+
     # Writing.
 
     async def put(self, request: ConsulRequest) -> Reply:

@@ -1,0 +1,1 @@
+"""The state of one agent beside Connect: the nodes of its catalog, and keys."""
