@@ -251,6 +251,7 @@ class Consul(AnyPath):
         await self._end.wait()
 
     async def __aenter__(self) -> Self:
+        self._end.own_loop.check()
         return self
 
     async def __aexit__(
@@ -282,7 +283,7 @@ class _End:
     def __init__(self, pool: PollerPool, transport: Transport, own_loop: OwnLoop) -> None:
         self._pool = pool
         self._transport = transport
-        self._own_loop = own_loop
+        self.own_loop = own_loop
         self._task: asyncio.Task[None] | None = None
 
     async def wait(self) -> None:
@@ -290,7 +291,7 @@ class _End:
         if self._task is not None and self._task.done():
             self._task.result()
             return
-        self._own_loop.check()
+        self.own_loop.check()
         if self._task is None:
             self._task = asyncio.create_task(self._make(), name="aioconsulconnect end")
         with CancelScope(shield=True):  # a scope of anyio that is cancelled would not wait, and leave sockets open

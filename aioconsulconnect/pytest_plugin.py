@@ -24,6 +24,7 @@ test that fails stand the requests that the in-process agent answered with 501, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -57,10 +58,43 @@ _VARIABLES = (
 )
 
 
+class _Variables:
+    """The CONSUL_* variables: those of the agent that was started last of those that live; at the end the user's own.
+
+    Agents of different scopes end in any order.
+    """
+
+    def __init__(self) -> None:
+        self._theirs: dict[str, str] = {}
+        self._leading: list[Mapping[str, str]] = []
+
+    @contextmanager
+    def lead(self, variables: Mapping[str, str]) -> Generator[None]:
+        """Set these CONSUL_* variables and no others, until the end of the context."""
+        own = dict(variables)
+        if not self._leading:
+            self._theirs = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+        self._leading.append(own)
+        self._apply()
+        try:
+            yield
+        finally:
+            self._leading = [each for each in self._leading if each is not own]
+            self._apply()
+
+    def _apply(self) -> None:
+        now = self._leading[-1] if self._leading else self._theirs
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(now)
+
+
 _RUNNING: pytest.StashKey[list[Agent]] = pytest.StashKey()
 """The agents that run now."""
 _BEFORE: pytest.StashKey[dict[Agent, int]] = pytest.StashKey()
-"""How many requests that are not modelled an agent had answered before the test."""
+"""The number of the last request before the test that is not modelled, by agent."""
+_VARIABLES_OF_RUN: pytest.StashKey[_Variables] = pytest.StashKey()
+"""The variables of whoever runs the tests, and those in force."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,16 +105,21 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note what the agents that live longer were asked before this test."""
+    agents = item.config.stash.get(_RUNNING, [])
+    item.stash[_BEFORE] = {agent: max((each.number for each in agent.unmodelled), default=0) for agent in agents}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show under a failed test what it asked that the in-process agent does not model."""
     report = yield
-    unmodelled = {agent: agent.unmodelled for agent in item.config.stash.get(_RUNNING, [])}
-    if report.when == "setup":
-        item.stash[_BEFORE] = {agent: len(requests) for agent, requests in unmodelled.items()}
     if report.failed:
         before = item.stash.get(_BEFORE, {})
-        lines = [str(each) for agent, requests in unmodelled.items() for each in requests[before.get(agent, 0) :]]
+        agents = item.config.stash.get(_RUNNING, [])
+        lines = [str(each) for agent in agents for each in agent.unmodelled if each.number > before.get(agent, 0)]
         if lines:
             report.sections.append(("not modelled by the in-process agent", "\n".join(dict.fromkeys(lines))))
     return report
@@ -116,10 +155,15 @@ def _running(request: pytest.FixtureRequest) -> Generator[Agent]:
         pytest.fail(f"the in-process agent needs pip install 'aioconsulconnect[testing]': {error}", pytrace=False)
     marker = request.node.get_closest_marker("consul_agent")
     running = request.config.stash.setdefault(_RUNNING, [])
-    with Agent(*marker.args, **marker.kwargs) if marker else Agent() as agent, _environment(agent.environment):
+    variables = _variables_of(request)
+    with Agent(*marker.args, **marker.kwargs) if marker else Agent() as agent, variables.lead(agent.environment):
         running.append(agent)
         yield agent
         running.remove(agent)
+
+
+def _variables_of(request: pytest.FixtureRequest) -> _Variables:
+    return request.config.stash.setdefault(_VARIABLES_OF_RUN, _Variables())
 
 
 @async_fixture
@@ -138,7 +182,7 @@ def consul_faults(consul_agent: Agent) -> Faults:
 
 
 @pytest.fixture
-def real_consul() -> Iterator[str]:
+def real_consul(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a real Consul agent for one test; skips the test where there is no binary."""
     from aioconsulconnect.testing.real_agent import RealAgent, find_binary  # noqa: PLC0415 - only when a test needs it
 
@@ -146,16 +190,6 @@ def real_consul() -> Iterator[str]:
         binary = find_binary()
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    with _environment({}), RealAgent(binary) as agent, _environment({"CONSUL_HTTP_ADDR": agent.url}):
+    variables = _variables_of(request)
+    with variables.lead({}), RealAgent(binary) as agent, variables.lead({"CONSUL_HTTP_ADDR": agent.url}):
         yield agent.url
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Generator[None]:
-    """Set these CONSUL_* variables and no others, until the end of the context."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name in _VARIABLES:
-            environment.delenv(name, raising=False)
-        for name, value in variables.items():
-            environment.setenv(name, value)
-        yield

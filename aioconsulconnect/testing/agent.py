@@ -3,12 +3,14 @@
 All agents run in a thread of their own, with its own event loop; what is public here may be called from any thread.
 """
 
-import asyncio
+import errno
+import threading
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Self
 
 from aiohttp import web
 
@@ -16,15 +18,13 @@ from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.cluster import Cluster, ClusterSettings, Policy, Snapshot
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.handlers.context import HeldQuery
-from aioconsulconnect.testing.server.frontend import Frontend, application
+from aioconsulconnect.testing.server.frontend import Frontend
 from aioconsulconnect.testing.server.https import HttpsIdentity
+from aioconsulconnect.testing.server.listener import Listener
 from aioconsulconnect.testing.server.traffic import AddedRoute, Handler, Request, Traffic, Unmodelled
 from aioconsulconnect.testing.state.view import View
 from aioconsulconnect.testing.versions import FACTS, NEWEST, Version
 
-T = TypeVar("T")
-_Tls = Literal["", "server", "mutual"]
-_LARGEST_HEAD: Final = 2**20
 _CONSUL: Final = ".consul"
 
 
@@ -78,6 +78,8 @@ class Agent:
             raise ValueError("management_token needs acl=True")
         if trust_domain is not None and not trust_domain.removesuffix(_CONSUL) + _CONSUL == trust_domain:
             raise ValueError(f'a trust domain of Consul ends in "{_CONSUL}", unlike {trust_domain!r}')
+        if port not in range(2**16):
+            raise ValueError(f"a port is a number from 0 to 65535, unlike {port!r}")
         self._settings = ClusterSettings(
             facts=FACTS[version],
             acl=acl,
@@ -89,16 +91,13 @@ class Agent:
             cluster=trust_domain.removesuffix(_CONSUL) if trust_domain else None,
             connect=connect,
         )
-        self._tls: _Tls = "mutual" if client_certificates else "server" if tls else ""
-        self._host = host
-        self._port = port
+        self._mutual = client_certificates
+        self._listener = Listener(host, port, "mutual" if client_certificates else "tls" if tls else "", self._serve)
         self._traffic = Traffic()
-        self._https: HttpsIdentity | None = None
-        self._runner: web.AppRunner | None = None
-        self._address = ""
+        self._life = threading.RLock()
         self._runs = False
         self.faults: Final = Faults(
-            FACTS[version], lambda: self._cluster.context.store, self._connections, self._in_loop
+            FACTS[version], lambda: self._cluster.context.store, lambda: self._listener.connections
         )
         self._renew()
 
@@ -107,7 +106,16 @@ class Agent:
         cluster = self._cluster = Cluster(self._settings)
         self._frontend = Frontend(cluster.context, cluster.table, self.faults, self._traffic)
 
-    # Starting and stopping.
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        return await self._frontend.serve(request)  # that of now: `reset` makes another
+
+    # Starting and stopping: one thread at a time, and none that the agents run in.
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        AGENTS.check_waiting()
+        with self._life:
+            yield
 
     def start(self) -> Self:
         """Start to listen, and return the agent.
@@ -115,48 +123,21 @@ class Agent:
         The port is the one given, a free one where that is 0, and after `stop` the one from before. OSError if it is
         taken, also by this agent.
         """
-        AGENTS.enter()
-        try:
-            AGENTS.run(self._open())
-        except BaseException:
-            AGENTS.leave()
-            raise
+        with self._alone():
+            if self._runs:
+                raise OSError(errno.EADDRINUSE, f"this agent listens already, at {self.url}")
+            try:
+                AGENTS.enter(self)
+                AGENTS.run(self._open())
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     async def _open(self) -> None:
-        runner = web.AppRunner(
-            application(self._serve),
-            access_log=None,
-            shutdown_timeout=1,
-            max_line_size=_LARGEST_HEAD,
-            max_field_size=_LARGEST_HEAD,
-        )
-        await runner.setup()
-        if self._tls and self._https is None:
-            self._https = HttpsIdentity(client_certificates=self._tls == "mutual")
-        context = self._https.context if self._https else None
-        try:
-            site = web.TCPSite(runner, self._host, self._port, backlog=1024, ssl_context=context)
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            if not self._runs:
-                self._remove_files()
-            raise
+        await self._listener.open()
         self._cluster.open()
-        self._runner = runner
-        self._port = runner.addresses[0][1]
-        self._address = f"{'https' if self._tls else 'http'}://{self._reached_at}:{self._port}"
         self._runs = True
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        return await self._frontend.serve(request)  # that of now: `reset` makes another
-
-    @property
-    def _reached_at(self) -> str:
-        """The host in the URL: that of this machine, where the agent listens on every address."""
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
-        return f"[{host}]" if ":" in host else host
 
     def stop(self) -> None:
         """Close every connection and stop listening, as an agent that is killed.
@@ -164,37 +145,27 @@ class Agent:
         Blocking queries that wait get no answer. The next `start` serves the same state, without the leaf certificates
         and the agent's cache, and with a new CA for HTTPS. An agent that is stopped stays so.
         """
-        if self._runs:
+        with self._alone():
             try:
-                AGENTS.run(self._close())
+                if self._runs:
+                    AGENTS.run(self._close())
             finally:
-                self._runs = False
-                AGENTS.leave()
-        self._remove_files()
+                AGENTS.leave(self)
+                self._listener.remove_files()
 
     async def _close(self) -> None:
+        self._runs = False
         self._cluster.context.store.close()
         self.faults.release()
-        if self._runner is not None:
-            open_ = [each.transport for each in self._connections() if each.transport is not None]
-            await self._runner.cleanup()
-            self._runner = None
-            for transport in open_:  # TLS would wait for its client, which may not answer
-                transport.abort()
-            await asyncio.sleep(0)  # the loop closes what was aborted in its next round
+        await self._listener.close()
         await self._cluster.close()
-
-    def _remove_files(self) -> None:
-        if self._https is not None:
-            self._https.close()
-            self._https = None
 
     def restart(self, *, keep: bool = True) -> None:
         """Kill the agent and start it again at the same address.
 
         With `keep` (the default) all that was written is still there; without it, the agent is a new and empty cluster
         with another trust domain. The leaf certificates and the agent's cache are lost either way; faults stay in
-        force. An agent that is stopped is started.
+        force. An agent that is stopped is started. OSError if the address cannot be had again; it is stopped then.
         """
 
         async def restarted() -> None:
@@ -203,34 +174,47 @@ class Agent:
                 self._renew()
             await self._open()
 
-        if self._runs:
-            AGENTS.run(restarted())
-            return
-        if not keep:
-            self._renew()
-        self.start()
+        with self._alone():
+            if self._runs:
+                try:
+                    AGENTS.run(restarted())
+                except BaseException:
+                    self.stop()
+                    raise
+            else:
+                if not keep:
+                    self._renew()
+                self.start()
 
     def reset(self) -> None:
         """Make the agent a new and empty cluster, without faults and requests, at the same address.
 
-        For an agent that many tests share: it stops listening at no moment. Blocking queries that wait get no answer.
-        Routes that were added stay; management token and trust domain stay where they were given.
+        For an agent that many tests share: it stops listening at no moment. Requests that wait or that a fault holds
+        get no answer. Routes that were added stay; management token and trust domain stay where they were given.
         """
 
         async def renewed() -> None:
             before = self._cluster
             self._renew()
-            self.faults.clear()
+            before.context.store.close()
             self.faults.release()
+            self.faults.clear()
             self._traffic.clear()
+            self._cluster.open()
             await before.close()
 
-        if self._runs:
-            AGENTS.run(renewed())
-        else:
-            self.faults.clear()
-            self._traffic.clear()
-            self._renew()
+        with self._alone():
+            if self._runs:
+                AGENTS.run(renewed())
+            else:
+                self._renew()
+                self.faults.clear()
+                self._traffic.clear()
+
+    def forget(self) -> None:
+        """Give up what a forked process has of a running agent: it runs in the parent alone."""
+        self._runs, self._life = False, threading.RLock()
+        self._listener.forget()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -248,12 +232,8 @@ class Agent:
     ) -> None:
         self.stop()
 
-    def _in_loop(self, function: Callable[[], T], /) -> T:
-        """Call `function` where the agent runs, so that nothing else happens meanwhile."""
-        return AGENTS.call(function) if self._runs else function()
-
     def __repr__(self) -> str:
-        return f"<Agent {self.version} at {self._address or 'no address yet'}>"
+        return f"<Agent {self.version} at {self._listener.url or 'no address yet'}>"
 
     # Reading the state.
 
@@ -263,9 +243,9 @@ class Agent:
 
         RuntimeError before the first start.
         """
-        if not self._address:
-            raise RuntimeError("the agent has not been started: enter it with `async with`")
-        return self._address
+        if not self._listener.url:
+            raise RuntimeError("the agent has not been started: enter it with `with`")
+        return self._listener.url
 
     @property
     def environment(self) -> dict[str, str]:
@@ -278,9 +258,9 @@ class Agent:
         variables = {"CONSUL_HTTP_ADDR": self.url}
         if self._settings.management_token:
             variables["CONSUL_HTTP_TOKEN"] = self._settings.management_token
-        if self._tls:
+        if self.url.startswith("https"):
             variables["CONSUL_CACERT"] = str(self.ca_file)
-        if self._tls == "mutual":
+        if self._mutual:
             variables |= {
                 "CONSUL_CLIENT_CERT": str(self.client_cert_file),
                 "CONSUL_CLIENT_KEY": str(self.client_key_file),
@@ -313,9 +293,9 @@ class Agent:
 
     @property
     def _files(self) -> HttpsIdentity:
-        if self._https is None:
+        if self._listener.files is None:
             raise RuntimeError("the agent has such files with tls=True, and while it runs")
-        return self._https
+        return self._listener.files
 
     @property
     def version(self) -> str:
@@ -336,17 +316,17 @@ class Agent:
     def store(self) -> View:
         """A read-only view of the state: the index, intentions, configuration entries, services and checks."""
         cluster = self._cluster
-        return View(cluster.context.store, cluster.intentions, cluster.registry, self._in_loop)
+        return View(cluster.context.store, cluster.intentions, cluster.registry)
 
     @property
     def requests(self) -> tuple[Request, ...]:
         """The requests that the agent has received, oldest first; the last 10,000 are kept."""
-        return self._in_loop(lambda: tuple(self._traffic.requests))
+        return AGENTS.call(lambda: tuple(self._traffic.requests))
 
     @property
     def unmodelled(self) -> tuple[Unmodelled, ...]:
         """The requests that were answered with 501, oldest first; the last 10,000 are kept."""
-        return self._in_loop(lambda: tuple(self._traffic.unmodelled))
+        return AGENTS.call(lambda: tuple(self._traffic.unmodelled))
 
     @property
     def polls(self) -> tuple[HeldQuery, ...]:
@@ -354,7 +334,7 @@ class Agent:
 
         Consul's servers keep such a query until its wait is over, too.
         """
-        return self._in_loop(lambda: tuple(self._cluster.context.held_queries))
+        return AGENTS.call(lambda: tuple(self._cluster.context.held_queries))
 
     @property
     def connections(self) -> int:
@@ -362,11 +342,7 @@ class Agent:
 
         These are the open ones, and the closed ones that left a blocking query behind which still waits.
         """
-        return self._in_loop(lambda: len(self._connections()))
-
-    def _connections(self) -> Collection[web.RequestHandler]:
-        server = self._runner.server if self._runner is not None else None
-        return server.connections if server is not None else ()
+        return AGENTS.call(lambda: len(self._listener.connections))
 
     # Changing the state.
 
@@ -374,23 +350,26 @@ class Agent:
         """Answer requests by a function of yours: what the agent does not model, or should answer otherwise.
 
         - `method`: the HTTP method.
-        - `pattern`: the path, or with a slash at its end the beginning of paths.
+        - `pattern`: the path, or with a slash at its end the beginning of paths; ValueError without a slash before it.
         - `handler`: gets the `Request` and returns an `Answer`. It is called in the thread of the agents, which it may
-          not keep waiting.
+          not keep waiting. Where it fails, the client is answered 500, and the traceback is logged.
 
         Of several routes that take a request the last one counts. Routes outlive restarts.
         """
-        self._in_loop(lambda: self._traffic.routes.append(AddedRoute(method, pattern, handler)))
+        if not pattern.startswith("/"):
+            raise ValueError(f"the pattern of a route begins with a slash, unlike {pattern!r}")
+        AGENTS.call(lambda: self._traffic.routes.append(AddedRoute(method.upper(), pattern, handler)))
 
     def rotate_root(self) -> None:
         """Rotate the root of the CA: make a new one that the old one cross-signs, and renew every leaf.
 
         It wakes the blocking queries for roots and for leaf certificates.
         """
-        self._in_loop(self._cluster.context.authority.rotate)
+        AGENTS.call(self._cluster.context.authority.rotate)
 
     def run_checks(self) -> None:
         """Run every TCP and HTTP check now, instead of after its interval, and wait for the results."""
+        AGENTS.check_waiting()
         if self._runs:
             AGENTS.run(self._cluster.registry.run_checks())
 
@@ -403,7 +382,7 @@ class Agent:
         def raised() -> None:
             self._cluster.context.store.index = max(self._cluster.context.store.index, index)
 
-        self._in_loop(raised)
+        AGENTS.call(raised)
 
     def snapshot(self) -> Snapshot:
         """Take a snapshot, as `consul snapshot save` does.
@@ -411,7 +390,7 @@ class Agent:
         It holds what the servers keep, and not what the agent keeps for itself: its services with their checks, and
         leaf certificates.
         """
-        return self._in_loop(self._cluster.snapshot)
+        return AGENTS.call(self._cluster.snapshot)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restore `snapshot`, as `consul snapshot restore` does.
@@ -419,11 +398,11 @@ class Agent:
         Blocking queries that wait end at once, with the data from before and an unmoved index. Later reads find the
         restored data, under its old and lower index. The roots and leaf certificates that the agent holds are right at
         the next read, while a real agent keeps the discarded ones for ten minutes; blocking queries for them are not
-        woken. The services of the agent stay.
+        woken. The services of the agent stay. ValueError for a snapshot of another version.
         """
 
         def loaded() -> None:
             self._cluster.restore(snapshot)
             self.faults.wake()
 
-        self._in_loop(loaded)
+        AGENTS.call(loaded)

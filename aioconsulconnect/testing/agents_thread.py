@@ -7,76 +7,103 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
+_AT_MOST: Final = 5.0
 
 
-class InLoop(Protocol):
-    """Runs a function where the agent runs, waits for it, and returns what it returns."""
+class User(Protocol):
+    """What runs in the thread."""
 
-    def __call__(self, function: Callable[[], T], /) -> T:
-        """Run `function` and return its value, or raise what it raises."""
-        ...
+    def forget(self) -> None:
+        """Give up what a forked process has of it: it runs in the parent alone."""
 
 
 class AgentsThread:
-    """A thread with an event loop, which runs while an agent uses it."""
+    """A thread with an event loop, which runs while it has users."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
+        self._users: set[User] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def enter(self) -> None:
-        """Start the thread, unless it runs for another agent already."""
+    def enter(self, user: User) -> None:
+        """Start the thread, unless it runs for another user already."""
         with self._lock:
-            self._users += 1
+            self._users.add(user)
             if self._thread is None:
-                self._loop = asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
-                self._thread = threading.Thread(
-                    target=_run, args=(self._loop,), name="aioconsulconnect-agents", daemon=True
-                )
-                self._thread.start()
+                loop = asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
+                thread = threading.Thread(target=_run, args=(loop,), name="aioconsulconnect-agents", daemon=True)
+                thread.start()
+                self._loop, self._thread = loop, thread
 
-    def leave(self) -> None:
-        """End the thread, unless another agent uses it still."""
+    def leave(self, user: User) -> None:
+        """End the thread, unless it has other users; it may be called twice."""
         with self._lock:
-            self._users -= 1
-            if self._users == 0 and self._loop is not None and self._thread is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-                self._thread.join()
+            self._users.discard(user)
+            if not self._users and self._loop is not None and self._thread is not None:
+                loop, thread = self._loop, self._thread
                 self._loop = self._thread = None
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
+
+    def check_waiting(self) -> None:
+        """RuntimeError in the thread itself, which cannot wait for what it is to do."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a handler of an agent's route cannot wait for the agent: call this from another thread")
 
     def run(self, coroutine: Coroutine[object, object, T]) -> T:
         """Run `coroutine` in the thread, wait for it, and return its value.
 
-        RuntimeError within the thread itself, which cannot wait, and where no agent runs.
+        It is not broken off by an exception that interrupts the waiting, such as KeyboardInterrupt: that is raised when
+        the coroutine has ended, or after 5 seconds. RuntimeError where no agent runs.
         """
-        if self._loop is None or threading.current_thread() is self._thread:
-            coroutine.close()
-            raise RuntimeError(
-                "no agent runs in this process"
-                if self._loop is None
-                else "a handler of an agent's route cannot wait for the agent: call this from another thread"
-            )
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        with self._lock:
+            if self._loop is None:
+                coroutine.close()
+                raise RuntimeError("no agent runs in this process")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return _waited(future)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call `function` in the thread, wait for it, and return its value.
 
-        Within the thread it is called at once.
+        Within the thread, and where no agent runs, it is called at once.
         """
-
-        async def called() -> T:
+        if threading.current_thread() is self._thread:
             return function()
+        future: Future[T] = Future()
 
-        return function() if threading.current_thread() is self._thread else self.run(called())
+        def called() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - it is for the caller
+                future.set_exception(error)
+
+        with self._lock:
+            if self._loop is None:
+                return function()
+            self._loop.call_soon_threadsafe(called)
+        return _waited(future)
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the thread exists in its parent alone."""
-        self.__init__()  # type: ignore[misc]
+        users = self._users
+        self._lock, self._users, self._loop, self._thread = threading.Lock(), set(), None, None
+        for user in users:
+            user.forget()
+
+
+def _waited(future: Future[T]) -> T:
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():  # the waiting was interrupted
+            future.exception(_AT_MOST)
+        raise
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -84,6 +111,10 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

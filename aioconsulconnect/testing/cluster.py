@@ -42,6 +42,7 @@ class Snapshot:
 
     It can be restored to the same agent or to another one of the same version. Its fields are internal to the agents:
 
+    - `version`: the version that was played.
     - `store`: the index of each table, and the configuration entries.
     - `acl`: the policies and tokens.
     - `authority`: the roots and the configuration of the CA; no leaf certificates.
@@ -50,6 +51,7 @@ class Snapshot:
     - `keys`: the store of keys.
     """
 
+    version: str
     store: storage.State
     acl: acl_system.State
     authority: ca.State
@@ -144,6 +146,7 @@ class Cluster:
         """Copy what the servers keep."""
         rows = self.intentions.state() if isinstance(self.intentions, TableIntentionStore) else {}
         return Snapshot(
+            self.context.facts.version,
             self.context.store.state(),
             self.context.acl.state(),
             self.context.authority.state(),
@@ -153,7 +156,9 @@ class Cluster:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Replace what the servers keep by that of `snapshot`."""
+        """Replace what the servers keep by that of `snapshot`; ValueError for one of another version."""
+        if snapshot.version != self.context.facts.version:
+            raise ValueError(f"a snapshot of {snapshot.version} cannot be restored to {self.context.facts.version}")
         self.context.store.load(snapshot.store)
         self.context.acl.load(snapshot.acl)
         self.context.authority.load(snapshot.authority)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from aioconsulconnect.testing.agents_thread import InLoop
+from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.protocol.refusals import Dropped
 from aioconsulconnect.testing.server.answers import (
     INDEX,
@@ -64,13 +64,9 @@ class Faults(FaultInjector):
     """
 
     def __init__(
-        self,
-        facts: VersionFacts,
-        store: Callable[[], Store],
-        connections: Callable[[], Collection[object]],
-        in_loop: InLoop,
+        self, facts: VersionFacts, store: Callable[[], Store], connections: Callable[[], Collection[object]]
     ) -> None:
-        super().__init__(in_loop)
+        super().__init__()
         self._facts = facts
         self._store = store
         self._connections = connections
@@ -81,7 +77,7 @@ class Faults(FaultInjector):
         An agent that shuts down does so. `path` limits it to queries whose path begins with it; by default it ends all.
         Queries that the agent itself answers (from its cache, or by streaming) wait on.
         """
-        self._in_loop(lambda: self._store().end_polls(path))
+        AGENTS.call(lambda: self._store().end_polls(path))
 
     # The index.
 
@@ -287,7 +283,7 @@ class Faults(FaultInjector):
         - `limit`: the most connections, 200 by default.
         - `path`: meet only requests whose path begins with this; by default all.
         """
-        admitted = self._in_loop(lambda: set(self._connections()))
+        admitted = AGENTS.call(lambda: set(self._connections()))
 
         async def arriving(exchange: Exchange) -> None:
             connection = exchange.request.protocol

@@ -72,9 +72,11 @@ class Watch(Generic[T, Item]):
         """
         End this watch and its iterators.
 
-        The poll, which others may share, is not broken off. It may be called from any task, and twice.
+        The poll, which others may share, is not broken off. It may be called from any task, and twice. Raises Closed in
+        another event loop than the client's.
         """
-        if self._subscription is not None:
+        if self._subscription is not None and not self._subscription.left:
+            self._subscription.check_loop()
             self._subscription.leave()
 
     # The present data

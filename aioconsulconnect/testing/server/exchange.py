@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 
 from aiohttp import web
 
-from aioconsulconnect.testing.agents_thread import InLoop
+from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.protocol.refusals import Dropped
 
 
@@ -74,8 +74,6 @@ class Fault:
     held: set[asyncio.Future[None]] = field(default_factory=set[asyncio.Future[None]])
     hits: int = 0
     cleared: bool = False
-    in_loop: InLoop | None = field(default=None, repr=False)
-    """Runs a function where the agent runs; None before the fault is in force."""
 
     @property
     def over(self) -> bool:
@@ -104,10 +102,7 @@ class Fault:
             for waiter in self.held:
                 _release(waiter)
 
-        if self.in_loop is None:
-            cleared()
-        else:
-            self.in_loop(cleared)
+        AGENTS.call(cleared)
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +116,7 @@ class Fault:
 class FaultInjector:
     """The faults in force of one agent, applied to every exchange."""
 
-    def __init__(self, in_loop: InLoop) -> None:
-        self._in_loop = in_loop
+    def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._open: set[Exchange] = set()
         self._held: set[asyncio.Future[None]] = set()
@@ -158,13 +152,12 @@ class FaultInjector:
         """Put a fault in force, also for the exchanges that are open, and return it."""
 
         def added() -> Fault:
-            fault.in_loop = self._in_loop
             self._faults = [each for each in self._faults if not each.over] + [fault]
             for exchange in self._open:
                 self._arm(fault, exchange)
             return fault
 
-        return self._in_loop(added)
+        return AGENTS.call(added)
 
     @staticmethod
     def _arm(fault: Fault, exchange: Exchange) -> None:
@@ -186,7 +179,7 @@ class FaultInjector:
                 fault.clear()
             self._faults = []
 
-        self._in_loop(cleared)
+        AGENTS.call(cleared)
 
     async def hold(self, fault: Fault | None = None, seconds: float | None = None) -> None:
         """Wait until `fault` is cleared or for `seconds`, and forever without either.

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 from collections.abc import Awaitable, Callable
 from html import escape
 from http import HTTPStatus
@@ -18,10 +19,11 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
 from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
 from aioconsulconnect.testing.server.routes import AUTHORIZE, Route, find_route, fits, is_unmodelled, needs_connect
-from aioconsulconnect.testing.server.traffic import Answer, Request, Traffic, Unmodelled
+from aioconsulconnect.testing.server.traffic import Answer, Handler as AddedHandler, Request, Traffic
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
 
+_log: Final = logging.getLogger("aioconsulconnect.testing")
 _LARGEST_BODY: Final = 64 * 2**20
 _CHUNKED_FROM: Final = 2048
 _LONGEST_REASON: Final = 500
@@ -77,16 +79,16 @@ class Frontend:
         seen.path, seen.query = path, {name: tuple(values) for name, values in query.items()}
         if added := self.traffic.handler_of(request.method, path):
             headers = {name.lower(): value for name, value in request.headers.items()}
-            seen.body = await request.read()
+            self.traffic.read(seen, await request.read())
             seen.token = ConsulRequest(request.method, path, "", query, headers, seen.body, facts).token
-            return _added(added(seen))
+            return _added(added, seen)
         route = find_route(self.table, path, facts.version)
         if route is None and find_route(self.table, f"{path}/", facts.version):
             return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
         if route is None:
             return self._unknown(request, path)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        seen.body = await request.read()
+        self.traffic.read(seen, await request.read())
         parsed = ConsulRequest(request.method, path, path[len(route.pattern) :], query, headers, seen.body, facts)
         parsed.gone = lambda: request.transport is None or request.transport.is_closing()
         seen.token = parsed.token
@@ -149,7 +151,7 @@ class Frontend:
 
     def _unmodelled(self, method: str, path: str, words: str) -> web.Response:
         """Answer 501 with the reason in the status line too, where clients that look at the status alone show it."""
-        self.traffic.refuse(Unmodelled(method, path, words))
+        self.traffic.refuse(method, path, words)
         reason = " ".join(words.encode("ascii", "backslashreplace").decode().split())
         return web.Response(
             status=501, reason=reason[:_LONGEST_REASON], body=words.encode(), headers={"Content-Type": PLAIN}
@@ -182,11 +184,21 @@ class Frontend:
         return response
 
 
-def _added(answer: Answer) -> web.Response:
-    """The response of a route that a test has added."""
-    body, kind = answer.content()
-    headers = {"Content-Type": kind, **answer.headers} if kind else answer.headers
-    return web.Response(status=answer.status, body=body, headers=headers)
+def _added(handler: AddedHandler, request: Request) -> web.Response:
+    """The response of a route that a test has added; 500 with the reason where its handler fails."""
+    try:
+        answer = handler(request)
+        if not isinstance(answer, Answer):
+            raise TypeError(f"the handler of a route returns an Answer, not {answer!r}")  # noqa: TRY301
+        body, kind = answer.content()
+        response = web.Response(status=answer.status, body=body, headers=answer.headers)
+        if kind and "Content-Type" not in answer.headers:
+            response.headers.setdefault("Content-Type", kind)
+    except BaseException as error:  # noqa: BLE001 - whatever the test's own code does, the agents go on
+        words = f"The handler of {request.method} {request.path} failed: {error!r}"
+        _log.error("%s", words, exc_info=error)
+        return web.Response(status=500, body=words.encode(errors="backslashreplace"), headers={"Content-Type": PLAIN})
+    return response
 
 
 def application(serve: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.Application:

@@ -1,7 +1,10 @@
 """The files of an agent that speaks HTTPS: a CA of its own, its certificate, and one for a client."""
 
+import os
+import shutil
 import ssl
 import tempfile
+import weakref
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,17 +18,18 @@ from aioconsulconnect.testing.state.certificates import Signer, key_pem, make_ke
 class HttpsIdentity:
     """The files and the TLS context of one running agent, in a directory that `close` removes.
 
-    With `client_certificates` the context demands a client certificate of the same CA.
+    - `host`: the host in the agent's URL, which its certificate names beside localhost.
+    - `client_certificates`: demand a client certificate of the same CA.
     """
 
-    def __init__(self, *, client_certificates: bool) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="agent-in-a-box-")
-        directory = Path(self._directory.name)
+    def __init__(self, host: str, *, client_certificates: bool) -> None:
+        directory = Path(tempfile.mkdtemp(prefix="agent-in-a-box-"))
+        self._remove = weakref.finalize(self, _remove, directory, os.getpid())
         self.ca_file: Path = directory / "ca.pem"
         self.client_cert_file: Path = directory / "client.pem"
         self.client_key_file: Path = directory / "client-key.pem"
         authority = _certificate("agent in a box", None)
-        server, client = _certificate("localhost", authority), _certificate("client", authority)
+        server, client = _certificate("localhost", authority, host), _certificate("client", authority)
         self.ca_file.write_text(pem(authority.certificate))
         self.client_cert_file.write_text(pem(client.certificate))
         self.client_key_file.write_text(key_pem(client.key))
@@ -39,11 +43,17 @@ class HttpsIdentity:
 
     def close(self) -> None:
         """Remove the files."""
-        self._directory.cleanup()
+        self._remove()
 
 
-def _certificate(name: str, issuer: Signer | None) -> Signer:
-    """Make a CA certificate if there is no issuer, else a certificate for localhost and 127.0.0.1."""
+def _remove(directory: Path, process: int) -> None:
+    """Remove the directory, but not in a process that was forked from the one that made it."""
+    if os.getpid() == process:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _certificate(name: str, issuer: Signer | None, host: str = "localhost") -> Signer:
+    """Make a CA certificate if there is no issuer, else a certificate for this machine and `host`."""
     key = make_key()
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     signer = issuer.key if issuer else key
@@ -62,6 +72,12 @@ def _certificate(name: str, issuer: Signer | None) -> Signer:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     if issuer:
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-        builder = builder.add_extension(names, critical=False)
+        addresses = {"127.0.0.1", "::1"}
+        names = {"localhost"}
+        try:
+            addresses.add(str(ip_address(host)))
+        except ValueError:
+            names.add(host)
+        shown = [*map(x509.DNSName, sorted(names)), *(x509.IPAddress(ip_address(each)) for each in sorted(addresses))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(shown), critical=False)
     return Signer(builder.sign(signer, hashes.SHA256()), key)

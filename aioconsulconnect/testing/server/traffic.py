@@ -11,6 +11,7 @@ from aioconsulconnect.testing.server.routes import fits
 
 _log: Final = logging.getLogger("aioconsulconnect.testing")
 _KEPT: Final = 10_000
+_KEPT_BYTES: Final = 64 * 2**20
 
 
 @dataclass(slots=True, eq=False)
@@ -40,13 +41,20 @@ class Answer:
     """Answer of a route that a test has added.
 
     - `body`: bytes or a text to send as they are, or else a value to send as JSON; None (the default) sends no body.
-    - `status`: the status, 200 by default.
-    - `headers`: more headers, none by default.
+    - `status`: the status, 200 by default; ValueError unless it is one from 200 to 599.
+    - `headers`: more headers, none by default; ValueError for one with a line break.
     """
 
     body: object = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.status not in range(200, 600):
+            raise ValueError(f"a status is a number from 200 to 599, unlike {self.status!r}")
+        for name, value in self.headers.items():
+            if {"\r", "\n", "\0"} & {*name, *value}:
+                raise ValueError(f"a header cannot hold a line break: {name!r}")
 
     def content(self) -> tuple[bytes, str]:
         """The body as bytes, and its type."""
@@ -73,11 +81,12 @@ class AddedRoute(NamedTuple):
 
 
 class Unmodelled(NamedTuple):
-    """A request that the agent has answered with 501, and the reason."""
+    """A request that the agent has answered with 501, the reason, and its number among those of the agent."""
 
     method: str
     path: str
     reason: str
+    number: int
 
     def __str__(self) -> str:
         asked = f"{self.method} {self.path}"
@@ -94,14 +103,23 @@ class Traffic:
         self.requests: deque[Request] = deque(maxlen=_KEPT)
         self.unmodelled: deque[Unmodelled] = deque(maxlen=_KEPT)
         self.routes: list[AddedRoute] = []
-        self._logged: set[Unmodelled] = set()
+        self._number = 0
+        self._bytes = 0
 
-    def refuse(self, request: Unmodelled) -> None:
-        """Note a request that is not modelled, and log it the first time."""
-        self.unmodelled.append(request)
-        if request not in self._logged:
-            self._logged.add(request)
-            _log.warning("%s", request)
+    def read(self, request: Request, body: bytes) -> None:
+        """Note the body of a request; the oldest requests go where the bodies are more than 64 MiB."""
+        request.body = body
+        self._bytes += len(body)
+        while self._bytes > _KEPT_BYTES and len(self.requests) > 1:
+            self._bytes -= len(self.requests.popleft().body)
+
+    def refuse(self, method: str, path: str, reason: str) -> None:
+        """Note that the request `method` `path` is not modelled; the first one for a `reason` is logged."""
+        known = any(each.reason == reason for each in self.unmodelled)
+        self._number += 1
+        self.unmodelled.append(Unmodelled(method, path, reason, self._number))
+        if not known:
+            _log.warning("%s", self.unmodelled[-1])
 
     def handler_of(self, method: str, path: str) -> Handler | None:
         """The handler of the last added route that takes `method` and `path`; None where there is none."""
@@ -111,4 +129,5 @@ class Traffic:
     def clear(self) -> None:
         """Forget the requests; the routes stay."""
         self.requests.clear()
+        self._bytes = 0
         self.unmodelled.clear()

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 
-from aioconsulconnect.testing.agents_thread import InLoop
+from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.state.intention_store import IntentionStore
 from aioconsulconnect.testing.state.service_registry import Registry
@@ -17,7 +17,6 @@ class View:
     _store: Store
     _intentions: IntentionStore
     _registry: Registry
-    _in_loop: InLoop
 
     @property
     def index(self) -> int:
@@ -27,17 +26,17 @@ class View:
     @property
     def intentions(self) -> list[Object]:
         """Every intention as the list endpoint shows it, in the order of evaluation."""
-        return self._in_loop(lambda: copy.deepcopy(self._intentions.all()))
+        return AGENTS.call(lambda: copy.deepcopy(self._intentions.all()))
 
     @property
     def entries(self) -> list[Object]:
         """Every configuration entry, in the order of kinds and names."""
-        return self._in_loop(lambda: copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())]))
+        return AGENTS.call(lambda: copy.deepcopy([entry for _, entry in sorted(self._store.entries.items())]))
 
     @property
     def services(self) -> dict[str, Object]:
         """Every service of the agent by its id, as it was registered."""
-        return self._in_loop(lambda: {each.identifier: copy.deepcopy(each.definition) for each in self._registry.all()})
+        return AGENTS.call(lambda: {each.identifier: copy.deepcopy(each.definition) for each in self._registry.all()})
 
     @property
     def checks(self) -> dict[str, tuple[str, str]]:
@@ -47,4 +46,4 @@ class View:
             checks = (check for each in self._registry.all() for check in each.checks.values())
             return {check.identifier: (check.status, check.output) for check in checks}
 
-        return self._in_loop(found)
+        return AGENTS.call(found)
