@@ -130,6 +130,7 @@ class Agent:
         """Make the state and the handlers of a new cluster."""
         settings, facts = self._settings, self._settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        tables |= {"acl/policy": 4, "acl/token": 7}
         store = Store(12, tables)
         context = self._context = AgentContext(
             facts,

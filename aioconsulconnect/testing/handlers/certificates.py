@@ -125,15 +125,15 @@ class Certificates:
         if not request.options.explicit_wait:
             request.options.wait = _LEAF_WAIT
         context, service = self.context, request.rest
-        who = context.acl.resolve(request.token)
         if not service:
             raise Refused(500, context.facts.leaf_without_name)
+        held = context.authority.held(service, request.token) is not None
+        if context.facts.leaf_minds_datacenter or not held:
+            context.check_datacenter(request)
+        who = context.acl.resolve(request.token)
         if "/" in service:
             raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
         context.acl.require(who, "service", "write", service)
-        if context.facts.leaf_minds_datacenter:
-            context.check_datacenter(request)
-        held = context.authority.held(service, request.token) is not None
 
         def query() -> Found[Leaf]:
             leaf = context.authority.leaf(service, request.token)

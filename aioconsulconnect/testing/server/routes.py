@@ -168,6 +168,7 @@ def acl_routes(policies: Policies, roles: Roles, tokens: Tokens) -> tuple[Route,
     ]
     return (
         *named,
+        Route("/v1/acl/bootstrap", {"PUT": tokens.bootstrap}),
         Route("/v1/acl/token", {"PUT": tokens.put}, rights=write),
         Route("/v1/acl/token/self", {"GET": tokens.self}, false_index=True),
         Route(

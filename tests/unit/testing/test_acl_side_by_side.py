@@ -21,6 +21,7 @@ from support.guarded_requests import (
     RULES,
     SETUP,
     WRITES,
+    Request,
     comparable,
 )
 from support.side_by_side import Background, running
@@ -32,7 +33,6 @@ PLAYED: dict[str, Version] = {version: version for version in VERSIONS}
 REAL = [binary for binary in binaries() if f"{binary.version[0]}.{binary.version[1]}" in PLAYED]
 PLAYERS: list[Binary | None] = [*REAL] or [None]
 PAIRS = [(binary, policy) for binary in PLAYERS for policy in ("deny", "allow")]
-# A real agent shows to all what it once fetched for one.
 STRANGERS = {"none": "", "unknown": "11111111-2222-3333-4444-555555555555", "anonymous": "anonymous"}
 
 
@@ -109,7 +109,9 @@ def judge_alike(pair: Pair, names: tuple[str, ...]) -> None:
             secrets[-1][name] = side.value("PUT", "/v1/acl/token", token)["SecretID"]
     time.sleep(1)  # until a real one has written its services to the catalog
     for name in secrets[0]:
-        for request in [*READS, *WRITES]:
+        leaf = f"/v1/agent/connect/ca/leaf/{uuid.uuid4().hex}"  # a real one shows to all what it once fetched for one
+        leaves = [Request("GET", path) for path in (leaf, f"{leaf}?dc=mars", "/v1/agent/connect/ca/leaf/")]
+        for request in [*READS, *WRITES, *leaves]:
             answers: list[tuple[object, ...]] = []
             for side, own, ids in zip(pair[1:], secrets, made, strict=True):
                 path = re.sub(r"\{(\d)\}", r"{0[\1]}", request.path).format(ids)

@@ -49,8 +49,8 @@ class _Named:
         given = text(body, "ID")
         if given.lower() not in {"", request.rest.lower()}:
             new = "Cannot specify the ID when creating a new policy"
-            mismatch = not request.rest and self.kind == "policy"
-            raise request.bad(new if mismatch else f"{title} ID in URL and payload do not match")
+            is_new = request.path.endswith("/policy")
+            raise request.bad(new if is_new else f"{title} ID in URL and payload do not match")
         grants.require(self.context, request, "write")
         before = self.kept.get(request.rest.lower())
         name = text(body, "Name")
@@ -67,7 +67,7 @@ class _Named:
             raise refused_by_server(f'Invalid {title}: A {words} "{name}" already exists')
         identifier = request.rest.lower() or str(uuid.uuid4())
         made = self._made(identifier, body)
-        index = self.context.store.write("acl")
+        index = self.context.store.write(f"acl/{self.kind}")
         indexes = {"CreateIndex": before["CreateIndex"] if before else index, "ModifyIndex": index}
         named = {"ID": identifier, "Name": name, "Description": text(body, "Description")}
         self.kept[identifier] = {**named, **made, "Hash": grants.digest(made), **indexes}
@@ -104,7 +104,7 @@ class _Named:
         if self.kept.pop(identifier, None) is None and self.context.facts.newer_acl:
             raise Refused(404, f"Cannot find {self.kind} to delete")
         self.context.acl.parsed.pop(identifier, None)
-        self.context.store.write("acl")
+        self.context.store.write(f"acl/{self.kind}")
         return Reply(body=True)
 
     def _complaint(self, name: str) -> str:
@@ -137,7 +137,7 @@ class _Named:
         return Refused(404, "") if self.kind == "role" else Refused(403, "ACL not found", at=self._meta().index)
 
     def _meta(self) -> Meta:
-        return Meta(self.context.store.touched("acl"))
+        return Meta(self.context.store.touched(f"acl/{self.kind}"))
 
 
 class Policies(_Named):

@@ -169,8 +169,13 @@ class Tokens:
         if found is None and self.context.facts.newer_acl:
             raise Refused(404, "Cannot find token to delete")
         self.tokens.pop(text(found, "SecretID") if found else "", None)
-        self.context.store.write("acl")
+        self.context.store.write("acl/token")
         return Reply(body=True)
+
+    async def bootstrap(self, request: ConsulRequest) -> Reply:
+        """Refuse to make the first token, which there is (`PUT /v1/acl/bootstrap`)."""
+        grants.require(self.context, request)
+        raise Refused(501, "The in-process agent does not model this where ACLs are on: the first token is there")
 
     # Reading.
 
@@ -235,7 +240,7 @@ class Tokens:
     def _keep(
         self, accessor: str, secret: str, words: str, given: Object, before: Object | None = None, *, index: int = 0
     ) -> Object:
-        index = index or self.context.store.write("acl")
+        index = index or self.context.store.write("acl/token")
         age = {"CreateTime": instant(time.time_ns()), "CreateIndex": index}
         if before:
             age = {key: before[key] for key in age}
@@ -258,7 +263,7 @@ class Tokens:
         return {**shown, "Hash": grants.digest(linked), **{key: token[key] for key in ("CreateIndex", "ModifyIndex")}}
 
     def _meta(self) -> Meta:
-        return Meta(self.context.store.touched("acl"))
+        return Meta(self.context.store.touched("acl/token"))
 
 
 def _is_time(written: str) -> bool:
