@@ -59,7 +59,11 @@ class Tokens:
         grants.require(self.context, request)
         body = grants.read_body(request, _TOKEN, "Token")
         for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
-            if each and not (_TIME.fullmatch(each) and _is_time(each)):
+            try:
+                known = not each or bool(_TIME.fullmatch(each) and datetime.fromisoformat(each))
+            except ValueError:
+                known = False
+            if not known:
                 raise NotModelledError(f"The in-process agent does not read the time {each!r}")
         if request.rest.endswith("/clone"):
             return self._clone(request, text(body, "Description"))
@@ -161,15 +165,16 @@ class Tokens:
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete a token by its accessor id (`DELETE /v1/acl/token/ACCESSOR`)."""
         self._asked(request)
-        grants.require_to_delete(self.context, request, "token")
+        grants.require(self.context, request, "write", deleted="token")
         check_uuid(request.rest.lower(), "Accessor ID is missing or an invalid UUID", whole=True)
         if request.rest == ANONYMOUS:
             raise refused_by_server("Delete operation not permitted on the anonymous token")
         found = self._by_accessor(request.rest)
-        if found is None and self.context.facts.newer_acl:
+        if found is not None:
+            del self.tokens[text(found, "SecretID")]
+            self.context.store.write("acl/token")
+        elif self.context.facts.newer_acl:
             raise Refused(404, "Cannot find token to delete")
-        self.tokens.pop(text(found, "SecretID") if found else "", None)
-        self.context.store.write("acl/token")
         return Reply(body=True)
 
     async def bootstrap(self, request: ConsulRequest) -> Reply:
@@ -264,13 +269,6 @@ class Tokens:
 
     def _meta(self) -> Meta:
         return Meta(self.context.store.touched("acl/token"))
-
-
-def _is_time(written: str) -> bool:
-    try:
-        return bool(datetime.fromisoformat(written))
-    except ValueError:
-        return False
 
 
 def _has(token: Object, wanted: dict[str, str]) -> bool:
