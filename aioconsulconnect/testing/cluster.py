@@ -87,6 +87,7 @@ class Cluster:
     def __init__(self, settings: ClusterSettings) -> None:
         facts = settings.facts
         tables = {"config": facts.first_entries_index, "roots": 9, "nodes": 12, "services": 11, "checks": 11}
+        tables |= {"acl/policy": 4, "acl/token": 7}
         tables[f"nodes/{settings.node_name.lower()}"] = 12
         store = Store(12, tables)
         node = Node(own_node(facts, settings.node_name, str(uuid.uuid4()), settings.datacenter), 11, 12)

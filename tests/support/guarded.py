@@ -174,12 +174,16 @@ class Talk:
 
 
 def unindexed(value: Any) -> Any:
-    """JSON without what two agents cannot agree in."""
+    """JSON without what two agents cannot agree in: indexes, and the order of identities, which is random."""
     if isinstance(value, list):
         return [unindexed(each) for each in value]
-    if isinstance(value, dict):
-        return {key: "#" if key in _INDEXES else unindexed(each) for key, each in value.items()}
-    return value
+    if not isinstance(value, dict):
+        return value
+    plain = {key: "#" if key in _INDEXES else unindexed(each) for key, each in value.items()}
+    for key in ("ServiceIdentities", "NodeIdentities"):
+        if key in plain:
+            plain[key] = sorted(plain[key], key=json.dumps)
+    return plain
 
 
 def authorized(side: Guarded, uri: str) -> list[Any]:

@@ -125,15 +125,15 @@ class Certificates:
         if not request.options.explicit_wait:
             request.options.wait = _LEAF_WAIT
         context, service = self.context, request.rest
-        who = context.acl.resolve(request.token)
         if not service:
             raise Refused(500, context.facts.leaf_without_name)
+        held = context.authority.held(service, request.token) is not None
+        if context.facts.leaf_minds_datacenter or not held:
+            context.check_datacenter(request)
+        who = context.acl.resolve(request.token)
         if "/" in service:
             raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
         context.acl.require(who, "service", "write", service)
-        if context.facts.leaf_minds_datacenter:
-            context.check_datacenter(request)
-        held = context.authority.held(service, request.token) is not None
 
         def query() -> Found[Leaf]:
             leaf = context.authority.leaf(service, request.token)
@@ -193,17 +193,18 @@ class Certificates:
 
         Trust domain and datacenter are not looked at.
         """
-        facts, parsed = self.context.facts, parse_url(uri)
-        if parsed is None or parsed.scheme != "spiffe":
+        facts = self.context.facts
+        scheme, host, path = parse_url(uri) or ("", "", "")
+        if scheme != "spiffe":
             raise request.bad("ClientCertURI not a valid Connect identifier")
         old = facts.foreign_partition == "invalid"
-        found = _SERVICE.fullmatch(parsed.path)
+        found = _SERVICE.fullmatch(path)
         if found and not (old and found["partition"]):
             return unquote(found["partition"] or "default"), unquote(found["namespace"]), unquote(found["service"])
-        signs = not parsed.path and "." in parsed.host[1:]
-        other = _AGENT.fullmatch(parsed.path)
+        signs = not path and "." in host[1:]
+        other = _AGENT.fullmatch(path)
         known = other and not (old and other["partition"])
-        newer = not old and (_GATEWAY.fullmatch(parsed.path) or _SERVER.fullmatch(parsed.path))
+        newer = not old and (_GATEWAY.fullmatch(path) or _SERVER.fullmatch(path))
         kind = "Service" if signs or known or newer else "Connect"
         raise request.bad(f"ClientCertURI not a valid {kind} identifier")
 

@@ -121,11 +121,11 @@ class Intentions:
 
     def _local(self, names: Iterable[Name]) -> None:
         for name in names if self.entries else ():
+            _own_namespace(name, "match entry namespace")
             if name.partition.lower() != "default":
                 raise refused_by_server(
                     f'Invalid match entry partition "{name.partition}": Partitions is a Consul Enterprise feature'
                 )
-            _own_namespace(name, "match entry namespace")
 
     async def check(self, request: ConsulRequest) -> Reply:
         """Decide if a connection would be allowed (`GET /v1/connect/intentions/check`).

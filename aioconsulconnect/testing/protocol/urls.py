@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -11,16 +11,8 @@ _USER: Final = re.compile(rf"(?:[\w.~!$&'()*+,;=:@-]|{_ESCAPED})*@", re.ASCII)
 _NAME: Final = re.compile(r"(?:[^\x00-\x7f]|[\w.~!$&'()*+,;=:<>\"\]-]|%25|%[89A-Fa-f][0-9a-fA-F])*", re.ASCII)
 
 
-class Url(NamedTuple):
-    """The parts of a URL: its scheme in lower case, its host, and its path with the escapes in it."""
-
-    scheme: str
-    host: str
-    path: str
-
-
-def parse_url(text: str) -> Url | None:
-    """Take a URL apart; None where Go refuses it."""
+def parse_url(text: str) -> tuple[str, str, str] | None:
+    """The scheme in lower case, the host and the escaped path of a URL; None where Go refuses it."""
     text, _, fragment = text.partition("#")
     if re.search(r"[\x00-\x1f\x7f]", text + fragment) or not well_escaped(fragment):
         return None
@@ -28,12 +20,12 @@ def parse_url(text: str) -> Url | None:
     scheme, rest = (found[1].lower(), text[found.end() :]) if found else ("", text)
     rest = rest.partition("?")[0]
     if not rest.startswith("/"):
-        return Url(scheme, "", "")  # what has no slash after its scheme has no path
+        return scheme, "", ""  # what has no slash after its scheme has no path
     authority, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
     user, at, host = authority.rpartition("@")
     if not _is_host(host) or not (at == "" or _USER.fullmatch(user + at)) or not well_escaped(path):
         return None
-    return Url(scheme, host, slash + path)
+    return scheme, host, slash + path
 
 
 def _is_host(host: str) -> bool:

@@ -170,25 +170,18 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
 def acl_routes(policies: Policies, roles: Roles, tokens: Tokens) -> tuple[Route, ...]:
     """Make the routes of the handlers `policies`, `roles` and `tokens`."""
     read, write = "acl:read", "acl:write"
-    named = [
-        route
-        for kind, several, of in (("policy", "policies", policies), ("role", "roles", roles))
-        for route in (
-            Route(f"/v1/acl/{kind}", {"PUT": of.put}, rights=write),
-            Route(f"/v1/acl/{kind}/", {"GET": of.read, "PUT": of.put, "DELETE": of.delete}, "acl", false_index=True),
-            Route(f"/v1/acl/{kind}/name/", {"GET": of.read_by_name}, rights=read, false_index=True),
-            Route(f"/v1/acl/{several}", {"GET": of.list}, rights=read, false_index=True),
-        )
-    ]
+    kinds = (("policy", "policies", policies), ("role", "roles", roles), ("token", "tokens", tokens))
     return (
-        *named,
-        Route("/v1/acl/bootstrap", {"PUT": tokens.bootstrap}),
-        Route("/v1/acl/token", {"PUT": tokens.put}, rights=write),
-        Route("/v1/acl/token/self", {"GET": tokens.self}, false_index=True),
-        Route(
-            "/v1/acl/token/", {"GET": tokens.read, "PUT": tokens.put, "DELETE": tokens.delete}, "acl", false_index=True
+        *(Route(f"/v1/acl/{kind}", {"PUT": of.put}, rights=write) for kind, _, of in kinds),
+        *(
+            Route(f"/v1/acl/{kind}/", {"GET": of.read, "PUT": of.put, "DELETE": of.delete}, "acl", false_index=True)
+            for kind, _, of in kinds
         ),
-        Route("/v1/acl/tokens", {"GET": tokens.list}, rights=read, false_index=True),
+        *(Route(f"/v1/acl/{several}", {"GET": of.list}, rights=read, false_index=True) for _, several, of in kinds),
+        Route("/v1/acl/policy/name/", {"GET": policies.read_by_name}, rights=read, false_index=True),
+        Route("/v1/acl/role/name/", {"GET": roles.read_by_name}, rights=read, false_index=True),
+        Route("/v1/acl/token/self", {"GET": tokens.self}, false_index=True),
+        Route("/v1/acl/bootstrap", {"PUT": tokens.bootstrap}),
     )
 
 

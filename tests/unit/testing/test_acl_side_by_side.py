@@ -6,7 +6,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -21,6 +21,7 @@ from support.guarded_requests import (
     RULES,
     SETUP,
     WRITES,
+    Request,
     comparable,
 )
 from support.side_by_side import Background, running
@@ -32,7 +33,7 @@ PLAYED: dict[str, Version] = {version: version for version in VERSIONS}
 REAL = [binary for binary in binaries() if f"{binary.version[0]}.{binary.version[1]}" in PLAYED]
 PLAYERS: list[Binary | None] = [*REAL] or [None]
 PAIRS = [(binary, policy) for binary in PLAYERS for policy in ("deny", "allow")]
-# A real agent shows to all what it once fetched for one.
+CLIENT = "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/web"
 STRANGERS = {"none": "", "unknown": "11111111-2222-3333-4444-555555555555", "anonymous": "anonymous"}
 
 
@@ -58,6 +59,19 @@ def pair(
             theirs.connection.close()
 
 
+def cataloged(side: Guarded) -> list[int]:
+    """How much of what was registered has arrived in the catalog."""
+    paths = ("/v1/catalog/services", "/v1/health/checks/web", "/v1/health/service/web-sidecar-proxy")
+    return [len(side.value("GET", path)) for path in paths]
+
+
+def settle(pair: Pair, ask: Callable[[Guarded], object]) -> None:
+    """Wait until both agents answer alike, or not for ever."""
+    deadline = time.monotonic() + 5
+    while ask(pair.ours) != ask(pair.theirs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("conversation", ["tokens", "roles"])
 def test_policies_roles_and_tokens_are_kept_alike(pair: Pair, conversation: str) -> None:
     talks = Talk(pair.ours), Talk(pair.theirs)
@@ -72,7 +86,7 @@ def test_policies_roles_and_tokens_are_kept_alike(pair: Pair, conversation: str)
 def test_identities_are_judged_alike(pair: Pair, intentions: str) -> None:
     for side in pair[1:]:
         intend(side, intentions)
-    time.sleep(0.3)  # a real one answers from a cache that follows
+    settle(pair, lambda side: authorized(side, CLIENT))  # a real one answers from a cache that follows
     for row in read("identities"):
         ours, theirs = (authorized(side, row["uri"]) for side in pair[1:])
         assert ours == theirs, row["uri"]
@@ -107,9 +121,11 @@ def judge_alike(pair: Pair, names: tuple[str, ...]) -> None:
             side.value("PUT", "/v1/acl/policy", {"Name": policy, "Rules": RULES[name]})
             token = {"Description": name, "Policies": [{"Name": policy}]}
             secrets[-1][name] = side.value("PUT", "/v1/acl/token", token)["SecretID"]
-    time.sleep(1)  # until a real one has written its services to the catalog
+    settle(pair, cataloged)  # a real one writes to its catalog later
     for name in secrets[0]:
-        for request in [*READS, *WRITES]:
+        leaf = f"/v1/agent/connect/ca/leaf/{uuid.uuid4().hex}"  # a real one shows to all what it once fetched for one
+        leaves = [Request("GET", path) for path in (leaf, f"{leaf}?dc=mars", "/v1/agent/connect/ca/leaf/")]
+        for request in [*READS, *WRITES, *leaves]:
             answers: list[tuple[object, ...]] = []
             for side, own, ids in zip(pair[1:], secrets, made, strict=True):
                 path = re.sub(r"\{(\d)\}", r"{0[\1]}", request.path).format(ids)

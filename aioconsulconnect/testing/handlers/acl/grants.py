@@ -47,25 +47,21 @@ def read_body(request: ConsulRequest, struct: Struct, what: str) -> Object:
         raise request.bad(f"{complaint}{error}{more}") from error
 
 
-def require(context: AgentContext, request: ConsulRequest, access: str = "") -> None:
-    """Refuse `request` where the ACLs of `context` are off, or without the right to `access` them."""
+def require(context: AgentContext, request: ConsulRequest, access: str = "", deleted: str = "") -> None:
+    """Refuse `request` where the ACLs of `context` are off, or without the right to `access` them.
+
+    Newer versions confuse an unknown token with what is to be `deleted`.
+    """
     if not context.acl.enabled:
         raise Refused(401, "ACL support disabled")
-    if access:
-        context.acl.require(context.acl.resolve(request.token), "acl", access)
-
-
-def require_to_delete(context: AgentContext, request: ConsulRequest, what: str) -> None:
-    """Refuse `request` to delete a `what` in `context` without the right to it.
-
-    Newer versions confuse an unknown token with what is to be deleted.
-    """
     try:
-        require(context, request, "write")
+        who = context.acl.resolve(request.token) if access else None
     except Refused as refused:
-        if refused.text == "ACL not found" and context.facts.newer_acl:
-            raise Refused(404, f"Cannot find {what} to delete") from refused
+        if deleted and context.facts.newer_acl:
+            raise Refused(404, f"Cannot find {deleted} to delete") from refused
         raise
+    if who:
+        context.acl.require(who, "acl", access)
 
 
 def ids_of(links: Iterable[Object], kept: dict[str, Object], what: str, facts: VersionFacts) -> list[str]:
@@ -126,11 +122,9 @@ def identities_of(body: Object, where: str, facts: VersionFacts) -> Object:
         if not _NAME.fullmatch(name):
             raise refused_by_server(f"Node identity {invalid}")
         nodes[name, datacenter] = {"NodeName": name, "Datacenter": datacenter}
-    found: Object = {}
-    for key, kept in (("ServiceIdentities", services.items()), ("NodeIdentities", nodes.items())):
-        if kept:
-            found[key] = [each for _, each in (kept if newer else sorted(kept, key=lambda pair: str(pair[0])))]
-    return found
+    # In which order a real agent shows them is chance.
+    found = {"ServiceIdentities": list(services.values()), "NodeIdentities": list(nodes.values())}
+    return {key: each for key, each in found.items() if each}
 
 
 def digest(value: object) -> str:

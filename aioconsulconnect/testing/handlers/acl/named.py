@@ -49,8 +49,8 @@ class _Named:
         given = text(body, "ID")
         if given.lower() not in {"", request.rest.lower()}:
             new = "Cannot specify the ID when creating a new policy"
-            mismatch = not request.rest and self.kind == "policy"
-            raise request.bad(new if mismatch else f"{title} ID in URL and payload do not match")
+            is_new = request.path.endswith("/policy")
+            raise request.bad(new if is_new else f"{title} ID in URL and payload do not match")
         grants.require(self.context, request, "write")
         before = self.kept.get(request.rest.lower())
         name = text(body, "Name")
@@ -67,7 +67,7 @@ class _Named:
             raise refused_by_server(f'Invalid {title}: A {words} "{name}" already exists')
         identifier = request.rest.lower() or str(uuid.uuid4())
         made = self._made(identifier, body)
-        index = self.context.store.write("acl")
+        index = self.context.store.write(f"acl/{self.kind}")
         indexes = {"CreateIndex": before["CreateIndex"] if before else index, "ModifyIndex": index}
         named = {"ID": identifier, "Name": name, "Description": text(body, "Description")}
         self.kept[identifier] = {**named, **made, "Hash": grants.digest(made), **indexes}
@@ -77,34 +77,29 @@ class _Named:
         """Answer with the one of an id (`GET /v1/acl/KIND/ID`)."""
         self._asked(request, "ID")
         grants.require(self.context, request, "read")
-        found = self.kept.get(request.rest.lower())
-        if found is None:
+        if request.rest.lower() not in self.kept:
             check_uuid(request.rest, f"failed acl {self.kind} lookup")
-            raise self._unknown()
-        return Reply(self._shown(found), meta=self._meta())
+        return self._answer(self.kept.get(request.rest.lower()))
 
     async def read_by_name(self, request: ConsulRequest) -> Reply:
         """Answer with the one of a name, in any case (`GET /v1/acl/KIND/name/NAME`)."""
         self._asked(request, "Name")
         grants.require(self.context, request, "read")
-        found = self._by_name(request.rest)
-        if found is None:
-            raise self._unknown()
-        return Reply(self._shown(found), meta=self._meta())
+        return self._answer(self._by_name(request.rest))
 
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete one, also from whatever links to it (`DELETE /v1/acl/KIND/ID`)."""
         self._asked(request, "ID")
-        grants.require_to_delete(self.context, request, self.kind)
+        grants.require(self.context, request, "write", deleted=self.kind)
         check_uuid(request.rest, f"failed acl {self.kind} lookup")
         identifier = request.rest.lower()
         if identifier in {MANAGEMENT_POLICY, READ_ONLY_POLICY} & self.kept.keys():
             name = text(self.kept[identifier], "Name")
             raise refused_by_server(f"Delete operation not permitted on the builtin {name} policy")
-        if self.kept.pop(identifier, None) is None and self.context.facts.newer_acl:
+        if self.kept.pop(identifier, None) is not None:
+            self.context.store.write(f"acl/{self.kind}")
+        elif self.context.facts.newer_acl:
             raise Refused(404, f"Cannot find {self.kind} to delete")
-        self.context.acl.parsed.pop(identifier, None)
-        self.context.store.write("acl")
         return Reply(body=True)
 
     def _complaint(self, name: str) -> str:
@@ -131,13 +126,15 @@ class _Named:
         if not request.rest:
             raise request.bad(f"Missing {self.kind} {by}")
 
-    def _unknown(self) -> Refused:
+    def _answer(self, found: Object | None) -> Reply:
+        if found:
+            return Reply(self._shown(found), meta=self._meta())
         if self.context.facts.newer_acl:
-            return Refused(404, f"Requested {self.kind} does not exist: ACL not found")
-        return Refused(404, "") if self.kind == "role" else Refused(403, "ACL not found", at=self._meta().index)
+            raise Refused(404, f"Requested {self.kind} does not exist: ACL not found")
+        raise Refused(404, "") if self.kind == "role" else Refused(403, "ACL not found", at=self._meta().index)
 
     def _meta(self) -> Meta:
-        return Meta(self.context.store.touched("acl"))
+        return Meta(self.context.store.touched(f"acl/{self.kind}"))
 
 
 class Policies(_Named):

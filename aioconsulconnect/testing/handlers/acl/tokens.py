@@ -65,7 +65,11 @@ class Tokens:
         grants.require(self.context, request)
         body = grants.read_body(request, _TOKEN, "Token")
         for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
-            if each and not (_TIME.fullmatch(each) and _is_time(each)):
+            try:
+                known = not each or bool(_TIME.fullmatch(each) and datetime.fromisoformat(each))
+            except ValueError:
+                known = False
+            if not known:
                 raise NotModelledError(f"The in-process agent does not read the time {each!r}")
         if request.rest.endswith("/clone"):
             return self._clone(request, text(body, "Description"))
@@ -167,16 +171,22 @@ class Tokens:
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete a token by its accessor id (`DELETE /v1/acl/token/ACCESSOR`)."""
         self._asked(request)
-        grants.require_to_delete(self.context, request, "token")
+        grants.require(self.context, request, "write", deleted="token")
         check_uuid(request.rest.lower(), "Accessor ID is missing or an invalid UUID", whole=True)
         if request.rest == ANONYMOUS:
             raise refused_by_server("Delete operation not permitted on the anonymous token")
         found = self._by_accessor(request.rest)
-        if found is None and self.context.facts.newer_acl:
+        if found is not None:
+            del self.tokens[text(found, "SecretID")]
+            self.context.store.write("acl/token")
+        elif self.context.facts.newer_acl:
             raise Refused(404, "Cannot find token to delete")
-        self.tokens.pop(text(found, "SecretID") if found else "", None)
-        self.context.store.write("acl")
         return Reply(body=True)
+
+    async def bootstrap(self, request: ConsulRequest) -> Reply:
+        """Refuse to make the first token, which there is (`PUT /v1/acl/bootstrap`)."""
+        grants.require(self.context, request)
+        raise Refused(501, "The in-process agent does not model this where ACLs are on: the first token is there")
 
     # Reading.
 
@@ -241,7 +251,7 @@ class Tokens:
     def _keep(
         self, accessor: str, secret: str, words: str, given: Object, before: Object | None = None, *, index: int = 0
     ) -> Object:
-        index = index or self.context.store.write("acl")
+        index = index or self.context.store.write("acl/token")
         age = {"CreateTime": instant(time.time_ns()), "CreateIndex": index}
         if before:
             age = {key: before[key] for key in age}
@@ -264,14 +274,7 @@ class Tokens:
         return {**shown, "Hash": grants.digest(linked), **{key: token[key] for key in ("CreateIndex", "ModifyIndex")}}
 
     def _meta(self) -> Meta:
-        return Meta(self.context.store.touched("acl"))
-
-
-def _is_time(written: str) -> bool:
-    try:
-        return bool(datetime.fromisoformat(written))
-    except ValueError:
-        return False
+        return Meta(self.context.store.touched("acl/token"))
 
 
 def _has(token: Object, wanted: dict[str, str]) -> bool:
