@@ -194,7 +194,7 @@ async def test_keys_and_nodes_need_their_rights(guarded: GuardedAgent, unique: s
 
 async def test_status_of_another_datacenter_has_no_path(ask: Asker) -> None:
     for path in ("/v1/status/leader", "/v1/status/peers", "/v1/kv/a", "/v1/catalog/node/a", "/v1/health/state/any"):
-        assert await ask("GET", f"{path}?dc=dc9", status=500) == "No path to datacenter"
+        assert await ask("GET", f"{path}?dc=dc9&filter=odd", status=500) == "No path to datacenter"
     assert await ask("GET", "/v1/catalog/datacenters?dc=dc9") == ["dc1"]
     assert await ask("PUT", "/v1/acl/bootstrap", status=401) == "ACL support disabled"
     (member,) = await ask("GET", "/v1/agent/members")
