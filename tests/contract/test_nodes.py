@@ -73,14 +73,14 @@ async def test_registered_node_is_in_every_read(ask: Asker, node: str) -> None:
     assert await ask("GET", f"/v1/catalog/node-services/{node}-none") == {"Node": None, "Services": None}
 
 
-async def test_check_of_a_node_decides_on_its_services(ask: Asker, node: str) -> None:
+async def test_check_of_a_node_decides_on_its_services(ask: Asker, agent: AgentUnderTest, node: str) -> None:
     await ask("PUT", "/v1/catalog/deregister", {"Node": node, "CheckID": "of service"})
     assert len(await ask("GET", f"/v1/health/service/{node}-db?passing")) == 1
     index = ask.index
     waiting = asyncio.create_task(ask("GET", f"/v1/health/service/{node}-db?index={index}&wait=10s&near=_agent"))
     await asyncio.sleep(0.2)
     failing = {"Node": node, "SkipNodeUpdate": True, "Check": {"Name": "of node"}}
-    async with ClientSession(ask.session._base_url) as other:
+    async with ClientSession(agent.url) as other:
         await Asker(other)("PUT", "/v1/catalog/register", failing)
     async with asyncio.timeout(5):
         (found,) = await waiting
@@ -154,12 +154,12 @@ async def test_keys_are_written_read_listed_and_deleted(ask: Asker, unique: str)
     await ask("GET", f"{key}?recurse", status=404)
 
 
-async def test_waiting_for_a_key_ends_with_its_write(ask: Asker, unique: str) -> None:
+async def test_waiting_for_a_key_ends_with_its_write(ask: Asker, agent: AgentUnderTest, unique: str) -> None:
     await ask("GET", f"/v1/kv/{unique}", status=404)
     index = ask.index
     waiting = asyncio.create_task(ask("GET", f"/v1/kv/{unique}?index={index}&wait=10s"))
     await asyncio.sleep(0.2)
-    async with ClientSession(ask.session._base_url) as other:
+    async with ClientSession(agent.url) as other:
         await Asker(other)("PUT", f"/v1/kv/{unique}", b"1")
     async with asyncio.timeout(5):
         (row,) = await waiting
@@ -194,7 +194,7 @@ async def test_keys_and_nodes_need_their_rights(guarded: GuardedAgent, unique: s
 
 async def test_status_of_another_datacenter_has_no_path(ask: Asker) -> None:
     for path in ("/v1/status/leader", "/v1/status/peers", "/v1/kv/a", "/v1/catalog/node/a", "/v1/health/state/any"):
-        assert await ask("GET", f"{path}?dc=dc9", status=500) == "No path to datacenter"
+        assert await ask("GET", f"{path}?dc=dc9&filter=odd", status=500) == "No path to datacenter"
     assert await ask("GET", "/v1/catalog/datacenters?dc=dc9") == ["dc1"]
     assert await ask("PUT", "/v1/acl/bootstrap", status=401) == "ACL support disabled"
     (member,) = await ask("GET", "/v1/agent/members")

@@ -118,6 +118,7 @@ class Catalog:
         request.enterprise_options()
         request.read_options()
         context, facts, expression = self.context, self.context.facts, request.first("filter")
+        context.check_datacenter(request)
         keep = compile_filter(expression, facts.version, NODE) if expression else None
         nodes = self.registry.nodes
 
@@ -140,6 +141,7 @@ class Catalog:
         request.enterprise_options()
         request.read_options()
         context, facts = self.context, self.context.facts
+        context.check_datacenter(request)
         expression = request.first("filter") if facts.services_take_filter else ""
         keep = compile_filter(expression, facts.version, CATALOG_SERVICE) if expression else None
 

@@ -76,6 +76,12 @@ async def test_check_keeps_its_state_where_it_moves(call: Caller) -> None:
     assert (found["Status"], found["ServiceID"]) == ("passing", "web")
 
 
+async def test_sidecar_in_the_catalog_is_answered_501(call: Caller) -> None:
+    service = {"Service": "web", "Connect": {"SidecarService": {}}}
+    text = await call("PUT", NODE, {"Node": "ext", "Address": "10.0.0.9", "Service": service}, 501)
+    assert "SidecarService" in text
+
+
 async def test_service_with_checks_keeps_its_name(call: Caller) -> None:
     node = {"Node": "ext", "Address": "10.0.0.9", "Service": {"Service": "db", "ID": "1"}}
     await call("PUT", NODE, {**node, "Check": {"Name": "up", "ServiceID": "1"}})

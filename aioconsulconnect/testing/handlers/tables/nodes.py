@@ -125,6 +125,7 @@ class Nodes:
 
     def _filter(self, request: ConsulRequest, struct: Struct) -> Callable[[Object], bool]:
         """The filter of a request as a predicate, which is true of everything where there is none."""
+        self.context.check_datacenter(request)
         expression = request.first("filter")
         return compile_filter(expression, self.context.facts.version, struct) if expression else lambda _: True
 

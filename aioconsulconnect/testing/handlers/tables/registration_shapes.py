@@ -12,7 +12,8 @@ from aioconsulconnect.testing.handlers.service_shapes import (
 from aioconsulconnect.testing.handlers.service_view import SHOWN_CHECK
 
 _PEER: Final = Field("PeerName", since="1.13")
-_SERVICE: Final = NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION))
+_CONNECT: Final = Struct((Field("Native", "bool"), Field("SidecarService", "any")))
+_SERVICE: Final = NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION)).with_member(Field("Connect", _CONNECT))
 _CHECK: Final = Struct((*SHOWN_CHECK.with_member(Field("CheckID", go_type="types.CheckID")).fields, _PEER))
 REGISTER: Final = Struct(
     (

@@ -161,6 +161,8 @@ class Registrations:
         given, facts = body.get("Service"), self.context.facts
         if not is_object(given):
             return None
+        if child(given, "Connect").get("SidecarService") is not None:
+            raise Refused(501, "The in-process agent models no SidecarService in the catalog, where it means nothing")
         name = text(given, "Service")
         identifier = text(given, "ID") or name
         if identifier and not name:
