@@ -183,11 +183,6 @@ class Tokens:
             raise Refused(404, "Cannot find token to delete")
         return Reply(body=True)
 
-    async def bootstrap(self, request: ConsulRequest) -> Reply:
-        """Refuse to make the first token, which there is (`PUT /v1/acl/bootstrap`)."""
-        grants.require(self.context, request)
-        raise Refused(501, "The in-process agent does not model this where ACLs are on: the first token is there")
-
     # Reading.
 
     async def read(self, request: ConsulRequest) -> Reply:
