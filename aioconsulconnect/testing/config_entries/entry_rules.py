@@ -223,6 +223,9 @@ def _redirect(entry: Object, redirect: Object, facts: VersionFacts) -> Iterator[
     for member in ("ServiceSubset", "Namespace", "Partition", "Peer"):
         if text(redirect, member) and not text(redirect, "Service"):
             yield f"Redirect.{member} defined without Redirect.Service"
+    subset, name = text(redirect, "ServiceSubset"), text(entry, "Name")
+    if subset and text(redirect, "Service") == name and subset not in child(entry, "Subsets"):
+        yield f'Redirect.ServiceSubset "{subset}" is not a valid subset of "{name}"'
 
 
 def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
@@ -236,9 +239,9 @@ def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: 
         yield label + facts.empty_failover_text
     if text(child(failover, "Policy"), "Mode"):
         yield f"{label}: Setting failover policies requires Consul Enterprise"
-    own = text(failover, "ServiceSubset")
-    if own and not text(failover, "Service") and own not in subsets:
-        yield f'{label}{facts.failover_subset_mark}ServiceSubset "{own}" is not a valid subset of ""'
+    own, service = text(failover, "ServiceSubset"), text(failover, "Service")
+    if own and service in {"", name} and own not in subsets:
+        yield f'{label}{facts.failover_subset_mark}ServiceSubset "{own}" is not a valid subset of "{service}"'
     for member in ("Service", "ServiceSubset", "Datacenters"):
         if targets and failover.get(member):
             yield f"{label}: Targets cannot be set with {member}"
