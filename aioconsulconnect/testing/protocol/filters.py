@@ -48,27 +48,22 @@ class _Parser:
         self.shape = shape
         self.prefix = prefix
         self.tokens: list[tuple[str, bool]] = []
-        self.positions: list[int] = []
-        self.end = len(expression)
         self.version = version
         self.depth = 0
         at, end = 0, len(expression.rstrip())
         while at < end:
             found = _TOKEN.match(expression, at)
             if found is None:
-                self.no_match(at)
-            self.positions.append(at)
+                self.unexpected()
             at = found.end()
             quoted = found["quoted"]
             self.tokens.append((_unquoted(quoted), True) if quoted else (found[0].strip(), False))
         self.at = 0
 
     @staticmethod
-    def no_match(at: int) -> NoReturn:
-        _fail(f"1:{at + 1} ({at}): no match found")
-
-    def unexpected(self) -> NoReturn:
-        self.no_match(self.positions[self.at] if self.at < len(self.positions) else self.end)
+    def unexpected() -> NoReturn:
+        """Give up at a filter of the grammar that this parser does not read, such as one of a member called `not`."""
+        raise Refused(501, "The in-process agent does not read this filter")
 
     def parse(self) -> Predicate:
         predicate = self.either()
