@@ -123,6 +123,8 @@ class VersionFacts:
     router_names_namespace: bool = False
     failover_subset_mark: str = ": "
     """What stands before ServiceSubset in the complaint about the subset of a failover."""
+    deletions_check_listeners: bool = True
+    """True if a deletion of service-defaults is held to the listeners of gateways even where no service is routed."""
     subset_filters_are_checked: bool = True
     limits_are_checked: bool = True
     """True if the limits of an upstream in service-defaults are checked."""
@@ -398,6 +400,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             primary_datacenter=False,
             router_names_namespace=True,
             target_has_timeout=False,
+            deletions_check_listeners=False,
             proxy_needs_one_destination=False,
             proxy_port_text="Port must be set for a Connect proxy",
             upstream_port_text="upstream local bind port cannot be zero",

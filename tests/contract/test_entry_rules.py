@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -209,3 +210,76 @@ async def test_entry_is_taken_or_refused_alike(agent: AgentUnderTest, session: C
     finally:
         if answer.status == 200:
             await session.delete(f"/v1/config/{row.kind}/{'mesh' if row.kind == 'mesh' else name}")
+
+
+async def write(session: ClientSession, kind: str, name: str, **members: Any) -> str:
+    """The refusal of an entry; empty where it is taken."""
+    async with session.put("/v1/config", json={"Kind": kind, "Name": name, **members}) as answer:
+        return "" if answer.status == 200 else await answer.text()
+
+
+async def test_routes_are_bound_to_the_listeners_that_fit(agent: AgentUnderTest, session: ClientSession) -> None:
+    if agent.version < NEWER:
+        pytest.skip("no API gateways there")
+    written = [
+        ("api-gateway", "rules-gate", listener()),
+        ("http-route", "rules-http", {"Parents": [{"Name": "rules-gate"}], "Rules": [{"Services": [{"Name": WEB}]}]}),
+        ("tcp-route", "rules-tcp", {"Parents": [{"Name": "rules-gate"}], "Services": [{"Name": "rules-own"}]}),
+        ("http-route", "rules-none", {"Parents": [{"Name": "rules-gone"}]}),
+    ]
+    try:
+        for kind, name, members in written:
+            assert await write(session, kind, name, **members) == ""
+        async with asyncio.timeout(5):
+            while (found := [await judged(session, kind, name) for kind, name, _ in written[1:]]) != [
+                ["Accepted", "Bound"],
+                ["Accepted", "FailedToBind"],
+                ["NoUpstreamServicesTargeted", "GatewayNotFound"],
+            ]:
+                assert len(found) == 3
+                await asyncio.sleep(0.05)
+            path, routes = "/v1/config/bound-api-gateway/rules-gate", None
+            while routes != [{"Kind": "http-route", "Name": "rules-http", "SectionName": ""}]:
+                async with session.get(path) as answer:
+                    routes = (await answer.json())["Listeners"][0]["Routes"]
+                await asyncio.sleep(0.05)
+    finally:
+        for kind, name, _ in written:
+            await session.delete(f"/v1/config/{kind}/{name}")
+
+
+async def judged(session: ClientSession, kind: str, name: str) -> list[str]:
+    """The reasons in the status of a route."""
+    async with session.get(f"/v1/config/{kind}/{name}") as answer:
+        return [condition["Reason"] for condition in (await answer.json())["Status"]["Conditions"] or []]
+
+
+async def test_exported_service_keeps_its_target(agent: AgentUnderTest, session: ClientSession) -> None:
+    if agent.version < NEWER:
+        pytest.skip("no peers there")
+    peer = [{"Name": "rules-own", "Consumers": [{"Peer": "p"}]}]
+    try:
+        assert await write(session, "exported-services", "default", Services=peer) == ""
+        text = await write(session, "service-resolver", "rules-own", Failover={"*": {"Datacenters": ["dc2"]}})
+        assert text == 'peer exported service "rules-own" contains cross-datacenter failover'
+        text = await write(session, "service-resolver", "rules-own", Redirect={"Service": "rules-else"})
+        assert text.endswith('cannot introduce new discovery chain targets like "rules-else.default.default.dc1"')
+        assert await write(session, "service-resolver", "rules-own", Failover={"*": {"Service": "rules-else"}}) == ""
+    finally:
+        for path in ("exported-services/default", "service-resolver/rules-own"):
+            await session.delete(f"/v1/config/{path}")
+
+
+async def test_chain_fails_over_to_a_peer(agent: AgentUnderTest, session: ClientSession) -> None:
+    if agent.version < NEWER:
+        pytest.skip("no peers there")
+    try:
+        assert await write(session, "service-resolver", "rules-own", Failover={"*": {"Targets": [{"Peer": "p"}]}}) == ""
+        async with session.get("/v1/discovery-chain/rules-own") as answer:
+            chain = (await answer.json())["Chain"]
+        key = "rules-own.default.default.external.p"
+        assert chain["Nodes"][chain["StartNode"]]["Resolver"]["Failover"] == {"Targets": [key]}
+        assert chain["Targets"][key]["Peer"] == "p"
+        assert not {"Datacenter", "SNI", "Name"} & chain["Targets"][key].keys()
+    finally:
+        await session.delete("/v1/config/service-resolver/rules-own")

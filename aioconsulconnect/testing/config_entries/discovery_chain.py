@@ -163,7 +163,8 @@ class Compiler:
             return None
         self.advanced = True
         splits: list[object] = []
-        self.nodes[key] = {"Type": "splitter", "Name": name, "Splits": splits}
+        node: Object = {"Type": "splitter", "Name": name, "Splits": splits}
+        self.nodes[key] = node
         for split in children(entry, "Splits"):
             to, subset = text(split, "Service") or service, text(split, "ServiceSubset")
             following = self._splitter(to, chain) if to != service and not subset else None
@@ -173,6 +174,9 @@ class Compiler:
             compiled["Weight"] = split["Weight"]
             compiled["NextNode"] = following or self._resolver(Target(to, subset, self.datacenter), chain)
             splits.append(compiled)
+            balancer = self.nodes[str(compiled["NextNode"])].get("LoadBalancer")
+            if balancer and following is None:
+                node.setdefault("LoadBalancer", balancer)
         return key
 
     # Resolvers.
@@ -208,7 +212,8 @@ class Compiler:
                 path = " -> ".join(each.key(self.facts) for each in [*seen, target])
                 raise GraphError(f"detected circular resolver redirect: [{path}]")
             seen.append(target)
-            self._record_protocol(target.service, chain)
+            if not target.peer:
+                self._record_protocol(target.service, chain)
             entry = self.lookup("service-resolver", target.service) or {}
             redirect = child(entry, "Redirect")
             there = self._rewritten(target, redirect, text(redirect, "Datacenter")) if redirect else target
@@ -225,7 +230,7 @@ class Compiler:
     def _rewritten(target: Target, to: Object, datacenter: str) -> Target:
         service, subset = text(to, "Service"), text(to, "ServiceSubset")
         if peer := text(to, "Peer"):
-            return Target(service or target.service, "", "", peer)
+            return Target(service or target.service, "", target.datacenter, peer)
         if service and service != target.service:
             return Target(service, subset, datacenter or target.datacenter)
         return Target(target.service, subset or target.subset, datacenter or target.datacenter)
@@ -305,7 +310,7 @@ class Compiler:
 
     def _refuse_circles(self, key: str, path: tuple[str, ...]) -> None:
         if key in path:
-            raise GraphError(f"detected circular reference: [{' -> '.join([*path[path.index(key) :], key])}]")
+            raise GraphError(f"detected circular reference: [{' -> '.join([*path, key])}]")
         for following in self._next(key):
             self._refuse_circles(following, (*path, key))
 

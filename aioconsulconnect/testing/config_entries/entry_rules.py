@@ -12,7 +12,8 @@ from typing import Final
 from aioconsulconnect.testing.config_entries import gateway_rules, mesh_rules
 from aioconsulconnect.testing.config_entries.gateway_rules import METHODS
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text, texts
-from aioconsulconnect.testing.protocol.filter_grammar import syntax_complaint
+from aioconsulconnect.testing.protocol.filter_grammar import FilterSyntaxError, parse_filter
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.versions import VersionFacts
 
 _LONGEST: Final = 63
@@ -154,8 +155,10 @@ def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
         if not _SUBSET.fullmatch(name):
             yield f'Subset "{name}" is invalid: {_SUBSET_WORDS}'
         expression = text(child(subsets, name), "Filter")
-        if facts.subset_filters_are_checked and expression and (wrong := syntax_complaint(expression)):
-            yield f'Filter for subset "{name}" is not a valid expression: {wrong}'
+        if facts.subset_filters_are_checked and expression:
+            yield from (
+                f'Filter for subset "{name}" is not a valid expression: {words}' for words in _syntax(expression)
+            )
     default = text(entry, "DefaultSubset")
     if default and default not in subsets:
         yield f'DefaultSubset "{default}" is not a valid subset'
@@ -169,6 +172,15 @@ def _resolver(entry: Object, facts: VersionFacts) -> Iterator[str]:
         if text(entry, member).startswith("-"):
             yield f"Bad {member} '{text(entry, member)}', must be >= 0"
     yield from _load_balancer(child(entry, "LoadBalancer"))
+
+
+def _syntax(expression: str) -> Iterator[str]:
+    try:
+        parse_filter(expression)
+    except FilterSyntaxError as error:
+        yield str(error)
+    except RecursionError:
+        raise Refused(501, "The in-process agent takes no filter that is nested so deeply") from None
 
 
 def _load_balancer(balancer: Object) -> Iterator[str]:
@@ -223,6 +235,9 @@ def _redirect(entry: Object, redirect: Object, facts: VersionFacts) -> Iterator[
     for member in ("ServiceSubset", "Namespace", "Partition", "Peer"):
         if text(redirect, member) and not text(redirect, "Service"):
             yield f"Redirect.{member} defined without Redirect.Service"
+    subset, name = text(redirect, "ServiceSubset"), text(entry, "Name")
+    if subset and text(redirect, "Service") == name and subset not in child(entry, "Subsets"):
+        yield f'Redirect.ServiceSubset "{subset}" is not a valid subset of "{name}"'
 
 
 def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: VersionFacts) -> Iterator[str]:
@@ -236,9 +251,9 @@ def _failover(name: str, subset: str, failover: Object, subsets: Object, facts: 
         yield label + facts.empty_failover_text
     if text(child(failover, "Policy"), "Mode"):
         yield f"{label}: Setting failover policies requires Consul Enterprise"
-    own = text(failover, "ServiceSubset")
-    if own and not text(failover, "Service") and own not in subsets:
-        yield f'{label}{facts.failover_subset_mark}ServiceSubset "{own}" is not a valid subset of ""'
+    own, service = text(failover, "ServiceSubset"), text(failover, "Service")
+    if own and service in {"", name} and own not in subsets:
+        yield f'{label}{facts.failover_subset_mark}ServiceSubset "{own}" is not a valid subset of "{service}"'
     for member in ("Service", "ServiceSubset", "Datacenters"):
         if targets and failover.get(member):
             yield f"{label}: Targets cannot be set with {member}"

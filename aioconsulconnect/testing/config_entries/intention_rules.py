@@ -162,8 +162,8 @@ def _header_complaints(header: Object, facts: VersionFacts) -> Iterator[str]:
         yield " should set one of Exact, Prefix, Suffix, or Contains when using IgnoreCase"
 
 
-def jwt_complaint(entry: Object, known: frozenset[str]) -> str | None:
-    """The first reason to refuse the JWT requirements in the service-intentions `entry`; None without one.
+def jwt_complaints(entry: Object, known: frozenset[str]) -> Iterator[str]:
+    """The reasons to refuse the JWT requirements in the service-intentions `entry`.
 
     `known` has the names of the JWT providers, in lower case.
     """
@@ -174,7 +174,6 @@ def jwt_complaint(entry: Object, known: frozenset[str]) -> str | None:
     for provider in (p for requirement in requirements for p in children(requirement, "Providers")):
         name = text(provider, "Name")
         if not name:
-            return "JWT provider name is required"
-        if name.lower() not in known:
-            return f"Referenced JWT Provider does not exist. Provider Name: {name}"
-    return None
+            yield "JWT provider name is required"
+        elif name.lower() not in known:
+            yield f"Referenced JWT Provider does not exist. Provider Name: {name}"

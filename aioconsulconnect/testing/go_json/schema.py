@@ -106,6 +106,8 @@ def go_kind(kind: MemberType) -> str:
             return f"map[string]{go_kind(item)}"
         case Struct():
             return "struct"
+        case "duration" | "nanoseconds":
+            return "time.Duration"
         case _:
             return kind
 

@@ -154,19 +154,13 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
 
 def _printed(value: object) -> str:
     """A value as Go prints it, such as `map[a:1]`."""
-    match value:
-        case dict():
-            return f"map[{' '.join(f'{key}:{_printed(value[key])}' for key in sorted(value))}]"
-        case list():
-            return f"[{' '.join(map(_printed, value))}]"
-        case bool():
-            return str(value).lower()
-        case None:
-            return "<nil>"
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
+    if is_object(value):
+        return f"map[{' '.join(f'{key}:{_printed(value[key])}' for key in sorted(value))}]"
+    if is_list(value):
+        return f"[{' '.join(map(_printed, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "<nil>" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class _UndecodableError(DecodeError):

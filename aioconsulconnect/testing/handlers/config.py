@@ -155,7 +155,7 @@ class Entries:
             self._check_gateway(kind, name)
         if proposed and kind.name == "api-gateway":
             check_certificates(proposed)
-        if kind.name in {*COMPILED, "ingress-gateway", "exported-services"}:
+        if kind.name in COMPILED or (proposed and kind.name in {"ingress-gateway", "exported-services"}):
             self.graph.check(kind.name, name, proposed)
         if kind.name in COMPILED:
             gone = "" if proposed else entry_key(kind.name, name)

@@ -3,7 +3,8 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.discovery_chain import GraphError, Overrides
-from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.config_entries.shapes import MESH_GATEWAY
+from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_known
@@ -18,7 +19,7 @@ from aioconsulconnect.testing.state.store import entry_key
 _MODES: Final = frozenset({"", "none", "local", "remote"})
 _OVERRIDES: Final = Struct(
     (
-        Field("OverrideMeshGateway", Struct((Field("Mode"),))),
+        Field("OverrideMeshGateway", MESH_GATEWAY),
         Field("OverrideProtocol"),
         Field("OverrideConnectTimeout", "duration"),
     )
@@ -80,17 +81,21 @@ class Chains:
     @staticmethod
     def _overrides(request: ConsulRequest) -> Overrides:
         value = request.json("Request decoding failed: ")
+        if value is not None and not is_object(value):
+            words = f"json: cannot unmarshal {go_type(value)} into Go value of type map[string]interface {{}}"
+            raise request.bad(f"Request decoding failed: {words}")
         try:
-            body = decode_known(value if is_object(value) else {}, _OVERRIDES, request.facts.version)
+            body = decode_known(value or {}, _OVERRIDES, request.facts.version)
         except DecodeError as error:
             raise request.bad(f"Request decoding failed: {error}") from error
         mode = text(child(body, "OverrideMeshGateway"), "Mode")
         if mode not in _MODES:
             raise Refused(400, "Invalid OverrideMeshGateway.Mode parameter")
+        timeout = text(body, "OverrideConnectTimeout")
         return Overrides(
             gateway_mode=mode,
             protocol=text(body, "OverrideProtocol"),
-            connect_timeout=text(body, "OverrideConnectTimeout"),
+            connect_timeout="" if timeout.startswith("-") else timeout,
         )
 
     async def exported(self, request: ConsulRequest) -> Reply:

@@ -1,242 +1,215 @@
-"""The grammar of filters, and what Consul's parser says of a text that does not follow it.
+"""The grammar of filters: from text to a tree, or to the error of Consul's parser.
 
-Consul's parser is generated from a parsing expression grammar: it tries the alternatives of a rule in order, and names
-all that it would have taken at the farthest place that it reached. So does this one.
+That parser tries the alternatives of each rule in turn. Where all fail, its error is about the place that any of them
+came farthest to, and names all that could have stood there.
 """
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-from aioconsulconnect.testing.protocol.refusals import Refused
+_SYMBOL: Final = re.compile(r"'[^']*'|%\S+|[!&]?(?:\[.*?\](?=[?* ]|$)|\w+)[?*]?")
+_RULES: Final = {
+    "filter": ("_? bracketed _? EOF", "_? either _? EOF"),
+    "either": ("both _ 'or' _ either", "both"),
+    "both": ("term _ 'and' _ both", "term"),
+    "term": ("'not' _ term", "bracketed", "match", "'(' _? either _? %grouping:Unmatched_parentheses"),
+    "bracketed": ("'(' _? either _? ')'",),
+    "match": (
+        *("selector comparison value", "selector emptiness", "value membership selector"),
+        "value membership %match:Invalid_selector",
+    ),
+    "comparison": (
+        *("_? '==' _?", "_? '!=' _?", "_ 'contains' _", "_ 'not' _ 'contains' _", "_ 'matches' _"),
+        "_ 'not' _ 'matches' _",
+    ),
+    "emptiness": ("_ 'is' _ 'empty'", "_ 'is' _ 'not' _ 'empty'"),
+    "membership": ("_ 'in' _", "_ 'not' _ 'in' _"),
+    "selector": ("name part*",),
+    "part": (
+        *("'.' name", "'[' _? string _? ']'", "'[' _? !string %index:Invalid_index"),
+        "'[' _? string _? %index:Unclosed_index_expression",
+    ),
+    "name": ("[a-zA-Z] [a-zA-Z0-9_]*",),
+    "value": ("selector", "number", "string"),
+    "number": ("minus? digits &after", "minus? digits !after %number:Invalid_number_literal"),
+    "minus": ("'-'",),
+    "digits": ("whole fraction?",),
+    "whole": ("'0'", "[1-9] [0-9]*"),
+    "fraction": ("'.' [0-9] [0-9]*",),
+    "after": ("_", "EOF", "')'"),
+    "string": ("'`' [^`]* '`'", "'\"' [^\"]* '\"'", "%string:Unterminated_string_literal"),
+    "_": ("[ \\t\\r\\n] [ \\t\\r\\n]*",),
+}
+_GRAMMAR: Final = {
+    name: tuple(tuple(_SYMBOL.findall(alternative)) for alternative in rule) for name, rule in _RULES.items()
+}
+_OPERATORS: Final = {
+    "comparison": ("Equal", "Not Equal", "In", "Not In", "Matches", "Not Matches"),
+    "emptiness": ("Is Empty", "Is Not Empty"),
+    "membership": ("In", "Not In"),
+}
+_ESCAPE: Final = re.compile(r"""\\(?:[abfnrtv\\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})""")
+_SIMPLE: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
-Rule = Callable[["_Reading", int], int | None]
-"""A rule reads on from a position, and gives the position behind what it took; None where it does not fit."""
+
+class FilterSyntaxError(Exception):
+    """A filter that is not of the language; the text is that of Consul's parser."""
 
 
-class _Reading:
-    """The reading of one text: the farthest place that was reached, and what would have been taken there."""
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A part of a filter.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.farthest = 0
-        self.expected: set[str] = set()
-        self.errors: dict[str, None] = {}
-        self.inverted = False
-        self.known: dict[tuple[Rule, int, bool], int | None] = {}
+    - `rule`, `alternative`: the rule that it follows, and which of its alternatives.
+    - `parts`: the parts within it.
+    - `start`, `end`: where it stands in the text.
+    """
+
+    rule: str
+    alternative: int
+    parts: "list[Node]"
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison of a member with a value: `operator` is as errors name it."""
+
+    selector: list[str]
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """The tree of a filter: its root is "or", "and" or "not" with trees as `operands`, or a comparison."""
+
+    root: str | Comparison
+    operands: "tuple[Syntax, ...]" = ()
+
+
+def parse_filter(text: str) -> Syntax:
+    """Parse a filter; FilterSyntaxError where it is none, RecursionError where it is too deep."""
+    parser = _Parser(text)
+    found = parser.rule("filter", 0)
+    if parser.errors:
+        raise FilterSyntaxError("\n".join(parser.errors))
+    if found is None:
+        wanted = [*sorted(parser.expected - {"EOF"}), *({"EOF"} & parser.expected)]
+        words = " or ".join([", ".join(wanted[:-1]), wanted[-1]] if len(wanted) > 1 else wanted)
+        raise FilterSyntaxError(f"{parser.position(parser.farthest)}: no match found, expected: {words}")
+    return _tree(found, text)
+
+
+@dataclass(slots=True)
+class _Parser:
+    """One run over a text; every method gives what it found at a place and the place behind it, or None."""
+
+    text: str
+    farthest: int = 0
+    expected: set[str] = field(default_factory=set[str])
+    errors: dict[str, None] = field(default_factory=dict[str, None])
+    known: dict[tuple[str, int], Node | None] = field(default_factory=dict[tuple[str, int], Node | None])
 
     def position(self, at: int) -> str:
-        before = self.text[:at]
-        line, column = before.count("\n") + 1, at - (before.rfind("\n") + 1) + 1
-        if self.text[at : at + 1] == "\n":  # The parser counts a line from its line feed on.
-            line, column = line + 1, 0
-        return f"{line}:{column} ({len(before.encode())})"
+        line, column = self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
+        return f"{line}:{column} ({len(self.text[:at].encode())})"
 
-    def tried(self, at: int, wanted: str, *, fits: bool) -> None:
-        """Note what was wanted at a place, unless it was there (or was to be absent, and was)."""
-        if fits != self.inverted or at < self.farthest:
-            return
+    def rule(self, name: str, at: int) -> Node | None:
+        if (name, at) not in self.known:
+            tried = enumerate(self.sequence(symbols, at) for symbols in _GRAMMAR[name])
+            made = (Node(name, number, found[0], at, found[1]) for number, found in tried if found)
+            self.known[name, at] = next(made, None)
+        return self.known[name, at]
+
+    def sequence(self, symbols: tuple[str, ...], at: int) -> tuple[list[Node], int] | None:
+        parts: list[Node] = []
+        for symbol in symbols:
+            found = self.symbol(symbol, at)
+            if found is None:
+                return None
+            parts += found[0]
+            at = found[1]
+        return parts, at
+
+    def symbol(self, symbol: str, at: int) -> tuple[list[Node], int] | None:
+        if symbol[0] in "!&":
+            return ([], at) if bool(self.symbol(symbol[1:], at)) == (symbol[0] == "&") else None
+        if symbol[0] == "%":
+            name, _, words = symbol[1:].partition(":")
+            if name != "string" or self.text[at : at + 1] in {"`", '"'}:
+                where = len(self.text) if name == "string" else at
+                self.errors[f'{self.position(where)}: rule "{name}": {words.replace("_", " ")}'] = None
+            return None
+        if symbol[-1] in "?*" and symbol[0] != "'":
+            parts: list[Node] = []
+            while found := self.symbol(symbol[:-1], at):
+                parts += found[0]
+                at = found[1]
+                if symbol[-1] == "?":
+                    break
+            return parts, at
+        if symbol in _GRAMMAR:
+            node = self.rule(symbol, at)
+            return ([node], node.end) if node else None
+        return self.terminal(symbol, at)
+
+    def terminal(self, symbol: str, at: int) -> tuple[list[Node], int] | None:
+        literal = symbol[1:-1] if symbol[0] == "'" else None
+        if literal is not None and self.text.startswith(literal, at):
+            return [], at + len(literal)
+        if symbol == "EOF" and at == len(self.text):
+            return [], at
+        if symbol[0] == "[" and re.match(symbol, self.text[at : at + 1]):
+            return [], at + 1
         if at > self.farthest:
             self.farthest, self.expected = at, set()
-        self.expected.add(f"!{wanted}" if self.inverted else wanted)
+        if at == self.farthest:
+            self.expected.add(symbol if literal is None else '"\\""' if literal == '"' else f'"{literal}"')
+        return None
 
 
-def syntax_complaint(text: str) -> str | None:
-    """The complaint about a filter's syntax, in the words of Consul's parser; None where there is none.
-
-    At deep nesting Consul's parser takes minutes and more: `Refused` with 501.
-    """
-    reading = _Reading(text)
-    try:
-        if _INPUT(reading, 0) is not None and not reading.errors:
-            return None
-    except RecursionError:
-        raise Refused(501, "The in-process agent does not read filters of so many levels") from None
-    if not reading.errors:
-        wanted = sorted(reading.expected - {"!."}) + ["EOF"] * ("!." in reading.expected)
-        listed = f"{', '.join(wanted[:-1])} or {wanted[-1]}" if len(wanted) > 1 else "".join(wanted)
-        return f"{reading.position(reading.farthest)}: no match found, expected: {listed}"
-    return "\n".join(reading.errors)
+def _tree(node: Node, text: str) -> Syntax:
+    parts = [part for part in node.parts if part.rule != "_"]
+    if node.rule == "match":
+        selector = next(part for part in parts if part.rule == "selector")
+        value = "".join(_value(part, text) for part in parts if part.rule == "value")
+        operator = next(_OPERATORS[part.rule][part.alternative] for part in parts if part.rule in _OPERATORS)
+        return Syntax(Comparison(_path(selector, text), operator, value))
+    operands = tuple(_tree(part, text) for part in parts)
+    word = {"either": "or", "both": "and", "term": "not"}.get(node.rule, "")
+    return Syntax(word, operands) if len(operands) > 1 or (word == "not" and not node.alternative) else operands[0]
 
 
-def _char(label: str, fits: Callable[[str], bool]) -> Rule:
-    def read(reading: _Reading, at: int) -> int | None:
-        found = at < len(reading.text) and fits(reading.text[at])
-        reading.tried(at, label, fits=found)
-        return at + 1 if found else None
-
-    return read
-
-
-def _word(word: str) -> Rule:
-    label = '"{}"'.format(word.replace('"', '\\"'))
-
-    def read(reading: _Reading, at: int) -> int | None:
-        found = reading.text.startswith(word, at)
-        reading.tried(at, label, fits=found)
-        return at + len(word) if found else None
-
-    return read
+def _path(selector: Node, text: str) -> list[str]:
+    named = [part for each in selector.parts for part in ([each] if each.rule == "name" else each.parts)]
+    return [
+        _string(part, text) if part.rule == "string" else text[part.start : part.end]
+        for part in named
+        if part.rule != "_"
+    ]
 
 
-def _all(*rules: Rule) -> Rule:
-    def read(reading: _Reading, at: int) -> int | None:
-        here: int | None = at
-        for rule in rules:
-            here = rule(reading, here) if here is not None else None
-        return here
-
-    return read
+def _value(value: Node, text: str) -> str:
+    inner = value.parts[0]
+    if inner.rule == "selector":
+        return ".".join(_path(inner, text))
+    return _string(inner, text) if inner.rule == "string" else text[inner.start : inner.end]
 
 
-def _any(*rules: Rule) -> Rule:
-    def read(reading: _Reading, at: int) -> int | None:
-        return next((end for rule in rules if (end := rule(reading, at)) is not None), None)
-
-    return read
-
-
-def _many(rule: Rule) -> Rule:
-    def read(reading: _Reading, at: int) -> int:
-        while (end := rule(reading, at)) is not None:
-            at = end
-        return at
-
-    return read
+def _string(node: Node, text: str) -> str:
+    inner = text[node.start + 1 : node.end - 1]
+    if text[node.start] == "`":
+        return inner.replace("\r", "")
+    if "\n" in inner or "\\" in _ESCAPE.sub("", inner):
+        raise FilterSyntaxError(f'{_Parser(text).position(node.start)}: rule "string": invalid syntax')
+    return _ESCAPE.sub(_unescaped, inner)
 
 
-def _maybe(rule: Rule) -> Rule:
-    return _any(rule, lambda _, at: at)
-
-
-def _ahead(rule: Rule) -> Rule:
-    return lambda reading, at: None if rule(reading, at) is None else at
-
-
-def _absent(rule: Rule) -> Rule:
-    def read(reading: _Reading, at: int) -> int | None:
-        reading.inverted = not reading.inverted
-        found = rule(reading, at)
-        reading.inverted = not reading.inverted
-        return at if found is None else None
-
-    return read
-
-
-def _wrong(rule: str, words: str) -> Rule:
-    """A rule that takes nothing, and notes an error."""
-
-    def read(reading: _Reading, at: int) -> None:
-        reading.errors[f'{reading.position(at)}: rule "{rule}": {words}'] = None
-
-    return read
-
-
-def _once(rule: Callable[[], Rule]) -> Rule:
-    """A rule that may contain itself, and that remembers what it found at a place."""
-
-    def read(reading: _Reading, at: int) -> int | None:
-        key = (read, at, reading.inverted)
-        if key not in reading.known:
-            reading.known[key] = rule()(reading, at)
-        return reading.known[key]
-
-    return read
-
-
-def _ascii(low: str, high: str) -> Callable[[str], bool]:
-    return lambda char: low <= char <= high
-
-
-_GO_STRING: Final = re.compile(
-    r'"(?:[^"\\\n]|\\(?:[abfnrtv\\"]|x[0-9a-fA-F]{2}|[0-3][0-7]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}))*"'
-)
-_ANYTHING: Final = _char(".", lambda _: True)
-_END: Final = _absent(_ANYTHING)
-_SPACE_CHAR: Final = _char(r"[ \t\r\n]", lambda char: char in " \t\r\n")
-_SPACE: Final = _all(_SPACE_CHAR, _many(_SPACE_CHAR))
-_GAP: Final = _maybe(_SPACE)
-_LETTER: Final = _char("[a-zA-Z]", lambda char: char.isascii() and char.isalpha())
-_NAME_CHAR: Final = _char("[a-zA-Z0-9_]", lambda char: char.isascii() and (char.isalnum() or char == "_"))
-_NAME: Final = _all(_LETTER, _many(_NAME_CHAR))
-_DIGIT: Final = _char("[0-9]", _ascii("0", "9"))
-
-
-def _unterminated(mark: str) -> Rule:
-    return _all(_word(mark), _many(_all(_absent(_word(mark)), _ANYTHING)))
-
-
-def _checked(rule: Rule) -> Rule:
-    """A string whose escapes Go can read; the complaint is about its beginning."""
-
-    def read(reading: _Reading, at: int) -> int | None:
-        end = rule(reading, at)
-        if end is not None and reading.text[at] == '"' and not _GO_STRING.fullmatch(reading.text, at, end):
-            _wrong("string", "invalid syntax")(reading, at)
-        return end
-
-    return read
-
-
-_STRING: Final = _any(
-    *(_checked(_all(_unterminated(mark), _word(mark))) for mark in ("`", '"')),
-    *(_all(_unterminated(mark), _END, _wrong("string", "Unterminated string literal")) for mark in ("`", '"')),
-)
-_INDEX: Final = _any(
-    _all(_word("["), _GAP, _STRING, _GAP, _word("]")),
-    _all(_word("["), _GAP, _absent(_STRING), _wrong("index", "Invalid index")),
-    _all(_word("["), _GAP, _STRING, _GAP, _absent(_word("]")), _wrong("index", "Unclosed index expression")),
-)
-_SELECTOR: Final = _all(_NAME, _many(_any(_all(_word("."), _NAME), _INDEX)))
-_AFTER_NUMBER: Final = _ahead(_any(_SPACE, _END, _word(")")))
-_DIGITS: Final = _all(
-    _maybe(_word("-")),
-    _any(_word("0"), _all(_char("[1-9]", _ascii("1", "9")), _many(_DIGIT))),
-    _maybe(_all(_word("."), _DIGIT, _many(_DIGIT))),
-)
-_NUMBER: Final = _any(
-    _all(_DIGITS, _ahead(_AFTER_NUMBER)),
-    _all(_DIGITS, _absent(_AFTER_NUMBER), _wrong("number", "Invalid number literal")),
-)
-_VALUE: Final = _any(_SELECTOR, _NUMBER, _STRING)
-
-
-def _operator(*words: str) -> Rule:
-    return _all(_SPACE, *(rule for word in words for rule in (_word(word), _SPACE)))
-
-
-_MEMBERSHIP: Final = _any(_operator("in"), _operator("not", "in"))
-_COMPARISON: Final = _any(
-    _all(
-        _SELECTOR,
-        _any(
-            _all(_GAP, _word("=="), _GAP),
-            _all(_GAP, _word("!="), _GAP),
-            _operator("contains"),
-            _operator("not", "contains"),
-            _operator("matches"),
-            _operator("not", "matches"),
-        ),
-        _VALUE,
-    ),
-    _all(
-        _SELECTOR,
-        _any(*(_all(_operator(*words), _word("empty")) for words in (("is",), ("is", "not")))),
-    ),
-    _all(_VALUE, _MEMBERSHIP, _SELECTOR),
-    _all(_VALUE, _MEMBERSHIP, _absent(_SELECTOR), _wrong("match", "Invalid selector")),
-)
-_OR: Rule = _once(lambda: _any(_all(_AND, _operator("or"), _OR), _AND))
-_AND: Rule = _once(lambda: _any(_all(_NOT, _operator("and"), _AND), _NOT))
-_NOT: Rule = _once(lambda: _any(_all(_word("not"), _SPACE, _NOT), _GROUP))
-_GROUP: Rule = _once(
-    lambda: _any(
-        _all(_word("("), _GAP, _OR, _GAP, _word(")")),
-        _COMPARISON,
-        _all(_word("("), _GAP, _OR, _GAP, _absent(_word(")")), _wrong("grouping", "Unmatched parentheses")),
-    )
-)
-_INPUT: Final = _any(
-    _all(_GAP, _word("("), _GAP, _OR, _GAP, _word(")"), _GAP, _END),
-    _all(_GAP, _OR, _GAP, _END),
-)
+def _unescaped(found: re.Match[str]) -> str:
+    kind, digits = found[0][1], found[0][2:]
+    if kind in "xuU":
+        return chr(int(digits, 16))
+    return chr(int(kind + digits, 8)) if kind.isdigit() else _SIMPLE.get(kind, kind)

@@ -6,7 +6,6 @@ from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.protocol.filter_grammar import syntax_complaint
 from aioconsulconnect.testing.protocol.refusals import Refused
 
 Predicate = Callable[[Object], bool]
@@ -27,14 +26,7 @@ def compile_filter(expression: str, version: str, shape: Struct, *, of_agent: bo
     - `shape`: the type of the objects to filter.
     - `of_agent`: true for what the agent filters itself: its refusal of a selector or a value lacks the usual prefix.
     """
-    if complaint := syntax_complaint(expression):
-        _fail(complaint)
     return _Parser(expression, version, shape, "" if of_agent else _PREFIX).parse()
-
-
-def _unquoted(literal: str) -> str:
-    inner = literal[1:-1]
-    return inner if literal[0] == "`" else inner.encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
 def _fail(reason: str, prefix: str = _PREFIX) -> NoReturn:
@@ -60,7 +52,7 @@ class _Parser:
             self.positions.append(at)
             at = found.end()
             quoted = found["quoted"]
-            self.tokens.append((_unquoted(quoted), True) if quoted else (found[0].strip(), False))
+            self.tokens.append((quoted[1:-1].replace('\\"', '"'), True) if quoted else (found[0].strip(), False))
         self.at = 0
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.discovery_chain import Compiler, GraphError, Lookup, Overrides
+from aioconsulconnect.testing.config_entries.discovery_chain import HTTP_LIKE, Compiler, GraphError, Lookup, Overrides
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.authority import Authority
@@ -61,12 +61,18 @@ class Graph:
         gateways = [each for each in self.store.of_kind("ingress-gateway") if entry_key(kind, name) != _key(each)]
         if kind == "ingress-gateway" and proposed:
             gateways, affected = [proposed], []
+        if kind == "service-defaults" and not proposed and not names and not self.facts.deletions_check_listeners:
+            gateways = []
         try:
             for each in affected:
                 self.compile(each, lookup)
             self._check_exported(lookup, names | {name})
+            # A listener for TCP is held to itself, and to the routes and splits of its service.
+            routed = (
+                None if kind == "ingress-gateway" else name if kind in {"service-router", "service-splitter"} else ""
+            )
             for gateway in gateways:
-                self._check_listeners(gateway, lookup)
+                self._check_listeners(gateway, lookup, routed)
         except GraphError as error:
             raise refused_by_server(str(error)) from error
 
@@ -87,14 +93,34 @@ class Graph:
                     raise GraphError(f"{words} failover")
                 if text(child(resolver, "Redirect"), "Datacenter"):
                     raise GraphError(f"{words} resolver redirect")
+                if text(child(resolver, "Redirect"), "Peer"):
+                    raise GraphError(f'peer exported service "{names[name]}" contains cross-peer resolver redirect')
                 for kind in _ROUTING:
                     for following in led_to(lookup(kind, name) or {}) - names.keys():
                         names[following] = names[name]
                         ahead.append(following)
+            for name in (name for name, exported in names.items() if name == exported):
+                self._check_target(name, lookup)
 
-    def _check_listeners(self, gateway: Object, lookup: Lookup) -> None:
+    def _check_target(self, name: str, lookup: Lookup) -> None:
+        """Refuse that a service which peers may use leads to another one than before, unless it speaks HTTP."""
+        chain, before = self.compile(name, lookup), self.compile(name, self.store.entry)
+        protocol, target, old = text(chain, "Protocol"), _start(chain), _start(before)
+        if protocol not in HTTP_LIKE and text(target, "Service") != text(old, "Service"):
+            raise GraphError(
+                f'peer exported service "{name}" uses protocol="{protocol}" and cannot introduce new discovery chain '
+                f'targets like "{text(target, "ID")}"'
+            )
+
+    def _check_listeners(self, gateway: Object, lookup: Lookup, routed: str | None) -> None:
         for listener in children(gateway, "Listeners"):
             wanted = text(listener, "Protocol")
+            if (
+                wanted == "tcp"
+                and routed is not None
+                and all(text(each, "Name") != routed for each in children(listener, "Services"))
+            ):
+                continue
             for service in children(listener, "Services"):
                 name = text(service, "Name")
                 protocol = wanted if name == "*" else text(self.compile(name, lookup), "Protocol")
@@ -103,6 +129,12 @@ class Graph:
                         f'service "{name}" has protocol "{protocol}", '
                         f'which does not match defined listener protocol "{wanted}"'
                     )
+
+
+def _start(chain: Object) -> Object:
+    """The target that a chain without routes and splits begins with."""
+    node = child(child(chain, "Nodes"), text(chain, "StartNode"))
+    return child(child(chain, "Targets"), text(child(node, "Resolver"), "Target"))
 
 
 def led_to(entry: Object) -> set[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
-from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaint, legacy_complaints
+from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaints, legacy_complaints
 from aioconsulconnect.testing.config_entries.intention_shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.config_entries.kinds import stored_form
 from aioconsulconnect.testing.go_json.errors import errors
@@ -172,8 +172,8 @@ class EntryIntentionStore:
         normal = normalised(entry, legacy=legacy)
         if complaint := entry_complaint(normal, self.facts, legacy=legacy):
             raise refused_by_server(complaint)
-        if complaint := jwt_complaint(normal, self._providers()):
-            raise refused_by_server(errors([complaint]))
+        if complaints := [*jwt_complaints(normal, self._providers())]:
+            raise refused_by_server(errors(complaints))
         self.check_protocols([normal])
         return stored_form({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.facts)
 

@@ -38,17 +38,18 @@ class Controller:
         try:
             if kind == "api-gateway" and not self.store.entry(kind, name) and self.store.entry(BOUND, name):
                 self.store.delete_entry(BOUND, name)
-            self._reconcile()
+            self._reconcile(_reference(kind, name))
         finally:
             self._works = False
 
-    def _reconcile(self) -> None:
+    def _reconcile(self, written: Object) -> None:
+        """Judge everything anew; of a gateway that was `written` the listeners begin without routes."""
         bound: dict[tuple[str, str], list[Object]] = {}
         routes = [route for kind in ROUTES for route in self.store.of_kind(kind)]
         judged = [(route, [*self._judge_route(route, bound)]) for route in routes]
         for gateway in self.store.of_kind("api-gateway"):
             self._write_status(gateway, [*self._judge_gateway(gateway, bound)])
-            self._write_bound(gateway, bound)
+            self._write_bound(gateway, bound, written)
         for route, conditions in judged:
             self._write_status(route, conditions)
 
@@ -127,8 +128,10 @@ class Controller:
                 failure = "gateway has not been accepted"
             elif not accepted:
                 failure = "route has not been accepted"
-            elif text(listener, "Protocol") != _PROTOCOLS[text(route, "Kind")]:
-                continue
+            elif text(listener, "Protocol") != (wanted := _PROTOCOLS[text(route, "Kind")]):
+                if section:
+                    words = f"listener {section} is not a {wanted} listener"
+                    return f"failed to bind route {text(route, 'Name')} to gateway {name}: {words}"
             elif not _hosts_fit(text(listener, "Hostname"), texts(route, "Hostnames")):
                 failure = f"listener {text(listener, 'Name')} is does not have any hostnames that match the route"
             else:
@@ -150,14 +153,15 @@ class Controller:
         if [_judgement(each) for each in known] != [_judgement(each) for each in conditions]:
             self._write({**entry, "Status": {"Conditions": conditions}})
 
-    def _write_bound(self, gateway: Object, bound: dict[tuple[str, str], list[Object]]) -> None:
+    def _write_bound(self, gateway: Object, bound: dict[tuple[str, str], list[Object]], written: Object) -> None:
         """Write what is bound to a gateway, if it has changed.
 
         As with Consul, a service stays listed when a route no longer leads to it, until that route is deleted.
         """
         name = text(gateway, "Name")
         before = self.store.entry(BOUND, name)
-        known = {text(each, "Name"): each for each in children(before or {}, "Listeners")}
+        fresh = written == _reference("api-gateway", name)
+        known = {text(each, "Name"): each for each in children(before or {}, "Listeners") if not fresh}
         services = {key: [*children(child(before or {}, "Services"), key)] for key in child(before or {}, "Services")}
         listeners: list[object] = []
         for listener in children(gateway, "Listeners"):
@@ -168,8 +172,14 @@ class Controller:
                 services = {key: left for key, refs in services.items() if (left := [r for r in refs if r != gone])}
             for route, reference in zip(routes, wanted, strict=True):
                 for service in services_of(route):
-                    services[service] = [*(r for r in services.get(service, []) if r != reference), reference]
-            kept = [*(each for each in old if each in wanted), *(each for each in wanted if each not in old)]
+                    listed = [each for each in services.get(service, []) if each not in (reference, written)]
+                    services[service] = (
+                        [*listed, reference]
+                        if reference not in services.get(service, []) or reference == written
+                        else services[service]
+                    )
+            old = [each for each in old if each in wanted and each != written]  # What is written binds anew.
+            kept = [*old, *(each for each in wanted if each not in old)]
             ever = known.get(text(listener, "Name"), {}).get("Routes") is not None
             given = children(child(listener, "TLS"), "Certificates")
             held = [] if self._lacking(listener) else given
