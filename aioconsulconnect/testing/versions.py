@@ -74,6 +74,8 @@ class VersionFacts:
     """True if a connection beyond the limit is answered by 429, false if it is reset."""
     alias_struct: str = ".Alias"
     """Go's name for the struct in the error about a member of the wrong type."""
+    decoders_join_paths: bool = True
+    """True if that error names the whole path where a struct within the path has a decoder of its own."""
     # intentions
     intentions_are_entries: bool = True
     writes_go_to_primary: bool = True
@@ -143,6 +145,10 @@ class VersionFacts:
     unknown_check_status: int = 404
     ports_run_out_status: int = 500
     sidecar_check_status: int = 400
+    checks_warn_first: bool = True
+    """True if FailuresBeforeWarning may not exceed FailuresBeforeCritical."""
+    sidecars_are_checked: bool = True
+    """True if the service that a sidecar becomes is checked as any other."""
     node_tells_version: bool = True
     virtual_ips: bool = True
     checks_tell_interval: bool = True
@@ -164,6 +170,14 @@ class VersionFacts:
     sameness_groups_refused: bool = True
     bad_passing_has_index: bool = False
     """True if the refusal of a bad `passing` parameter carries an index."""
+    filter_on_services: bool = True
+    """True if the list of services takes a filter."""
+    servers_tell_replica: bool = True
+    """True if the metadata of Consul's own instance says whether it is a read replica."""
+    api_gateways: bool = True
+    """True if services of the kind api-gateway are gateways."""
+    any_null_ends_reads: bool = False
+    """True if any null in the Config of a proxy ends reads of it, false if only one in a list does."""
     # discovery chain
     chain_is_newer: bool = True
     """True if chains have partitions, Default, split definitions and more of service-defaults."""
@@ -238,6 +252,11 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             facts,
             datacenter_parameter=False,
             filter_on_listing=False,
+            filter_on_services=False,
+            api_gateways=False,
+            sidecars_are_checked=False,
+            sidecar_check_status=500,
+            checks_warn_first=False,
             leaf_minds_token=True,
             streaming_retries=False,
         ),
@@ -248,6 +267,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
         "1.10",
         lambda facts: replace(
             facts,
+            decoders_join_paths=False,
+            any_null_ends_reads=True,
             unknown_path_text="",
             outside_v1_text="",
             filtered_header=False,
@@ -277,7 +298,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             gateways_at_home=False,
             native_needs_port=False,
             proxy_port_text="Port or SocketPath must be set for a Connect proxy",
-            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+            interval_text="Interval must be > 0 for Script, HTTP, H2PING, or TCP checks",
             registration_prefix="",
             register_names_token=False,
             unknown_service_is_missing=False,
@@ -330,9 +351,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             upstream_port_text="upstream local bind port cannot be zero",
             unknown_service_text='Unknown service {{"{}" {{}}}}',
             central_configuration=False,
-            sidecar_check_status=500,
             streaming=False,
             bad_passing_has_index=False,
+            servers_tell_replica=False,
+            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
         ),
     ),
 )

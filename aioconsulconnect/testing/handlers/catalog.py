@@ -16,12 +16,12 @@ from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gat
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.service_registry import Instance, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Registry, server_instance
 
 _RETRIES: Final = (5.0, 8.0)
 """The range of seconds for which a streaming read tries again before it refuses an unknown token."""
@@ -47,12 +47,13 @@ class Catalog:
         self.registry = registry
         self.graph = graph
         self.view: ServiceView = ServiceView(context, registry)
+        self.server: Instance = server_instance(context.facts)
         self._views: dict[tuple[str, str], int] = {}
 
     # Searches.
 
     def _named(self, name: str, *, checks: bool) -> _Seen:
-        found = self.registry.named(name)
+        found = [self.server] if name.lower() == "consul" else self.registry.named(name)
         keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
@@ -92,9 +93,8 @@ class Catalog:
             if self.context.facts.catalog_takes_peer and request.first("peer"):
                 return Found([], 1, ())
             seen = search(name)
-            blank = merged and context.facts.merged_nodes_are_blank
             shown = [
-                (each, self.view.catalog_service(each, self._definition(each, merged), blank=blank))
+                (each, self.view.catalog_service(each, self._definition(each, merged), merged=merged))
                 for each in self._tagged(request, seen.instances, mesh=mesh)
             ]
             kept, filtered = self._visible(request, who, shown, filtered_by=CATALOG_SERVICE)
@@ -136,12 +136,17 @@ class Catalog:
         request.read_options()
         context = self.context
 
+        facts = context.facts
+        expression = request.first("filter") if facts.filter_on_services else ""
+        keep = compile_filter(expression, facts.version, CATALOG_SERVICE) if expression else None
+
         def query() -> Found[Object]:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
-            tags: dict[str, dict[str, None]] = {"consul": {}}
-            for each in self.registry.all():
-                tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
+            tags: dict[str, dict[str, None]] = {}
+            for each in [self.server, *self.registry.catalog()] if self._node_fits(request) else []:
+                if keep is None or keep(self.view.catalog_service(each, each.resolved)):
+                    tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
             value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}
             filtered = len(value) < len(tags) and who.anything
             return Found(value, context.store.touched("services", "nodes"), ("services",), filtered=filtered)
@@ -250,7 +255,7 @@ class Catalog:
         meta = context.meta(request, found, consistency=True)
         if streaming:
             meta = replace(meta, known_leader=False, backend="streaming")
-        return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
+        return Reply(_passing(found.value) if passing else found.value, meta=meta, cache=cache, age=age)
 
     def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
         """Narrow a result to what a streaming view holds.
@@ -293,7 +298,7 @@ class Catalog:
         wanted = request.first("passing")
         if wanted and wanted not in TRUE | FALSE:
             at = index if self.context.facts.bad_passing_has_index else None
-            raise Refused(400, "Invalid value for ?passing", at=at)
+            raise Refused(400, "Invalid value for ?passing", at=at, consistency=request.options.consistency)
         return "passing" in request.query and wanted not in FALSE
 
     # Shared by the handlers.
@@ -304,8 +309,6 @@ class Catalog:
         request.read_options()
         if not request.rest:
             raise Refused(400, "Missing service name")
-        if request.rest.lower() == "consul":
-            raise Refused(501, "The in-process agent does not model the instances of consul itself")
         return request.rest
 
     def _merges(self, request: ConsulRequest) -> bool:
@@ -342,13 +345,24 @@ class Catalog:
         filtered = any(
             not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
         )
-        both = zip(shown, readable, chosen, strict=True)
-        return [value for (_, value), may, kept in both if may and kept], filtered and who.anything
+        seen = [each for each, may, kept in zip(shown, readable, chosen, strict=True) if may and kept]
+        if filtered_by is not CHECK and any(self.view.is_unreadable(each) for each, _ in seen):
+            raise Dropped
+        return [value for _, value in seen], filtered and who.anything
 
 
 class _Denied(Exception):
     """The token lacks the right to the service, and the answer is an empty list."""
 
 
-def _passes(found: Object) -> bool:
-    return all(text(check, "Status") == "passing" for check in children(found, "Checks"))
+def _passing(found: list[Object]) -> list[Object]:
+    """The services whose checks all pass; Consul puts the last one in the place of one that it leaves out."""
+    kept, at = list(found), 0
+    while at < len(kept):
+        if all(text(check, "Status") == "passing" for check in children(kept[at], "Checks")):
+            at += 1
+        else:
+            last = kept.pop()
+            if at < len(kept):
+                kept[at] = last
+    return kept

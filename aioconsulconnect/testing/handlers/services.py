@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from typing import Final
+from typing import Final, Literal
 
-from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, errors
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
@@ -18,16 +18,19 @@ from aioconsulconnect.testing.handlers.registration_rules import (
     complaints,
     filled,
     meta_complaint,
+    refuse_foreign_nodes,
     refuse_scripts,
     sidecar_of,
     weights_complaint,
+    with_port,
 )
-from aioconsulconnect.testing.handlers.service_shapes import AGENT_CHECK, AGENT_SERVICE, CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.registration.definition_shapes import AGENT_CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
@@ -67,7 +70,11 @@ class Services:
         if sidecar is not None:
             given = check_definitions(sidecar)
             refuse_scripts(given)
-            self.registry.register(_kept(sidecar), given, replace=replace, parent=instance.identifier)
+            kept, parent = _kept(sidecar), instance.identifier
+            # Where the agent does not check a sidecar as a service, the servers still do.
+            odd = any(complaints(sidecar, self.context.facts))
+            refused = odd or text(sidecar, "Address") in _ANY_ADDRESS
+            self.registry.register(kept, given, replace=replace, parent=parent, in_catalog=not refused)
         return empty(self.context.facts)
 
     def _definition(self, request: ConsulRequest) -> Object:
@@ -76,6 +83,8 @@ class Services:
             definition = decode(request.unprefixed_json(), SERVICE_DEFINITION, facts.version, "")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
+        except FatalNullError as error:
+            raise Dropped from error
         if not text(definition, "Name"):
             raise Refused(400, "Missing service name")
         if text(definition, "Address") in _ANY_ADDRESS:
@@ -87,6 +96,7 @@ class Services:
         return definition
 
     def _check_checks(self, checks: list[Object], prefix: str, status: int = 400) -> None:
+        refuse_foreign_nodes(checks, self.context.node_name)
         for check in checks:
             if wrong := check_complaint(check, self.context.facts):
                 raise Refused(status, prefix + wrong)
@@ -100,9 +110,20 @@ class Services:
             facts = self.context.facts
             words = facts.bad_request_prefix + "Invalid check in sidecar_service: "
             self._check_checks(check_definitions(given), words, facts.sidecar_check_status)
-        known = self.registry.get(f"{service['ID']}-sidecar-proxy")
+        sidecar = sidecar_of(service)
+        if sidecar is None:
+            return None
+        facts = self.context.facts
+        if wrong := meta_complaint(sidecar):
+            words = f"{facts.bad_request_prefix}Invalid SidecarService: {wrong.removeprefix('Invalid Service Meta: ')}"
+            raise Refused(facts.sidecar_check_status, words)
+        if weights_complaint(sidecar):
+            raise Refused(501, "The in-process agent takes no Weights of a sidecar that are none of a service")
+        if facts.sidecars_are_checked and (found := list(complaints(sidecar, facts, sidecar_of_service=True))):
+            raise Refused(400, "Failed Validation: " + errors(found))
+        known = self.registry.get(text(sidecar, "ID"))
         try:
-            return sidecar_of(service, self.registry.ports(), known.definition if known else None)
+            return with_port(sidecar, self.registry.ports(), known.definition if known else None)
         except NoPortLeftError as error:
             status = self.context.facts.ports_run_out_status
             raise Refused(status, ("Invalid SidecarService: " if status == 400 else "") + str(error)) from error  # noqa: PLR2004
@@ -209,7 +230,8 @@ class Services:
     def _visible(self, request: ConsulRequest, shown: dict[str, Object], names: dict[str, str], shape: Struct) -> Reply:
         context, expression = self.context, request.first("filter")
         who = context.acl.resolve(request.token)
-        keep = compile_filter(expression, context.facts.version, shape, of_agent=True) if expression else None
+        of: Literal["checks", "services"] = "checks" if shape is CHECK else "services"
+        keep = compile_filter(expression, context.facts.version, shape, of_agent=of) if expression else None
         readable = {key for key, name in names.items() if who.may("service", "read", name)}
         chosen = {key for key, value in shown.items() if keep is None or keep(value)}
         considered = set(shown) if context.facts.rights_before_filter else chosen
@@ -282,13 +304,14 @@ class CheckRegistration:
     def _definition(self, request: ConsulRequest) -> Object:
         facts = self.context.facts
         try:
-            given = decode(request.unprefixed_json(), AGENT_CHECK, facts.version, "CheckDefinition")
+            given = decode(request.unprefixed_json(), AGENT_CHECK, facts.version, "")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
         if not text(given, "Name"):
             raise Refused(400, "Missing check name")
         if text(given, "Status") not in {"", *STATUSES}:
             raise Refused(400, "Bad check status")
+        refuse_foreign_nodes([given], self.context.node_name)
         if wrong := check_complaint(given, facts):
             raise Refused(400, f"Invalid check: {wrong}")
         kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}

@@ -36,6 +36,8 @@ class Instance:
     created: int = 0
     modified: int = 0
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
+    in_catalog: bool = True
+    """False if the servers refuse the instance, so that only the agent has it."""
 
     @property
     def identifier(self) -> str:
@@ -53,6 +55,23 @@ class Instance:
         if text(self.definition, "Kind") == PROXY:
             return text(child(self.definition, "Proxy"), "DestinationServiceName")
         return self.name if child(self.definition, "Connect").get("Native") else None
+
+
+def server_instance(facts: VersionFacts) -> Instance:
+    """The instance of Consul's server itself, which the catalog has, and the agent does not."""
+    serf = {"serf_protocol_current": "2", "serf_protocol_max": "5", "serf_protocol_min": "1"}
+    meta: Object = {
+        "non_voter": "false",
+        "raft_version": "3",
+        "read_replica": "false",
+        **serf,
+        "version": facts.release,
+    }
+    if not facts.servers_tell_replica:
+        del meta["read_replica"]
+    weights: Object = {"Passing": 1, "Warning": 1}
+    definition: Object = {"ID": "consul", "Name": "consul", "Port": 8300, "Tags": [], "Meta": meta, "Weights": weights}
+    return Instance(definition, definition, created=11, modified=11)
 
 
 class Registry:
@@ -90,13 +109,17 @@ class Registry:
         """Every instance, in the order of their ids."""
         return [self._instances[key] for key in sorted(self._instances)]
 
+    def catalog(self) -> list[Instance]:
+        """Every instance that the catalog has, in the order of their ids."""
+        return [each for each in self.all() if each.in_catalog]
+
     def named(self, name: str) -> list[Instance]:
         """The instances of a service; the case of its name does not count."""
-        return [each for each in self.all() if each.name.lower() == name.lower()]
+        return [each for each in self.catalog() if each.name.lower() == name.lower()]
 
     def connect(self, name: str) -> list[Instance]:
         """The instances through which a service is reached in the mesh."""
-        return [each for each in self.all() if (each.destination or "").lower() == name.lower() != ""]
+        return [each for each in self.catalog() if (each.destination or "").lower() == name.lower() != ""]
 
     def check(self, identifier: str) -> tuple[Instance, Check] | None:
         """The check with an id, and its service; None where there is none."""
@@ -121,13 +144,22 @@ class Registry:
 
     # Writing.
 
-    def register(self, definition: Object, checks: Iterable[Object], *, replace: bool, parent: str = "") -> Instance:
+    def register(
+        self,
+        definition: Object,
+        checks: Iterable[Object],
+        *,
+        replace: bool,
+        parent: str = "",
+        in_catalog: bool = True,
+    ) -> Instance:
         """Register a service, or register it anew; only a change wakes blocking queries.
 
         - `definition`: the service.
         - `checks`: the definitions of its checks.
         - `replace`: true to drop its other checks, but for that of maintenance.
         - `parent`: the id of the instance that it is a sidecar of.
+        - `in_catalog`: false if the servers refuse it.
         """
         identifier, name = text(definition, "ID"), text(definition, "Name")
         definitions = list(checks)
@@ -140,7 +172,8 @@ class Registry:
         ]
         before = self._instances.get(identifier)
         parent = parent or (before.parent if before else "")
-        instance = Instance(definition, resolved(definition, self.store.entry, self.facts), parent)
+        merged = resolved(definition, self.store.entry, self.facts)
+        instance = Instance(definition, merged, parent, in_catalog=in_catalog)
         if before is not None:
             instance.created, instance.modified = before.created, before.modified
             instance.checks = dict(before.checks)
@@ -241,10 +274,18 @@ class Registry:
         for instance in self.all():
             for check in list(instance.checks.values()):
                 target = text(check.definition, "AliasService")
-                if check.kind == "alias" and (target == of.identifier or instance is of):
-                    known = self._instances.get(target)
-                    others = [each for _, each in sorted(known.checks.items())] if known else []
-                    self._reported(check, *aliased(each for each in others if each is not check))
+                own = target == instance.identifier  # Consul never runs such a check.
+                if check.kind == "alias" and not own and (target == of.identifier or instance is of):
+                    self._reported(check, *self._alias_of(check, target))
+
+    def _alias_of(self, check: Check, target: str) -> tuple[str, str]:
+        """The status and the output of an alias `check` of the service `target`, or of the node where there is none."""
+        if not target:
+            return "passing", "All checks passing."
+        if (known := self._instances.get(target)) is None:
+            node = text(check.definition, "AliasNode")
+            return "critical", f"Service {target} could not be found on node {node}"
+        return aliased(each for _, each in sorted(known.checks.items()) if each is not check)
 
     async def run_checks(self) -> None:
         """Run every TCP and HTTP check now."""
