@@ -210,7 +210,7 @@ def check_complaint(check: Object, facts: VersionFacts) -> str | None:
 
 
 def refuse_foreign_nodes(checks: list[Object], node_name: str) -> None:
-    """Refuse, as not modelled, `checks` that are an alias of another node than the one with this `node_name`."""
+    """Refuse, as not modelled, `checks` that are an alias of another node than `node_name`."""
     if any(text(check, "AliasNode") not in {"", node_name} for check in checks):
         raise Refused(501, "The in-process agent knows no other node than its own, as AliasNode may name")
 

@@ -3,13 +3,14 @@
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.shapes import MESH_GATEWAY, META, TRANSPARENT_PROXY
-from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Shadow, Struct
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, MemberType, Shadow, Struct
 from aioconsulconnect.testing.versions import OLDEST
 
 _TEXTS: Final = ListOf("string")
-_ADDRESS: Final = Struct((Field("Address"), Field("Port", "int")), "structs.ServiceAddress")
-_WEIGHTS: Final = Struct((Field("Passing", "int"), Field("Warning", "int")), "structs.Weights")
-_LOCALITY: Final = Struct((Field("Region"), Field("Zone")), "structs.Locality")
+
+
+def _fields(names: str, of: MemberType = "string", since: str = OLDEST) -> tuple[Field, ...]:
+    return tuple(Field(name, of, since=since) for name in names.split())
 
 
 def _snake(of: str, key: str, go_type: str = "string", since: str = OLDEST, until: str = "") -> Shadow:
@@ -21,41 +22,23 @@ def _hidden(of: str) -> Shadow:
     return Shadow(of, "interface {}", of)
 
 
+_ADDRESS: Final = Struct((Field("Address"), Field("Port", "int")), "structs.ServiceAddress")
+_WEIGHTS: Final = Struct(_fields("Passing Warning", "int"), "structs.Weights")
+_LOCALITY: Final = Struct(_fields("Region Zone"), "structs.Locality")
+
 # Checks.
 
 _CHECK: Final = (
-    Field("Name"),
-    Field("Status"),
-    Field("Notes"),
-    Field("ServiceID"),
-    Field("ScriptArgs", _TEXTS),
-    Field("HTTP"),
-    Field("H2PING", since="1.10"),
-    Field("H2PingUseTLS", "bool", since="1.16"),
-    Field("Header", MapOf(_TEXTS)),
-    Field("Method"),
-    Field("Body"),
-    Field("DisableRedirects", "bool", since="1.10"),
-    Field("TCP"),
-    Field("TCPUseTLS", "bool", since="1.16"),
-    Field("UDP", since="1.16"),
-    Field("OSService", since="1.16"),
-    Field("Interval", "duration"),
-    Field("AliasNode"),
-    Field("AliasService"),
-    Field("DockerContainerID"),
-    Field("Shell"),
-    Field("GRPC"),
-    Field("GRPCUseTLS", "bool"),
-    Field("TLSServerName", since="1.10"),
-    Field("TLSSkipVerify", "bool"),
-    Field("Timeout", "duration"),
-    Field("TTL", "duration"),
-    Field("SuccessBeforePassing", "int"),
-    Field("FailuresBeforeWarning", "int", since="1.16"),
-    Field("FailuresBeforeCritical", "int"),
-    Field("DeregisterCriticalServiceAfter", "duration"),
-    Field("OutputMaxSize", "int"),
+    *_fields("Name Status Notes ServiceID HTTP Method Body TCP AliasNode AliasService DockerContainerID Shell GRPC"),
+    *_fields("H2PING TLSServerName", since="1.10"),
+    *_fields("UDP OSService", since="1.16"),
+    *_fields("GRPCUseTLS TLSSkipVerify", "bool"),
+    *_fields("DisableRedirects", "bool", since="1.10"),
+    *_fields("TCPUseTLS H2PingUseTLS", "bool", since="1.16"),
+    *_fields("Interval Timeout TTL DeregisterCriticalServiceAfter", "duration"),
+    *_fields("SuccessBeforePassing FailuresBeforeCritical OutputMaxSize", "int"),
+    *_fields("FailuresBeforeWarning", "int", since="1.16"),
+    *(Field("ScriptArgs", _TEXTS), Field("Header", MapOf(_TEXTS))),
 )
 _CHECK_SHADOWS: Final = (
     *(_hidden(of) for of in ("Interval", "Timeout", "TTL", "DeregisterCriticalServiceAfter")),
@@ -89,18 +72,11 @@ _SERVICE_CHECK: Final = Struct(
 _MESH_GATEWAY_SNAKE: Final = _snake("MeshGateway", "mesh_gateway", "structs.MeshGatewayConfig", since="1.10")
 _UPSTREAM: Final = Struct(
     (
-        Field("DestinationType"),
-        Field("DestinationNamespace"),
-        Field("DestinationPartition", since="1.11"),
-        Field("DestinationPeer", since="1.13"),
-        Field("DestinationName"),
-        Field("Datacenter"),
-        Field("LocalBindAddress"),
-        Field("LocalBindPort", "int"),
-        Field("LocalBindSocketPath", since="1.10"),
-        Field("LocalBindSocketMode", since="1.10"),
-        Field("Config", MapOf("any")),
-        Field("MeshGateway", MESH_GATEWAY),
+        *_fields("DestinationType DestinationNamespace DestinationName Datacenter LocalBindAddress"),
+        *_fields("DestinationPartition", since="1.11"),
+        *_fields("DestinationPeer", since="1.13"),
+        *_fields("LocalBindSocketPath LocalBindSocketMode", since="1.10"),
+        *(Field("LocalBindPort", "int"), Field("Config", MapOf("any")), Field("MeshGateway", MESH_GATEWAY)),
     ),
     shadows=(
         _snake("DestinationType", "destination_type"),
@@ -117,13 +93,7 @@ _UPSTREAM: Final = Struct(
     ),
 )
 _EXPOSED_PATH: Final = Struct(
-    (
-        Field("ListenerPort", "int"),
-        Field("Path"),
-        Field("LocalPathPort", "int"),
-        Field("Protocol"),
-        Field("ParsedFromCheck", "bool"),
-    ),
+    (*_fields("Path Protocol"), *_fields("ListenerPort LocalPathPort", "int"), *_fields("ParsedFromCheck", "bool")),
     shadows=(
         _snake("ListenerPort", "listener_port", "int", since="1.10"),
         _snake("LocalPathPort", "local_path_port", "int"),
@@ -137,28 +107,20 @@ _EXPOSE: Final = Struct(
 )
 _ACCESS_LOGS: Final = Struct(
     (
-        Field("Enabled", "bool"),
-        Field("DisableListenerLogs", "bool"),
+        *_fields("Enabled DisableListenerLogs", "bool"),
+        *_fields("Path JSONFormat TextFormat"),
         Field("Type", go_type="structs.LogSinkType"),
-        Field("Path"),
-        Field("JSONFormat"),
-        Field("TextFormat"),
     ),
     "structs.AccessLogsConfig",
 )
 _EXTENSION: Final = Struct(
-    (
-        *(Field("Name"), Field("Required", "bool"), Field("Arguments", MapOf("any"))),
-        *(Field("ConsulVersion"), Field("EnvoyVersion")),
-    ),
+    (*_fields("Name ConsulVersion EnvoyVersion"), Field("Required", "bool"), Field("Arguments", MapOf("any"))),
     "structs.EnvoyExtension",
 )
 _PROXY: Final = Struct(
     (
         Field("EnvoyExtensions", ListOf(_EXTENSION), since="1.16"),
-        Field("DestinationServiceName"),
-        Field("DestinationServiceID"),
-        Field("LocalServiceAddress"),
+        *_fields("DestinationServiceName DestinationServiceID LocalServiceAddress"),
         Field("LocalServicePort", "int"),
         Field("LocalServiceSocketPath", since="1.10"),
         Field("Mode", since="1.10", go_type="structs.ProxyMode"),
@@ -185,18 +147,15 @@ _PROXY: Final = Struct(
 
 _SERVICE: Final = (
     Field("Kind", go_type="structs.ServiceKind"),
-    Field("ID"),
-    Field("Name"),
+    *_fields("ID Name Address Token"),
+    *_fields("SocketPath", since="1.10"),
     Field("Tags", _TEXTS),
-    Field("Address"),
-    Field("SocketPath", since="1.10"),
     Field("TaggedAddresses", MapOf(_ADDRESS)),
     Field("Meta", META),
     Field("Port", "int"),
     Field("Check", _SERVICE_CHECK),
     Field("Checks", ListOf(_SERVICE_CHECK), go_type="structs.CheckTypes"),
     Field("Weights", _WEIGHTS),
-    Field("Token"),
     Field("EnableTagOverride", "bool"),
     Field("Proxy", _PROXY),
     Field("Locality", _LOCALITY, since="1.16"),
