@@ -21,7 +21,7 @@ from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.service_registry import Instance, Registry, server_instance
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _RETRIES: Final = (5.0, 8.0)
 """The range of seconds for which a streaming read tries again before it refuses an unknown token."""
@@ -47,13 +47,12 @@ class Catalog:
         self.registry = registry
         self.graph = graph
         self.view: ServiceView = ServiceView(context, registry)
-        self.server: Instance = server_instance(context.facts)
         self._views: dict[tuple[str, str], int] = {}
 
     # Searches.
 
     def _named(self, name: str, *, checks: bool) -> _Seen:
-        found = [self.server] if name.lower() == "consul" else self.registry.named(name)
+        found = [self.registry.server] if name.lower() == "consul" else self.registry.named(name)
         keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
@@ -144,7 +143,7 @@ class Catalog:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             tags: dict[str, dict[str, None]] = {}
-            for each in [self.server, *self.registry.catalog()] if self._node_fits(request) else []:
+            for each in [self.registry.server, *self.registry.catalog()] if self._node_fits(request) else []:
                 if keep is None or keep(self.view.catalog_service(each, each.resolved)):
                     tags.setdefault(each.name, {}).update(dict.fromkeys(texts(each.definition, "Tags")))
             value: Object = {name: list(tags[name]) for name in sorted(tags) if who.may("service", "read", name)}

@@ -146,6 +146,9 @@ def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], fac
     if not port and not socket:
         yield facts.upstream_port_text
         return
+    if port and socket:
+        yield "only one of upstream local bind port or local socket path can be defined and nonzero"
+        return
     peer, datacenter = text(upstream, "DestinationPeer"), text(upstream, "Datacenter")
     if peer and datacenter:
         yield "upstream cannot specify both destination peer and datacenter"
@@ -294,7 +297,8 @@ def with_port(sidecar: Object, taken: Collection[int], before: Object | None) ->
     """
     port, identifier = number(sidecar, "Port"), text(sidecar, "ID").removesuffix("-sidecar-proxy")
     if port < 1:
-        port = number(before, "Port") if before else _free_port(taken)
+        known = number(before, "Port") if before else 0
+        port = known if known in _SIDECAR_PORTS else _free_port(taken)
     sidecar = filled({**sidecar, "Port": port})
     if not check_definitions(sidecar):
         address = text(sidecar, "Address") or "127.0.0.1"

@@ -118,7 +118,8 @@ _UPSTREAM: Final = Struct(
         Field("DestinationName", always=True),
         Field("Datacenter", always=True),
         Field("LocalBindAddress"),
-        Field("LocalBindPort", "int"),
+        Field("LocalBindPort", "int", always=True, until="1.8"),
+        Field("LocalBindPort", "int", since="1.10"),
         Field("LocalBindSocketPath"),
         Field("LocalBindSocketMode"),
         Field("Config", "open", always=True, until="1.8"),
@@ -129,6 +130,8 @@ _UPSTREAM: Final = Struct(
 )
 _PROXY: Final = Struct(
     (
+        Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
+        Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
         Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *_PROXY_HEAD,
         Field("Mode", always=True, since="1.10"),
@@ -136,9 +139,7 @@ _PROXY: Final = Struct(
         Field("Upstreams", ListOf(_UPSTREAM)),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
-        Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
         Field("MutualTLSMode", since="1.16"),
-        Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
     )
 )
 _CONNECT: Final = Struct((Field("Native", "bool"),))

@@ -36,7 +36,7 @@ from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
-_UPDATE: Final = Struct((Field("Status"), Field("Output")))
+_UPDATE: Final = Struct((Field("Status"), Field("Output")), "agent.checkUpdate")
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -59,13 +59,15 @@ class Services:
         definition = self._definition(request)
         checks = check_definitions(definition)
         self._check_checks(checks, "Invalid check: ")
+        if (text(definition, "ID") or text(definition, "Name")) == self.registry.server.identifier:
+            raise Refused(501, "The in-process agent does not model a service with the ID of Consul's own instance")
         service = filled({**definition, "Tags": definition.get("Tags") or []})
         sidecar = self._sidecar(service)
         who = self.context.acl.resolve(request.token)
         for each in [service, *([sidecar] if sidecar else [])]:
             self._may_register(who, each)
         refuse_scripts(checks)
-        replace = "replace-existing-checks" in request.query and request.first("replace-existing-checks") not in FALSE
+        replace = request.query.get("replace-existing-checks", ["false"])[0] in {"", *TRUE}
         instance = self.registry.register(_kept(service), checks, replace=replace)
         if sidecar is not None:
             given = check_definitions(sidecar)

@@ -80,6 +80,7 @@ class Registry:
     def __init__(self, store: Store, facts: VersionFacts) -> None:
         self.store = store
         self.facts = facts
+        self.server: Instance = server_instance(facts)
         self.addresses: VirtualIps = VirtualIps(store)
         self.runner: Runner = Runner(self._reported)
         self._instances: dict[str, Instance] = {}
@@ -157,7 +158,7 @@ class Registry:
 
         - `definition`: the service.
         - `checks`: the definitions of its checks.
-        - `replace`: true to drop its other checks, but for that of maintenance.
+        - `replace`: true to drop its other checks, that of maintenance too.
         - `parent`: the id of the instance that it is a sidecar of.
         - `in_catalog`: false if the servers refuse it.
         """
@@ -179,7 +180,7 @@ class Registry:
             instance.checks = dict(before.checks)
         self._instances[identifier] = instance
         others = set(instance.checks) - {check.identifier for check in made}
-        dropped = {key for key in others if replace and not key.startswith(MAINTENANCE)}
+        dropped = others if replace else set[str]()
         for gone in dropped:
             self.runner.stop(instance.checks.pop(gone))
         added = self._add_checks(instance, made)
@@ -198,6 +199,9 @@ class Registry:
         """
         news = False
         for check in made:
+            owner = self.check(check.identifier)
+            if owner is not None and owner[0].identifier != instance.identifier:
+                self.remove_check(*owner)
             before = instance.checks.get(check.identifier)
             if before is not None:
                 self.runner.stop(before)
@@ -223,9 +227,6 @@ class Registry:
     def add_check(self, instance: Instance, definition: Object) -> None:
         """Add a check to an `instance`, or replace it; `definition` has its id and its name."""
         check = make_check(definition, instance.identifier, instance.name, text(definition, "CheckID"))
-        owner = self.check(check.identifier)
-        if owner is not None and owner[0] is not instance:
-            self.remove_check(*owner)
         if self._add_checks(instance, [check]):
             self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)
