@@ -176,6 +176,8 @@ class VersionFacts:
     """True if the metadata of Consul's own instance says whether it is a read replica."""
     api_gateways: bool = True
     """True if services of the kind api-gateway are gateways."""
+    sync_ends_at_refusal: bool = False
+    """True if the agent tells the catalog of no check while the servers refuse one of its services."""
     any_null_ends_reads: bool = False
     """True if any null in the Config of a proxy ends reads of it, false if only one in a list does."""
     # discovery chain
@@ -354,6 +356,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             streaming=False,
             bad_passing_has_index=False,
             servers_tell_replica=False,
+            sync_ends_at_refusal=True,
             interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
         ),
     ),

@@ -163,9 +163,9 @@ class ServiceView:
         return shape(found, shapes.CHECK, self.context.facts.version)
 
 
-def checks_of(instance: Instance) -> list[Check]:
-    """The checks of a service, in the order of their ids."""
-    return [check for _, check in sorted(instance.checks.items())]
+def checks_of(instance: Instance, *, in_catalog: bool = True) -> list[Check]:
+    """The checks of a service, in the order of their ids; with `in_catalog` those that the catalog has."""
+    return [check for _, check in sorted(instance.checks.items()) if check.in_catalog or not in_catalog]
 
 
 def _has_null(value: object, *, anywhere: bool) -> bool:

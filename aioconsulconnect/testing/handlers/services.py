@@ -224,7 +224,7 @@ class Services:
     async def checks(self, request: ConsulRequest) -> Reply:
         """Answer with all checks that the token may see (`GET /v1/agent/checks`)."""
         request.enterprise_options()
-        pairs = [(each, check) for each in self.registry.all() for check in checks_of(each)]
+        pairs = [(each, check) for each in self.registry.all() for check in checks_of(each, in_catalog=False)]
         pairs.sort(key=lambda pair: pair[1].identifier)
         shown = {check.identifier: self.view.check(check, each, shown=False) for each, check in pairs}
         return self._visible(request, shown, {check.identifier: each.name for each, check in pairs}, CHECK)

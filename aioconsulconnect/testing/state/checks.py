@@ -59,6 +59,8 @@ class Check:
     created: int = 0
     modified: int = 0
     shown: tuple[str, str] = ("critical", "")
+    in_catalog: bool = True
+    """False while the agent could not tell the catalog of it."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
     removal: asyncio.TimerHandle | None = field(default=None, repr=False)
     """The timer of the removal of its service, which runs while the check is critical; None for no such wish."""

@@ -221,6 +221,8 @@ class Registry:
         for check in instance.checks.values():
             self.runner.stop(check)
         self._left(instance)
+        if not instance.in_catalog and self._tells():
+            self._tell_all()
         for sidecar in [each for each in self.all() if each.parent == instance.identifier]:
             self.deregister(sidecar)
 
@@ -252,6 +254,7 @@ class Registry:
             return
         if on:
             check = Check(key, "Service Maintenance Mode", instance.identifier, "maintenance", {}, notes=reason)
+            check.in_catalog = self._tells()
             instance.checks[key] = check
         else:
             del instance.checks[key]
@@ -266,10 +269,22 @@ class Registry:
         instance = self._instances.get(check.service_id)
         if not changed or instance is None:
             return
-        check.shown = status, output
-        check.modified = 0
-        self._written(instance, service=False, checks=True)
+        if self._tells():
+            check.shown = status, output
+            check.modified = 0
+            self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)
+
+    def _tells(self) -> bool:
+        """True if the agent tells the catalog of checks, which on 1.8 it never reaches after a service is refused."""
+        return not self.facts.sync_ends_at_refusal or all(each.in_catalog for each in self._instances.values())
+
+    def _tell_all(self) -> None:
+        for instance in self._instances.values():
+            for check in instance.checks.values():
+                if not check.in_catalog or check.shown[0] != check.status:
+                    check.in_catalog, check.shown, check.modified = True, (check.status, check.output), 0
+                    self._written(instance, service=False, checks=True)
 
     def _refresh_aliases(self, of: Instance) -> None:
         for instance in self.all():
