@@ -164,7 +164,7 @@ class ServiceView:
 
 
 def checks_of(instance: Instance, *, in_catalog: bool = True) -> list[Check]:
-    """The checks of a service, in the order of their ids; with `in_catalog` those that the catalog has."""
+    """The checks of an `instance` in the order of their ids; with `in_catalog` only those there."""
     return [check for _, check in sorted(instance.checks.items()) if check.in_catalog or not in_catalog]
 
 

@@ -15,6 +15,7 @@ _Test = Callable[[object], bool]
 
 _PREFIX: Final = "Failed to create boolean expression evaluator: "
 _MOST: Final = 2**63
+_UNFILTERED: Final[frozenset[object]] = frozenset({"uint64", "any", "open", "ignored"})
 _PERL: Final = re.compile(r"\(\?[=!]")
 _REGEXP_ERRORS: Final = {
     "missing ), unterm": ("missing closing )", r".*"),
@@ -173,10 +174,10 @@ def select(shape: Struct, path: list[str], version: str, prefix: str = _PREFIX) 
     pointers: list[bool] = []
     for at, part in enumerate(path, 1):
         kind = kinds[-1].item if isinstance(kinds[-1], ListOf) else kinds[-1]
-        found = kind.item if isinstance(kind, MapOf) else None
+        found: MemberType | None = kind.item if isinstance(kind, MapOf) else None
         if isinstance(kind, Struct):
             found = next((each.of for each in kind.of(version) if each.name == part and each.filtered), None)
-        if found is None or found in {"uint64", "any", "open", "ignored"}:
+        if found is None or found in _UNFILTERED:
             _fail(f'Selector "{".".join(path[:at])}" is not valid', prefix)
         kinds.append(found)
         pointers.append(isinstance(kind, Struct) and isinstance(found, Struct))
