@@ -90,13 +90,13 @@ AGENT_SERVICE: Final = Struct(
                 (
                     *_PROXY_HEAD,
                     Field("Mode", since="1.10"),
-                    Field("TransparentProxy", TRANSPARENT_PROXY),
-                    Field("MutualTLSMode"),
+                    Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
+                    Field("MutualTLSMode", since="1.16"),
                     Field("Config", "open"),
                     Field("Upstreams", ListOf(_AGENT_UPSTREAM)),
                     Field("MeshGateway", MESH_GATEWAY, always=True),
                     Field("Expose", _AGENT_EXPOSE, always=True),
-                    Field("AccessLogs", _ACCESS_LOGS),
+                    Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
                 )
             ),
         ),
