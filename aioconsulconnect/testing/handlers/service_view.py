@@ -129,7 +129,7 @@ class ServiceView:
     def check(self, check: Check, instance: Instance, *, shown: bool) -> Object:
         """The `check` of `instance` as the catalog shows it if `shown`, else as the agent shows it."""
         status, output = check.shown if shown else (check.status, check.output)
-        timing = check.definition if self.context.facts.checks_tell_interval else {}
+        timing = check.definition if self.context.facts.checks_tell_interval or check.tells_times else {}
         found: Object = {
             "Node": self.context.node_name,
             "CheckID": check.identifier,

@@ -317,7 +317,8 @@ class CheckRegistration:
         if wrong := check_complaint(given, facts):
             raise Refused(400, f"Invalid check: {wrong}")
         kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}
-        return {**kept, "CheckID": text(given, "ID") or text(given, "Name")}
+        times: Object = {member: text(given, member) or "0s" for member in ("Interval", "Timeout")}
+        return {**kept, **times, "CheckID": text(given, "ID") or text(given, "Name")}
 
     def _owner(self, definition: Object) -> Instance:
         service_id = text(definition, "ServiceID")

@@ -59,6 +59,8 @@ class Check:
     created: int = 0
     modified: int = 0
     shown: tuple[str, str] = ("critical", "")
+    tells_times: bool = False
+    """True if it was added later, and shows its interval and its timeout on any version that has them."""
     in_catalog: bool = True
     """False while the agent could not tell the catalog of it."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)

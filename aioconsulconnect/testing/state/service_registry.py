@@ -229,6 +229,7 @@ class Registry:
     def add_check(self, instance: Instance, definition: Object) -> None:
         """Add a check to an `instance`, or replace it; `definition` has its id and its name."""
         check = make_check(definition, instance.identifier, instance.name, text(definition, "CheckID"))
+        check.tells_times = True
         if self._add_checks(instance, [check]):
             self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)

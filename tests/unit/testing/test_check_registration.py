@@ -103,6 +103,14 @@ async def test_service_stays_whose_check_passes_again(call: Caller, monkeypatch:
     assert set(await call("GET", "/v1/agent/services")) == {"web"}
 
 
+async def test_a_check_added_to_a_service_tells_times_of_zero(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Check": {"TTL": "1h"}})
+    await call("PUT", "/v1/agent/check/register", {"Name": "c", "ServiceID": "web", "TTL": "1h"})
+    found = await call("GET", "/v1/agent/checks")
+    shown = [found[key].get("Interval") for key in ("service:web", "c")]
+    assert shown == ([None, None] if call.agent.version == "1.8.7" else ["", "0s"])
+
+
 # Nulls.
 
 
