@@ -15,7 +15,7 @@ _AT_MOST: Final = 5.0
 
 
 class User(Protocol):
-    """What runs in the thread."""
+    """Something that runs in the thread."""
 
     def forget(self) -> None:
         """Give up what a forked process has of it: it runs in the parent alone."""

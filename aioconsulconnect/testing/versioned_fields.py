@@ -10,8 +10,8 @@ from aioconsulconnect.testing.handlers.service_shapes import (
     CATALOG_SERVICE,
     CHECK,
     HEALTHY_SERVICE,
-    SERVICE_DEFINITION,
 )
+from aioconsulconnect.testing.registration.definition_shapes import SERVICE_DEFINITION
 from aioconsulconnect.testing.versions import OLDEST
 
 

@@ -74,6 +74,8 @@ class VersionFacts:
     """True if a connection beyond the limit is answered by 429, false if it is reset."""
     alias_struct: str = ".Alias"
     """Go's name for the struct in the error about a member of the wrong type."""
+    decoders_join_paths: bool = True
+    """True if that error names the whole path where a struct within the path has a decoder of its own."""
     # intentions
     intentions_are_entries: bool = True
     writes_go_to_primary: bool = True
@@ -160,6 +162,10 @@ class VersionFacts:
     unknown_check_status: int = 404
     ports_run_out_status: int = 500
     sidecar_check_status: int = 400
+    checks_warn_first: bool = True
+    """True if FailuresBeforeWarning may not exceed FailuresBeforeCritical."""
+    sidecars_are_checked: bool = True
+    """True if the service that a sidecar becomes is checked as any other."""
     node_tells_version: bool = True
     virtual_ips: bool = True
     checks_tell_interval: bool = True
@@ -186,7 +192,9 @@ class VersionFacts:
     node_names_keep_case: bool = False
     """True if a node that is registered with other capitals takes on the new name."""
     services_take_filter: bool = True
-    tells_read_replica: bool = True
+    """True if the list of services takes a filter."""
+    servers_tell_replica: bool = True
+    """True if the metadata of Consul's own instance says whether it is a read replica."""
     checks_are_vetted: bool = True
     """True if checks in a registration are looked through without ACLs too."""
     unnamed_service_text: str = "Must provide service name (Service.Service) when service ID is provided"
@@ -198,6 +206,12 @@ class VersionFacts:
     )
     unknown_row_text: str = "Unknown {} ID '{}'"
     unknown_service_of_check_text: str = "Unknown service ID '{}' for check ID '{}'"
+    api_gateways: bool = True
+    """True if services of the kind api-gateway are gateways."""
+    sync_ends_at_refusal: bool = False
+    """True if the agent tells the catalog of no check while the servers refuse one of its services."""
+    any_null_ends_reads: bool = False
+    """True if any null in the Config of a proxy ends reads of it, false if only one in a list does."""
     # discovery chain
     chain_is_newer: bool = True
     """True if chains have partitions, Default, split definitions and more of service-defaults."""
@@ -296,6 +310,11 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             facts,
             datacenter_parameter=False,
             filter_on_listing=False,
+            services_take_filter=False,
+            api_gateways=False,
+            sidecars_are_checked=False,
+            sidecar_check_status=500,
+            checks_warn_first=False,
             leaf_minds_token=True,
             streaming_retries=False,
         ),
@@ -311,6 +330,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
         "1.10",
         lambda facts: replace(
             facts,
+            decoders_join_paths=False,
+            any_null_ends_reads=True,
             unknown_path_text="",
             outside_v1_text="",
             filtered_header=False,
@@ -348,7 +369,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             gateways_at_home=False,
             native_needs_port=False,
             proxy_port_text="Port or SocketPath must be set for a Connect proxy",
-            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+            interval_text="Interval must be > 0 for Script, HTTP, H2PING, or TCP checks",
             registration_prefix="",
             register_names_token=False,
             unknown_service_is_missing=False,
@@ -361,7 +382,6 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             central_without_destination_id=False,
             wildcard_takes_native=True,
             merged_nodes_are_blank=False,
-            services_take_filter=False,
             checks_are_vetted=False,
             unknown_row_text="Unknown {} '{}'",
             unknown_service_of_check_text="Unknown service '{}' for check '{}'",
@@ -406,11 +426,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             upstream_port_text="upstream local bind port cannot be zero",
             unknown_service_text='Unknown service {{"{}" {{}}}}',
             central_configuration=False,
-            sidecar_check_status=500,
             streaming=False,
             bad_passing_has_index=False,
             nodes_have_index=False,
-            tells_read_replica=False,
+            servers_tell_replica=False,
             unnamed_service_text="Must provide service name with ID",
             nameless_service_text="failed inserting service: failed inserting service: object missing primary index",
             nameless_check_text=(
@@ -419,6 +438,8 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             quotes_missing_service=True,
             bootstrap_index=5,
             absent_keys_wait=False,
+            sync_ends_at_refusal=True,
+            interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
         ),
     ),
 )

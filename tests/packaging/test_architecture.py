@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("testing.go_json",),
     ("testing.protocol",),
     ("testing.config_entries",),
+    ("testing.registration",),
     ("testing.state",),
     ("testing.handlers",),
     ("testing.versioned_fields",),

@@ -13,7 +13,8 @@ from aioconsulconnect.testing.versions import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
 PROXY: Final = "connect-proxy"
-GATEWAYS: Final = ("mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway")
+_GATEWAYS: Final = ("mesh-gateway", "terminating-gateway", "ingress-gateway")
+_API_GATEWAY: Final = "api-gateway"
 _LIMITS: Final = (
     ("BalanceInboundConnections", "balance_inbound_connections"),
     ("MaxInboundConnections", "max_inbound_connections"),
@@ -32,6 +33,11 @@ _UPSTREAM: Final = (
 )
 
 
+def gateways(facts: VersionFacts) -> tuple[str, ...]:
+    """The kinds of services that are gateways in a version."""
+    return (*_GATEWAYS, *([_API_GATEWAY] if facts.api_gateways else []))
+
+
 def resolved(definition: Object, lookup: Lookup, facts: VersionFacts) -> Object:
     """Merge the central configuration into a service, where its kind and its version take part in that.
 
@@ -44,7 +50,7 @@ def resolved(definition: Object, lookup: Lookup, facts: VersionFacts) -> Object:
     proxy = child(definition, "Proxy")
     kind = text(definition, "Kind")
     named = bool(text(proxy, "DestinationServiceID")) or facts.central_without_destination_id
-    takes_part = kind in GATEWAYS or (kind == PROXY and named)
+    takes_part = kind in gateways(facts) or (kind == PROXY and named)
     if not (facts.central_configuration and takes_part):
         return definition
     service = text(proxy, "DestinationServiceName") if kind == PROXY else text(definition, "Name")

@@ -13,8 +13,10 @@ ENTRY_TAIL: Final = (
     Field("CreateIndex", "uint64", always=True),
     Field("ModifyIndex", "uint64", always=True),
 )
-MESH_GATEWAY: Final = Struct((Field("Mode", go_type="structs.MeshGatewayMode"),))
-TRANSPARENT_PROXY: Final = Struct((Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")))
+MESH_GATEWAY: Final = Struct((Field("Mode", go_type="structs.MeshGatewayMode"),), "structs.MeshGatewayConfig")
+TRANSPARENT_PROXY: Final = Struct(
+    (Field("OutboundListenerPort", "int"), Field("DialedDirectly", "bool")), "structs.TransparentProxyConfig"
+)
 EXPOSE: Final = Struct(
     (
         Field("Checks", "bool"),

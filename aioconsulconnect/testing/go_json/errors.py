@@ -7,6 +7,10 @@ class DecodeError(ValueError):
     """A body that Go's decoder refuses; the text is Go's."""
 
 
+class FatalNullError(Exception):
+    """A null in a list of structs with a decoder of their own, at which a handler of Consul panics."""
+
+
 class NotModelledError(Exception):
     """A body of which the agent does not know what Consul makes; the text names the member."""
 

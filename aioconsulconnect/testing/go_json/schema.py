@@ -43,6 +43,7 @@ class Field:
     - `since`, `until`: the first and the last version that has it; by default all versions do.
     - `alias`: another name that the decoders take, such as `peer_name`.
     - `go_type`: Go's name for the type in errors, where it is not that of `of`.
+    - `filtered`: false if a filter cannot select it, although it is shown.
     - `nullable`: write null, and not an empty object, where it is absent and is always there.
     - `pointer`: write it whenever it was given, even if it is 0.
     - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
@@ -55,6 +56,7 @@ class Field:
     until: str = ""
     alias: str = ""
     go_type: str = ""
+    filtered: bool = True
     checked: bool = True
     nullable: bool = False
     pointer: bool = False
@@ -72,13 +74,40 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A member that a struct's own decoder in Go adds, as a rule for the snake case of another one.
+
+    - `name`, `go_type`: the name and the type that it has in Go, and in errors.
+    - `of`: the member that it stands for: its value counts where that one has none.
+    - `key`: the key in JSON; empty for a member that only hides the one of the same name.
+    - `since`, `until`: the first and the last version that has it; by default all versions do.
+    """
+
+    name: str
+    go_type: str
+    of: str
+    key: str = ""
+    since: str = OLDEST
+    until: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.go_type}" + (f' "json:\\"{self.key}\\""' if self.key else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Struct:
-    """The type of an object with known members; `go_name` is Go's name for it in errors."""
+    """The type of an object with known members.
+
+    - `fields`: the members.
+    - `go_name`: Go's name for it in errors.
+    - `shadows`: what its own decoder in Go adds, in Go's order; none for a struct without such a decoder.
+    - `lenient`: true if that decoder ignores unknown members; false by default.
+    """
 
     fields: tuple[Field, ...]
     go_name: str = "struct"
-    snake: bool = False
-    """True if the strict decoder takes snake case here too, as it does for services and checks."""
+    shadows: tuple[Shadow, ...] = ()
+    lenient: bool = False
 
     def of(self, version: str) -> Iterator[Field]:
         """The members that `version` knows."""
@@ -87,6 +116,10 @@ class Struct:
     def with_member(self, member: Field) -> "Struct":
         """Copy this type with `member` in place of the one of its name."""
         return replace(self, fields=tuple(member if each.name == member.name else each for each in self.fields))
+
+    def shadows_of(self, version: str) -> list[Shadow]:
+        """The shadows that `version` has."""
+        return [shadow for shadow in self.shadows if spans(version, shadow.since, shadow.until)]
 
 
 # "open" is what an open map holds: any JSON but null, at which a real Consul ends, or breaks for those who read.
@@ -97,17 +130,23 @@ EMPTY: Final[dict[str, object]] = {"bool": False, "int": 0, "uint32": 0, "uint64
 """What a null is for a member of a type, where it is not empty text."""
 
 
-def go_kind(kind: MemberType) -> str:
-    """Go's name for the type of a member, as errors spell it."""
+def go_kind(kind: MemberType, version: str = "") -> str:
+    """Go's name for the type `kind` of a member, as the errors of `version` spell it."""
     match kind:
         case ListOf(item):
             return f"[]{go_kind(item)}"
         case MapOf(item):
             return f"map[string]{go_kind(item)}"
+        case Struct(shadows=()):
+            return kind.go_name
         case Struct():
-            return "struct"
+            return f"struct {{ {'; '.join(map(str, kind.shadows_of(version)))}; *structs.Alias }}"
         case "duration" | "nanoseconds":
             return "time.Duration"
+        case "open":
+            return "map[string]interface {}"
+        case "any":
+            return "interface {}"
         case _:
             return kind
 

@@ -1,7 +1,12 @@
 """Objects as they go out: members in Go's order, empty ones left out unless they are always there."""
 
+from typing import Final
+
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
+
+_LONGEST_WHOLE: Final = 1e21
+"""From this number on Go writes an exponent."""
 
 
 def shape(value: Object, struct: Struct, version: str) -> Object:
@@ -41,7 +46,9 @@ def _shape_member(value: object, kind: MemberType, version: str) -> object:
 
 
 def _sorted(value: object) -> object:
-    """Sort the keys of free JSON, as Go writes maps."""
+    """Sort the keys of free JSON, as Go writes maps, and write a whole number without a point, as it does."""
     if is_object(value):
         return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LONGEST_WHOLE:
+        return int(value)
     return [_sorted(each) for each in value] if is_list(value) else value

@@ -1,23 +1,45 @@
 """Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
 
-from typing import Final
+from typing import Final, NoReturn
 
-from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
+from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, go_type
 from aioconsulconnect.testing.go_json.scalars import read_duration
-from aioconsulconnect.testing.go_json.schema import EMPTY, ListOf, MapOf, MemberType, Struct, go_kind
+from aioconsulconnect.testing.go_json.schema import EMPTY, Field, ListOf, MapOf, MemberType, Struct, go_kind
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
+from aioconsulconnect.testing.versions import FACTS, VersionFacts
 
 _EXACT: Final = {"string": str, "bool": bool}
 _RANGES: Final = {"int": range(-(2**63), 2**63), "uint32": range(2**32), "uint64": range(2**64)}
 
 
-class _WrongTypeError(Exception):
-    """A value of another type than its member has."""
+def _facts(version: str) -> VersionFacts:
+    return next(facts for facts in FACTS.values() if facts.version == version)
 
-    def __init__(self, found: str, kind: MemberType, path: str) -> None:
+
+class _WrongTypeError(Exception):
+    """A value of another type than its member has; the way to it is noted while the error leaves the objects."""
+
+    def __init__(self, found: str, kind: MemberType) -> None:
         super().__init__(f"json: cannot unmarshal {found}")
         self.kind: MemberType = kind
-        self.path = path
+        self.wanted: str = ""
+        self.owner: str = ""
+        self.steps: list[str] = []
+
+    def leave(self, struct: Struct, field: Field, step: str, version: str) -> None:
+        """Note that the value lies in the member `field` of `struct`, at `step`; no step stands for its name."""
+        if not self.wanted:
+            self.wanted = (field.go_type if self.kind == field.of else "") or go_kind(self.kind, version)
+        if not self.steps and struct.go_name.startswith("structs."):
+            self.owner = struct.go_name.removeprefix("structs.")
+        in_alias = struct.shadows and _facts(version).alias_struct and not step
+        self.steps[:0] = [*(["Alias"] if in_alias else []), step or field.name]
+
+    def leave_decoder(self, version: str) -> None:
+        """Note that the value lies in a struct with a decoder of its own, at which the outer one begins anew."""
+        self.owner = ""
+        if not _facts(version).decoders_join_paths:
+            self.steps = []
 
 
 def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
@@ -28,56 +50,92 @@ def decode(value: object, struct: Struct, version: str, owner: str) -> Object:
     if value is None:
         return {}
     if not is_object(value):
-        raise DecodeError(f"json: cannot unmarshal {go_type(value)} into Go value of type {struct.go_name}")
-    return _decode_object(value, struct, version, owner, "")
+        kind = go_kind(struct, version)
+        raise DecodeError(f"json: cannot unmarshal {go_type(value)} into Go value of type {kind}")
+    try:
+        return _decode_object(value, struct, version, "")
+    except _WrongTypeError as error:
+        path = ".".join([error.owner or owner, *error.steps])
+        raise DecodeError(f"{error} into Go struct field {path} of type {error.wanted}") from error
 
 
-def _decode_object(value: Object, struct: Struct, version: str, owner: str, path: str) -> Object:
-    fields = tuple(struct.of(version))
-    known = {field.name.lower(): field for field in fields}
+def _decode_object(value: Object, struct: Struct, version: str, path: str) -> Object:
+    known = {field.name.lower(): (field, "") for field in struct.of(version)}
+    shadows = struct.shadows_of(version)
+    known |= {shadow.key.lower(): (known[shadow.of.lower()][0], shadow.key) for shadow in shadows if shadow.key}
+    loose = {shadow.name for shadow in shadows if shadow.go_type == "interface {}"}
     decoded: Object = {}
     for key, member in value.items():
-        field = known.get(key.lower())
+        field, step = known.get(key.lower(), (None, ""))
         if field is None and key:
-            named = (each for each in fields if key == each.alias or (struct.snake and each.answers_to(key)))
+            named = (each for each in struct.of(version) if key == each.alias)
             field = next(named, None)
-        if field is None:
+        if field is None and not struct.lenient:
             raise DecodeError(f'json: unknown field "{key}"')
-        if member is not None and field.of != "ignored":
-            member_path = f"{path}.{field.name}"
-            try:
-                taken = _decode_member(member, field.of, version, owner, member_path)
-            except _WrongTypeError as error:
-                wanted = field.go_type or go_kind(error.kind)
-                raise DecodeError(f"{error} into Go struct field {owner}{error.path} of type {wanted}") from error
-            decoded[field.name] = field.take(taken, member_path.removeprefix("."))
+        if field is None or member is None or field.of == "ignored":
+            continue
+        if field.name in loose and (isinstance(member, bool) or not isinstance(member, str | int | float)):
+            continue
+        try:
+            taken = _decode_member(member, field.of, version, f"{path}.{field.name}")
+        except _WrongTypeError as error:
+            error.leave(struct, field, step, version)
+            raise
+        if not (step and decoded.get(field.name)):
+            decoded[field.name] = field.take(taken, f"{path}.{field.name}".removeprefix("."))
     return decoded
 
 
-def _decode_member(value: object, kind: MemberType, version: str, owner: str, path: str) -> object:
+def _decode_member(value: object, kind: MemberType, version: str, path: str) -> object:
     match kind:
-        case Struct() if is_object(value):
-            return _decode_object(value, kind, version, owner, path)
+        case Struct():
+            return _decode_struct(value, kind, version, path)
         case str() if value is None and kind not in {"open", "any"}:
             return EMPTY.get(kind, "")
         case ListOf(item) if is_list(value):
-            kept = value if isinstance(item, str) else [each for each in value if each is not None]
-            return [_decode_member(each, item, version, owner, path) for each in kept]
+            kept = [each for each in value if each is not None or _takes_null(item)]
+            if len(kept) < len(value) and isinstance(item, Struct) and item.shadows:
+                raise FatalNullError
+            return [_decode_member(each, item, version, path) for each in kept]
         case MapOf(item) if is_object(value):
-            return {key: _decode_member(each, item, version, owner, path) for key, each in value.items()}
+            return {key: _decode_member(each, item, version, path) for key, each in value.items()}
         case "any":
             return value
-        case "open":
+        case "open" if is_object(value):
             return without_null(value, path.removeprefix("."))
+        case _:
+            return _decode_scalar(value, kind)
+
+
+def _decode_scalar(value: object, kind: MemberType) -> object:
+    match kind:
         case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
-        case "int" | "uint32" | "uint64" if (
-            isinstance(value, int) and not isinstance(value, bool) and value in _RANGES[kind]
-        ):
-            return value
-        case "duration" | "nanoseconds" if isinstance(value, str | int) and not isinstance(value, bool):
-            return read_duration(value, kind)
+        case "int" | "uint32" | "uint64" if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int) and value in _RANGES[kind]:
+                return value
+            return _refuse(f"number {value}", kind)
+        case "duration" | "nanoseconds" if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return read_duration(int(value) if isinstance(value, float) else value, kind)
         case _:
-            whole = kind in _RANGES and not isinstance(value, bool)
-            found = f"number {value}" if whole and isinstance(value, int | float) else go_type(value)
-            raise _WrongTypeError(found, kind, path)
+            return _refuse(go_type(value), kind)
+
+
+def _takes_null(item: MemberType) -> bool:
+    """True if null in a list is an empty `item`: so it is for text and numbers, and for a struct that is no pointer."""
+    return isinstance(item, str) or (isinstance(item, Struct) and item.go_name.startswith("structs."))
+
+
+def _decode_struct(value: object, struct: Struct, version: str, path: str) -> Object:
+    if value is None:
+        return {}
+    try:
+        return _decode_object(value, struct, version, path) if is_object(value) else _refuse(go_type(value), struct)
+    except _WrongTypeError as error:
+        if struct.shadows:
+            error.leave_decoder(version)
+        raise
+
+
+def _refuse(found: str, kind: MemberType) -> NoReturn:
+    raise _WrongTypeError(found, kind)

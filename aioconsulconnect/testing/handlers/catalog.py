@@ -16,7 +16,7 @@ from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gat
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
@@ -94,9 +94,8 @@ class Catalog:
             if self.context.facts.catalog_takes_peer and request.first("peer"):
                 return Found([], 1, ())
             seen = search(name)
-            blank = merged and context.facts.merged_nodes_are_blank
             shown = [
-                (each, self.view.catalog_service(each, self._definition(each, merged), blank=blank))
+                (each, self.view.catalog_service(each, self._definition(each, merged), merged=merged))
                 for each in self._tagged(request, seen.instances, mesh=mesh)
             ]
             kept, filtered = self._visible(request, who, shown, filtered_by=CATALOG_SERVICE)
@@ -265,7 +264,7 @@ class Catalog:
         meta = context.meta(request, found, consistency=True)
         if streaming:
             meta = replace(meta, known_leader=False, backend="streaming")
-        return Reply([each for each in found.value if not passing or _passes(each)], meta=meta, cache=cache, age=age)
+        return Reply(_passing(found.value) if passing else found.value, meta=meta, cache=cache, age=age)
 
     def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
         """Narrow a result to what a streaming view holds.
@@ -308,7 +307,7 @@ class Catalog:
         wanted = request.first("passing")
         if wanted and wanted not in TRUE | FALSE:
             at = index if self.context.facts.bad_passing_has_index else None
-            raise Refused(400, "Invalid value for ?passing", at=at)
+            raise Refused(400, "Invalid value for ?passing", at=at, consistency=request.options.consistency)
         return "passing" in request.query and wanted not in FALSE
 
     # Shared by the handlers.
@@ -349,8 +348,10 @@ class Catalog:
         filtered = any(
             not may and (facts.rights_before_filter or kept) for may, kept in zip(readable, chosen, strict=True)
         )
-        both = zip(shown, readable, chosen, strict=True)
-        return [value for (_, value), may, kept in both if may and kept], filtered and who.named
+        seen = [each for each, may, kept in zip(shown, readable, chosen, strict=True) if may and kept]
+        if filtered_by is not CHECK and any(self.view.is_unreadable(each) for each, _ in seen):
+            raise Dropped
+        return [value for _, value in seen], filtered and who.named
 
 
 class _Denied(Exception):
@@ -364,5 +365,14 @@ def node_fits(request: ConsulRequest, node: Node) -> bool:
     return all(meta.get(key) == value for key, _, value in pairs)
 
 
-def _passes(found: Object) -> bool:
-    return all(text(check, "Status") == "passing" for check in children(found, "Checks"))
+def _passing(found: list[Object]) -> list[Object]:
+    """The services whose checks all pass; Consul puts the last one in the place of one that it leaves out."""
+    kept, at = list(found), 0
+    while at < len(kept):
+        if all(text(check, "Status") == "passing" for check in children(kept[at], "Checks")):
+            at += 1
+        else:
+            last = kept.pop()
+            if at < len(kept):
+                kept[at] = last
+    return kept

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
+from aioconsulconnect.testing.config_entries.central_configuration import PROXY, gateways
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
@@ -19,6 +19,7 @@ DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}
 _SIDECAR_PORTS: Final = range(21000, 21256)
 _KEY: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _LONGEST_KEY, _LONGEST_VALUE, _MOST_META, _LARGEST_WEIGHT = 128, 512, 64, 65535
+_FEDERATION: Final = "consul-wan-federation"
 _SCRIPT: Final = ("ScriptArgs", "Args")
 _INTERVAL: Final = (*_SCRIPT, "HTTP", "H2PING", "TCP", "UDP", "GRPC", "OSService")
 _EXPOSED: Final = ("http", "http2")
@@ -47,43 +48,49 @@ def weights_complaint(definition: Object) -> str | None:
 def meta_complaint(definition: Object) -> str | None:
     """The first reason to refuse the metadata of a service; None where there is none."""
     meta = child(definition, "Meta")
+    taken = {_FEDERATION} if text(definition, "Kind") == "mesh-gateway" else set[str]()
     if len(meta) > _MOST_META:
         return f"Invalid Service Meta: Node metadata cannot contain more than {_MOST_META} key/value pairs"
     for key, value in meta.items():
-        if problem := _pair_complaint(key, str(value)):
+        if problem := _pair_complaint(key, str(value), taken):
             return f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): {problem}"
     return None
 
 
-def _pair_complaint(key: str, value: str) -> str | None:
+def _pair_complaint(key: str, value: str, taken: Collection[str]) -> str | None:
     if not key:
         return "Key cannot be blank"
     if not _KEY.fullmatch(key):
         return "Key contains invalid characters"
     if len(key) > _LONGEST_KEY:
         return f"Key is too long (limit: {_LONGEST_KEY} characters)"
-    if key.startswith("consul-"):
+    if key.startswith("consul-") and key not in taken:
         return "Key prefix 'consul-' is reserved for internal use"
     if len(value) > _LONGEST_VALUE:
         return f"Value is too long (limit: {_LONGEST_VALUE} characters)"
     return None
 
 
-def complaints(definition: Object, facts: VersionFacts) -> Iterator[str]:
-    """Every reason to refuse the mesh part of the service `definition`; `facts` is the version."""
+def complaints(definition: Object, facts: VersionFacts, *, sidecar_of_service: bool = False) -> Iterator[str]:
+    """Every reason to refuse the mesh part of a service.
+
+    - `definition`: the service.
+    - `facts`: the version.
+    - `sidecar_of_service`: true for what came as a sidecar, which may get its port later.
+    """
     kind, connect = text(definition, "Kind"), child(definition, "Connect")
     endless = not number(definition, "Port") and not text(definition, "SocketPath")
     if kind == PROXY:
-        yield from _proxy_complaints(definition, endless, facts)
-    elif kind in GATEWAYS:
+        yield from _proxy_complaints(definition, endless and not sidecar_of_service, facts)
+    elif kind in gateways(facts):
         yield from _gateway_complaints(definition, kind)
     if connect.get("Native") and endless and facts.native_needs_port:
         yield "Port or SocketPath must be set for a Connect native service."
     locality = child(definition, "Locality")
-    if facts.zones_need_region and text(locality, "Zone") and not text(locality, "Region"):
+    if facts.zones_need_region and not sidecar_of_service and text(locality, "Zone") and not text(locality, "Region"):
         yield "zone cannot be set without region"
     sidecar = connect.get("SidecarService")
-    if is_object(sidecar) and kind not in GATEWAYS:
+    if is_object(sidecar) and kind not in gateways(facts):
         if text(sidecar, "ID"):
             yield "A SidecarService cannot specify an ID as this is managed by the agent"
         if child(sidecar, "Connect").get("SidecarService") is not None:
@@ -138,6 +145,9 @@ def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], fac
     port, socket = number(upstream, "LocalBindPort"), text(upstream, "LocalBindSocketPath")
     if not port and not socket:
         yield facts.upstream_port_text
+        return
+    if port and socket:
+        yield "only one of upstream local bind port or local socket path can be defined and nonzero"
         return
     peer, datacenter = text(upstream, "DestinationPeer"), text(upstream, "Datacenter")
     if peer and datacenter:
@@ -194,7 +204,18 @@ def check_complaint(check: Object, facts: VersionFacts) -> str | None:
         return "TTL must be not be set for Alias checks"
     if not timed and not alias and ttl <= 0:
         return "TTL must be > 0 for TTL checks"
+    if number(check, "OutputMaxSize") < 0:
+        return "MaxOutputMaxSize must be positive"
+    early = number(check, "FailuresBeforeWarning") <= number(check, "FailuresBeforeCritical")
+    if facts.checks_warn_first and not early:
+        return "FailuresBeforeWarning can't be higher than FailuresBeforeCritical"
     return None
+
+
+def refuse_foreign_nodes(checks: list[Object], node_name: str) -> None:
+    """Refuse, as not modelled, `checks` that are an alias of another node than `node_name`."""
+    if any(text(check, "AliasNode") not in {"", node_name} for check in checks):
+        raise Refused(501, "The in-process agent knows no other node than its own, as AliasNode may name")
 
 
 def refuse_scripts(checks: list[Object]) -> None:
@@ -216,14 +237,14 @@ def check_definitions(definition: Object) -> list[Object]:
 
 def filled(definition: Object) -> Object:
     """Fill in the defaults of a service definition."""
-    weights, proxy = definition.get("Weights"), child(definition, "Proxy")
+    weights, given = definition.get("Weights"), child(definition, "Proxy")
+    proxy = {member: value for member, value in given.items() if member != "EnvoyExtensions"}  # Consul ignores them.
     upstreams = [{"DestinationType": "service", **each} for each in children(proxy, "Upstreams")]
     return {
         **definition,
         "Proxy": {**proxy, "Upstreams": upstreams},
         "ID": text(definition, "ID") or text(definition, "Name"),
         "Tags": texts(definition, "Tags"),
-        "Meta": child(definition, "Meta"),
         "Weights": weights if is_object(weights) else DEFAULT_WEIGHTS,
         "TaggedAddresses": {**_addresses_of(definition), **child(definition, "TaggedAddresses")},
     }
@@ -239,39 +260,46 @@ def _addresses_of(definition: Object) -> Object:
     return {f"{network}_ipv{family}": own for network in ("lan", "wan")}
 
 
-def sidecar_of(service: Object, taken: Collection[int], before: Object | None) -> Object | None:
-    """The sidecar in the definition of a service, with its defaults; None where there is none.
+def sidecar_of(service: Object) -> Object | None:
+    """The sidecar in the definition of a `service`; None where there is none.
 
-    `NoPortLeftError` where it needs a port and none is left.
-
-    - `service`: the definition, with its own defaults filled in.
-    - `taken`: the ports that are in use.
-    - `before`: the definition of the sidecar until now, whose port it keeps.
+    It has the defaults that it takes from the service, whose own ones are filled in, but only the port it asked for.
     """
     given = child(service, "Connect").get("SidecarService")
     if not is_object(given):
         return None
     identifier, name = text(service, "ID"), text(service, "Name")
-    proxy = {**child(given, "Proxy"), "DestinationServiceName": name, "DestinationServiceID": identifier}
+    proxy = dict(child(given, "Proxy"))
+    proxy["DestinationServiceName"] = text(proxy, "DestinationServiceName") or name
+    proxy["DestinationServiceID"] = text(proxy, "DestinationServiceID") or identifier
     if not text(proxy, "LocalServiceSocketPath"):
         proxy["LocalServicePort"] = number(proxy, "LocalServicePort") or number(service, "Port")
         proxy["LocalServiceAddress"] = text(proxy, "LocalServiceAddress") or "127.0.0.1"
-    port = number(given, "Port")
-    if not port and not text(given, "SocketPath"):
-        port = number(before, "Port") if before else _free_port(taken)
-    sidecar = filled(
-        {
-            **given,
-            "ID": f"{identifier}-sidecar-proxy",
-            "Name": text(given, "Name") or f"{name}-sidecar-proxy",
-            "Kind": text(given, "Kind") or PROXY,
-            "Tags": given.get("Tags") or service["Tags"],
-            "Meta": given.get("Meta") or service["Meta"],
-            "Address": text(given, "Address") or text(service, "Address"),
-            "Port": port,
-            "Proxy": proxy,
-        }
-    )
+    return {
+        **given,
+        "ID": f"{identifier}-sidecar-proxy",
+        "Name": text(given, "Name") or f"{name}-sidecar-proxy",
+        "Kind": text(given, "Kind") or PROXY,
+        "Tags": given.get("Tags") or service["Tags"],
+        "Meta": given.get("Meta") or service.get("Meta") or given.get("Meta"),
+        "Address": text(given, "Address") or text(service, "Address"),
+        "Proxy": proxy,
+    }
+
+
+def with_port(sidecar: Object, taken: Collection[int], before: Object | None) -> Object:
+    """A `sidecar` with a port, with its checks and its defaults.
+
+    `NoPortLeftError` where it needs a port and none is left.
+
+    - `taken`: the ports that are in use.
+    - `before`: the definition of the sidecar until now, whose port it keeps.
+    """
+    port, identifier = number(sidecar, "Port"), text(sidecar, "ID").removesuffix("-sidecar-proxy")
+    if port < 1:
+        known = number(before, "Port") if before else 0
+        port = known if known in _SIDECAR_PORTS else _free_port(taken)
+    sidecar = filled({**sidecar, "Port": port})
     if not check_definitions(sidecar):
         address = text(sidecar, "Address") or "127.0.0.1"
         sidecar["Checks"] = [

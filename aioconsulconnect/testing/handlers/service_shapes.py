@@ -1,4 +1,4 @@
-"""The members of services and checks, as registered and as the agent, catalog and health show them."""
+"""The members of services and checks, as the agent, catalog and health show them."""
 
 from typing import Final
 
@@ -14,6 +14,7 @@ from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 TAGGED: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))
 WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)))
 LOCALITY: Final = Struct((Field("Region"), Field("Zone")))
+_LOCALITY: Final = Struct((Field("Region", always=True), Field("Zone", always=True)))
 _ACCESS_LOGS: Final = Struct(
     (
         Field("Enabled", "bool"),
@@ -25,127 +26,6 @@ _ACCESS_LOGS: Final = Struct(
     )
 )
 TEXTS: Final = ListOf("string")
-
-# As registered.
-
-CHECK_DEFINITION: Final = Struct(
-    (
-        Field("CheckID"),
-        Field("Name"),
-        Field("Status"),
-        Field("Notes"),
-        Field("ServiceID", alias="service_id"),
-        Field("ScriptArgs", TEXTS, alias="script_args"),
-        Field("Args", TEXTS),
-        Field("HTTP"),
-        Field("H2PING", since="1.10"),
-        Field("H2PingUseTLS", "bool", since="1.16"),
-        Field("Header", MapOf(TEXTS)),
-        Field("Method"),
-        Field("Body"),
-        Field("DisableRedirects", "bool", since="1.16"),
-        Field("TCP"),
-        Field("TCPUseTLS", "bool", since="1.16"),
-        Field("UDP", since="1.16"),
-        Field("OSService", since="1.16"),
-        Field("Interval", "duration"),
-        Field("AliasNode"),
-        Field("AliasService"),
-        Field("DockerContainerID", alias="docker_container_id"),
-        Field("Shell"),
-        Field("GRPC"),
-        Field("GRPCUseTLS", "bool", alias="grpc_use_tls"),
-        Field("TLSServerName", since="1.10"),
-        Field("TLSSkipVerify", "bool", alias="tls_skip_verify"),
-        Field("Timeout", "duration"),
-        Field("TTL", "duration"),
-        Field("SuccessBeforePassing", "int"),
-        Field("FailuresBeforeWarning", "int", since="1.16"),
-        Field("FailuresBeforeCritical", "int"),
-        Field("ProxyHTTP"),
-        Field("ProxyGRPC"),
-        Field("DeregisterCriticalServiceAfter", "duration", alias="deregister_critical_service_after"),
-        Field("OutputMaxSize", "int"),
-    )
-)
-_OWN_KEYS: Final = frozenset({"CheckID", "ServiceID"})
-AGENT_CHECK: Final = Struct(
-    (
-        Field("ID"),
-        Field("Namespace"),
-        Field("ServiceID", alias="service_id"),
-        Field("Token"),
-        *(field for field in CHECK_DEFINITION.fields if field.name not in _OWN_KEYS),
-    )
-)
-_UPSTREAM_DEFINITION: Final = Struct(
-    (
-        Field("DestinationType"),
-        Field("DestinationNamespace"),
-        Field("DestinationPartition", since="1.11"),
-        Field("DestinationPeer", since="1.13"),
-        Field("DestinationName"),
-        Field("Datacenter"),
-        Field("LocalBindAddress"),
-        Field("LocalBindPort", "int"),
-        Field("LocalBindSocketPath", since="1.10"),
-        Field("LocalBindSocketMode", since="1.10"),
-        Field("Config", "open"),
-        Field("MeshGateway", MESH_GATEWAY),
-    ),
-    snake=True,
-)
-PROXY_DEFINITION: Final = Struct(
-    (
-        Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
-        Field("DestinationServiceName"),
-        Field("DestinationServiceID"),
-        Field("LocalServiceAddress"),
-        Field("LocalServicePort", "int"),
-        Field("LocalServiceSocketPath", since="1.10"),
-        Field("Mode", since="1.10"),
-        Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
-        Field("MutualTLSMode", since="1.16"),
-        Field("Config", "open"),
-        Field("Upstreams", ListOf(_UPSTREAM_DEFINITION)),
-        Field("MeshGateway", MESH_GATEWAY),
-        Field("Expose", EXPOSE),
-        Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
-    ),
-    snake=True,
-)
-_SERVICE_FIELDS: Final = (
-    Field("Kind"),
-    Field("ID"),
-    Field("Name"),
-    Field("Tags", TEXTS),
-    Field("Address"),
-    Field("SocketPath", since="1.10"),
-    Field("TaggedAddresses", TAGGED),
-    Field("Meta", META),
-    Field("Port", "int"),
-    Field("Check", CHECK_DEFINITION),
-    Field("Checks", ListOf(CHECK_DEFINITION)),
-    Field("Weights", WEIGHTS),
-    Field("Token"),
-    Field("EnableTagOverride", "bool"),
-    Field("Proxy", PROXY_DEFINITION),
-    Field("Locality", LOCALITY, since="1.16"),
-)
-_SIDECAR: Final = Struct(
-    (
-        *_SERVICE_FIELDS,
-        Field("Connect", Struct((Field("Native", "bool"), Field("SidecarService", "any")), snake=True)),
-    ),
-    snake=True,
-)
-SERVICE_DEFINITION: Final = Struct(
-    (
-        *_SERVICE_FIELDS,
-        Field("Connect", Struct((Field("Native", "bool"), Field("SidecarService", _SIDECAR)), snake=True)),
-    ),
-    snake=True,
-)
 
 # As the agent shows them.
 
@@ -185,12 +65,11 @@ _AGENT_UPSTREAM: Final = Struct(
     )
 )
 _PROXY_HEAD: Final = (
-    Field("EnvoyExtensions", ENVOY_EXTENSIONS),
     Field("DestinationServiceName"),
     Field("DestinationServiceID"),
     Field("LocalServiceAddress"),
     Field("LocalServicePort", "int"),
-    Field("LocalServiceSocketPath"),
+    Field("LocalServiceSocketPath", since="1.10"),
 )
 AGENT_SERVICE: Final = Struct(
     (
@@ -201,30 +80,31 @@ AGENT_SERVICE: Final = Struct(
         Field("Meta", META, always=True),
         Field("Port", "int", always=True),
         Field("Address", always=True),
-        Field("SocketPath"),
+        Field("SocketPath", since="1.10"),
         Field("TaggedAddresses", TAGGED),
         Field("Weights", WEIGHTS, always=True),
         Field("EnableTagOverride", "bool", always=True),
-        Field("ContentHash"),
+        Field("ContentHash", filtered=False),
         Field(
             "Proxy",
             Struct(
                 (
                     *_PROXY_HEAD,
-                    Field("Mode"),
-                    Field("TransparentProxy", TRANSPARENT_PROXY),
-                    Field("MutualTLSMode"),
+                    Field("Mode", since="1.10"),
+                    Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
+                    Field("MutualTLSMode", since="1.16"),
                     Field("Config", "open"),
                     Field("Upstreams", ListOf(_AGENT_UPSTREAM)),
                     Field("MeshGateway", MESH_GATEWAY, always=True),
                     Field("Expose", _AGENT_EXPOSE, always=True),
-                    Field("AccessLogs", _ACCESS_LOGS),
+                    Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
                 )
             ),
         ),
         Field("Connect", Struct((Field("Native", "bool"),))),
-        Field("Datacenter", since="1.10"),
-        Field("Locality", LOCALITY),
+        Field("Datacenter", since="1.10", filtered=False),
+        Field("PeerName", since="1.13"),
+        Field("Locality", _LOCALITY, filtered=False),
     )
 )
 
@@ -251,15 +131,16 @@ _UPSTREAM: Final = Struct(
 )
 _PROXY: Final = Struct(
     (
+        Field("TransparentProxy", TRANSPARENT_PROXY, since="1.10"),
+        Field("AccessLogs", _ACCESS_LOGS, since="1.16"),
+        Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *_PROXY_HEAD,
         Field("Mode", always=True, since="1.10"),
         Field("Config", "open"),
         Field("Upstreams", ListOf(_UPSTREAM)),
         Field("MeshGateway", MESH_GATEWAY, always=True),
         Field("Expose", EXPOSE, always=True),
-        Field("TransparentProxy", TRANSPARENT_PROXY),
-        Field("MutualTLSMode"),
-        Field("AccessLogs", _ACCESS_LOGS),
+        Field("MutualTLSMode", since="1.16"),
     )
 )
 _CONNECT: Final = Struct((Field("Native", "bool"),))
@@ -273,6 +154,7 @@ NODE: Final = Struct(
         Field("Datacenter", always=True),
         Field("TaggedAddresses", _LOCAL_ADDRESSES, always=True),
         Field("Meta", META, always=True),
+        Field("PeerName", since="1.13"),
         *INDEXES,
     )
 )
@@ -285,12 +167,12 @@ NODE_SERVICE: Final = Struct(
         Field("Address", always=True),
         Field("TaggedAddresses", TAGGED),
         Field("Meta", META, always=True),
-        Field("Port", "int", always=True, until="1.10"),
-        Field("Port", "int", since="1.16"),
+        Field("Port", "int", always=True, until="1.8"),
+        Field("Port", "int", since="1.10"),
         Field("SocketPath", since="1.10"),
         Field("Weights", WEIGHTS, always=True),
         Field("EnableTagOverride", "bool", always=True),
-        Field("Locality", LOCALITY, since="1.16"),
+        Field("Locality", LOCALITY, since="1.16", filtered=False),
         Field("Proxy", _PROXY, always=True),
         Field("Connect", _CONNECT, always=True),
         Field("PeerName", always=True, since="1.13"),
@@ -312,7 +194,8 @@ CHECK: Final = Struct(
         Field("Interval", always=True, since="1.10"),
         Field("Timeout", always=True, since="1.10"),
         Field("ExposedPort", "int", always=True, since="1.10"),
-        Field("Definition", Struct(()), always=True),
+        Field("Definition", Struct(()), always=True, filtered=False),
+        Field("PeerName", since="1.13"),
         *INDEXES,
     )
 )
@@ -345,6 +228,7 @@ CATALOG_SERVICE: Final = Struct(
         Field("ServiceProxy", _PROXY, always=True),
         Field("ServiceConnect", _CONNECT, always=True),
         Field("ServiceLocality", "any", always=True, since="1.16"),
+        Field("PeerName", since="1.13"),
         *INDEXES,
     )
 )

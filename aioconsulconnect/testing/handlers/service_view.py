@@ -4,10 +4,10 @@ import hashlib
 import json
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.central_configuration import GATEWAYS, PROXY
+from aioconsulconnect.testing.config_entries.central_configuration import PROXY, gateways
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.go_json.shaping import shape
-from aioconsulconnect.testing.go_json.values import Object, child, text
+from aioconsulconnect.testing.go_json.values import Object, child, is_list, is_object, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.state.checks import Check
@@ -72,14 +72,14 @@ class ServiceView:
 
     def agent_service(self, instance: Instance) -> Object:
         """A service as `/v1/agent` shows it."""
-        given = instance.resolved
+        given, facts = instance.resolved, self.context.facts
         service: Object = {**given, "Service": given["Name"], "Datacenter": self.context.datacenter, "Connect": None}
-        if text(given, "Kind") not in {PROXY, *GATEWAYS}:
+        if text(given, "Kind") not in {PROXY, *gateways(facts)}:
             service["Proxy"] = None
         if child(given, "Connect").get("Native"):
             service["Connect"] = {"Native": True}
-        if not given.get("TaggedAddresses"):
-            service["TaggedAddresses"] = None
+        service["Meta"] = child(given, "Meta")
+        service["TaggedAddresses"] = given.get("TaggedAddresses") or None
         return shape(service, shapes.AGENT_SERVICE, self.context.facts.version)
 
     def with_hash(self, service: Object, content: str) -> Object:
@@ -111,7 +111,6 @@ class ServiceView:
         service = {
             **definition,
             "Service": definition["Name"],
-            "Meta": definition.get("Meta") or None,
             "TaggedAddresses": self._addresses(instance, definition),
             "Connect": {"Native": True} if child(definition, "Connect").get("Native") else {},
             "CreateIndex": instance.created,
@@ -121,16 +120,19 @@ class ServiceView:
         found: Object = {"Node": self.node(instance.node), "Service": service, "Checks": checks}
         return shape(found, SHOWN_HEALTHY_SERVICE, self.context.facts.version)
 
-    def catalog_service(self, instance: Instance, definition: Object, *, blank: bool = False) -> Object:
+    def catalog_service(self, instance: Instance, definition: Object, *, merged: bool = False) -> Object:
         """A service as `/v1/catalog` shows it, with its node.
 
-        `definition` is that of `instance`, with or without the central configuration; `blank` leaves out the node but
-        for its name.
+        `definition` is that of `instance`; `merged` is true if central configuration was merged over it once more, and
+        of the node there is no more than its name then.
         """
+        blank = merged and self.context.facts.merged_nodes_are_blank
+        blank = blank and text(definition, "Kind") in {PROXY, *gateways(self.context.facts)}
         node = {"Node": instance.node.name} if blank else self.node(instance.node)
         service: Object = {
             **node,
             **{f"Service{member}": definition.get(member) for member in _MEMBERS},
+            "ServiceMeta": child(definition, "Meta"),
             "NodeMeta": node.get("Meta"),
             "ServiceTaggedAddresses": self._addresses(instance, definition),
             "ServiceConnect": {"Native": True} if child(definition, "Connect").get("Native") else {},
@@ -139,10 +141,18 @@ class ServiceView:
         }
         return shape(service, shapes.CATALOG_SERVICE, self.context.facts.version)
 
+    def is_unreadable(self, instance: Instance) -> bool:
+        """True if Consul drops the connection of whoever reads an instance.
+
+        It does so for a null in the Config of a proxy.
+        """
+        config = child(child(instance.resolved, "Proxy"), "Config")
+        return _has_null(config, anywhere=self.context.facts.any_null_ends_reads)
+
     def check(self, check: Check, instance: Instance, *, shown: bool) -> Object:
         """The `check` of `instance` as the catalog shows it if `shown`, else as the agent shows it."""
         status, output = check.shown if shown else (check.status, check.output)
-        timing = check.definition if self.context.facts.checks_tell_interval else {}
+        timing = check.definition if self.context.facts.checks_tell_interval or check.tells_times else {}
         found: Object = {
             "Node": instance.node.name,
             "CheckID": check.identifier,
@@ -190,6 +200,13 @@ class ServiceView:
         return shape(found, shapes.CHECK, self.context.facts.version)
 
 
-def checks_of(instance: Instance) -> list[Check]:
-    """The checks of a service, in the order of their ids."""
-    return [check for _, check in sorted(instance.checks.items())]
+def checks_of(instance: Instance, *, in_catalog: bool = True) -> list[Check]:
+    """The checks of an `instance` in the order of their ids; with `in_catalog` only those there."""
+    return [check for _, check in sorted(instance.checks.items()) if check.in_catalog or not in_catalog]
+
+
+def _has_null(value: object, *, anywhere: bool) -> bool:
+    """True if JSON data has a null as an element of a list, or `anywhere`."""
+    if is_object(value):
+        return any((anywhere and each is None) or _has_null(each, anywhere=anywhere) for each in value.values())
+    return is_list(value) and any(each is None or _has_null(each, anywhere=anywhere) for each in value)

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from typing import Final
+from typing import Final, Literal
 
-from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, errors
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
-from aioconsulconnect.testing.go_json.values import Object, child, is_object, number, text
+from aioconsulconnect.testing.go_json.values import Object, child, is_object, text
 from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.handlers.registration_rules import (
     STATUSES,
@@ -18,22 +18,25 @@ from aioconsulconnect.testing.handlers.registration_rules import (
     complaints,
     filled,
     meta_complaint,
+    refuse_foreign_nodes,
     refuse_scripts,
     sidecar_of,
     weights_complaint,
+    with_port,
 )
-from aioconsulconnect.testing.handlers.service_shapes import AGENT_CHECK, AGENT_SERVICE, CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.handlers.service_shapes import AGENT_SERVICE, CHECK
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Reply, empty
 from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.registration.definition_shapes import AGENT_CHECK, SERVICE_DEFINITION
 from aioconsulconnect.testing.state.acl import Authorizer
-from aioconsulconnect.testing.state.checks import Check, captured
+from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
-_UPDATE: Final = Struct((Field("Status"), Field("Output")))
+_UPDATE: Final = Struct((Field("Status"), Field("Output")), "agent.checkUpdate")
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -56,18 +59,24 @@ class Services:
         definition = self._definition(request)
         checks = check_definitions(definition)
         self._check_checks(checks, "Invalid check: ")
+        if (text(definition, "ID") or text(definition, "Name")) == "consul":
+            raise Refused(501, "The in-process agent does not model a service with the ID of Consul's own instance")
         service = filled({**definition, "Tags": definition.get("Tags") or []})
         sidecar = self._sidecar(service)
         who = self.context.acl.resolve(request.token)
         for each in [service, *([sidecar] if sidecar else [])]:
             self._may_register(who, each)
         refuse_scripts(checks)
-        replace = "replace-existing-checks" in request.query and request.first("replace-existing-checks") not in FALSE
+        replace = request.query.get("replace-existing-checks", ["false"])[0] in {"", *TRUE}
         instance = self.registry.register(_kept(service), checks, replace=replace)
         if sidecar is not None:
             given = check_definitions(sidecar)
             refuse_scripts(given)
-            self.registry.register(_kept(sidecar), given, replace=replace, parent=instance.identifier)
+            kept, parent = _kept(sidecar), instance.identifier
+            # Where the agent does not check a sidecar as a service, the servers still do.
+            odd = any(complaints(sidecar, self.context.facts))
+            refused = odd or text(sidecar, "Address") in _ANY_ADDRESS
+            self.registry.register(kept, given, replace=replace, parent=parent, in_catalog=not refused)
         return empty(self.context.facts)
 
     def _definition(self, request: ConsulRequest) -> Object:
@@ -76,6 +85,8 @@ class Services:
             definition = decode(request.unprefixed_json(), SERVICE_DEFINITION, facts.version, "")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
+        except FatalNullError as error:
+            raise Dropped from error
         if not text(definition, "Name"):
             raise Refused(400, "Missing service name")
         if text(definition, "Address") in _ANY_ADDRESS:
@@ -87,6 +98,7 @@ class Services:
         return definition
 
     def _check_checks(self, checks: list[Object], prefix: str, status: int = 400) -> None:
+        refuse_foreign_nodes(checks, self.context.node_name)
         for check in checks:
             if wrong := check_complaint(check, self.context.facts):
                 raise Refused(status, prefix + wrong)
@@ -100,9 +112,20 @@ class Services:
             facts = self.context.facts
             words = facts.bad_request_prefix + "Invalid check in sidecar_service: "
             self._check_checks(check_definitions(given), words, facts.sidecar_check_status)
-        known = self.registry.get(f"{service['ID']}-sidecar-proxy")
+        sidecar = sidecar_of(service)
+        if sidecar is None:
+            return None
+        facts = self.context.facts
+        if wrong := meta_complaint(sidecar):
+            words = f"{facts.bad_request_prefix}Invalid SidecarService: {wrong.removeprefix('Invalid Service Meta: ')}"
+            raise Refused(facts.sidecar_check_status, words)
+        if weights_complaint(sidecar):
+            raise Refused(501, "The in-process agent takes no Weights of a sidecar that are none of a service")
+        if facts.sidecars_are_checked and (found := list(complaints(sidecar, facts, sidecar_of_service=True))):
+            raise Refused(400, "Failed Validation: " + errors(found))
+        known = self.registry.get(text(sidecar, "ID"))
         try:
-            return sidecar_of(service, self.registry.ports(), known.definition if known else None)
+            return with_port(sidecar, self.registry.ports(), known.definition if known else None)
         except NoPortLeftError as error:
             status = self.context.facts.ports_run_out_status
             raise Refused(status, ("Invalid SidecarService: " if status == 400 else "") + str(error)) from error  # noqa: PLR2004
@@ -195,7 +218,7 @@ class Services:
         """Answer with all checks that the token may see (`GET /v1/agent/checks`)."""
         request.enterprise_options()
         owners = [self.registry.node.whole, *self.registry.all()]
-        pairs = [(each, check) for each in owners for check in checks_of(each)]
+        pairs = [(each, check) for each in owners for check in checks_of(each, in_catalog=False)]
         pairs.sort(key=lambda pair: pair[1].identifier)
         shown = {check.identifier: self.view.check(check, each, shown=False) for each, check in pairs}
         return self._visible(request, shown, {check.identifier: each.name for each, check in pairs}, CHECK)
@@ -203,7 +226,8 @@ class Services:
     def _visible(self, request: ConsulRequest, shown: dict[str, Object], names: dict[str, str], shape: Struct) -> Reply:
         context, expression = self.context, request.first("filter")
         who = context.acl.resolve(request.token)
-        keep = compile_filter(expression, context.facts.version, shape, of_agent=True) if expression else None
+        of: Literal["checks", "services"] = "checks" if shape is CHECK else "services"
+        keep = compile_filter(expression, context.facts.version, shape, of_agent=of) if expression else None
         node = context.node_name
         readable = {
             key
@@ -248,7 +272,7 @@ class Services:
         self.context.acl.require_write(who, instance.name, self.context.node_name)
         if check.kind != "ttl":
             raise Refused(500, f'CheckID "{request.rest}" does not have associated TTL')
-        self.registry.runner.touched(check, status, captured(output, number(check.definition, "OutputMaxSize")))
+        self.registry.runner.touched(check, status, output)
         return empty(facts)
 
     def _known_check(self, identifier: str) -> tuple[Instance, Check]:
@@ -282,17 +306,18 @@ class CheckRegistration:
     def _definition(self, request: ConsulRequest) -> Object:
         facts = self.context.facts
         try:
-            given = decode(request.unprefixed_json(), AGENT_CHECK, facts.version, "CheckDefinition")
+            given = decode(request.unprefixed_json(), AGENT_CHECK, facts.version, "")
         except DecodeError as error:
             raise Refused(400, f"Request decode failed: {error}") from error
         if not text(given, "Name"):
             raise Refused(400, "Missing check name")
         if text(given, "Status") not in {"", *STATUSES}:
             raise Refused(400, "Bad check status")
+        refuse_foreign_nodes([given], self.context.node_name)
         if wrong := check_complaint(given, facts):
             raise Refused(400, f"Invalid check: {wrong}")
         kept: Object = {key: value for key, value in given.items() if key not in _KEPT_OUT}
-        times = {member: text(given, member) or "0s" for member in ("Interval", "Timeout")}
+        times: Object = {member: text(given, member) or "0s" for member in ("Interval", "Timeout")}
         return {**kept, **times, "CheckID": text(given, "ID") or text(given, "Name")}
 
     def _owner(self, definition: Object) -> Instance:

@@ -178,9 +178,10 @@ def _tree(node: Node, text: str) -> Syntax:
         value = "".join(_value(part, text) for part in parts if part.rule == "value")
         operator = next(_OPERATORS[part.rule][part.alternative] for part in parts if part.rule in _OPERATORS)
         return Syntax(Comparison(_path(selector, text), operator, value))
-    operands = tuple(_tree(part, text) for part in parts)
+    operands = [_tree(part, text) for part in parts]
     word = {"either": "or", "both": "and", "term": "not"}.get(node.rule, "")
-    return Syntax(word, operands) if len(operands) > 1 or (word == "not" and not node.alternative) else operands[0]
+    joined = len(operands) > 1 or (word == "not" and not node.alternative)
+    return Syntax(word, tuple(operands)) if joined else operands[0]
 
 
 def _path(selector: Node, text: str) -> list[str]:

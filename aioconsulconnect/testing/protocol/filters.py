@@ -1,158 +1,89 @@
-"""The filter language of list endpoints: its grammar, and the operators of each type of member."""
+"""The filter language of list endpoints: operators by the type of a member, and selectors."""
 
 import re
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
+from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object
-from aioconsulconnect.testing.protocol.refusals import Refused
+from aioconsulconnect.testing.protocol.filter_grammar import Comparison, FilterSyntaxError, Syntax, parse_filter
+from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 
 Predicate = Callable[[Object], bool]
+_Test = Callable[[object], bool]
 
-_TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<sign>==|!=|[()])|(?P<word>[^\s()=!"`\[\]]+(?:\["[^"]*"\])*))"""
-)
-_PART: Final = re.compile(r'\["([^"]*)"\]|([^.\[\]]+)')
-_DEEPEST: Final = 50
 _PREFIX: Final = "Failed to create boolean expression evaluator: "
+_MOST: Final = 2**63
+_UNFILTERED: Final[frozenset[object]] = frozenset({"uint64", "any", "open", "ignored"})
+_PERL: Final = re.compile(r"\(\?[=!]")
+_REGEXP_ERRORS: Final = {
+    "missing ), unterm": ("missing closing )", r".*"),
+    "unterminated character": ("missing closing ]", r".*"),
+    "unbalanced parenthesis": ("unexpected )", r".*"),
+    "nothing to repeat": ("missing argument to repetition operator", r"[*+?]"),
+    "bad character range": ("invalid character class range", r"[^\]]*"),
+    "bad escape": ("invalid escape sequence", r"\\."),
+}
+"""Go's words for what Python says about a regular expression, and the part that they quote."""
 
 
-def compile_filter(expression: str, version: str, shape: Struct, *, of_agent: bool = False) -> Predicate:
+def compile_filter(
+    expression: str, version: str, shape: Struct, *, of_agent: Literal["services", "checks"] | None = None
+) -> Predicate:
     """Compile a filter into a predicate; `Refused` in Consul's words where it is malformed.
 
     - `expression`: the text of the parameter `filter`.
     - `version`: the version, which decides on the members that selectors may name.
     - `shape`: the type of the objects to filter.
-    - `of_agent`: true for what the agent filters itself: its refusal of a selector or a value lacks the usual prefix.
+    - `of_agent`: the list that the agent filters itself: the refusal of a selector or a value by its checks lacks the
+      usual prefix, and a selector into an object that one of its services does not have drops the connection.
     """
-    return _Parser(expression, version, shape, "" if of_agent else _PREFIX).parse()
+    try:
+        syntax = parse_filter(expression)
+    except FilterSyntaxError as error:
+        _fail(str(error))
+    except RecursionError as error:
+        raise Refused(501, "The in-process agent takes no filter that is nested so deeply") from error
+    prefix = "" if of_agent == "checks" else _PREFIX
+    return _Compiler(version, shape, prefix, drops=of_agent == "services").predicate(syntax)
 
 
 def _fail(reason: str, prefix: str = _PREFIX) -> NoReturn:
     raise Refused(500, prefix + reason, from_server=True)
 
 
-class _Parser:
-    """A recursive-descent parser of one filter."""
+class _Compiler:
+    """The meaning of one filter for objects of one shape; `prefix` begins its refusals."""
 
-    def __init__(self, expression: str, version: str, shape: Struct, prefix: str) -> None:
+    def __init__(self, version: str, shape: Struct, prefix: str, *, drops: bool) -> None:
+        self.drops = drops
         self.shape = shape
         self.prefix = prefix
-        self.tokens: list[tuple[str, bool]] = []
-        self.positions: list[int] = []
-        self.end = len(expression)
         self.version = version
-        self.depth = 0
-        at, end = 0, len(expression.rstrip())
-        while at < end:
-            found = _TOKEN.match(expression, at)
-            if found is None:
-                self.no_match(at)
-            self.positions.append(at)
-            at = found.end()
-            quoted = found["quoted"]
-            self.tokens.append((quoted[1:-1].replace('\\"', '"'), True) if quoted else (found[0].strip(), False))
-        self.at = 0
 
-    @staticmethod
-    def no_match(at: int) -> NoReturn:
-        _fail(f"1:{at + 1} ({at}): no match found")
+    def predicate(self, syntax: Syntax) -> Predicate:
+        """Build the predicate of an expression."""
+        if isinstance(syntax.root, Comparison):
+            return self.comparison(syntax.root)
+        parts = [self.predicate(operand) for operand in syntax.operands]
+        if syntax.root == "not":
+            return lambda item: not parts[0](item)
+        several = all if syntax.root == "and" else any
+        return lambda item: several(part(item) for part in parts)
 
-    def unexpected(self) -> NoReturn:
-        self.no_match(self.positions[self.at] if self.at < len(self.positions) else self.end)
-
-    def parse(self) -> Predicate:
-        predicate = self.either()
-        if self.at < len(self.tokens):
-            self.unexpected()
-        return predicate
-
-    def peek(self) -> str:
-        """The next token if it is a word of the language; empty if it is a quoted value or missing."""
-        token, quoted = self.tokens[self.at] if self.at < len(self.tokens) else ("", True)
-        return "" if quoted else token
-
-    def accept(self, *words: str) -> bool:
-        """Take these words if they come next."""
-        ahead = self.tokens[self.at : self.at + len(words)]
-        if [token for token, quoted in ahead if not quoted] != list(words):
-            return False
-        self.at += len(words)
-        return True
-
-    def value(self) -> str:
-        if self.at >= len(self.tokens) or self.peek() in {"(", ")", "==", "!="}:
-            self.unexpected()
-        self.at += 1
-        return self.tokens[self.at - 1][0]
-
-    def either(self) -> Predicate:
-        left = self.both()
-        while self.accept("or"):
-            left = _or(left, self.both())
-        return left
-
-    def both(self) -> Predicate:
-        left = self.term()
-        while self.accept("and"):
-            left = _and(left, self.term())
-        return left
-
-    def term(self) -> Predicate:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            self.unexpected()
-        if self.accept("not"):
-            inner = self.term()
-            return lambda item: not inner(item)
-        if self.accept("("):
-            inner = self.either()
-            if not self.accept(")"):
-                self.unexpected()
-            return inner
-        return self.comparison()
-
-    def comparison(self) -> Predicate:
-        first = self.value()
-        if self.accept("in"):
-            return self.made(self.value(), "In", first)
-        if self.accept("not", "in"):
-            return self.made(self.value(), "Not In", first)
-        for words, operator in (
-            (("==",), "Equal"),
-            (("!=",), "Not Equal"),
-            (("contains",), "In"),
-            (("not", "contains"), "Not In"),
-            (("matches",), "Matches"),
-            (("not", "matches"), "Not Matches"),
-        ):
-            if self.accept(*words):
-                return self.made(first, operator, self.value())
-        if self.accept("is", "empty"):
-            return self.made(first, "Is Empty", "")
-        if self.accept("is", "not", "empty"):
-            return self.made(first, "Is Not Empty", "")
-        return self.unexpected()
-
-    def made(self, selector: str, operator: str, value: str) -> Predicate:
+    def comparison(self, given: Comparison) -> Predicate:
         """Build the predicate of one comparison."""
-        positive = operator.replace("Not ", "")
-        test = self.positive(selector, positive, operator, value)
-        return (lambda item: not test(item)) if positive != operator else test
-
-    def positive(self, selector: str, positive: str, operator: str, value: str) -> Predicate:
-        """Build the predicate of a comparison without its `not`; a refusal names the whole `operator`."""
-        found = select(self.shape, selector, self.version)
-        if found is None:
-            _fail(f'Selector "{selector}" is not valid', self.prefix)
-        kind, read = found
-        test = self.test(kind, positive, selector, value)
+        positive = given.operator.replace("Not ", "")
+        kind, read = select(self.shape, given.selector, self.version, self.prefix)
+        selector = ".".join(given.selector)
+        test = self.test(kind, positive, selector, given.value)
         if test is None:
-            _fail(f'Invalid match operator "{operator}" for selector "{selector}"', self.prefix)
-        return lambda item: any(test(each) for each in read(item))
+            _fail(f'Invalid match operator "{given.operator}" for selector "{selector}"', self.prefix)
+        wanted = positive == given.operator
+        return lambda item: any(test(each) for each in read(item, drops=self.drops)) == wanted
 
-    def test(self, kind: MemberType, operator: str, selector: str, value: str) -> Callable[[object], bool] | None:
+    def test(self, kind: MemberType, operator: str, selector: str, value: str) -> _Test | None:
         """Build the test of one value; None where the operator has no meaning for its type."""
         match kind, operator:
             case "string", "Equal":
@@ -163,11 +94,12 @@ class _Parser:
                 pattern = self.pattern(value)
                 return lambda found: pattern.search(str(found or "")) is not None
             case (("int" | "uint32"), "Equal"):
-                number = self.converted(int, "ParseInt", selector, value)
+                number = self.number(selector, value)
                 return lambda found: (found or 0) == number
             case "bool", "Equal":
-                wanted = self.converted(lambda text: {"true": True, "false": False}[text], "ParseBool", selector, value)
-                return lambda found: (found or False) == wanted
+                if value not in TRUE | FALSE:
+                    self.refuse("Bool", selector, value, "invalid syntax")
+                return lambda found: (found or False) == (value in TRUE)
             case ((ListOf("string") | MapOf()), "In"):
                 return lambda found: isinstance(found, list | dict) and value in found
             case ((ListOf() | MapOf()), "Is Empty"):
@@ -177,59 +109,76 @@ class _Parser:
 
     def pattern(self, value: str) -> re.Pattern[str]:
         """Compile a regular expression, or refuse it."""
+        words = f'Failed to compile regular expression "{value}": error parsing regexp: '
+        if perl := _PERL.search(value):
+            _fail(f"{words}invalid or unsupported Perl syntax: `{perl[0]}`", self.prefix)
         try:
             return re.compile(value)
         except re.error as error:
-            _fail(f"Failed to compile regular expression {value!r}: {error}", self.prefix)
+            known = next((known for begin, known in _REGEXP_ERRORS.items() if error.msg.startswith(begin)), None)
+            start = 0 if "parenthesis" in error.msg or "missing )" in error.msg else error.pos or 0
+            quoted = re.match(known[1], value[start:]) if known else None
+            if known is None or quoted is None:
+                raise Refused(
+                    501, f"The in-process agent does not know Go's words for what is wrong in {value}"
+                ) from error
+            _fail(f"{words}{known[0]}: `{quoted[0]}`", self.prefix)
 
-    def converted(self, convert: Callable[[str], int], function: str, selector: str, value: str) -> int:
-        """Convert a value to the number or boolean that a selector holds, or refuse it."""
-        try:
-            return convert(value)
-        except (KeyError, ValueError):
-            _fail(
-                f'Failed to convert value "{value}" for selector "{selector}": strconv.{function}: '
-                f'parsing "{value}": invalid syntax',
-                self.prefix,
-            )
+    def number(self, selector: str, value: str) -> int:
+        """Convert a value to the number that a selector holds, or refuse it."""
+        if not re.fullmatch(r"[+-]?[0-9]+", value):
+            self.refuse("Int", selector, value, "invalid syntax")
+        if not -_MOST <= int(value) < _MOST:
+            self.refuse("Int", selector, value, "value out of range")
+        return int(value)
+
+    def refuse(self, function: str, selector: str, value: str, reason: str) -> NoReturn:
+        """Refuse a value that the selector cannot hold."""
+        parsing = f'strconv.Parse{function}: parsing "{value}": {reason}'
+        _fail(f'Failed to coerce value "{value}" for selector "{selector}": {parsing}', self.prefix)
 
 
-def select(shape: Struct, selector: str, version: str) -> tuple[MemberType, Callable[[Object], list[object]]] | None:
-    """Resolve `selector`: the type of the member that it names, and a function that reads it.
+class _Reader:
+    """The function that reads the values of a selector, of a list those of all elements.
 
-    None where `version` has no such member in `shape`, or where it cannot be filtered by. Of a list, the values of all
-    elements are read.
+    - `path`: the selector.
+    - `pointers`: for each part of it, true if that is an object that may be missing.
     """
-    kind: MemberType = shape
-    path = [found[1] or found[2] for found in _PART.finditer(selector)]
-    for part in path:
-        if isinstance(kind, ListOf):
-            kind = kind.item
-        if isinstance(kind, MapOf):
-            kind = kind.item
-        elif isinstance(kind, Struct):
-            member = next((field for field in kind.of(version) if field.name == part), None)
-            if member is None:
-                return None
-            kind = member.of
-        else:
-            return None
-    if isinstance(kind, Struct) or kind in {"uint64", "any", "open", "ignored"}:
-        return None
 
-    def read(item: Object) -> list[object]:
+    def __init__(self, path: list[str], pointers: list[bool]) -> None:
+        self.path = path
+        self.pointers = pointers
+
+    def __call__(self, item: Object, *, drops: bool) -> list[object]:
+        """The values in `item`; with `drops`, the end of the connection where an object on the way is missing."""
         values: list[object] = [item]
-        for part in path:
+        for part, pointer in zip(self.path, self.pointers, strict=True):
             values = [each for value in values for each in (value if is_list(value) else [value])]
             values = [value.get(part) if is_object(value) else None for value in values]
+            if drops and pointer and None in values:
+                raise Dropped
         return values
 
-    return kind, read
 
+def select(shape: Struct, path: list[str], version: str, prefix: str = _PREFIX) -> tuple[MemberType, _Reader]:
+    """Resolve a selector: the type of the member that it names, and the function that reads it.
 
-def _or(left: Predicate, right: Predicate) -> Predicate:
-    return lambda item: left(item) or right(item)
+    Where there is no such member, or no filter can be about it, the refusal names the path as far as it went wrong.
 
-
-def _and(left: Predicate, right: Predicate) -> Predicate:
-    return lambda item: left(item) and right(item)
+    - `shape`: the type of the objects.
+    - `path`: the parts of the selector.
+    - `version`: the version, which decides on the members.
+    - `prefix`: the beginning of the refusal.
+    """
+    kinds: list[MemberType] = [shape]
+    pointers: list[bool] = []
+    for at, part in enumerate(path, 1):
+        kind = kinds[-1].item if isinstance(kinds[-1], ListOf) else kinds[-1]
+        found: MemberType | None = kind.item if isinstance(kind, MapOf) else None
+        if isinstance(kind, Struct):
+            found = next((each.of for each in kind.of(version) if each.name == part and each.filtered), None)
+        if found is None or found in _UNFILTERED:
+            _fail(f'Selector "{".".join(path[:at])}" is not valid', prefix)
+        kinds.append(found)
+        pointers.append(isinstance(kind, Struct) and isinstance(found, Struct))
+    return kinds[-1], _Reader(path, pointers)

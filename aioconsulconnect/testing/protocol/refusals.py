@@ -4,7 +4,15 @@
 class Refused(Exception):
     """An answer other than success: its `status`, and `text`, which is Consul's."""
 
-    def __init__(self, status: int, text: str, *, from_server: bool = False, at: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        from_server: bool = False,
+        at: int | None = None,
+        consistency: str | None = None,
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
@@ -12,6 +20,8 @@ class Refused(Exception):
         """True if the server refused rather than the HTTP layer: on some paths an index of 1 comes with that."""
         self.at = at
         """The index that comes with the refusal, such as that of a missing configuration entry."""
+        self.consistency = consistency
+        """The consistency that a read was made with before it was refused; None where none is told."""
 
 
 class Dropped(Exception):

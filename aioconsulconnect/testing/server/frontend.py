@@ -109,7 +109,7 @@ class Frontend:
         except Refused as refused:
             meta = None
             if refused.at is not None:
-                meta = Meta(refused.at)
+                meta = Meta(refused.at, consistency=refused.consistency)
             elif (
                 refused.from_server
                 and route.false_index

@@ -66,8 +66,8 @@ class Listener:
             raise
         self._socket, self._runner = listening, runner
         self._port = listening.getsockname()[1]
-        place = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if self._security else 'http'}://{place}:{self._port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if self._security else 'http'}://{shown}:{self._port}"
 
     async def close(self) -> None:
         """Stop listening and close every connection, as an agent that is killed."""

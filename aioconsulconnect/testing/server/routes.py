@@ -210,7 +210,6 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
         ("connect", catalog.healthy_connect),
         ("service", catalog.healthy_service),
         ("ingress", catalog.healthy_ingress),
-        ("checks", catalog.checks),
     )
     read = "service:read and node:read; filtered"
     return (
@@ -219,15 +218,9 @@ def catalog_routes(catalog: Catalog) -> tuple[Route, ...]:
         Route("/v1/catalog/service/", {"GET": catalog.service}, rights=read, blocks=True, false_index=True),
         Route("/v1/catalog/connect/", {"GET": catalog.connect}, rights=read, blocks=True, false_index=True),
         Route("/v1/catalog/gateway-services/", {"GET": catalog.gateway_services}, blocks=True, false_index=True),
+        Route("/v1/health/checks/", {"GET": catalog.checks}, rights=read, blocks=True, false_index=True),
         *(
-            Route(
-                f"/v1/health/{kind}/",
-                {"GET": handler},
-                read,
-                blocks=True,
-                false_index=True,
-                false_index_until="" if kind == "checks" else "1.10",
-            )
+            Route(f"/v1/health/{kind}/", {"GET": handler}, read, blocks=True, false_index=True, false_index_until="1.8")
             for kind, handler in health
         ),
     )

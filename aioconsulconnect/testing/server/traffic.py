@@ -107,7 +107,7 @@ class Traffic:
         self._bytes = 0
 
     def read(self, request: Request, body: bytes) -> None:
-        """Note the body of a request; the oldest requests go where the bodies are more than 64 MiB."""
+        """Note the `body` of a `request`; the oldest requests go where all bodies are more than 64 MiB."""
         request.body = body
         self._bytes += len(body)
         while self._bytes > _KEPT_BYTES and len(self.requests) > 1:

@@ -1,34 +1,48 @@
-"""The checks of the agent's services, and their runner: TTL, alias of a service, TCP and HTTP.
+"""The checks of the agent's services, and their runner.
 
 TTL and alias checks run as they do in Consul. TCP and HTTP checks dial, at first after a random part of their interval.
-The catalog learns of a new status at once; of a new output alone a real agent tells it minutes later, this one never.
+UDP, gRPC and HTTP/2 checks stay as they are before their first run. The catalog learns of a new status at once; of
+a new output alone a real agent tells it minutes later, this one never.
 """
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from aioconsulconnect.testing.go_json.scalars import parse_duration
-from aioconsulconnect.testing.go_json.values import Object, text
+from aioconsulconnect.testing.go_json.values import Object, number, text
 from aioconsulconnect.testing.protocol.refusals import Refused
 
 _DIAL_TIMEOUT: Final = 10.0
 _MOST_OUTPUT: Final = 4096
+_SHORTEST_INTERVAL: Final = 1.0
 SOONEST_REMOVAL = 60.0
 """The seconds for which a check must be critical at least before its service is removed."""
 BETWEEN_LOOKS = 30.0
 """The seconds between two looks of the agent for services to remove."""
-_RUN: Final = {"TTL": "ttl", "HTTP": "http", "TCP": "tcp", "AliasService": "alias"}
+_KINDS: Final = (
+    ("TTL", "ttl"),
+    ("GRPC", "grpc"),
+    ("HTTP", "http"),
+    ("TCP", "tcp"),
+    ("UDP", "udp"),
+    ("OSService", ""),
+    ("H2PING", "h2ping"),
+    ("AliasService", "alias"),
+    ("AliasNode", "alias"),
+)
+"""The kind of a check by its members, of which the first one counts; on Linux there is none for system services."""
 
 
 @dataclass(slots=True, eq=False)
 class Check:
     """A check as the agent has it.
 
-    - `kind`: "ttl", "tcp", "http", "alias" or "maintenance".
+    - `kind`: as Consul names it, such as "ttl", or "maintenance".
     - `created`, `modified`: the indexes of the catalog; 0 until it is written.
     - `shown`: the status and the output that the catalog has.
     - `timer`: the timer of its next run or of the end of its TTL.
@@ -47,23 +61,25 @@ class Check:
     shown: tuple[str, str] = ("critical", "")
     row: Object = field(default_factory=dict[str, object])
     """The members that it was registered with in the catalog; empty for a check of the agent."""
+    tells_times: bool = False
+    """True if it was added later, and shows its interval and its timeout on any version that has them."""
+    in_catalog: bool = True
+    """False while the agent could not tell the catalog of it."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
     removal: asyncio.TimerHandle | None = field(default=None, repr=False)
     """The timer of the removal of its service, which runs while the check is critical; None for no such wish."""
 
 
 def make_check(definition: Object, service_id: str, service_name: str, default_id: str) -> Check:
-    """Make a check; `Refused` with status 501 for a kind that the agent does not run.
+    """Make a check; `Refused` for a service of the operating system, as by a Consul on Linux.
 
     - `definition`: its definition.
     - `service_id`, `service_name`: the service that it is a check of.
     - `default_id`: the id of a check whose definition has none.
     """
-    kind = next((kind for member, kind in _RUN.items() if definition.get(member)), None)
-    if kind is None or text(definition, "AliasNode") or text(definition, "HTTP").startswith("https:"):
-        raise Refused(
-            501, "The in-process agent runs no other checks than by TTL, TCP, plain HTTP or alias of a service"
-        )
+    kind = next(kind for member, kind in _KINDS if definition.get(member))
+    if not kind:
+        raise Refused(500, "not implemented")
     status = text(definition, "Status") or "critical"
     return Check(
         text(definition, "CheckID") or default_id,
@@ -89,8 +105,7 @@ class Runner:
         if check.kind == "ttl":
             self._limit(check)
         elif check.kind in _DIALS:
-            interval = parse_duration(text(check.definition, "Interval")) / 1e9
-            self._later(check, random.uniform(0, interval), self._dial)
+            self._later(check, random.uniform(0, self._interval(check)), self._dial)
 
     def stop(self, check: Check) -> None:
         """Cancel the next run of a check, and the removal of its service."""
@@ -114,8 +129,13 @@ class Runner:
             check.removal = asyncio.get_running_loop().call_later(seconds, remove)
 
     def touched(self, check: Check, status: str, output: str) -> None:
-        """Report `status` and `output` of a TTL `check`, as sent to the agent, and begin its TTL anew."""
-        self._report(check, status, output)
+        """Report `status` and `output` of a TTL `check`, as sent to the agent, and begin its TTL anew.
+
+        Of a long output the check keeps the beginning.
+        """
+        sent, most = output.encode(), min(number(check.definition, "OutputMaxSize") or _MOST_OUTPUT, _MOST_OUTPUT)
+        kept = f"{sent[:most].decode('utf-8', 'replace')} ... (captured {most} of {len(sent)} bytes)"
+        self._report(check, status, output if len(sent) <= most else kept)
         self._limit(check)
 
     async def close(self) -> None:
@@ -123,6 +143,10 @@ class Runner:
         for task in self._dialling:
             task.cancel()
         await asyncio.gather(*self._dialling, return_exceptions=True)
+
+    @staticmethod
+    def _interval(check: Check) -> float:
+        return max(parse_duration(text(check.definition, "Interval")) / 1e9, _SHORTEST_INTERVAL)
 
     @staticmethod
     def _cancel(check: Check) -> None:
@@ -153,7 +177,7 @@ class Runner:
         status, output = await _DIALS[check.kind](check)
         if check.timer is not None:  # otherwise it was stopped meanwhile
             self._report(check, status, output)
-            self._later(check, parse_duration(text(check.definition, "Interval")) / 1e9, self._dial)
+            self._later(check, self._interval(check), self._dial)
 
 
 async def _connect(check: Check) -> tuple[str, str]:
@@ -168,22 +192,34 @@ async def _get(check: Check) -> tuple[str, str]:
     """Run an HTTP check: its status and its output."""
     url, method = text(check.definition, "HTTP"), text(check.definition, "Method") or "GET"
     address = urlsplit(url)
+    if address.scheme not in {"http", "https"}:
+        return "critical", f'{method.capitalize()} "{url}": unsupported protocol scheme "{address.scheme}"'
     path = f"{address.path or '/'}{'?' if address.query else ''}{address.query}"
     request = f"{method} {path} HTTP/1.0\r\nHost: {address.netloc}\r\nUser-Agent: Consul Health Check\r\n\r\n"
-    answer = await _exchange(address.hostname or "", str(address.port or 80), request.encode())
+    tls = _tls(verify=not check.definition.get("TLSSkipVerify")) if address.scheme == "https" else None
+    port = str(address.port or (443 if tls else 80))
+    answer = await _exchange(address.hostname or "", port, request.encode(), tls)
     if isinstance(answer, str):
         return "critical", f'{method.capitalize()} "{url}": {answer}'
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b"\r\n")[0].decode("latin-1").partition(" ")[2]
-    output = f"HTTP {method} {url}: {words} Output: {body[:_MOST_OUTPUT].decode('utf-8', 'replace')}"
+    most = number(check.definition, "OutputMaxSize") or _MOST_OUTPUT
+    output = f"HTTP {method} {url}: {words} Output: {body[-most:].decode('utf-8', 'replace')}"
     return "passing" if words.startswith("2") else "warning" if words.startswith("429") else "critical", output
 
 
-async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
-    """Connect and send `request`, if any: the answer as bytes, or the error as text."""
+def _tls(*, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def _exchange(host: str, port: str, request: bytes, tls: ssl.SSLContext | None = None) -> bytes | str:
+    """Connect, over TLS with `tls`, and send `request`, if any: the answer as bytes, or the error as text."""
     try:
         async with asyncio.timeout(_DIAL_TIMEOUT):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
             try:
                 writer.write(request)
                 return await reader.read() if request else b""
@@ -191,7 +227,9 @@ async def _exchange(host: str, port: str, request: bytes) -> bytes | str:
                 writer.close()
     except TimeoutError:
         return f"dial tcp {host}:{port}: i/o timeout"
-    except (OSError, ValueError):
+    except ssl.SSLError as error:
+        return f"tls: {error.reason}"
+    except (OSError, OverflowError, ValueError):
         return f"dial tcp {host}:{port}: connect: connection refused"
 
 

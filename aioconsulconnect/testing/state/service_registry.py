@@ -63,6 +63,8 @@ class Instance:
     created: int = 0
     modified: int = 0
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
+    in_catalog: bool = True
+    """False if the servers refuse the instance, so that only the agent has it."""
 
     @property
     def identifier(self) -> str:
@@ -128,7 +130,7 @@ class Registry:
 
     def everywhere(self) -> list[Instance]:
         """Every instance in the catalog, in the order of their nodes and ids."""
-        found = [*self._instances.values(), *self.others.values()]
+        found = [*(each for each in self._instances.values() if each.in_catalog), *self.others.values()]
         return sorted(found, key=lambda each: (each.node.name.lower(), each.identifier))
 
     def on(self, node: Node) -> list[Instance]:
@@ -166,13 +168,22 @@ class Registry:
 
     # Writing.
 
-    def register(self, definition: Object, checks: Iterable[Object], *, replace: bool, parent: str = "") -> Instance:
+    def register(
+        self,
+        definition: Object,
+        checks: Iterable[Object],
+        *,
+        replace: bool,
+        parent: str = "",
+        in_catalog: bool = True,
+    ) -> Instance:
         """Register a service, or register it anew; only a change wakes blocking queries.
 
         - `definition`: the service.
         - `checks`: the definitions of its checks.
-        - `replace`: true to drop its other checks, but for that of maintenance.
+        - `replace`: true to drop its other checks, that of maintenance too.
         - `parent`: the id of the instance that it is a sidecar of.
+        - `in_catalog`: false if the servers refuse it.
         """
         identifier, name = text(definition, "ID"), text(definition, "Name")
         definitions = list(checks)
@@ -185,13 +196,14 @@ class Registry:
         ]
         before = self._instances.get(identifier)
         parent = parent or (before.parent if before else "")
-        instance = Instance(definition, resolved(definition, self.store.entry, self.facts), self.node, parent)
+        merged = resolved(definition, self.store.entry, self.facts)
+        instance = Instance(definition, merged, self.node, parent, in_catalog=in_catalog)
         if before is not None:
             instance.created, instance.modified = before.created, before.modified
             instance.checks = dict(before.checks)
         self._instances[identifier] = instance
         others = set(instance.checks) - {check.identifier for check in made}
-        dropped = {key for key in others if replace and not key.startswith(MAINTENANCE)}
+        dropped = others if replace else set[str]()
         for gone in dropped:
             self.runner.stop(instance.checks.pop(gone))
         added = self._add_checks(instance, made)
@@ -210,6 +222,9 @@ class Registry:
         """
         news = False
         for check in made:
+            owner = self.check(check.identifier)
+            if owner is not None and owner[0].identifier != instance.identifier:
+                self.remove_check(*owner)
             before = instance.checks.get(check.identifier)
             if before is not None:
                 self.runner.stop(before)
@@ -229,12 +244,15 @@ class Registry:
         for check in instance.checks.values():
             self.runner.stop(check)
         self._left(instance)
+        if not instance.in_catalog and self._tells():
+            self._tell_all()
         for sidecar in [each for each in self.all() if each.parent == instance.identifier]:
             self.deregister(sidecar)
 
     def add_check(self, instance: Instance, definition: Object) -> None:
         """Add a check to an `instance`, or replace it; `definition` has its id and its name."""
         check = make_check(definition, instance.identifier, instance.name, text(definition, "CheckID"))
+        check.tells_times = True
         owner = self.check(check.identifier)
         if owner is not None and owner[0] is not instance:
             self.remove_check(*owner)
@@ -266,6 +284,7 @@ class Registry:
         if on:
             name = "Node Maintenance Mode" if whole else "Service Maintenance Mode"
             check = Check(key, name, instance.identifier, "maintenance", {}, notes=reason)
+            check.in_catalog = self._tells()
             instance.checks[key] = check
         else:
             del instance.checks[key]
@@ -280,24 +299,45 @@ class Registry:
         instance = self._instances.get(check.service_id) if check.service_id else self.node.whole
         if not changed or instance is None:
             return
-        check.shown = status, output
-        check.modified = 0
-        self._written(instance, service=False, checks=True)
+        if self._tells():
+            check.shown = status, output
+            check.modified = 0
+            self._written(instance, service=False, checks=True)
         self._refresh_aliases(instance)
+
+    def _tells(self) -> bool:
+        """True if the agent tells the catalog of checks, which on 1.8 it never reaches after a service is refused."""
+        return not self.facts.sync_ends_at_refusal or all(each.in_catalog for each in self._instances.values())
+
+    def _tell_all(self) -> None:
+        for instance in self._instances.values():
+            for check in instance.checks.values():
+                if not check.in_catalog or check.shown[0] != check.status:
+                    check.in_catalog, check.shown, check.modified = True, (check.status, check.output), 0
+                    self._written(instance, service=False, checks=True)
 
     def _refresh_aliases(self, of: Instance) -> None:
         whole = self.node.whole
         for instance in self._checked():
             for check in list(instance.checks.values()):
                 target = text(check.definition, "AliasService")
-                if check.kind != "alias" or not (of is whole or target == of.identifier or instance is of):
-                    continue
-                known = self._instances.get(target)
-                if known is None:
-                    self._reported(check, "critical", f"Service {target} could not be found on node ")
-                    continue
-                others = [each for owner in (whole, known) for _, each in sorted(owner.checks.items())]
-                self._reported(check, *aliased(each for each in others if each is not check))
+                own = target == instance.identifier != ""  # Consul never runs such a check.
+                if check.kind == "alias" and not own and (of is whole or target == of.identifier or instance is of):
+                    self._reported(check, *self._alias_of(check, target))
+
+    def _alias_of(self, check: Check, target: str) -> tuple[str, str]:
+        """The status and the output of an alias `check` of the service `target`, or of the node where there is none."""
+        owners = [self.node.whole]
+        if target:
+            known = self._instances.get(target)
+            if known is None:
+                node = text(check.definition, "AliasNode")
+                return "critical", f"Service {target} could not be found on node {node}"
+            owners.append(known)
+        status, output = aliased(
+            each for owner in owners for _, each in sorted(owner.checks.items()) if each is not check
+        )
+        return status, "All checks passing." if status == "passing" and not target else output
 
     async def run_checks(self) -> None:
         """Run every TCP and HTTP check now."""

@@ -103,6 +103,14 @@ async def test_service_stays_whose_check_passes_again(call: Caller, monkeypatch:
     assert set(await call("GET", "/v1/agent/services")) == {"web"}
 
 
+async def test_a_check_added_to_a_service_tells_times_of_zero(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Check": {"TTL": "1h"}})
+    await call("PUT", "/v1/agent/check/register", {"Name": "c", "ServiceID": "web", "TTL": "1h"})
+    found = await call("GET", "/v1/agent/checks")
+    shown = [found[key].get("Interval") for key in ("service:web", "c")]
+    assert shown == ([None, None] if call.agent.version == "1.8.7" else ["", "0s"])
+
+
 # Nulls.
 
 
@@ -111,22 +119,27 @@ async def test_service_stays_whose_check_passes_again(call: Caller, monkeypatch:
     [
         ("/v1/config", {"Kind": "proxy-defaults", "Name": "global", "Config": {"l": [1, None]}}, "Config[l][1]"),
         ("/v1/config", {"Kind": "proxy-defaults", "Name": "global", "Config": {"m": {"n": None}}}, "Config[m].n"),
-        (
-            REGISTER,
-            {"Name": "p", "Kind": "connect-proxy", "Port": 1, "Proxy": {"Config": {"a": None}}},
-            "Proxy.Config.a",
-        ),
-        (
-            REGISTER,
-            {"Name": "p", "Kind": "connect-proxy", "Port": 1, "Proxy": {"Upstreams": [{"Config": {"a": [None]}}]}},
-            "Proxy.Upstreams.Config.a[0]",
-        ),
     ],
 )
 async def test_null_in_an_open_map_is_not_modelled(call: Caller, path: str, body: dict[str, Any], null: str) -> None:
     assert f"no null in an open map ({null})" in await call("PUT", path, body, 501)
     assert await call("GET", "/v1/config/proxy-defaults") == []
-    assert await call("GET", "/v1/agent/services") == {}
+
+
+@pytest.mark.parametrize(("config", "since"), [({"a": [None]}, "never"), ({"a": {"b": None}}, "1.16")])
+async def test_null_in_the_config_of_a_proxy_ends_reads_of_the_catalog(
+    call: Caller, config: dict[str, Any], since: str
+) -> None:
+    proxy = {"DestinationServiceName": "web", "Config": config}
+    await call("PUT", REGISTER, {"Name": "p", "Kind": "connect-proxy", "Port": 1, "Proxy": proxy})
+    assert (await call("GET", "/v1/agent/service/p"))["Proxy"]["Config"] == config
+    for path in ("/v1/catalog/service/p", "/v1/health/connect/web"):
+        if since == "1.16" and call.agent.version in {"1.16.6", "1.22.0"}:
+            assert len(await call("GET", path)) == 1
+        else:
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await call("GET", path)
+        assert await call("GET", f"{path}?tag=none&node-meta=a:b") == []
 
 
 async def test_null_in_the_arguments_of_an_extension_is_not_modelled(newest: Caller) -> None:

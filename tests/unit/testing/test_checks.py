@@ -81,3 +81,59 @@ async def test_a_check_that_nobody_knows(call: Caller) -> None:
     older = call.agent.version in {"1.8.7", "1.10.12"}
     text = await call("PUT", "/v1/agent/check/pass/none", status=500 if older else 404)
     assert text.startswith('CheckID "none" does not' if older else 'Unknown check ID "none".')
+
+
+# What the agent has, and what it tells the catalog.
+
+
+async def test_a_long_output_is_cut(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Checks": [{"TTL": "1h"}, {"TTL": "1h", "OutputMaxSize": 3}]})
+    for number in (1, 2):
+        await call("PUT", f"/v1/agent/check/update/service:web:{number}", {"Status": "passing", "Output": "o" * 5000})
+    outputs = [each["Output"] for each in (await call("GET", "/v1/agent/checks")).values()]
+    assert outputs == ["o" * 4096 + " ... (captured 4096 of 5000 bytes)", "ooo ... (captured 3 of 5000 bytes)"]
+
+
+async def test_an_alias_of_a_service_that_is_not_there_is_critical(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Check": {"AliasService": "db"}})
+    (found,) = (await call("GET", "/v1/agent/checks")).values()
+    assert (found["Status"], found["Output"]) == ("critical", "Service db could not be found on node ")
+
+
+async def test_the_last_service_takes_the_place_of_one_that_does_not_pass(call: Caller) -> None:
+    for name in "abcd":
+        check = {"TTL": "1h", "Status": "critical" if name == "b" else "passing"}
+        await call("PUT", REGISTER, {"Name": "web", "ID": name, "Check": check})
+    found = await call("GET", "/v1/health/service/web?passing")
+    assert [each["Service"]["ID"] for each in found] == ["a", "d", "c"]
+
+
+async def test_a_check_of_a_newly_registered_service_moves_to_it(call: Caller) -> None:
+    for name in ("web", "db"):
+        await call("PUT", REGISTER, {"Name": name, "Check": {"TTL": "1h", "CheckID": "c"}})
+    assert await call("GET", "/v1/health/checks/web") == []
+    assert [each["ServiceID"] for each in await call("GET", "/v1/health/checks/db")] == ["db"]
+
+
+async def test_replacing_checks_ends_maintenance(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Check": {"TTL": "1h"}})
+    await call("PUT", "/v1/agent/service/maintenance/web?enable=true")
+    await call("PUT", f"{REGISTER}?replace-existing-checks=x", {"Name": "web"})
+    assert len(await call("GET", "/v1/agent/checks")) == 2
+    await call("PUT", f"{REGISTER}?replace-existing-checks", {"Name": "web"})
+    assert await call("GET", "/v1/agent/checks") == {}
+
+
+async def test_an_odd_sidecar_is_refused_or_kept_from_the_catalog(call: Caller) -> None:
+    body = {"Name": "web", "Port": 80, "Check": {"TTL": "1h"}, "Connect": {"SidecarService": {"Kind": "mesh-gateway"}}}
+    if call.agent.version in {"1.16.6", "1.22.0"}:
+        assert "Port must be non-zero for a mesh-gateway" in await call("PUT", REGISTER, body, status=400)
+        return
+    await call("PUT", REGISTER, body)
+    assert set(await call("GET", "/v1/agent/services")) == {"web", "web-sidecar-proxy"}
+    assert set(await call("GET", "/v1/catalog/services")) == {"consul", "web"}
+    await call("PUT", "/v1/agent/check/pass/service:web")
+    told = {"1.8.7": "critical", "1.10.12": "passing"}[call.agent.version]
+    assert [each["Status"] for each in await call("GET", "/v1/health/checks/web")] == [told]
+    await call("PUT", "/v1/agent/service/deregister/web-sidecar-proxy")
+    assert [each["Status"] for each in await call("GET", "/v1/health/checks/web")] == ["passing"]

@@ -85,11 +85,26 @@ async def test_deregistration_of_an_unknown_service_is_accepted_or_404_by_versio
         assert text.startswith('Unknown service ID "none".')
 
 
-async def test_a_check_of_an_unknown_kind_is_not_modelled(call: Caller) -> None:
-    check = {"GRPC": "127.0.0.1:1", "Interval": "1s"}
-    text = await call("PUT", REGISTER, {"Name": "web", "Check": check}, status=501)
-    assert "in-process agent" in text
-    assert await call("GET", "/v1/agent/services") == {}
+@pytest.mark.parametrize(("member", "kind"), [("GRPC", "grpc"), ("UDP", "udp"), ("H2PING", "h2ping")])
+async def test_a_check_that_is_never_run_stays_critical(newest: Caller, member: str, kind: str) -> None:
+    check = {member: "127.0.0.1:1", "Interval": "1h"}
+    await newest("PUT", REGISTER, {"Name": "web", "Check": check})
+    (found,) = (await newest("GET", "/v1/agent/checks")).values()
+    assert (found["Type"], found["Status"], found["Output"]) == (kind, "critical", "")
+
+
+async def test_a_check_of_a_system_service_is_refused_as_on_linux(newest: Caller) -> None:
+    check = {"OSService": "sshd", "Interval": "1h"}
+    assert await newest("PUT", REGISTER, {"Name": "web", "Check": check}, status=500) == "not implemented"
+    assert await newest("GET", "/v1/agent/services") == {}
+
+
+async def test_an_alias_of_the_node_passes_and_one_of_another_node_is_not_modelled(call: Caller) -> None:
+    node = (await call("GET", "/v1/agent/self"))["Config"]["NodeName"]
+    await call("PUT", REGISTER, {"Name": "web", "Check": {"AliasNode": node}})
+    (found,) = (await call("GET", "/v1/agent/checks")).values()
+    assert (found["Status"], found["Output"]) == ("passing", "All checks passing.")
+    assert "AliasNode" in await call("PUT", REGISTER, {"Name": "web", "Check": {"AliasNode": "x"}}, status=501)
 
 
 SCRIPTS = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true"

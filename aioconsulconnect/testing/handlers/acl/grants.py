@@ -16,16 +16,18 @@ from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_serve
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.versions import VersionFacts
 
-_LINKS: Final = ListOf(Struct((Field("ID"), Field("Name"))))
-_SERVICES: Final = ListOf(Struct((Field("ServiceName"), Field("Datacenters", ListOf("string")))))
-_NODES: Final = ListOf(Struct((Field("NodeName"), Field("Datacenter"))))
+_LINK: Final = (Field("ID"), Field("Name"))
+_SERVICES: Final = ListOf(
+    Struct((Field("ServiceName"), Field("Datacenters", ListOf("string"))), "structs.ACLServiceIdentity")
+)
+_NODES: Final = ListOf(Struct((Field("NodeName"), Field("Datacenter")), "structs.ACLNodeIdentity"))
 SENT_BACK: Final = (Field("Hash"), Field("CreateIndex", "uint64"), Field("ModifyIndex", "uint64"))
 """Members of an answer that a client may send back."""
-POLICIES: Final = Field("Policies", _LINKS, go_type="structs.ACLTokenPolicyLink")
-ROLES: Final = Field("Roles", _LINKS, go_type="structs.ACLTokenRoleLink")
+POLICIES: Final = Field("Policies", ListOf(Struct(_LINK, "structs.ACLTokenPolicyLink")))
+ROLES: Final = Field("Roles", ListOf(Struct(_LINK, "structs.ACLTokenRoleLink")))
 IDENTITIES: Final = (
-    Field("ServiceIdentities", _SERVICES, go_type="structs.ACLServiceIdentity"),
-    Field("NodeIdentities", _NODES, go_type="structs.ACLNodeIdentity"),
+    Field("ServiceIdentities", _SERVICES),
+    Field("NodeIdentities", _NODES),
     Field("TemplatedPolicies", "any", since="1.17", checked=False),
 )
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,254}[a-z0-9])?")

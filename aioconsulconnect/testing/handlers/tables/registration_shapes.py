@@ -3,13 +3,9 @@
 from typing import Final
 
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
-from aioconsulconnect.testing.handlers.service_shapes import (
-    INDEXES,
-    LOCALITY,
-    NODE_SERVICE,
-    PROXY_DEFINITION,
-)
+from aioconsulconnect.testing.handlers.service_shapes import INDEXES, LOCALITY, NODE_SERVICE
 from aioconsulconnect.testing.handlers.service_view import SHOWN_CHECK
+from aioconsulconnect.testing.registration.definition_shapes import PROXY_DEFINITION
 
 _PEER: Final = Field("PeerName", since="1.13")
 _CONNECT: Final = Struct((Field("Native", "bool"), Field("SidecarService", "any")))

@@ -33,7 +33,7 @@ def own_node(facts: VersionFacts, name: str, identifier: str, datacenter: str) -
 
 def _consul(node: Node, facts: VersionFacts) -> Instance:
     """The service of the server itself, which is in the catalog and not among those of the agent."""
-    replica: Object = {"read_replica": "false"} if facts.tells_read_replica else {}
+    replica: Object = {"read_replica": "false"} if facts.servers_tell_replica else {}
     meta: Object = {"non_voter": "false", "raft_version": "3", **replica, **_SERF, "version": facts.release}
     weights = {"Passing": 1, "Warning": 1}
     service: Object = {"ID": "consul", "Name": "consul", "Tags": [], "Meta": meta, "Port": 8300, "Weights": weights}

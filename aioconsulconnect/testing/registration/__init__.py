@@ -1,0 +1,1 @@
+"""The registration of services and checks: what a definition may hold."""
