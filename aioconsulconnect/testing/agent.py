@@ -210,6 +210,7 @@ class Agent:
             self._runner = None
         await self._registry.close()
         self._context.cache.clear()
+        self._context.forget_cache()
         self._context.authority.forget_leaves()
 
     def _remove_files(self) -> None:
@@ -384,6 +385,7 @@ class Agent:
         the next read, while a real agent keeps the discarded ones for ten minutes; blocking queries for them are not
         woken. The services of the agent stay.
         """
+        self._context.forget_cache()
         self._context.store.load(snapshot.store)
         self._context.acl.load(snapshot.acl)
         self._context.authority.load(snapshot.authority)

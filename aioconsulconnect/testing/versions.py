@@ -126,6 +126,12 @@ class VersionFacts:
     )
     no_gateway_services_is_empty: bool = True
     """True if a gateway without services has an empty list, false if it has null."""
+    lists_watch_all_entries: bool = True
+    """True if a list of one kind of entries watches all kinds."""
+    deleted_entry_lingers: bool = False
+    """True if a blocking query that a deletion wakes still shows the entry."""
+    quiet_queries: bool = True
+    """True if a blocking query waits on when it finds nothing once more, or the same entries."""
     # services
     native_needs_port: bool = True
     proxy_needs_one_destination: bool = True
@@ -146,6 +152,8 @@ class VersionFacts:
     node_tells_version: bool = True
     virtual_ips: bool = True
     checks_tell_interval: bool = True
+    checks_always_written: bool = False
+    """True if a registration writes its checks even if they stay the same."""
     # central configuration
     central_configuration: bool = True
     central_without_destination_id: bool = True
@@ -164,6 +172,8 @@ class VersionFacts:
     sameness_groups_refused: bool = True
     bad_passing_has_index: bool = False
     """True if the refusal of a bad `passing` parameter carries an index."""
+    nodes_index_of_services: bool = True
+    """True if the index of the list of nodes counts writes of services."""
     # discovery chain
     chain_is_newer: bool = True
     """True if chains have partitions, Default, split definitions and more of service-defaults."""
@@ -290,6 +300,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             central_without_destination_id=False,
             wildcard_takes_native=True,
             merged_nodes_are_blank=False,
+            nodes_index_of_services=False,
         ),
     ),
     (
@@ -333,6 +344,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             sidecar_check_status=500,
             streaming=False,
             bad_passing_has_index=False,
+            lists_watch_all_entries=False,
+            deleted_entry_lingers=True,
+            quiet_queries=False,
+            checks_always_written=True,
         ),
     ),
 )

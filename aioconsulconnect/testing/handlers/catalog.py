@@ -22,6 +22,7 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
+from aioconsulconnect.testing.state.store import Key, gateway_key
 
 _RETRIES: Final = (5.0, 8.0)
 """The range of seconds for which a streaming read tries again before it refuses an unknown token."""
@@ -33,7 +34,7 @@ class _Seen:
 
     instances: list[Instance]
     index: int
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
 
 
 Search = Callable[[str], _Seen]
@@ -53,22 +54,28 @@ class Catalog:
 
     def _named(self, name: str, *, checks: bool) -> _Seen:
         found = self.registry.named(name)
-        keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
+        watch = self.context.store.watch(f"served/{name.lower()}")
+        keys: tuple[Key, ...] = (watch, *([f"instances/{name.lower()}"] if checks else []))
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
         found = self.registry.connect(name)
         names = {each.name.lower() for each in found}
-        keys = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), *([] if found else ["services"]))
+        watch = self.context.store.watch(f"meshed/{name.lower()}")
+        keys: tuple[Key, ...] = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), watch)
         if found and checks:
             return _Seen(found, max(self.registry.index(each, exists=True, checks=True) for each in names), keys)
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _ingress(self, name: str) -> _Seen:
-        gateways = [text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)]
-        found = [each for gateway in gateways for each in self.registry.named(gateway)]
-        keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
-        return _Seen(found, self.context.store.touched(*keys) if found else 1, keys)
+        found: list[Instance] = []
+        indexes = [1]
+        for gateway in (text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)):
+            instances = self.registry.named(gateway)
+            found += instances
+            of_service = self.registry.index(gateway, exists=bool(instances), checks=False)
+            indexes += [self.context.store.touched(gateway_key(gateway)), of_service]
+        return _Seen(found, max(indexes), ("config", "services", "checks"))
 
     # The catalog.
 
@@ -104,7 +111,7 @@ class Catalog:
             context.cached(request, ("catalog", mesh, request.rest)) if request.options.cached else (None, None)
         )
         try:
-            found = await context.block(request, query, local=request.options.cached)
+            found = await context.block(request, query, cached=request.options.cached)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
@@ -125,7 +132,8 @@ class Catalog:
             found = [node] if self._node_fits(request) and (keep is None or keep(node)) else []
             seen = [each for each in found if who.may("node", "read", context.node_name)]
             filtered = len(seen) < len(found) and who.anything
-            return Found(seen, context.store.touched("nodes"), ("nodes",), filtered=filtered)
+            tables = ("nodes", "services") if facts.nodes_index_of_services else ("nodes",)
+            return Found(seen, context.store.touched(*tables), ("nodes",), filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -165,9 +173,11 @@ class Catalog:
             every = gateway_services(request.rest, self.registry, self.graph)
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
             filtered = len(seen) < len(every) and who.anything
-            keys = gateway_keys(self.registry)
+            tables = gateway_keys(self.registry)
+            watch = context.store.watch(gateway_key(request.rest))
+            keys: tuple[Key, ...] = (watch, *(key for key in tables if key == "services"))
             shown = seen if every or context.acl.enabled or context.facts.no_gateway_services_is_empty else None
-            return Found(shown, context.store.touched(*keys), keys, filtered=filtered)
+            return Found(shown, context.store.touched(*tables), keys, filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -203,7 +213,8 @@ class Catalog:
             seen = self._named(name, checks=True)
             shown = [(each, self.view.check(c, each, shown=True)) for each in seen.instances for c in checks_of(each)]
             kept, filtered = self._visible(request, who, shown, filtered_by=CHECK)
-            return Found(kept, context.store.touched("checks"), (*seen.keys, "checks"), filtered=filtered)
+            keys = (context.store.watch(f"checked/{name.lower()}"),)
+            return Found(kept, context.store.touched("checks"), keys, filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -241,7 +252,8 @@ class Catalog:
 
         cache, age = context.cached(request, ("health", kind, request.rest)) if request.options.cached else (None, None)
         try:
-            found = await context.block(request, query, local=streaming or request.options.cached)
+            cached = request.options.cached and not streaming
+            found = await context.block(request, query, local=streaming, cached=cached)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
@@ -257,9 +269,9 @@ class Catalog:
 
         Changes of other services do not reach the view, and its index does not move while it is empty.
         """
-        own = tuple(key for key in seen.keys if key != "services")
+        own = (f"{'mesh' if kind == 'connect' else 'instances'}/{name.lower()}",)
         if seen.instances:
-            return replace(seen, keys=own)
+            return replace(seen, index=max(seen.index, self.context.store.touched(*own)), keys=own)
         first = self._views.setdefault((kind, name.lower()), seen.index)
         return replace(seen, index=max(first, self.context.store.touched(*own)), keys=own)
 

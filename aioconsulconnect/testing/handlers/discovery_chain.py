@@ -50,25 +50,20 @@ class Chains:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             context.acl.require(who, "service", "read", name)
-            keys: set[str] = set()
-
-            def lookup(kind: str, of: str) -> Object | None:
-                keys.add(entry_key(kind, of))
-                return context.store.entry(kind, of)
-
+            lookup = context.store.entry
             try:
                 chain = self.graph.compile(name, lookup, datacenter=compile_datacenter, overrides=overrides)
             except GraphError as error:
                 raise refused_by_server(str(error)) from error
             value: Object = {"Chain": {**chain, **self._addresses(name)}}
-            return Found(value, context.store.touched("config"), tuple(keys), unchanged=value)
+            return Found(value, context.store.touched("config"), ("config",), unchanged=chain)
 
         cache, age = (
             context.cached(request, ("chain", name, compile_datacenter, overrides))
             if request.options.cached
             else (None, None)
         )
-        found = await context.block(request, query, local=request.options.cached)
+        found = await context.block(request, query, cached=request.options.cached)
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     def _addresses(self, name: str) -> Object:
@@ -110,7 +105,8 @@ class Chains:
             rows: list[Object] = [
                 {"Service": name, "Consumers": {"Peers": exported[name]}} for name in sorted(exported) if exported[name]
             ]
-            return Found(rows, context.store.touched("config"), ("config/exported-services",))
+            keys = (context.store.watch(entry_key("exported-services", "default")),)
+            return Found(rows, context.store.touched("config"), keys)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))

@@ -4,10 +4,14 @@ A wildcard stands for the services that are registered.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.store import Store, gateway_key
+
+_KINDS: Final = ("terminating-gateway", "ingress-gateway")
 
 
 def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:
@@ -16,7 +20,7 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
     `registry` has the services that a wildcard stands for; `graph` gives their protocols.
     """
     store = registry.store
-    terminating, ingress = (store.entry(kind, name) for kind in ("terminating-gateway", "ingress-gateway"))
+    terminating, ingress = (store.entry(kind, name) for kind in _KINDS)
     rows = [
         *(_terminating(terminating, registry) if terminating else ()),
         *(_ingress(ingress, registry, graph) if ingress else ()),
@@ -26,8 +30,7 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
 
 def gateway_keys(registry: Registry) -> tuple[str, ...]:
     """The keys whose writes may change the services behind a gateway: those of services for a wildcard."""
-    kinds = ("ingress-gateway", "terminating-gateway")
-    gateways = [entry for kind in kinds for entry in registry.store.of_kind(kind)]
+    gateways = [entry for kind in _KINDS for entry in registry.store.of_kind(kind)]
     listed = [
         each
         for entry in gateways
@@ -35,7 +38,7 @@ def gateway_keys(registry: Registry) -> tuple[str, ...]:
         for each in children(part, "Services")
     ]
     wild = any(text(each, "Name") == "*" for each in listed)
-    return (*(f"config/{kind}" for kind in kinds), *(["services"] if wild else []))
+    return ("gateway", *(["services"] if wild else []))
 
 
 def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
@@ -50,14 +53,15 @@ def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]
     ]
 
 
-def _row(gateway: Object, service: str, members: Object) -> Object:
+def _row(gateway: Object, service: str, members: Object, store: Store) -> Object:
+    index = store.touched(gateway_key(text(gateway, "Name")))
     return {
         "Gateway": {"Name": text(gateway, "Name")},
         "Service": {"Name": service},
         "GatewayKind": text(gateway, "Kind"),
         **{key: value for key, value in members.items() if value},
-        "CreateIndex": gateway["ModifyIndex"],
-        "ModifyIndex": gateway["ModifyIndex"],
+        "CreateIndex": index,
+        "ModifyIndex": index,
     }
 
 
@@ -68,7 +72,7 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
     for name in dict.fromkeys([*listed, *others]):
         service = listed.get(name, everything or {})
         members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
-        row = _row(gateway, name, {**members, "FromWildcard": name not in listed})
+        row = _row(gateway, name, {**members, "FromWildcard": name not in listed}, registry.store)
         if registry.facts.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
             row["AutoHostRewrite"] = True
         yield row
@@ -91,11 +95,11 @@ def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = ""
             name = text(service, "Name")
             members: Object = {"Port": listener.get("Port"), "Protocol": protocol, "Hosts": texts(service, "Hosts")}
             if name != "*":
-                yield _row(gateway, name, members)
+                yield _row(gateway, name, members, registry.store)
                 continue
             for each in {*_mesh_services(registry), *([wanted] if wanted else [])}:
                 if graph.protocol(each) == protocol:
-                    yield _row(gateway, each, {**members, "FromWildcard": True})
+                    yield _row(gateway, each, {**members, "FromWildcard": True}, registry.store)
 
 
 def _mesh_services(registry: Registry) -> set[str]:

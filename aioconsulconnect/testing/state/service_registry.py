@@ -11,7 +11,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.central_configuration import PROXY, resolved
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
-from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.store import Store, row_of
 from aioconsulconnect.testing.state.virtual_addresses import VirtualIps
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -66,6 +66,10 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._rows: dict[str, int] = {}
         store.listeners.append(self._entry_changed)
+        store.prefixed = frozenset({"served", "meshed", "checked"} if facts.peers else ())
+        store.rows["served"] = lambda: [row_of("served", name) for name in ("consul", *(i.name for i in self.all()))]
+        store.rows["meshed"] = lambda: [row_of("meshed", each.destination) for each in self.all() if each.destination]
+        store.rows["checked"] = lambda: [row_of("checked", each.name) for each in self.all() if each.checks]
 
     async def close(self) -> None:
         """End all checks."""
@@ -152,9 +156,12 @@ class Registry:
         added = self._add_checks(instance, made)
         changed = before is None or before.resolved != instance.resolved or before.definition != definition
         if before is not None and before.name != name:
-            self._left(before)
+            self._left(before, renamed=True)
+        rewritten = bool(made) and self.facts.checks_always_written
         if changed or dropped or added:
-            self._written(instance, service=changed, checks=bool(dropped or added))
+            self._written(instance, service=changed, checks=bool(dropped or added or rewritten))
+        elif rewritten:
+            self.store.write("checks", f"checked/{name.lower()}")
         self._refresh_aliases(instance)
         return instance
 
@@ -165,13 +172,15 @@ class Registry:
         """
         news = False
         for check in made:
+            check.tags = instance.definition["Tags"]
             before = instance.checks.get(check.identifier)
             if before is not None:
                 self.runner.stop(before)
                 check.status, check.output = before.status, before.output
                 check.shown = check.status, check.output
                 check.created = before.created
-            same = before is not None and before.definition == check.definition and before.shown == check.shown
+            shown = (check.definition, check.shown, check.tags)
+            same = before is not None and (before.definition, before.shown, before.tags) == shown
             check.modified = before.modified if same and before else 0
             news = news or not same
             instance.checks[check.identifier] = check
@@ -218,6 +227,7 @@ class Registry:
             return
         if on:
             check = Check(key, "Service Maintenance Mode", instance.identifier, "maintenance", {}, notes=reason)
+            check.tags = instance.definition["Tags"]
             instance.checks[key] = check
         else:
             del instance.checks[key]
@@ -267,11 +277,19 @@ class Registry:
         keys = [f"instances/{instance.name.lower()}", f"agent/{instance.identifier}"]
         return [*keys, f"mesh/{instance.destination.lower()}"] if instance.destination else keys
 
+    @staticmethod
+    def _rows_of(instance: Instance, *, service: bool, checks: bool) -> list[str]:
+        """The rows that a write of an instance or of its checks changes, as they are watched by name."""
+        name = instance.name.lower()
+        meshed = [f"meshed/{instance.destination.lower()}"] if instance.destination else []
+        return [*([f"served/{name}", *meshed] if service else []), *([f"checked/{name}"] if checks else [])]
+
     def _written(self, instance: Instance, *, service: bool, checks: bool) -> None:
         tables = [*(["services"] if service else []), *(["checks"] if checks else [])]
         if instance.destination is not None and service:
             self.addresses.use(instance.destination, used=True)
-        index = self.store.write(*tables, *self._keys(instance))
+        rows = self._rows_of(instance, service=service, checks=checks)
+        index = self.store.write(*tables, *rows, *self._keys(instance))
         self._rows[instance.name.lower()] = index
         if service:
             instance.created, instance.modified = instance.created or index, index
@@ -279,13 +297,14 @@ class Registry:
             check.created = check.created or index
             check.modified = check.modified or index
 
-    def _left(self, instance: Instance) -> None:
-        """Note that an instance is gone, or has another name now."""
+    def _left(self, instance: Instance, *, renamed: bool = False) -> None:
+        """Note that an instance is gone, or has another name now if `renamed`."""
         last = not self.named(instance.name)
         if instance.destination is not None:
             self.addresses.use(instance.destination, used=bool(self.connect(instance.destination)))
-        gone = ["extinctions"] if last else []
-        index = self.store.write("services", "checks", *gone, *self._keys(instance))
+        tables = ["services"] if renamed else ["services", "checks", *(["extinctions"] if last else [])]
+        rows = self._rows_of(instance, service=True, checks=bool(instance.checks) and not renamed)
+        index = self.store.write(*tables, *rows, *self._keys(instance))
         if last:
             self._rows.pop(instance.name.lower(), None)
         else:

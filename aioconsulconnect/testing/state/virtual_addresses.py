@@ -6,7 +6,7 @@ from typing import Final
 from aioconsulconnect.testing.state.store import Store
 
 _BASE: Final = IPv4Address("240.0.0.0")
-_KINDS: Final = ("service-intentions", "service-resolver", "service-router", "service-splitter")
+_KINDS: Final = ("service-defaults", "service-intentions", "service-resolver", "service-router", "service-splitter")
 """The kinds of entries that give the service of their name an address."""
 
 
