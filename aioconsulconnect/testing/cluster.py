@@ -141,6 +141,7 @@ class Cluster:
         self.context.store.close()
         await self.registry.close()
         self.context.cache.clear()
+        self.context.forget_cache()
         self.context.authority.forget_leaves()
 
     def snapshot(self) -> Snapshot:
@@ -160,6 +161,7 @@ class Cluster:
         """Replace what the servers keep by that of `snapshot`; ValueError for one of another version."""
         if snapshot.version != self.context.facts.version:
             raise ValueError(f"a snapshot of {snapshot.version} cannot be restored to {self.context.facts.version}")
+        self.context.forget_cache()
         self.context.store.load(snapshot.store)
         self.context.acl.load(snapshot.acl)
         self.context.authority.load(snapshot.authority)

@@ -145,6 +145,12 @@ class VersionFacts:
     """True if the services of a gateway say what they are: registered, or destinations of service-defaults."""
     no_gateway_services_is_empty: bool = True
     """True if a gateway without services has an empty list, false if it has null."""
+    lists_watch_all_entries: bool = True
+    """True if a list of one kind of entries watches all kinds."""
+    deleted_entry_lingers: bool = False
+    """True if a blocking query that a deletion wakes still shows the entry."""
+    quiet_queries: bool = True
+    """True if a blocking query waits on when it finds nothing once more, or the same entries."""
     # services
     native_needs_port: bool = True
     proxy_needs_one_destination: bool = True
@@ -169,6 +175,8 @@ class VersionFacts:
     node_tells_version: bool = True
     virtual_ips: bool = True
     checks_tell_interval: bool = True
+    checks_always_written: bool = False
+    """True if a registration writes its checks even if they stay the same."""
     # central configuration
     central_configuration: bool = True
     central_without_destination_id: bool = True
@@ -386,6 +394,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             unknown_row_text="Unknown {} '{}'",
             unknown_service_of_check_text="Unknown service '{}' for check '{}'",
             value_limit_page="www.consul.io/docs/agent/options.html",
+            nodes_have_index=False,
         ),
     ),
     (
@@ -428,7 +437,6 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             central_configuration=False,
             streaming=False,
             bad_passing_has_index=False,
-            nodes_have_index=False,
             servers_tell_replica=False,
             unnamed_service_text="Must provide service name with ID",
             nameless_service_text="failed inserting service: failed inserting service: object missing primary index",
@@ -440,6 +448,10 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             absent_keys_wait=False,
             sync_ends_at_refusal=True,
             interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",
+            lists_watch_all_entries=False,
+            deleted_entry_lingers=True,
+            quiet_queries=False,
+            checks_always_written=True,
         ),
     ),
 )

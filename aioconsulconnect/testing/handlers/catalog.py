@@ -10,7 +10,7 @@ from aioconsulconnect.testing.config_entries.central_configuration import resolv
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
-from aioconsulconnect.testing.go_json.values import Object, child, children, number, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
@@ -22,6 +22,7 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
+from aioconsulconnect.testing.state.store import Key, gateway_key
 
 _RETRIES: Final = (5.0, 8.0)
 """The range of seconds for which a streaming read tries again before it refuses an unknown token."""
@@ -33,7 +34,7 @@ class _Seen:
 
     instances: list[Instance]
     index: int
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
 
 
 Search = Callable[[str], _Seen]
@@ -53,24 +54,28 @@ class Catalog:
 
     def _named(self, name: str, *, checks: bool) -> _Seen:
         found = self.registry.named(name)
-        keys = (f"instances/{name.lower()}", *([] if found else ["services"]))
+        watch = self.context.store.watch(f"served/{name.lower()}")
+        keys: tuple[Key, ...] = (watch, *([f"instances/{name.lower()}"] if checks else []))
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
         found = self.registry.connect(name)
         names = {each.name.lower() for each in found}
-        keys = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), *([] if found else ["services"]))
+        watch = self.context.store.watch(f"meshed/{name.lower()}")
+        keys: tuple[Key, ...] = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), watch)
         if found and checks:
             return _Seen(found, max(self.registry.index(each, exists=True, checks=True) for each in names), keys)
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _ingress(self, name: str) -> _Seen:
-        entries = ingresses_of(name, self.registry, self.graph)
-        gateways = [text(entry, "Name") for entry in entries]
-        found = [each for gateway in gateways for each in self.registry.named(gateway)]
-        keys = ("config", "services", *(f"instances/{gateway.lower()}" for gateway in gateways))
-        written = max((number(entry, "ModifyIndex") for entry in entries), default=1)
-        return _Seen(found, self.context.store.touched(*keys) if found else written, keys)
+        found: list[Instance] = []
+        indexes = [1]
+        for gateway in (text(entry, "Name") for entry in ingresses_of(name, self.registry, self.graph)):
+            instances = self.registry.named(gateway)
+            found += instances
+            of_service = self.registry.index(gateway, exists=bool(instances), checks=False)
+            indexes += [self.context.store.touched(gateway_key(gateway)), of_service]
+        return _Seen(found, max(indexes), ("config", "services", "checks"))
 
     # The catalog.
 
@@ -105,7 +110,7 @@ class Catalog:
             context.cached(request, ("catalog", mesh, request.rest)) if request.options.cached else (None, None)
         )
         try:
-            found = await context.block(request, query, local=request.options.cached)
+            found = await context.block(request, query, cached=request.options.cached)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
@@ -180,9 +185,11 @@ class Catalog:
             every = gateway_services(request.rest, self.registry, self.graph)
             seen = [row for row in every if who.may("service", "read", text(child(row, "Service"), "Name"))]
             filtered = len(seen) < len(every) and who.named
-            keys = gateway_keys(self.registry)
+            tables = gateway_keys(self.registry)
+            watch = context.store.watch(gateway_key(request.rest))
+            keys: tuple[Key, ...] = (watch, *(key for key in tables if key != "gateway"))
             shown = seen if every or context.acl.enabled or context.facts.no_gateway_services_is_empty else None
-            return Found(shown, context.store.touched(*keys), keys, filtered=filtered)
+            return Found(shown, context.store.touched(*tables), keys, filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -219,7 +226,8 @@ class Catalog:
             fitting = [each for each in seen.instances if node_fits(request, each.node)]
             shown = [(each, self.view.check(c, each, shown=True)) for each in fitting for c in checks_of(each)]
             kept, filtered = self._visible(request, who, shown, filtered_by=CHECK)
-            return Found(kept, context.store.touched("checks"), (*seen.keys, "checks"), filtered=filtered)
+            keys = (context.store.watch(f"checked/{name.lower()}"),)
+            return Found(kept, context.store.touched("checks"), keys, filtered=filtered)
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found, consistency=True))
@@ -255,7 +263,8 @@ class Catalog:
 
         cache, age = context.cached(request, ("health", kind, request.rest)) if request.options.cached else (None, None)
         try:
-            found = await context.block(request, query, local=streaming or request.options.cached)
+            cached = request.options.cached and not streaming
+            found = await context.block(request, query, local=streaming, cached=cached)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
@@ -271,9 +280,9 @@ class Catalog:
 
         Changes of other services do not reach the view, and its index does not move while it is empty.
         """
-        own = tuple(key for key in seen.keys if key != "services")
+        own = (f"{'mesh' if kind == 'connect' else 'instances'}/{name.lower()}",)
         if seen.instances:
-            return replace(seen, keys=own)
+            return replace(seen, index=max(seen.index, self.context.store.touched(*own)), keys=own)
         first = self._views.setdefault((kind, name.lower()), seen.index)
         return replace(seen, index=max(first, self.context.store.touched(*own)), keys=own)
 

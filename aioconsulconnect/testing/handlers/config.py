@@ -68,6 +68,7 @@ class Entries:
     async def _one(self, request: ConsulRequest, kind_name: str, name: str) -> Reply:
         context = self.context
         kind = self._read_kind(request, kind_name)
+        lingering: list[Object] = []
 
         def query() -> Found[Object | None]:
             context.check_datacenter(request)
@@ -75,8 +76,11 @@ class Entries:
             if not self._readable(who, kind, name):
                 raise context.acl.denied(who, f"{kind.read}:read", kind.on(kind.read, name))
             entry = context.store.entry(kind_name, name)
-            keys = (entry_key(kind_name, name),)
-            return Found(entry, context.store.touched("config"), keys, absent=entry is None)
+            if entry and context.facts.deleted_entry_lingers:
+                lingering[:] = [entry]
+            keys = (context.store.watch(entry_key(kind_name, name)),)
+            shown = entry or next(iter(lingering), None)
+            return Found(shown, context.store.touched("config"), keys, absent=entry is None)
 
         found = await context.block(request, query)
         if found.value is None:
@@ -105,12 +109,13 @@ class Entries:
             seen = [kind.shown(entry) for kind, entry in every if self._readable(who, kind, text(entry, "Name"))]
             kept = [entry for entry in seen if keep is None or keep(entry)]
             content = [{k: v for k, v in entry.items() if not k.endswith("Index")} for entry in kept]
+            narrow = kind_name and not context.facts.lists_watch_all_entries
             return Found(
                 kept,
                 context.store.touched("config"),
-                (f"config/{kind_name}" if kind_name else "config",),
+                (context.store.watch(f"config/{kind_name}", below=True) if narrow else "config",),
                 absent=not kept,
-                unchanged=content if kind_name else None,
+                unchanged=content,
                 filtered=len(seen) < len(every) and who.named,
             )
 

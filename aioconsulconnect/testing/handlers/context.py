@@ -1,22 +1,24 @@
-"""The state that all handlers of an agent share, and the loop of a blocking query."""
+"""The state that all handlers of an agent share, the loop of a blocking query, and the agent's cache."""
 
 import asyncio
 import random
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic, TypeVar, cast
 
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Meta
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
-from aioconsulconnect.testing.state.store import Closed, Store, poll_key
+from aioconsulconnect.testing.state.store import Closed, Key, Store, poll_key
 from aioconsulconnect.testing.versions import VersionFacts
 
 T = TypeVar("T")
 _LOOK_AFTER_CLIENT: Final = 0.25
+_NOT_CACHED: Final = frozenset({"index", "wait", "cached", "pretty", "token"})
+"""The parameters that do not make another query of the agent's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Found(Generic[T]):
 
     value: T
     index: int
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
     absent: bool = False
     """True if nothing is there: a blocking query does not end by finding nothing once more."""
     unchanged: object = None
@@ -43,6 +45,54 @@ class HeldQuery:
     path: str
     query: dict[str, list[str]]
     index: int
+
+
+class CachedQuery(Generic[T]):
+    """A query that the agent's cache holds; its result follows the server as a blocking query does.
+
+    - `key`: the key that wakes those who wait for another result.
+    - `query`: the function that finds the result.
+    - `quiet`: true if nothing once more, or the same again, is no other result.
+    """
+
+    def __init__(self, store: Store, key: str, query: Callable[[], Found[T]], *, quiet: bool) -> None:
+        self.store = store
+        self.key = key
+        self.query = query
+        self.quiet = quiet
+        self.found: Found[T] = query()
+        self.error: Exception | None = None
+        self._last = self.found
+        self._follow()
+
+    def result(self) -> Found[T]:
+        """The result that is held, or the error that took its place."""
+        if self.error is not None:
+            raise self.error
+        return replace(self.found, keys=(self.key,))
+
+    def _follow(self) -> None:
+        self.waiter = self.store.subscribe(self._last.keys)
+        self.waiter.add_done_callback(self._woken)
+
+    def _woken(self, waiter: "asyncio.Future[bool]") -> None:
+        if waiter.cancelled() or waiter.exception():
+            return
+        before = self._last
+        try:
+            self._last = self.query()
+            if self._last.index > self.found.index and not (self.quiet and settled(before, self._last)):
+                self.found = self._last
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a reader is told
+            self.error = error
+        self.store.wake(self.key)
+
+
+def settled(before: Found[T], found: Found[T]) -> bool:
+    """True if a blocking query waits on, as it has `found` nothing once more or the same as `before`."""
+    same = found.unchanged is not None and found.unchanged == before.unchanged
+    return same or (before.absent and found.absent)
 
 
 @dataclass(slots=True)
@@ -60,6 +110,8 @@ class AgentContext:
     """False if Connect is not enabled."""
     cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
     """The keys of the queries that the agent's cache holds."""
+    cached_queries: dict[str, CachedQuery[object]] = field(default_factory=dict[str, CachedQuery[object]])
+    """The queries that the agent's cache follows."""
     held_queries: set[HeldQuery] = field(default_factory=set[HeldQuery])
 
     def check_datacenter(self, request: ConsulRequest) -> None:
@@ -67,13 +119,18 @@ class AgentContext:
         if request.datacenter not in {"", self.datacenter}:
             raise Refused(500, "No path to datacenter", from_server=True)
 
-    async def block(self, request: ConsulRequest, query: Callable[[], Found[T]], *, local: bool = False) -> Found[T]:
+    async def block(
+        self, request: ConsulRequest, query: Callable[[], Found[T]], *, local: bool = False, cached: bool = False
+    ) -> Found[T]:
         """Run a query until its index is above the requested one or the wait is over, as Consul does.
 
         - `request`: the request; without an index the query runs once.
         - `query`: the function that finds the result, run again after each write to one of its keys.
         - `local`: true for a wait of the agent, which ends on time; the server's may last up to a sixteenth longer.
+        - `cached`: true for a read of the agent's cache, which is the agent's too.
         """
+        if cached:
+            local, query = True, self._held(request, query).result
         wait = request.options.wait
         deadline = asyncio.get_running_loop().time() + wait + (0 if local else random.uniform(0, wait / 16))
         own = () if local else (poll_key(request.path),)
@@ -81,7 +138,7 @@ class AgentContext:
         with self.holding(request, waits=bool(request.options.index)):
             while True:
                 found = query()
-                if before and ((before.absent and found.absent) or self._settled(before, found)):
+                if before and self.facts.quiet_queries and settled(before, found):
                     minimum = found.index
                 if not request.options.index or found.index > minimum:
                     return found
@@ -89,7 +146,7 @@ class AgentContext:
                 if not await self._changed((*found.keys, *own), deadline, request, local=local):
                     return found
 
-    async def _changed(self, keys: tuple[str, ...], deadline: float, request: ConsulRequest, *, local: bool) -> bool:
+    async def _changed(self, keys: tuple[Key, ...], deadline: float, request: ConsulRequest, *, local: bool) -> bool:
         """Wait for a write until the deadline; true if there was one.
 
         A `local` wait, which is the agent's own, ends soon after its client has gone.
@@ -102,9 +159,22 @@ class AgentContext:
                 raise Closed
         return await self.store.wait(keys, deadline)
 
-    @staticmethod
-    def _settled(before: Found[T], found: Found[T]) -> bool:
-        return found.unchanged is not None and found.unchanged == before.unchanged
+    def _held(self, request: ConsulRequest, query: Callable[[], Found[T]]) -> CachedQuery[T]:
+        """The query of the agent's cache for `request`, which it holds from now on."""
+        asked = sorted((name, value) for name, value in request.query.items() if name not in _NOT_CACHED)
+        key = f"cache {request.token} {request.path} {asked}"
+        held = self.cached_queries.get(key)
+        if held is not None and held.error is None:
+            return cast("CachedQuery[T]", held)
+        made = CachedQuery(self.store, key, query, quiet=self.facts.quiet_queries)
+        self.cached_queries[key] = cast("CachedQuery[object]", made)
+        return made
+
+    def forget_cache(self) -> None:
+        """Empty the agent's cache."""
+        for held in self.cached_queries.values():
+            held.waiter.cancel()
+        self.cached_queries.clear()
 
     @contextmanager
     def holding(self, request: ConsulRequest, *, waits: bool) -> Generator[None, None, None]:
@@ -122,8 +192,8 @@ class AgentContext:
     def cached(self, request: ConsulRequest, key: tuple[object, ...]) -> tuple[str, int | None]:
         """The `X-Cache` and `Age` headers of a query to the agent's cache, which then holds it.
 
-        `key` names the query; with the token and the datacenter of `request` it is the key in the cache. The cache
-        follows every write at once, so that Age stays 0.
+        `key` names the query; with the token and the datacenter of `request` it is the key in the cache. Age is that
+        of the connection to the server, and stays 0.
         """
         held = (request.token, request.datacenter, *key)
         if held in self.cache:

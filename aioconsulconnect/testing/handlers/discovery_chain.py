@@ -14,7 +14,7 @@ from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Registry
-from aioconsulconnect.testing.state.store import entry_key
+from aioconsulconnect.testing.state.store import Key, entry_key
 
 _MODES: Final = frozenset({"", "none", "local", "remote"})
 _OVERRIDES: Final = Struct(
@@ -51,25 +51,20 @@ class Chains:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             context.acl.require(who, "service", "read", name)
-            keys: set[str] = set()
-
-            def lookup(kind: str, of: str) -> Object | None:
-                keys.add(entry_key(kind, of))
-                return context.store.entry(kind, of)
-
+            lookup = context.store.entry
             try:
                 chain = self.graph.compile(name, lookup, datacenter=compile_datacenter, overrides=overrides)
             except GraphError as error:
                 raise refused_by_server(str(error)) from error
             value: Object = {"Chain": {**chain, **self._addresses(name)}}
-            return Found(value, context.store.touched("config"), tuple(keys), unchanged=value)
+            return Found(value, context.store.touched("config"), ("config",), unchanged=chain)
 
         cache, age = (
             context.cached(request, ("chain", name, compile_datacenter, overrides))
             if request.options.cached
             else (None, None)
         )
-        found = await context.block(request, query, local=request.options.cached)
+        found = await context.block(request, query, cached=request.options.cached)
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     def _addresses(self, name: str) -> Object:
@@ -118,7 +113,8 @@ class Chains:
                 {"Service": name, "Consumers": {"Peers": sorted(peers[name])} if peers[name] else {}}
                 for name in sorted(peers)
             ]
-            keys = ("config/exported-services", *(["services"] if plain else []))
+            entries = context.store.watch(entry_key("exported-services", "default"))
+            keys: tuple[Key, ...] = (entries, *(["services"] if plain else []))
             return Found(rows, context.store.touched("config"), keys)
 
         found = await context.block(request, query)

@@ -4,10 +4,14 @@ A wildcard stands for the services that are registered.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Registry
+from aioconsulconnect.testing.state.store import gateway_key
+
+_KINDS: Final = ("terminating-gateway", "ingress-gateway")
 
 
 def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object]:
@@ -16,7 +20,7 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
     `registry` has the services that a wildcard stands for; `graph` gives their protocols.
     """
     store = registry.store
-    terminating, ingress = (store.entry(kind, name) for kind in ("terminating-gateway", "ingress-gateway"))
+    terminating, ingress = (store.entry(kind, name) for kind in _KINDS)
     rows = [
         *(_terminating(terminating, registry) if terminating else ()),
         *(_ingress(ingress, registry, graph) if ingress else ()),
@@ -26,8 +30,7 @@ def gateway_services(name: str, registry: Registry, graph: Graph) -> list[Object
 
 def gateway_keys(registry: Registry) -> tuple[str, ...]:
     """The keys whose writes may change the services behind a gateway: those of services for a wildcard."""
-    kinds = ("ingress-gateway", "terminating-gateway")
-    gateways = [entry for kind in kinds for entry in registry.store.of_kind(kind)]
+    gateways = [entry for kind in _KINDS for entry in registry.store.of_kind(kind)]
     listed = [
         each
         for entry in gateways
@@ -35,7 +38,7 @@ def gateway_keys(registry: Registry) -> tuple[str, ...]:
         for each in children(part, "Services")
     ]
     wild = any(text(each, "Name") == "*" for each in listed)
-    return (*(f"config/{kind}" for kind in kinds), *(["services", "config/service-defaults"] if wild else []))
+    return ("gateway", *(["services", "config/service-defaults"] if wild else []))
 
 
 def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]:
@@ -51,14 +54,15 @@ def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]
 
 
 def _row(gateway: Object, service: str, members: Object, registry: Registry) -> Object:
+    index = registry.store.touched(gateway_key(text(gateway, "Name")))
     return {
         "Gateway": {"Name": text(gateway, "Name")},
         "Service": {"Name": service},
         "GatewayKind": text(gateway, "Kind"),
         **{key: value for key, value in members.items() if value},
         **({"ServiceKind": kind} if (kind := _service_kind(service, registry)) else {}),
-        "CreateIndex": gateway["ModifyIndex"],
-        "ModifyIndex": gateway["ModifyIndex"],
+        "CreateIndex": index,
+        "ModifyIndex": index,
     }
 
 

@@ -107,7 +107,7 @@ class Intentions:
             return Found(value, self.intentions.index(), keys, absent=nothing, unchanged=value if quiet else None)
 
         cache, age = self._cached(request, (side, *sorted(names)))
-        found = await context.block(request, query, local=cache is not None)
+        found = await context.block(request, query, cached=cache is not None)
         if cache and request.waited:
             cache, age = "MISS", None
         meta = context.meta(request, found, consistency=True) if context.facts.match_has_meta else None

@@ -162,7 +162,7 @@ class ServiceView:
             "Output": output,
             "ServiceID": instance.identifier,
             "ServiceName": instance.name,
-            "ServiceTags": instance.definition["Tags"],
+            "ServiceTags": check.tags,
             "Type": check.kind,
             "Interval": text(timing, "Interval"),
             "Timeout": text(timing, "Timeout"),

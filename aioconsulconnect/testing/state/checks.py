@@ -43,6 +43,7 @@ class Check:
     """A check as the agent has it.
 
     - `kind`: as Consul names it, such as "ttl", or "maintenance".
+    - `tags`: the tags of its service when the check was registered.
     - `created`, `modified`: the indexes of the catalog; 0 until it is written.
     - `shown`: the status and the output that the catalog has.
     - `timer`: the timer of its next run or of the end of its TTL.
@@ -56,6 +57,7 @@ class Check:
     status: str = "critical"
     output: str = ""
     notes: str = ""
+    tags: object = ()
     created: int = 0
     modified: int = 0
     shown: tuple[str, str] = ("critical", "")

@@ -13,7 +13,7 @@ from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
-from aioconsulconnect.testing.state.store import Store, entry_key
+from aioconsulconnect.testing.state.store import Key, Store, entry_key
 from aioconsulconnect.testing.versions import VersionFacts
 
 KIND: Final = "service-intentions"
@@ -38,9 +38,9 @@ class EntryIntentionStore:
         """Every intention, in the order of evaluation."""
         return sorted((i for entry in self.store.of_kind(KIND) for i in intentions_of(entry)), key=order)
 
-    def list_keys(self) -> tuple[str, ...]:
-        """The keys that wake a list: any intention; where there is none, any entry at all."""
-        return (f"config/{KIND}",) if self.store.of_kind(KIND) else ("config",)
+    def list_keys(self) -> tuple[Key, ...]:
+        """The keys that wake a list: any intention; where there is none, other entries do too."""
+        return (self.store.watch(f"config/{KIND}", below=True),)
 
     def to(self, name: str, namespace: str = "default") -> list[Object]:  # noqa: ARG002 - there is but one here
         """The intentions whose destination is the service `name` or the wildcard, in any `namespace`."""
@@ -57,12 +57,14 @@ class EntryIntentionStore:
             found.extend(i for i in intentions_of(entry) if text(i, "SourceName") in wanted)
         return sorted(found, key=order)
 
-    def match_keys(self, side: str, name: str) -> tuple[str, ...]:
+    def match_keys(self, side: str, name: str) -> tuple[Key, ...]:
         """The keys whose writes wake a match of `name` on one `side`.
 
         For the source any intention does, for the destination its own entry and that of `*`.
         """
-        return (f"config/{KIND}",) if side == "source" else (entry_key(KIND, name), entry_key(KIND, "*"))
+        if side == "source":
+            return (f"config/{KIND}",)
+        return tuple(self.store.watch(entry_key(KIND, each)) for each in (name, "*"))
 
     def get(self, identifier: str) -> Object | None:
         """The intention with a uuid; None where there is none, a refusal where it cannot be one."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.state.entry_intentions import EntryIntentionStore
-from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.store import Key, Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -20,7 +20,7 @@ class IntentionStore(Protocol):
         """Every intention, in the order of evaluation."""
         ...
 
-    def list_keys(self) -> tuple[str, ...]:
+    def list_keys(self) -> tuple[Key, ...]:
         """The keys whose writes wake a blocking query for the list."""
         ...
 
@@ -32,7 +32,7 @@ class IntentionStore(Protocol):
         """The intentions whose source is the service `name` in `namespace`, or a wildcard."""
         ...
 
-    def match_keys(self, side: str, name: str) -> tuple[str, ...]:
+    def match_keys(self, side: str, name: str) -> tuple[Key, ...]:
         """The keys whose writes wake a blocking query for a match.
 
         `side` is "source" or "destination", `name` the service.

@@ -11,7 +11,7 @@ from typing import Final
 from aioconsulconnect.testing.config_entries.central_configuration import PROXY, resolved
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
-from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.store import Store, row_of
 from aioconsulconnect.testing.state.virtual_addresses import VirtualIps
 from aioconsulconnect.testing.versions import VersionFacts
 
@@ -100,6 +100,12 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._rows: dict[str, int] = {}
         store.listeners.append(self._entry_changed)
+        store.prefixed = frozenset({"served", "meshed", "checked"} if facts.peers else ())
+        store.rows["served"] = lambda: [row_of("served", each.name) for each in self.everywhere()]
+        store.rows["meshed"] = lambda: [
+            row_of("meshed", each.destination) for each in self.everywhere() if each.destination
+        ]
+        store.rows["checked"] = lambda: [row_of("checked", each.name) for each in self.everywhere() if each.checks]
 
     async def close(self) -> None:
         """End all checks."""
@@ -209,9 +215,12 @@ class Registry:
         added = self._add_checks(instance, made)
         changed = before is None or before.resolved != instance.resolved or before.definition != definition
         if before is not None and before.name != name:
-            self._left(before)
+            self._left(before, renamed=True)
+        rewritten = bool(made) and self.facts.checks_always_written
         if changed or dropped or added:
-            self._written(instance, service=changed, checks=bool(dropped or added))
+            self._written(instance, service=changed, checks=bool(dropped or added or rewritten))
+        elif rewritten:
+            self.store.write("checks", f"checked/{name.lower()}")
         self._refresh_aliases(instance)
         return instance
 
@@ -225,13 +234,15 @@ class Registry:
             owner = self.check(check.identifier)
             if owner is not None and owner[0].identifier != instance.identifier:
                 self.remove_check(*owner)
+            check.tags = instance.definition["Tags"]
             before = instance.checks.get(check.identifier)
             if before is not None:
                 self.runner.stop(before)
                 check.status, check.output = before.status, before.output
                 check.shown = check.status, check.output
                 check.created = before.created
-            same = before is not None and before.definition == check.definition and before.shown == check.shown
+            shown = (check.definition, check.shown, check.tags)
+            same = before is not None and (before.definition, before.shown, before.tags) == shown
             check.modified = before.modified if same and before else 0
             news = news or not same
             instance.checks[check.identifier] = check
@@ -284,6 +295,7 @@ class Registry:
         if on:
             name = "Node Maintenance Mode" if whole else "Service Maintenance Mode"
             check = Check(key, name, instance.identifier, "maintenance", {}, notes=reason)
+            check.tags = instance.definition["Tags"]
             check.in_catalog = self._tells()
             instance.checks[key] = check
         else:
@@ -361,13 +373,19 @@ class Registry:
         keys = [f"instances/{instance.name.lower()}", f"agent/{instance.identifier}"]
         return [*keys, f"mesh/{instance.destination.lower()}"] if instance.destination else keys
 
-    def write(self, changed: Iterable[Instance], *keys: str) -> int:
+    def write(self, changed: Iterable[Instance], *keys: str, gone: bool = False) -> int:
         """Write `keys` and those of the instances that have changed at one new index, and return it.
 
-        It is the index of their services from now on.
+        It is the index of their services from now on. `gone` says that the instances are no longer there.
         """
         changed = [each for each in changed if each is not each.node.whole]
-        index = self.store.write(*keys, *(key for each in changed for key in self._keys(each)))
+        service, checks = "services" in keys, any(key.partition("/")[0] == "checks" for key in keys)
+        rows = [
+            row
+            for each in changed
+            for row in self._rows_of(each, service=service, checks=checks and (not gone or bool(each.checks)))
+        ]
+        index = self.store.write(*keys, *rows, *(key for each in changed for key in self._keys(each)))
         self._rows.update((each.name.lower(), index) for each in changed)
         return index
 
@@ -376,6 +394,13 @@ class Registry:
         """The keys of the tables that a write of `services` or `checks` on `node` touches."""
         name = node.name.lower()
         return [*(["services", f"on/{name}"] if services else []), *([f"checks/{name}"] if checks else [])]
+
+    @staticmethod
+    def _rows_of(instance: Instance, *, service: bool, checks: bool) -> list[str]:
+        """The rows that a write of an instance or of its checks changes, as they are watched by name."""
+        name = instance.name.lower()
+        meshed = [f"meshed/{instance.destination.lower()}"] if instance.destination else []
+        return [*([f"served/{name}", *meshed] if service else []), *([f"checked/{name}"] if checks else [])]
 
     def _written(self, instance: Instance, *, service: bool, checks: bool) -> None:
         if instance.destination is not None and service:
@@ -389,16 +414,16 @@ class Registry:
             check.created = check.created or index
             check.modified = check.modified or index
 
-    def _left(self, instance: Instance) -> None:
-        """Note that an instance is gone, or has another name now."""
-        self.gone([instance], *self.tables(instance.node, services=True, checks=True))
+    def _left(self, instance: Instance, *, renamed: bool = False) -> None:
+        """Note that an instance is gone, or has another name now if `renamed`."""
+        self.gone([instance], *self.tables(instance.node, services=True, checks=not renamed), renamed=renamed)
         self._refresh_aliases(instance)
 
-    def gone(self, instances: Iterable[Instance], *keys: str) -> None:
-        """Note at one index that `instances` are no longer there, or have another name now, and write `keys`."""
+    def gone(self, instances: Iterable[Instance], *keys: str, renamed: bool = False) -> None:
+        """Note at one index that `instances` are no longer there, or are `renamed`, and write `keys`."""
         instances = list(instances)
         last = [each.name.lower() for each in instances if not self.named(each.name)]
-        self.write(instances, *keys, *(["extinctions"] if last else []))
+        self.write(instances, *keys, *(["extinctions"] if last and not renamed else []), gone=True)
         for name in last:
             self.addresses.use(name, used=False)  # Its proxies alone would not hold it, nor do they free it.
             self._rows.pop(name, None)

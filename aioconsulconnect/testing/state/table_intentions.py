@@ -10,7 +10,7 @@ from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
-from aioconsulconnect.testing.state.store import Store
+from aioconsulconnect.testing.state.store import Key, Store
 from aioconsulconnect.testing.versions import VersionFacts
 
 _TABLE: Final = "intentions"
@@ -40,11 +40,11 @@ class TableIntentionStore:
         """Every intention, in the order of evaluation."""
         return sorted(self._rows.values(), key=order)
 
-    def list_keys(self) -> tuple[str, ...]:
+    def list_keys(self) -> tuple[Key, ...]:
         """The keys that wake a list: any intention does."""
         return (_TABLE,)
 
-    def match_keys(self, side: str, name: str) -> tuple[str, ...]:  # noqa: ARG002 - any intention wakes any match
+    def match_keys(self, side: str, name: str) -> tuple[Key, ...]:  # noqa: ARG002 - any intention wakes any match
         """The keys that wake a match, whatever `side` and `name`: any intention does."""
         return (_TABLE,)
 

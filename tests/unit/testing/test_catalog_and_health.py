@@ -175,12 +175,13 @@ async def test_gateways_lead_to_services(call: Caller) -> None:
     await call("PUT", "/v1/config", {"Kind": "ingress-gateway", "Name": "edge", "Listeners": [listener]})
     assert await call("GET", "/v1/health/ingress/other") == []
     assert call.index == 1
+    (entry,) = await call("GET", "/v1/config/ingress-gateway")
     assert await call("GET", "/v1/health/ingress/web") == []
-    assert call.index > 1
+    assert call.index == entry["ModifyIndex"]
     await call("PUT", REGISTER, {"Name": "edge", "Kind": "ingress-gateway", "Port": 8080})
     found = await call("GET", "/v1/health/ingress/web")
     assert [each["Service"]["ID"] for each in found] == ["edge"]
-    assert call.index > 1
+    assert call.index > entry["ModifyIndex"]
     rows = await call("GET", "/v1/catalog/gateway-services/edge")
     assert [(row["Service"]["Name"], row["Port"]) for row in rows] == [("web", 8080)]
     services = [{"Name": "bill", "SNI": "x"}, {"Name": "*"}]
