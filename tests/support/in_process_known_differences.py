@@ -27,3 +27,6 @@ KNOWN: dict[str, dict[tuple[str, str], str]] = {
     },
     "1.22": {},
 }
+
+# first part of the recording's name → version → name of the exchange → reason
+KNOWN_OF_SAMPLES: dict[str, dict[str, dict[str, str]]] = {"services": {}, "entries": {}}
