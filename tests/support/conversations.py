@@ -32,7 +32,7 @@ GRAVEST: tuple[Weight, ...] = get_args(Weight)
 
 
 class Step(NamedTuple):
-    """A request; ``{policy0}``, ``{token0}`` and the like stand for the ids that the agent gave in this conversation."""
+    """A request; ``{policy0}``, ``{token0}`` and the like stand for ids that the agent gave in the conversation."""
 
     method: str
     path: str
@@ -80,6 +80,11 @@ def plain(value: Any) -> Any:
         return re.sub(r"^240\.0\.\d+\.\d+$", "<virtual address>", value)
     if not isinstance(value, dict):
         return value
+    if isinstance(addresses := value.get("TaggedAddresses", value.get("ServiceTaggedAddresses")), dict):
+        # An agent learns of virtual addresses late, and a catalog keeps those of services that were there before.
+        value = value | {"TaggedAddresses": {k: v for k, v in addresses.items() if not k.startswith("consul-virtual")}}
+        value.pop("ServiceTaggedAddresses", None)
+    value = {key: item for key, item in value.items() if key not in {"TaggedAddresses"} or item}
     kept = {UUID.sub("<uuid>", key): plain(item) for key, item in value.items() if not PASSING.fullmatch(key)}
     if {"CheckID", "Status", "Output"} <= kept.keys() and kept.get("Type") != "ttl":
         kept |= {"Status": "<by itself>", "Output": "<by itself>"}  # when it first runs is up to the agent
@@ -172,8 +177,8 @@ class Finding:
 class Side:
     """One of the two agents, and the ids that it gave."""
 
-    def __init__(self, url: str, token: str = "") -> None:
-        self.token = token
+    def __init__(self, url: str, token: str = "", node: str = "") -> None:
+        self.token, self.node = token, node
         self.netloc = urlsplit(url).netloc
         self.connection = http.client.HTTPConnection(self.netloc, timeout=20)
         self.given: dict[str, str] = {}
@@ -204,6 +209,7 @@ class Side:
         self.connection.close()
 
     def _own(self, text: str) -> str:
+        text = text.replace("{node}", self.node)
         return re.sub(r"\{(\w+\d)\}", lambda found: self.given.get(found[1], "none"), text)
 
     def _learn(self, step: Step, answer: Answer) -> None:
@@ -242,9 +248,10 @@ class Pair:
 
     def talk(self, steps: Sequence[Step]) -> list[Finding]:
         """Send the requests to a fresh in-process agent and to the real one, which is cleared before and after."""
-        box = Agent(self.version, acl=self.subject.acl, node_name=str(self.real.config["node_name"]))  # type: ignore[arg-type]
+        node = str(self.real.config["node_name"])
+        box = Agent(self.version, acl=self.subject.acl, node_name=node)  # type: ignore[arg-type]
         self.background.run(box.start())
-        ours, theirs = Side(box.url, box.management_token), Side(self.real.url, self.real.token)
+        ours, theirs = Side(box.url, box.management_token, node), Side(self.real.url, self.real.token, node)
         try:
             return list(self._talk(ours, theirs, steps))
         finally:

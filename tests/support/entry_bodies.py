@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import strategies as st
 from support.conversations import Side, Step
@@ -219,10 +220,11 @@ def remove_entries(side: Side, kinds: Iterable[str]) -> None:
             for found in side.call("GET", f"/v1/config/{kind}") or ():
                 left = True
                 name = found.get("Name", "mesh")
-                side.send(Step("DELETE", f"/v1/config/{kind}/{_quoted(name)}"))
+                side.send(Step("DELETE", f"/v1/config/{kind}/{quoted(name)}"))
         if not left:
             return
 
 
-def _quoted(name: str) -> str:
-    return name.replace("%", "%25").replace(" ", "%20").replace("/", "%2F")
+def quoted(name: str) -> str:
+    """A name as a part of a path."""
+    return quote(name, safe="")

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from support.conversations import Side, Step
-from support.entry_bodies import modelled, remove_entries
+from support.entry_bodies import modelled, quoted, remove_entries
 from support.odd_values import bent
 
 from aioconsulconnect.testing.handlers.service_shapes import AGENT_CHECK, SERVICE_DEFINITION
@@ -150,13 +150,13 @@ class Services:
         yield Step("GET", "/v1/agent/checks")
         known = side.call("GET", "/v1/agent/services") or {}
         for identifier in known:
-            yield Step("GET", f"/v1/agent/service/{_quoted(identifier)}")
+            yield Step("GET", f"/v1/agent/service/{quoted(identifier)}")
         yield Step("GET", "/v1/catalog/services")
         for name in sorted({str(service["Service"]) for service in known.values()}):
             if name and len(name) < 100:
-                yield Step("GET", f"/v1/catalog/service/{_quoted(name)}")
-                yield Step("GET", f"/v1/health/service/{_quoted(name)}")
-                yield Step("GET", f"/v1/health/checks/{_quoted(name)}")
+                yield Step("GET", f"/v1/catalog/service/{quoted(name)}")
+                yield Step("GET", f"/v1/health/service/{quoted(name)}")
+                yield Step("GET", f"/v1/health/checks/{quoted(name)}")
         yield Step("GET", "/v1/health/connect/web")
         yield Step("GET", "/v1/catalog/connect/db")
         for name in ("in", "out"):
@@ -164,9 +164,9 @@ class Services:
 
     def clear(self, side: Side) -> None:
         for identifier in side.call("GET", "/v1/agent/services") or ():
-            side.send(Step("PUT", f"/v1/agent/service/deregister/{_quoted(identifier)}"))
+            side.send(Step("PUT", f"/v1/agent/service/deregister/{quoted(identifier)}"))
         for identifier in side.call("GET", "/v1/agent/checks") or ():
-            side.send(Step("PUT", f"/v1/agent/check/deregister/{_quoted(identifier)}"))
+            side.send(Step("PUT", f"/v1/agent/check/deregister/{quoted(identifier)}"))
         remove_entries(side, self.kinds)
         self._wait(side)
 
@@ -176,7 +176,3 @@ class Services:
         for _ in range(200):
             if set(json.loads(side.send(Step("GET", "/v1/catalog/services")).text or "{}")) <= {"consul"}:
                 return
-
-
-def _quoted(name: str) -> str:
-    return name.replace("%", "%25").replace(" ", "%20").replace("/", "%2F").replace("?", "%3F").replace("#", "%23")
