@@ -16,7 +16,7 @@ from support.side_by_side import FINGERPRINT, PEM, TIME, UUID, Background
 
 from aioconsulconnect.testing import Agent
 
-SETTLED = 1.5  # seconds: after them a real agent has told the catalog of its services
+SETTLED = 1.0  # seconds: after them a real agent has told the catalog of its services
 NOT_MODELLED = 501
 ABSENT = (None, "")
 MOST_MADE_SMALLER = 60
@@ -27,7 +27,7 @@ PASSING = re.compile(
 # The names of things in the place of a difference: of a chain's nodes, of services and checks.
 _NAMED = re.compile(r"(?<=\$\.)[^.\[]*(?=\.)(?<!Chain)|\w+:[\w.-]+?\.dc\d+\b|(?<=Subsets\.)\w+|(?<=Failover\.)[\w*]+")
 CRASHED = "Server got itself in trouble"
-Weight = Literal["crash", "lie", "refusal", "status", "words", "body"]
+Weight = Literal["crash", "lie", "refusal", "status", "words", "body", "wake"]
 GRAVEST: tuple[Weight, ...] = get_args(Weight)
 
 
@@ -77,6 +77,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, str):
         value = TIME.sub("<time>", UUID.sub("<uuid>", PEM.sub("<pem>", value)))
+        value = re.sub(r"^127\.0\.0\.1:[0-9]{4,5}$", "<server>", value)
         return re.sub(r"^240\.0\.\d+\.\d+$", "<virtual address>", value)
     if not isinstance(value, dict):
         return value
@@ -84,7 +85,7 @@ def plain(value: Any) -> Any:
         # An agent learns of virtual addresses late, and a catalog keeps those of services that were there before.
         value = value | {"TaggedAddresses": {k: v for k, v in addresses.items() if not k.startswith("consul-virtual")}}
         value.pop("ServiceTaggedAddresses", None)
-    value = {key: item for key, item in value.items() if key not in {"TaggedAddresses"} or item}
+    value = {key: item for key, item in value.items() if key != "TaggedAddresses" or item}
     kept = {UUID.sub("<uuid>", key): plain(item) for key, item in value.items() if not PASSING.fullmatch(key)}
     if {"CheckID", "Status", "Output"} <= kept.keys() and kept.get("Type") != "ttl":
         kept |= {"Status": "<by itself>", "Output": "<by itself>"}  # when it first runs is up to the agent
@@ -136,8 +137,12 @@ class Finding:
         step = self.steps[-1]
         depth = 3 if "/discovery-chain/" in step.path else 5 if "/agent/" in step.path else 4
         path = "/".join(step.path.partition("?")[0].split("/")[:depth])
-        if self.weight == "body":
-            said = "; ".join(sorted({_NAMED.sub("<name>", re.sub(r": .*", "", each)) for each in self.details})[:2])
+        if self.weight in ("body", "wake"):
+            said = (
+                re.sub(r"^\$?", "", self.details[0])
+                if self.weight == "wake"
+                else "; ".join(sorted({_NAMED.sub("<name>", re.sub(r": .*", "", each)) for each in self.details})[:2])
+            )
         else:
             said = f"{self._said(self.ours)} / {self._said(self.theirs)}"
         decoding = "ecoding failed" in self.theirs.text
@@ -161,7 +166,7 @@ class Finding:
 
     def __str__(self) -> str:
         lines = [f"{self.weight}: " + "\n      then ".join(map(str, self.steps))]
-        if self.weight == "body":
+        if self.weight in ("body", "wake"):
             return "\n".join([*lines, *(f"      {each}" for each in self.details[:6])])
         return "\n".join(
             [
@@ -245,6 +250,7 @@ class Pair:
         self.sent = self.not_modelled = self.accepted = 0
         self.unmodelled: Counter[str] = Counter()
         self.found: dict[str, Finding] = {}
+        self._studied = ""  # the signature of what is being made smaller
 
     def talk(self, steps: Sequence[Step]) -> list[Finding]:
         """Send the requests to a fresh in-process agent and to the real one, which is cleared before and after."""
@@ -253,6 +259,8 @@ class Pair:
         self.background.run(box.start())
         ours, theirs = Side(box.url, box.management_token, node), Side(self.real.url, self.real.token, node)
         try:
+            self.prepare(ours)
+            self.prepare(theirs)
             return list(self._talk(ours, theirs, steps))
         finally:
             self.subject.clear(theirs)
@@ -260,30 +268,39 @@ class Pair:
             theirs.close()
             self.background.run(box.stop())
 
+    def prepare(self, side: Side) -> None:
+        """What a pair of some kind does before a conversation."""
+
     def _talk(self, ours: Side, theirs: Side, steps: Sequence[Step]) -> Iterator[Finding]:
         done: list[Step] = []
         for step in steps:
-            here = ours.send(step)
+            here, there = self.both(ours, theirs, step)
             self.sent += 1
-            if here.status == NOT_MODELLED:
+            if there is None:
                 self.not_modelled += 1
                 self.unmodelled[re.sub(r'"[^"]*"', "Q", here.text.strip())[:120]] += 1
                 continue
             done.append(step)
-            there = theirs.send(step)
             self.accepted += there.good
             found = self._compared(done, here, there, ours, theirs)
             if found:
                 yield found
                 if step.method != "GET" and here.good != there.good:
                     return  # from here on the two know different things
+            yield from self.further(tuple(done), here, there)
         for view in self.subject.views(ours, done):
-            here = ours.send(view)
-            if here.status == NOT_MODELLED:
-                continue
-            found = self._compared([*done, view], here, theirs.send(view), ours, theirs)
-            if found:
+            here, there = self.both(ours, theirs, view)
+            if there and (found := self._compared([*done, view], here, there, ours, theirs)):
                 yield found
+
+    def both(self, ours: Side, theirs: Side, step: Step) -> tuple[Answer, Answer | None]:
+        """The answers of the two; the real one is not asked for what the other does not model."""
+        here = ours.send(step)
+        return here, None if here.status == NOT_MODELLED else theirs.send(step)
+
+    def further(self, steps: tuple[Step, ...], here: Answer, there: Answer) -> Iterable[Finding]:
+        """What else a pair of some kind finds out about a request."""
+        return ()
 
     def _compared(self, done: Sequence[Step], here: Answer, there: Answer, ours: Side, theirs: Side) -> Finding | None:
         """What differs; a read is repeated for a while, as an agent does some of its work after its answer."""
@@ -291,18 +308,25 @@ class Pair:
         step = done[-1]
         while True:
             found = compared(tuple(done), here, there)
-            if found is None or step.method != "GET" or found.signature in self.found or time.monotonic() > until:
+            if found is None or step.method != "GET" or time.monotonic() > until:
                 return found
+            if found.signature in self.found and found.signature != self._studied:
+                return found  # seen before: not worth the wait
             time.sleep(0.05)
             here, there = ours.send(step), theirs.send(step)
 
     def explore(self, steps: Sequence[Step]) -> None:
         """Have a conversation, and keep what it found in its smallest form."""
         for finding in self.talk(steps):
+            if finding.weight == "wake" and finding.signature not in self.found and not self._again(finding):
+                continue  # the machine was busy
             if finding.signature not in self.found:
-                self.found[finding.signature] = finding  # so that it is not waited for while it is made smaller
+                self.found[finding.signature] = finding
                 if finding in self.unknown and len(self.unknown) <= MOST_MADE_SMALLER:
                     self.found[finding.signature] = self.smaller(finding)
+
+    def _again(self, finding: Finding) -> bool:
+        return any(each.signature == finding.signature for each in self.talk(finding.steps))
 
     @property
     def unknown(self) -> list[Finding]:
@@ -316,7 +340,8 @@ class Pair:
 
     def smaller(self, finding: Finding) -> Finding:
         """The same finding with as few requests, members and elements as it takes."""
-        left = 25 if finding.weight == "body" else 100  # tries; whether a view settles is seen only after a while
+        left = 15 if finding.weight in ("body", "wake") else 100  # tries; what a view shows is seen after a while
+        self._studied = finding.signature
 
         def still(steps: tuple[Step, ...]) -> Finding | None:
             nonlocal left
