@@ -278,7 +278,7 @@ class Pair:
             self.sent += 1
             if there is None:
                 self.not_modelled += 1
-                self.unmodelled[re.sub(r'"[^"]*"', "Q", here.text.strip())[:120]] += 1
+                self.unmodelled[re.sub(r'"[^"]*"|(?<=/v1/)(\w+/\w+).*', r"\1", here.text.strip())[:120]] += 1
                 continue
             done.append(step)
             self.accepted += there.good

@@ -114,6 +114,7 @@ GOOD: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "tcp-route": ({"Name": "t", "Parents": [{"Kind": "api-gateway", "Name": "gw"}], "Services": [{"Name": "db"}]},),
     "inline-certificate": ({"Name": "c", "Certificate": "x", "PrivateKey": "y"},),
+    "bound-api-gateway": ({"Name": "gw"},),
     "file-system-certificate": ({"Name": "f", "Certificate": "/c.pem", "PrivateKey": "/k.pem"},),
 }
 # Traffic is what most people write, and what chains are compiled from.
@@ -143,6 +144,10 @@ OVERRIDES: tuple[Any, ...] = (
 )
 
 
+def good_entries(kind: str) -> tuple[dict[str, Any], ...]:
+    return GOOD.get(kind, ({"Name": "x"},))
+
+
 def modelled(version: Version) -> list[EntryKind]:
     return [kind for kind in KINDS if kind.struct and spans(version, kind.since, kind.until)]
 
@@ -150,7 +155,7 @@ def modelled(version: Version) -> list[EntryKind]:
 def entry(kind: EntryKind, version: Version) -> st.SearchStrategy[Step]:
     """A PUT of an entry of a kind."""
     assert kind.struct
-    bodies = bent(tuple({"Kind": kind.name} | good for good in GOOD[kind.name]), kind.struct, version)
+    bodies = bent(tuple({"Kind": kind.name} | good for good in good_entries(kind.name)), kind.struct, version)
     return st.builds(
         lambda body, query: Step("PUT", f"/v1/config{query}", body),
         bodies,
@@ -163,8 +168,12 @@ def steps(version: Version) -> st.SearchStrategy[list[Step]]:
     kinds = modelled(version)
     by_name = {kind.name: kind for kind in kinds}
     written = st.sampled_from([*kinds, *(by_name[name] for name in OFTEN)]).flatmap(lambda kind: entry(kind, version))
-    good = st.sampled_from([Step("PUT", "/v1/config", {"Kind": k.name} | g) for k in kinds for g in GOOD[k.name]])
-    named = st.sampled_from([(kind.name, good["Name"]) for kind in kinds for good in GOOD[kind.name] if "Name" in good])
+    good = st.sampled_from(
+        [Step("PUT", "/v1/config", {"Kind": k.name} | g) for k in kinds for g in good_entries(k.name)]
+    )
+    named = st.sampled_from(
+        [(kind.name, good["Name"]) for kind in kinds for good in good_entries(kind.name) if "Name" in good]
+    )
     services = st.sampled_from(NAMES)
     other = st.one_of(
         st.builds(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from hypothesis import strategies as st
 from support.conversations import Answer, Finding, Pair, Side, Step
-from support.entry_bodies import GOOD, modelled
+from support.entry_bodies import good_entries, modelled
 from support.service_bodies import CENTRAL, REGISTER, SERVICES, Services
 
 from aioconsulconnect.testing.versions import Version
@@ -88,8 +88,8 @@ WATCHED = (
 def steps(version: Version) -> st.SearchStrategy[list[Step]]:
     """From 4 to 10 good writes."""
     kinds = [kind.name for kind in modelled(version)]
-    entries = [Step("PUT", "/v1/config", {"Kind": kind} | good) for kind in kinds for good in GOOD[kind]]
-    removed = [Step("DELETE", f"/v1/config/{kind}/{GOOD[kind][0].get('Name', 'mesh')}") for kind in kinds]
+    entries = [Step("PUT", "/v1/config", {"Kind": kind} | good) for kind in kinds for good in good_entries(kind)]
+    removed = [Step("DELETE", f"/v1/config/{kind}/{good_entries(kind)[0].get('Name', 'mesh')}") for kind in kinds]
     services = [Step("PUT", REGISTER, body) for body in SERVICES]
     gone = [Step("PUT", f"/v1/agent/service/deregister/{name}") for name in ("web", "db", "px", "in")]
     checks = [Step("PUT", f"/v1/agent/check/{verb}/db-ttl") for verb in ("pass", "warn")]
