@@ -19,7 +19,7 @@ from aioconsulconnect.testing import Agent
 SETTLED = 1.0  # seconds: after them a real agent has told the catalog of its services
 NOT_MODELLED = 501
 ABSENT = (None, "")
-MOST_MADE_SMALLER = 60
+LONGEST_SHRINKING = 60.0  # seconds, for all findings of a pair together
 PASSING = re.compile(
     r"\w*Index|\w*Hash|AutoVirtualIPs|ManualVirtualIPs|CreatedAt|UpdatedAt|CreateTime|LastTransitionTime|SerialNumber|consul-version"
     r"|ValidAfter|ValidBefore"
@@ -250,6 +250,7 @@ class Pair:
         self.sent = self.not_modelled = self.accepted = 0
         self.unmodelled: Counter[str] = Counter()
         self.found: dict[str, Finding] = {}
+        self._left_to_shrink = LONGEST_SHRINKING
         self._studied = ""  # the signature of what is being made smaller
 
     def talk(self, steps: Sequence[Step]) -> list[Finding]:
@@ -310,8 +311,8 @@ class Pair:
             found = compared(tuple(done), here, there)
             if found is None or step.method != "GET" or time.monotonic() > until:
                 return found
-            if found.signature in self.found and found.signature != self._studied:
-                return found  # seen before: not worth the wait
+            if found.signature != self._studied and (self._studied or found.signature in self.found):
+                return found  # not what is looked for, or seen before: not worth the wait
             time.sleep(0.05)
             here, there = ours.send(step), theirs.send(step)
 
@@ -322,8 +323,10 @@ class Pair:
                 continue  # the machine was busy
             if finding.signature not in self.found:
                 self.found[finding.signature] = finding
-                if finding in self.unknown and len(self.unknown) <= MOST_MADE_SMALLER:
+                if finding in self.unknown and self._left_to_shrink > 0:
+                    began = time.monotonic()
                     self.found[finding.signature] = self.smaller(finding)
+                    self._left_to_shrink -= time.monotonic() - began
 
     def _again(self, finding: Finding) -> bool:
         return any(each.signature == finding.signature for each in self.talk(finding.steps))
@@ -359,6 +362,7 @@ class Pair:
                 if (found := still(steps)) and found.size < best.size:
                     best, improved = found, True
                     break
+        self._studied = ""
         return best
 
     def summary(self) -> str:

@@ -183,7 +183,7 @@ def values(field: Field) -> tuple[Any, ...]:
         case "string" if named:
             return *named, *named, *ODD_TEXTS
         case scalar:
-            return *named, *named, *BY_TYPE[str(scalar)]
+            return *named, *named, *BY_TYPE.get(str(scalar), BY_TYPE["int"])
 
 
 def put(value: Any, way: tuple[str | int, ...], new: Any) -> Any:
