@@ -9,10 +9,23 @@ from support.conversations import Side, Step
 from support.entry_bodies import modelled, quoted, remove_entries
 from support.odd_values import bent
 
-from aioconsulconnect.testing.handlers.service_shapes import AGENT_CHECK, SERVICE_DEFINITION
+from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.handlers.service_shapes import SERVICE_DEFINITION
 from aioconsulconnect.testing.versions import Version
 
 REGISTER = "/v1/agent/service/register"
+# A check of its own has the members of one in a service, and a few more.
+OWN_CHECK = Struct(
+    (
+        *(Field(name) for name in ("ID", "ServiceID", "Token", "Namespace")),
+        *(
+            each
+            for field in SERVICE_DEFINITION.fields
+            if field.name == "Check" and isinstance(field.of, Struct)
+            for each in field.of.fields
+        ),
+    )
+)
 SERVICES: tuple[dict[str, Any], ...] = (
     {"Name": "web", "Port": 80},
     {"ID": "web-2", "Name": "web", "Port": 81, "Tags": ["a"], "Meta": {"version": "v1"}, "Address": "10.0.0.1"},
@@ -112,7 +125,7 @@ def steps(version: Version) -> st.SearchStrategy[list[Step]]:
         lambda body, query: Step("PUT", REGISTER + query, body), bent(SERVICES, SERVICE_DEFINITION, version), queries
     )
     good = st.sampled_from([Step("PUT", REGISTER, body) for body in SERVICES])
-    checks = st.builds(lambda body: Step("PUT", "/v1/agent/check/register", body), bent(CHECKS, AGENT_CHECK, version))
+    checks = st.builds(lambda body: Step("PUT", "/v1/agent/check/register", body), bent(CHECKS, OWN_CHECK, version))
     other = st.one_of(
         st.builds(lambda one: Step("PUT", f"/v1/agent/service/deregister/{one}"), ids),
         st.builds(lambda one: Step("PUT", f"/v1/agent/check/deregister/{one}"), check_ids),
