@@ -10,10 +10,14 @@ from support.entry_bodies import modelled, quoted, remove_entries
 from support.odd_values import bent
 
 from aioconsulconnect.testing.go_json.schema import Field, Struct
-from aioconsulconnect.testing.handlers.service_shapes import SERVICE_DEFINITION
+from aioconsulconnect.testing.versioned_fields import structs
 from aioconsulconnect.testing.versions import Version
 
 REGISTER = "/v1/agent/service/register"
+# The shape of a registration is the one that has both checks and a token.
+SERVICE_DEFINITION = next(
+    struct for struct in structs() if {"Checks", "Token", "Weights"} <= {field.name for field in struct.fields}
+)
 # A check of its own has the members of one in a service, and a few more.
 OWN_CHECK = Struct(
     (
