@@ -208,8 +208,9 @@ def bent(draw: st.DrawFn, bases: tuple[Any, ...], struct: Struct, version: str) 
     """One of some good bodies, with a few members set: mostly one, mostly to a value that Consul must judge."""
     body = draw(st.sampled_from(bases))
     known = list(places(struct, version))
+    outer = [place for place in known if len(place.way) <= 3]  # there are many more deep inside
     for _ in range(draw(st.sampled_from((0, 1, 1, 1, 1, 2, 2, 3)))):
-        place = draw(st.sampled_from(known))
+        place = draw(st.sampled_from(draw(st.sampled_from((outer, known)))))
         way = place.way
         if draw(st.sampled_from(range(12))) == 0:  # another spelling of the last name
             way = (*way[:-1], draw(st.sampled_from((snake, str.lower, lambda name: name + "x")))(str(way[-1])))
