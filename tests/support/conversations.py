@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from support.agents import RealAgent
 from support.conversations_known import Known
-from support.side_by_side import FINGERPRINT, PEM, TIME, UUID, Background
+from support.side_by_side import FINGERPRINT, PEM, TIME, UUID, Background, whole_cycles
 
 from aioconsulconnect.testing import Agent
 
@@ -68,7 +68,7 @@ def words(text: str) -> list[str]:
     text = FINGERPRINT.sub("<fingerprint>", TIME.sub("<time>", UUID.sub("<uuid>", text)))
     text = re.sub(r"(no match found), expected: .*", r"\1", text)  # the words of a parser generator
     text = re.sub(r"\[http2 http\]", "[http http2]", text)
-    return sorted(text.splitlines())
+    return sorted(whole_cycles(text).splitlines())
 
 
 def plain(value: Any) -> Any:
