@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
-from support import acl_bodies, entry_bodies, identity_bodies, service_bodies
+from support import acl_bodies, entry_bodies, identity_bodies, read_bodies, service_bodies, watched_writes
 from support.agents import Binary, Launcher
 from support.conversations import Pair, Step, Subject
 from support.conversations_known import expected
@@ -23,6 +23,8 @@ from support.versions import VERSIONS
 from aioconsulconnect.testing import Version
 
 MANY = int(os.environ.get("CONVERSATIONS", "0"))
+
+SUBJECTS = ("entries", "services", "reads", "rights", "identities", "guarded-identities", "watched-writes")
 
 
 class About(NamedTuple):
@@ -39,6 +41,10 @@ def about(name: str, version: Version) -> About:
             return About(entry_bodies.Entries(version), entry_bodies.steps(version), 180)
         case "services":
             return About(service_bodies.Services(version), service_bodies.steps(version), 120)
+        case "reads":
+            return About(read_bodies.Reads(version), read_bodies.steps(version), 60)
+        case "watched-writes":  # each write is waited for, so there are few
+            return About(watched_writes.Waking(version), watched_writes.steps(version), 6)
         case "rights":
             return About(acl_bodies.Rights(version), acl_bodies.steps(version), 100)
         case _:
@@ -57,7 +63,7 @@ def played(binary: Binary) -> Version:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["entries", "services", "rights", "identities", "guarded-identities"])
+@pytest.mark.parametrize("name", SUBJECTS)
 def test_a_conversation_goes_as_with_a_real_agent(
     real_binary: Binary, own_agent: Launcher, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,7 +71,8 @@ def test_a_conversation_goes_as_with_a_real_agent(
     topic = about(name, version)
     known = expected(name, version)
     background = Background()
-    pair = Pair(background, own_agent.launch(acl=topic.subject.acl), version, topic.subject, known)
+    kind = watched_writes.WatchedPair if name == "watched-writes" else Pair
+    pair = kind(background, own_agent.launch(acl=topic.subject.acl), version, topic.subject, known)
 
     @settings(
         max_examples=MANY or topic.conversations,

@@ -67,6 +67,7 @@ def words(text: str) -> list[str]:
     """The lines of a refusal in an order of their own: some come in the order of Go's maps, which is random."""
     text = FINGERPRINT.sub("<fingerprint>", TIME.sub("<time>", UUID.sub("<uuid>", text)))
     text = re.sub(r"(no match found), expected: .*", r"\1", text)  # the words of a parser generator
+    text = re.sub(r"\(was [^)]*\)", "(was …)", text)  # how far a time is from now
     text = re.sub(r"\[http2 http\]", "[http http2]", text)
     return sorted(whole_cycles(text).splitlines())
 

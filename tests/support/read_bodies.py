@@ -89,7 +89,7 @@ READS = (
     ),
     *("/v1/kv/a", "/v1/kv/a/b", "/v1/kv/", "/v1/kv/none", "/v1/config/service-defaults", "/v1/connect/intentions"),
     *(
-        "/v1/agent/members",
+        "/v1/agent/version",
         "/v1/agent/host/x",
         "/v1/session/list",
         "/v1/query",

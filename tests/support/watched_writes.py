@@ -102,7 +102,7 @@ def steps(version: Version) -> st.SearchStrategy[list[Step]]:
     return st.lists(st.one_of(choices), min_size=4, max_size=10)
 
 
-class WakingPair(Pair):
+class WatchedPair(Pair):
     """A pair whose writes are watched."""
 
     woken: dict[str, tuple[str, str]]
