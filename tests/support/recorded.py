@@ -31,7 +31,7 @@ class Exchange(NamedTuple):
 @cache
 def exchanges() -> tuple[Exchange, ...]:
     """All of them, in the order recorded; those whose bodies were left out are not among them."""
-    return tuple(exchange for file in sorted(FOLDER.glob("*.jsonl")) for exchange in _read(file))
+    return tuple(exchange for file in sorted(FOLDER.glob("consul-*.jsonl")) for exchange in _read(file))
 
 
 def _read(file: Path) -> Iterator[Exchange]:
