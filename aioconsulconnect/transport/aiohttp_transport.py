@@ -379,9 +379,11 @@ def _too_large(limit: int) -> ResponseTooLarge:
 
 
 def _url(base: str, path: str, parameters: Parameters) -> URL:
-    """Return the URL of a request."""
+    """Return the URL of a request; that of a blocking query is not kept, as its index will be another."""
     size = len(path)
-    for _, value in parameters:
+    for name, value in parameters:
+        if name == "index":
+            return _made_url(base, path, parameters)
         size += len(value)
     return _kept_url(base, path, parameters) if size <= _LONGEST_KEPT else _made_url(base, path, parameters)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
+import logging
 import os
 import random
 import time
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import pytest
@@ -85,6 +88,10 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
+    """What is held now; what any `lru_cache` keeps is no growth, however late a slow machine fills it."""
+    for one in gc.get_objects():
+        if isinstance(one, functools._lru_cache_wrapper):
+            one.cache_clear()
     gc.collect()
     return Held(len(asyncio.all_tasks()), len(sockets()), tracemalloc.get_traced_memory()[0])
 
@@ -172,9 +179,17 @@ class Soak:
 
 @pytest.fixture
 def _traced() -> Iterator[None]:
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
+    """Trace memory, and let pytest keep no records of the log: they are formatted, and gone."""
+    log = logging.getLogger("aioconsulconnect")
+    with Path(os.devnull).open("w") as nowhere:
+        handler = logging.StreamHandler(nowhere)
+        log.addHandler(handler)
+        log.propagate = False
+        tracemalloc.start()
+        yield
+        tracemalloc.stop()
+        log.propagate = True
+        log.removeHandler(handler)
 
 
 @pytest.mark.soak
