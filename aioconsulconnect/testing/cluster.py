@@ -31,7 +31,7 @@ from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
 from aioconsulconnect.testing.state.tables import keys as keys_table, nodes as nodes_table
 from aioconsulconnect.testing.state.tables.keys import KeyTable
 from aioconsulconnect.testing.state.tables.nodes import NodeTable, own_node
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 Policy = Literal["allow", "deny"]
 

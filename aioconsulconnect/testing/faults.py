@@ -25,7 +25,7 @@ from aioconsulconnect.testing.server.answers import (
 )
 from aioconsulconnect.testing.server.exchange import Exchange, Fault, FaultInjector
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _LEADER: Final = "X-Consul-Knownleader"
 _FILTERED: Final = "X-Consul-Results-Filtered-By-Acls"

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("authorization.rules",),
     ("authorization",),
     ("client",),
-    ("testing.versions", "testing.agents_thread"),
+    ("testing.version_facts", "testing.versions", "testing.agents_thread"),
     ("testing.go_json",),
     ("testing.protocol",),
     ("testing.config_entries",),

@@ -17,7 +17,6 @@ from support import acl_bodies, entry_bodies, identity_bodies, read_bodies, serv
 from support.agents import Binary, Launcher
 from support.conversations import Pair, Step, Subject
 from support.conversations_known import expected
-from support.side_by_side import Background
 from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Version
@@ -70,9 +69,8 @@ def test_a_conversation_goes_as_with_a_real_agent(
     version = played(real_binary)
     topic = about(name, version)
     known = expected(name, version)
-    background = Background()
     kind = watched_writes.WatchedPair if name == "watched-writes" else Pair
-    pair = kind(background, own_agent.launch(acl=topic.subject.acl), version, topic.subject, known)
+    pair = kind(own_agent.launch(acl=topic.subject.acl), version, topic.subject, known)
 
     @settings(
         max_examples=MANY or topic.conversations,
@@ -86,10 +84,7 @@ def test_a_conversation_goes_as_with_a_real_agent(
     def explore(steps: list[Step]) -> None:
         pair.explore(steps)
 
-    try:
-        explore()
-    finally:
-        background.end()
+    explore()
     with capsys.disabled():
         sys.stdout.write(f"\n{pair.summary()}\n")
     assert not pair.unknown, "\n".join(str(finding) for finding in pair.unknown)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from support.agents import RealAgent
 from support.conversations_known import Known
-from support.side_by_side import FINGERPRINT, PEM, TIME, UUID, Background, whole_cycles
+from support.side_by_side import FINGERPRINT, PEM, TIME, UUID, whole_cycles
 
 from aioconsulconnect.testing import Agent
 
@@ -244,10 +244,8 @@ class Subject(Protocol):
 class Pair:
     """An in-process agent and a real one of the same version, for many conversations one after another."""
 
-    def __init__(
-        self, background: Background, real: RealAgent, version: str, subject: Subject, known: Sequence[Known] = ()
-    ) -> None:
-        self.background, self.real, self.version, self.subject, self.known = background, real, version, subject, known
+    def __init__(self, real: RealAgent, version: str, subject: Subject, known: Sequence[Known] = ()) -> None:
+        self.real, self.version, self.subject, self.known = real, version, subject, known
         self.sent = self.not_modelled = self.accepted = 0
         self.unmodelled: Counter[str] = Counter()
         self.found: dict[str, Finding] = {}
@@ -258,7 +256,7 @@ class Pair:
         """Send the requests to a fresh in-process agent and to the real one, which is cleared before and after."""
         node = str(self.real.config["node_name"])
         box = Agent(self.version, acl=self.subject.acl, node_name=node)  # type: ignore[arg-type]
-        self.background.run(box.start())
+        box.start()
         ours, theirs = Side(box.url, box.management_token, node), Side(self.real.url, self.real.token, node)
         try:
             self.prepare(ours)
@@ -268,7 +266,7 @@ class Pair:
             self.subject.clear(theirs)
             ours.close()
             theirs.close()
-            self.background.run(box.stop())
+            box.stop()
 
     def prepare(self, side: Side) -> None:
         """What a pair of some kind does before a conversation."""

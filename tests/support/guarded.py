@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from support.agents import MANAGEMENT, Binary, RealAgent
 from support.paths import DATA
-from support.side_by_side import Background
 
 from aioconsulconnect.testing import Agent
 from aioconsulconnect.testing.versions import Version
@@ -88,7 +87,7 @@ class Guarded:
 
 
 @contextmanager
-def in_process(background: Background, version: Version, policy: Any = "deny") -> Iterator[Guarded]:
+def in_process(version: Version, policy: Any = "deny") -> Iterator[Guarded]:
     """An in-process agent with ACLs."""
     agent = Agent(version, acl=True, default_policy=policy, node_name="box")
     agent.start()

@@ -33,15 +33,29 @@ _NOT_MODELLED = {
     "services txn": "transactions are not modelled",
     "services event": "events are not modelled",
 }
-_COORDINATES = {"services coordinate": "coordinates are not modelled"}
 _OF_THE_INTERFACE = {"services internal ui": "what only Consul's own user interface asks for is not modelled"}
+_TWO_OF_ONE_ID = "of two checks with one id in one registration, the agent by chance tells the catalog of none"
+_LATE_TELLS = dict.fromkeys(("services hnode", "services hstate"), _TWO_OF_ONE_ID)
+_LATE_ADDRESS = dict.fromkeys(
+    (
+        "services service web-px",
+        "services service tp-px",
+        "services service px7",
+        'services services filter ID matches "web.*"',
+    ),
+    "the agent learns the virtual address of its own proxy when it next compares all it has with the catalog",
+)
+_ORDER = {
+    "services cat services": "tags come in the order of a Go map",
+    "services agent health name": "instances come in the order of a Go map",
+}
 # first part of the recording's name → version → name of the exchange → reason
 KNOWN_OF_SAMPLES: dict[str, dict[str, dict[str, str]]] = {
     "services": {
-        "1.8": _NOT_MODELLED | _COORDINATES,
-        "1.10": _NOT_MODELLED,
-        "1.16": _NOT_MODELLED | _COORDINATES | _OF_THE_INTERFACE,
-        "1.22": _NOT_MODELLED | _COORDINATES | _OF_THE_INTERFACE,
+        "1.8": _NOT_MODELLED,
+        "1.10": _NOT_MODELLED | _ORDER,
+        "1.16": _NOT_MODELLED | _OF_THE_INTERFACE | _LATE_TELLS,
+        "1.22": _NOT_MODELLED | _OF_THE_INTERFACE | _LATE_TELLS | _LATE_ADDRESS,
     },
     "entries": {},
 }

@@ -1,12 +1,10 @@
 """The in-process agent and a real one, asked the same: requests, and answers in a form that can be compared."""
 
-import asyncio
 import http.client
 import json
 import re
-import threading
-from collections.abc import Coroutine, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from hypothesis import HealthCheck, Phase, settings
@@ -14,7 +12,6 @@ from support.agents import RealAgent, binaries
 
 from aioconsulconnect.testing import Agent
 
-T = TypeVar("T")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"20\d\d-\d\d-\d\dT[0-9:.]+Z")
 PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
@@ -51,23 +48,6 @@ class Answer(NamedTuple):
     status: int
     headers: dict[str, str | None]
     body: Any
-
-
-class Background:
-    """An event loop in a thread, for the in-process agent: hypothesis and its requests are synchronous."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
-
-    def end(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
 
 
 class Side:
@@ -146,7 +126,7 @@ def empty(real: RealAgent) -> None:
             real.call("DELETE", f"/v1/config/{kind}/{entry['Name']}")
 
 
-def run_both(background: Background, real: RealAgent, commands: list[Command]) -> None:
+def run_both(real: RealAgent, commands: list[Command]) -> None:
     box = Agent("1.8")
     box.start()
     sides = Side(box.url), Side(real.url)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aioconsulconnect.testing.go_json.values import Object, child, children, text
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
 PROXY: Final = "connect-proxy"

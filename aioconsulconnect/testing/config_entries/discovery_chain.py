@@ -14,7 +14,7 @@ from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
 HTTP_LIKE: Final = frozenset({"http", "http2", "grpc"})

@@ -14,7 +14,7 @@ from aioconsulconnect.testing.config_entries.gateway_rules import METHODS
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.filter_grammar import FilterSyntaxError, parse_filter
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _LONGEST: Final = 63
 _SUBSET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -11,7 +11,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from aioconsulconnect.testing.config_entries.mesh_rules import PROTOCOLS, is_host, tls
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _PEM: Final = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?^-----END \1-----", re.MULTILINE | re.DOTALL)

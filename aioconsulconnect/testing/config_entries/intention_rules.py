@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
 _MOST_META, _LONGEST_KEY, _LONGEST_VALUE = 64, 128, 512

@@ -8,7 +8,8 @@ from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_sha
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object
-from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
+from aioconsulconnect.testing.version_facts import VersionFacts
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 
 @dataclass(frozen=True, slots=True)

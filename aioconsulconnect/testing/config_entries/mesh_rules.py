@@ -10,7 +10,7 @@ from typing import Final
 from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 PROTOCOLS: Final = ("tcp", "http", "http2", "grpc")
 _TLS_VERSIONS: Final = ("TLS_AUTO", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3")

@@ -6,7 +6,8 @@ from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError,
 from aioconsulconnect.testing.go_json.scalars import read_duration
 from aioconsulconnect.testing.go_json.schema import EMPTY, Field, ListOf, MapOf, MemberType, Struct, go_kind
 from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, without_null
-from aioconsulconnect.testing.versions import FACTS, VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
+from aioconsulconnect.testing.versions import FACTS
 
 _EXACT: Final = {"string": str, "bool": bool}
 _RANGES: Final = {"int": range(-(2**63), 2**63), "uint32": range(2**32), "uint64": range(2**64)}

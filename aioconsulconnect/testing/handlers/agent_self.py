@@ -85,6 +85,20 @@ class System:
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))
 
+    async def coordinates(self, request: ConsulRequest) -> Reply:
+        """Answer with the network coordinates of the nodes (`GET /v1/coordinate/nodes`): a young agent has none yet."""
+        context = self.context
+        request.enterprise_options()
+        request.read_options()
+
+        def query() -> Found[list[Object]]:
+            context.check_datacenter(request)
+            context.acl.resolve(request.token)
+            return Found([], 1, ("coordinates",))
+
+        found = await context.block(request, query)
+        return Reply(found.value, meta=context.meta(request, found))
+
     async def leader(self, request: ConsulRequest) -> Reply:
         """Answer with the address of the leader (`GET /v1/status/leader`)."""
         request.read_options()

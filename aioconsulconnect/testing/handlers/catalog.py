@@ -10,9 +10,10 @@ from aioconsulconnect.testing.config_entries.central_configuration import resolv
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
-from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
+from aioconsulconnect.testing.handlers.selection import node_fits, passing
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
 from aioconsulconnect.testing.protocol.filters import compile_filter
@@ -21,7 +22,7 @@ from aioconsulconnect.testing.protocol.reply import Meta, Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer, bare_denial
 from aioconsulconnect.testing.state.entry_graph import Graph
-from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
+from aioconsulconnect.testing.state.service_registry import Instance, Registry
 from aioconsulconnect.testing.state.store import Key, gateway_key
 
 _RETRIES: Final = (5.0, 8.0)
@@ -269,11 +270,11 @@ class Catalog:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
             )
-        passing = self._passing(request, found.index)
+        wanted = self._passing(request, found.index)
         meta = context.meta(request, found, consistency=True)
         if streaming:
             meta = replace(meta, known_leader=False, backend="streaming")
-        return Reply(_passing(found.value) if passing else found.value, meta=meta, cache=cache, age=age)
+        return Reply(passing(found.value) if wanted else found.value, meta=meta, cache=cache, age=age)
 
     def _streamed(self, kind: str, name: str, seen: _Seen) -> _Seen:
         """Narrow a result to what a streaming view holds.
@@ -365,23 +366,3 @@ class Catalog:
 
 class _Denied(Exception):
     """The token lacks the right to the service, and the answer is an empty list."""
-
-
-def node_fits(request: ConsulRequest, node: Node) -> bool:
-    """True if `node` has the metadata that `request` asks for."""
-    meta = child(node.definition, "Meta")
-    pairs = [pair.partition(":") for pair in request.query.get("node-meta", [])]
-    return all(meta.get(key) == value for key, _, value in pairs)
-
-
-def _passing(found: list[Object]) -> list[Object]:
-    """The services whose checks all pass; Consul puts the last one in the place of one that it leaves out."""
-    kept, at = list(found), 0
-    while at < len(kept):
-        if all(text(check, "Status") == "passing" for check in children(kept[at], "Checks")):
-            at += 1
-        else:
-            last = kept.pop()
-            if at < len(kept):
-                kept[at] = last
-    return kept

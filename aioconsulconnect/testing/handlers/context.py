@@ -13,7 +13,7 @@ from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Acl
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Closed, Key, Store, poll_key
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 T = TypeVar("T")
 _LOOK_AFTER_CLIENT: Final = 0.25

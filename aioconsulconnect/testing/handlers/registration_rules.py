@@ -12,7 +12,7 @@ from aioconsulconnect.testing.config_entries.central_configuration import PROXY,
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, number, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 STATUSES: Final = ("passing", "warning", "critical")
 DEFAULT_WEIGHTS: Final[Object] = {"Passing": 1, "Warning": 1}

@@ -8,7 +8,8 @@ from typing import Final
 from aioconsulconnect.testing.go_json.errors import NotModelledError
 from aioconsulconnect.testing.protocol.hcl import Block, HclError, Item, Reader, Token, Value, Values, read_json
 from aioconsulconnect.testing.protocol.refusals import Dropped
-from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
+from aioconsulconnect.testing.version_facts import VersionFacts
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 _NAMED: Final = {
     "agent": ("AgentRule", "Node"),

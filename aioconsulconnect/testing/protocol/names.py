@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _UUID_LENGTH = 36
 

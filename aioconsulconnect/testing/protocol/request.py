@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.encoding import parse
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.protocol.refusals import Refused, failed
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _LARGEST: Final = 2**64 - 1
 _DEFAULT_WAIT: Final = 300.0

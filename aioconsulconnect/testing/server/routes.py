@@ -23,7 +23,8 @@ from aioconsulconnect.testing.handlers.tables.nodes import Nodes
 from aioconsulconnect.testing.handlers.tables.registrations import Registrations
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
-from aioconsulconnect.testing.versions import OLDEST, VersionFacts, spans
+from aioconsulconnect.testing.version_facts import VersionFacts
+from aioconsulconnect.testing.versions import OLDEST, spans
 
 Handler = Callable[[ConsulRequest], Awaitable[Reply]]
 AUTHORIZE: Final = "/v1/agent/connect/authorize"
@@ -161,6 +162,7 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         Route("/v1/agent/members", {"GET": of.system.members}, rights="filtered by node:read"),
         Route("/v1/agent/version", {"GET": of.system.version}, since="1.11"),
         Route("/v1/peerings", {"GET": of.system.peerings}, rights="peering:read", blocks=True, since="1.13"),
+        Route("/v1/coordinate/nodes", {"GET": of.system.coordinates}, rights="filtered by node:read", blocks=True),
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
         *acl_routes(of.policies, of.roles, of.tokens),

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from aioconsulconnect.testing.go_json.values import Object, children, text, texts
 from aioconsulconnect.testing.protocol.acl_rules import Rule, merged
 from aioconsulconnect.testing.protocol.refusals import Refused
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"

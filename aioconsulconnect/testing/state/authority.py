@@ -18,7 +18,7 @@ from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state import certificates
 from aioconsulconnect.testing.state.certificates import Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _HOUR: Final = 3600 * 10**9
 _YEAR: Final = 8760 * _HOUR

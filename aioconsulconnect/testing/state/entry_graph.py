@@ -7,7 +7,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, children, is_
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.authority import Authority
 from aioconsulconnect.testing.state.store import Store, entry_key
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _ROUTING: Final = ("service-router", "service-splitter", "service-resolver")
 

@@ -14,7 +14,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, children, tex
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Key, Store, entry_key
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 KIND: Final = "service-intentions"
 _LEGACY: Final = ("LegacyID", "LegacyMeta", "LegacyCreateTime", "LegacyUpdateTime")

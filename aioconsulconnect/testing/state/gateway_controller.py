@@ -9,7 +9,7 @@ from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.state.store import Store
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 ROUTES: Final = ("http-route", "tcp-route")
 BOUND: Final = "bound-api-gateway"

@@ -6,7 +6,7 @@ from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.state.entry_intentions import EntryIntentionStore
 from aioconsulconnect.testing.state.store import Key, Store
 from aioconsulconnect.testing.state.table_intentions import TableIntentionStore
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 
 class IntentionStore(Protocol):

@@ -13,7 +13,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.state.checks import Check, Runner, aliased, make_check
 from aioconsulconnect.testing.state.store import Store, row_of
 from aioconsulconnect.testing.state.virtual_addresses import VirtualIps
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _CENTRAL: Final = frozenset({"proxy-defaults", "service-defaults"})
 MAINTENANCE: Final = "_service_maintenance:"
@@ -374,18 +374,17 @@ class Registry:
         return [*keys, f"mesh/{instance.destination.lower()}"] if instance.destination else keys
 
     def write(self, changed: Iterable[Instance], *keys: str, gone: bool = False) -> int:
-        """Write `keys` and those of the instances that have changed at one new index, and return it.
+        """Write `keys` and those of the instances that have `changed` at one new index, and return it.
 
         It is the index of their services from now on. `gone` says that the instances are no longer there.
         """
         changed = [each for each in changed if each is not each.node.whole]
         service, checks = "services" in keys, any(key.partition("/")[0] == "checks" for key in keys)
-        rows = [
-            row
-            for each in changed
-            for row in self._rows_of(each, service=service, checks=checks and (not gone or bool(each.checks)))
-        ]
-        index = self.store.write(*keys, *rows, *(key for each in changed for key in self._keys(each)))
+        rows: list[str] = []
+        for each in changed:
+            rows += self._rows_of(each, service=service, checks=checks and not (gone and not each.checks))
+            rows += self._keys(each)
+        index = self.store.write(*keys, *rows)
         self._rows.update((each.name.lower(), index) for each in changed)
         return index
 
@@ -419,9 +418,8 @@ class Registry:
         self.gone([instance], *self.tables(instance.node, services=True, checks=not renamed), renamed=renamed)
         self._refresh_aliases(instance)
 
-    def gone(self, instances: Iterable[Instance], *keys: str, renamed: bool = False) -> None:
+    def gone(self, instances: list[Instance], *keys: str, renamed: bool = False) -> None:
         """Note at one index that `instances` are no longer there, or are `renamed`, and write `keys`."""
-        instances = list(instances)
         last = [each.name.lower() for each in instances if not self.named(each.name)]
         self.write(instances, *keys, *(["extinctions"] if last and not renamed else []), gone=True)
         for name in last:

@@ -11,7 +11,7 @@ from aioconsulconnect.testing.go_json.values import Object, child, number, text
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.store import Key, Store
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _TABLE: Final = "intentions"
 

@@ -9,7 +9,7 @@ import pytest
 from support import polling
 from support.agents import RealAgent, known
 from support.callers import Caller
-from support.side_by_side import OLD, Background, running
+from support.side_by_side import OLD, running
 from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Agent, Version
@@ -56,13 +56,6 @@ async def newest_client() -> AsyncIterator[polling.Client]:
 
 
 # Side by side with a real 1.8.
-
-
-@pytest.fixture(scope="module")
-def background() -> Iterator[Background]:
-    running = Background()
-    yield running
-    running.end()
 
 
 @pytest.fixture(scope="module")

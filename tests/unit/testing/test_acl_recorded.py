@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from support.guarded import RECORDED, SETS, Talk, authorized, in_process, intend, read
-from support.side_by_side import Background
 from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Version
@@ -76,8 +75,8 @@ def test_deeply_nested_rules_are_answered_501() -> None:
 
 
 @pytest.mark.parametrize("intentions", SETS)
-def test_identities_are_judged_as_recorded(background: Background, recorded: Version, intentions: str) -> None:
-    with in_process(background, recorded) as side:
+def test_identities_are_judged_as_recorded(recorded: Version, intentions: str) -> None:
+    with in_process(recorded) as side:
         intend(side, intentions)
         for row in read("identities"):
             theirs = row[recorded]
@@ -86,10 +85,8 @@ def test_identities_are_judged_as_recorded(background: Background, recorded: Ver
 
 
 @pytest.mark.parametrize("conversation", ["tokens", "roles"])
-def test_policies_roles_and_tokens_are_kept_as_recorded(
-    background: Background, recorded: Version, conversation: str
-) -> None:
-    with in_process(background, recorded) as side:
+def test_policies_roles_and_tokens_are_kept_as_recorded(recorded: Version, conversation: str) -> None:
+    with in_process(recorded) as side:
         talk = Talk(side)
         for step in read(conversation):
             expected = tuple(step.get("all") or step[recorded])

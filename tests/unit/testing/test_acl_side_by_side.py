@@ -24,7 +24,7 @@ from support.guarded_requests import (
     Request,
     comparable,
 )
-from support.side_by_side import Background, running
+from support.side_by_side import running
 from support.versions import VERSIONS
 
 from aioconsulconnect.testing import Version
@@ -44,16 +44,14 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: " ".join(map(str, pair)))
-def pair(
-    request: pytest.FixtureRequest, background: Background, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Both agents, new and empty: what follows keeps to its order."""
     binary, policy = request.param
     binary = known(binary)
     version = PLAYED[f"{binary.version[0]}.{binary.version[1]}"]
     folder = tmp_path_factory.mktemp("guarded")
     for real in running(real_agent(binary, folder, policy)):
-        with in_process(background, version, policy) as ours:
+        with in_process(version, policy) as ours:
             theirs = Guarded(real.url, real.token)
             yield Pair(version, ours, theirs)
             theirs.connection.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from support.agents import RealAgent
-from support.side_by_side import Answer, Background, Command, Side
+from support.side_by_side import Answer, Command, Side
 
 from aioconsulconnect.testing import Agent
 
@@ -136,7 +136,7 @@ GATEWAYS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def box(background: Background) -> Iterator[Agent]:
+def box() -> Iterator[Agent]:
     box = Agent("1.8")
     box.start()
     yield box

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from support.agents import RealAgent
 from support.callers import REGISTER, SIDECAR, Caller, made
-from support.side_by_side import COMMON, Background, Command, Side
+from support.side_by_side import COMMON, Command, Side
 
 from aioconsulconnect.testing import Agent
 from aioconsulconnect.testing.state import checks
@@ -208,7 +208,7 @@ COMMANDS = st.one_of(
 
 
 @pytest.fixture
-def sides(background: Background, real: RealAgent) -> Iterator[tuple[Side, Side]]:
+def sides(real: RealAgent) -> Iterator[tuple[Side, Side]]:
     box = Agent("1.8")
     box.start()
     sides = Side(box.url), Side(real.url)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.agents import RealAgent
-from support.side_by_side import COMMON, Background, Command, run_both
+from support.side_by_side import COMMON, Command, run_both
 
 NAMES = st.sampled_from(["web", "Web", "db", "DB", "api", "*", "we*", "", "a/b", "ü <&>"])
 NAMESPACES = st.sampled_from(["default", "DEFAULT", "other", "*", ""])
@@ -185,13 +185,13 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
 
 @settings(COMMON, max_examples=25)
 @given(commands=st.lists(COMMANDS, max_size=25))
-def test_some_sequences_are_answered_alike(background: Background, real: RealAgent, commands: list[Command]) -> None:
-    run_both(background, real, commands)
+def test_some_sequences_are_answered_alike(real: RealAgent, commands: list[Command]) -> None:
+    run_both(real, commands)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @settings(COMMON, max_examples=500)
 @given(commands=st.lists(COMMANDS, max_size=40))
-def test_many_sequences_are_answered_alike(background: Background, real: RealAgent, commands: list[Command]) -> None:
-    run_both(background, real, commands)
+def test_many_sequences_are_answered_alike(real: RealAgent, commands: list[Command]) -> None:
+    run_both(real, commands)

@@ -3,7 +3,7 @@
 import json
 
 from support.agents import RealAgent
-from support.side_by_side import Background, Command, Side, empty
+from support.side_by_side import Command, Side, empty
 
 from aioconsulconnect.testing import Agent
 
@@ -190,7 +190,7 @@ ODD = [
 ]
 
 
-def test_odd_requests_are_answered_alike(background: Background, real: RealAgent) -> None:
+def test_odd_requests_are_answered_alike(real: RealAgent) -> None:
     box = Agent("1.8")
     box.start()
     differences: list[str] = []

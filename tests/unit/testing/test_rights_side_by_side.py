@@ -6,7 +6,7 @@ import uuid
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.agents import RealAgent
-from support.side_by_side import COMMON, Background, Command, Side, empty
+from support.side_by_side import COMMON, Command, Side, empty
 
 from aioconsulconnect.testing import Agent
 
@@ -82,9 +82,7 @@ GUARDED: st.SearchStrategy[Command] = st.one_of(
 )
 
 
-def run_guarded(
-    background: Background, real: RealAgent, rules: str, made: list[str], commands: list[Command], *, unknown: bool
-) -> None:
+def run_guarded(real: RealAgent, rules: str, made: list[str], commands: list[Command], *, unknown: bool) -> None:
     box = Agent("1.8", acl=True)
     box.start()
     managers = Side(box.url, box.management_token), Side(real.url, real.token)
@@ -126,9 +124,9 @@ MADE = st.lists(
 @settings(COMMON, max_examples=25)
 @given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=15), unknown=UNKNOWN)
 def test_some_rights_are_judged_alike(
-    background: Background, guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
+    guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
 ) -> None:
-    run_guarded(background, guarded, rules, made, commands, unknown=unknown)
+    run_guarded(guarded, rules, made, commands, unknown=unknown)
 
 
 @pytest.mark.slow
@@ -136,6 +134,6 @@ def test_some_rights_are_judged_alike(
 @settings(COMMON, max_examples=500)
 @given(rules=RULES, made=MADE, commands=st.lists(GUARDED, min_size=1, max_size=25), unknown=UNKNOWN)
 def test_many_rights_are_judged_alike(
-    background: Background, guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
+    guarded: RealAgent, *, rules: str, made: list[str], commands: list[Command], unknown: bool
 ) -> None:
-    run_guarded(background, guarded, rules, made, commands, unknown=unknown)
+    run_guarded(guarded, rules, made, commands, unknown=unknown)

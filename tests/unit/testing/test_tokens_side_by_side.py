@@ -6,7 +6,7 @@ import re
 import aiohttp
 import pytest
 from support.agents import RealAgent
-from support.side_by_side import Answer, Background, Command, Side
+from support.side_by_side import Answer, Command, Side
 
 from aioconsulconnect.testing import Agent
 
@@ -113,7 +113,7 @@ class Speaker:
         return re.sub(r"\$[pts]", lambda name: self.names[name[0]], text)
 
 
-def test_policies_and_tokens_are_kept_alike(background: Background, guarded: RealAgent) -> None:
+def test_policies_and_tokens_are_kept_alike(guarded: RealAgent) -> None:
     box = Agent("1.8", acl=True)
     box.start()
     speakers = Speaker(box.url, box.management_token), Speaker(guarded.url, guarded.token)

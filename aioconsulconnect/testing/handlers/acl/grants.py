@@ -14,7 +14,7 @@ from aioconsulconnect.testing.handlers.context import AgentContext
 from aioconsulconnect.testing.protocol.names import check_uuid
 from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
 from aioconsulconnect.testing.protocol.request import ConsulRequest
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 _LINK: Final = (Field("ID"), Field("Name"))
 _SERVICES: Final = ListOf(

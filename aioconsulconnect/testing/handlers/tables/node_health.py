@@ -101,7 +101,8 @@ class NodeHealth:
         request.enterprise_options()
 
     def _state(self, instance: Instance) -> str:
-        checks = [*checks_of(self.registry.node.whole), *checks_of(instance)]
+        owners = (self.registry.node.whole, instance)
+        checks = [each for owner in owners for each in checks_of(owner, in_catalog=False)]
         if any(each.identifier == NODE_MAINTENANCE or each.identifier.startswith(MAINTENANCE) for each in checks):
             return "maintenance"
         return max((each.status for each in checks), key=list(_STATUS).index, default="passing")
@@ -120,7 +121,7 @@ class NodeHealth:
                 self.context.facts.version,
             )
             for owner in owners
-            for check in checks_of(owner)
+            for check in checks_of(owner, in_catalog=False)
         ]
         return {
             "AggregatedStatus": self._state(instance),

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text
-from aioconsulconnect.testing.handlers.catalog import node_fits
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.handlers.selection import node_fits
 from aioconsulconnect.testing.handlers.service_shapes import CHECK, NODE, NODE_SERVICE
 from aioconsulconnect.testing.handlers.service_view import ServiceView
 from aioconsulconnect.testing.protocol.filters import compile_filter

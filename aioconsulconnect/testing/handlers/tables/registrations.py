@@ -177,7 +177,7 @@ class Registrations:
             "ID": identifier,
             "Name": name,
             "Tags": given.get("Tags") or [],
-            "Meta": child(given, "Meta"),
+            "Meta": child(given, "Meta") or None,
             "Weights": weights if number(weights, "Passing") > 0 else DEFAULT_WEIGHTS,
             "Proxy": proxy,
         }

@@ -8,7 +8,7 @@ from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
-from aioconsulconnect.testing.versions import VersionFacts
+from aioconsulconnect.testing.version_facts import VersionFacts
 
 State: TypeAlias = tuple[dict[str, Node], dict[tuple[str, str], Instance]]
 _ADDRESS: Final = "127.0.0.1"
