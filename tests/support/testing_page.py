@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterator
+
+from support.package import FOLDER
 
 from aioconsulconnect.testing.agent import Agent
 from aioconsulconnect.testing.config_entries.kinds import KINDS
@@ -16,7 +19,8 @@ BEGIN, END = "<!-- written by tests/support/testing_page.py -->\n", "<!-- end --
 
 def page() -> str:
     """Return the tables of paths, of kinds of config entries and of faults, in Markdown."""
-    return "\n".join((_table(("path", "methods", *VERSIONS), _paths()), _unmodelled(), _kinds(), _faults()))
+    paths = _table(("path", "methods", *VERSIONS), _paths())
+    return f"{paths}\n{_unmodelled()}\n{_kinds()}\n{_refused()}\n{_faults()}"
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
@@ -41,6 +45,31 @@ def _unmodelled() -> str:
 def _kinds() -> str:
     rows = ((f"`{kind.name}`", *_has(kind.since, kind.until)) for kind in KINDS if kind.struct is not None)
     return _table(("kind of config entry", *VERSIONS), rows)
+
+
+def _refused() -> str:
+    """What is answered with 501 within what is modelled, as the code says it."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in sorted((FOLDER / "testing").rglob("*.py"))]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    words = sorted({said for call in calls if (said := _said(call))})
+    head = "Within what is modelled, these are answered with 501, and the reason names what is meant:\n"
+    return "\n".join((head, *(f"- {each}" for each in words))) + "\n"
+
+
+def _said(call: ast.Call) -> str:
+    """The reason of a 501 that is raised by this call; empty for any other call."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name == "Field" and any(each.arg == "checked" for each in call.keywords):
+        return f"a value of `{ast.literal_eval(call.args[0])}`"
+    if name == "Refused" and isinstance(call.args[0], ast.Constant) and call.args[0].value == 501:
+        text = call.args[1]
+    elif name == "NotModelledError" and call.args:
+        text = call.args[0]
+    else:
+        return ""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    said = "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in parts)
+    return said.removeprefix("The in-process agent ")
 
 
 def _faults() -> str:
