@@ -88,6 +88,8 @@ def plain(value: Any) -> Any:
         value.pop("ServiceTaggedAddresses", None)
     value = {key: item for key, item in value.items() if key != "TaggedAddresses" or item}
     kept = {UUID.sub("<uuid>", key): plain(item) for key, item in value.items() if not PASSING.fullmatch(key)}
+    if kept.get("ID", kept.get("ServiceID")) == "consul":  # its port is that of the servers
+        kept |= {key: "<server>" for key in ("Port", "ServicePort") if key in kept}
     if {"CheckID", "Status", "Output"} <= kept.keys() and kept.get("Type") != "ttl":
         kept |= {"Status": "<by itself>", "Output": "<by itself>"}  # when it first runs is up to the agent
     return kept

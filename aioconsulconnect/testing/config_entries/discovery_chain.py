@@ -58,12 +58,13 @@ class Compiler:
     """The compilation of one discovery chain: call `compile` once.
 
     `lookup` finds a configuration entry by kind and name; the other arguments say for which version, datacenter and
-    trust domain, and with which overrides. The rest is its state.
+    trust domain, and with which overrides; `home` is the datacenter of the agent. The rest is its state.
     """
 
     lookup: Lookup
     facts: VersionFacts
     datacenter: str
+    home: str
     trust_domain: str
     overrides: Overrides = field(default_factory=Overrides)
     protocol: str = ""
@@ -286,7 +287,7 @@ class Compiler:
         return {**described, "SNI": outside or sni, "Name": sni}
 
     def _gateway_mode(self, target: Target, defaults: Object) -> str:
-        at_home = target.datacenter == self.datacenter and not self.facts.gateways_at_home
+        at_home = target.datacenter == self.home and not self.facts.gateways_at_home
         if text(defaults, "ExternalSNI") or at_home:
             return ""
         everywhere = self.lookup("proxy-defaults", "global") or {}

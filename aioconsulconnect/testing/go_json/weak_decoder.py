@@ -48,12 +48,14 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
     decoded: Object = {}
     wrong: list[str] = []
     for key in sorted(value, key=lambda key: found[key] or 0):  # The members within count first, in Go's order.
-        at, member, member_path = found[key], value[key], f"{path}.{key}" if path else key
+        at, member, before = found[key], value[key], f"{path}." if path else ""
         field = None if at is None else fields[at]
         if field is None:
-            own.append(member_path)
-        elif field.name in value and key != field.name:  # The exact spelling counts, another case is invalid.
-            own.extend([member_path] * (key.lower() == field.name.lower()))
+            own.append(before + key)
+            continue
+        member_path = before + field.name
+        if field.name in value and key != field.name:  # The exact spelling counts, another one is invalid.
+            own.append(before + (key if key.lower() == field.name.lower() else field.name.lower()))
         elif member is not None and field.of != "ignored":
             try:
                 taken = _weak_member(member, field.of, version, member_path, invalid)

@@ -1,10 +1,15 @@
 """`/v1/agent/self`, `/v1/status` and their like: what an agent tells of itself and of whom it knows."""
 
+from typing import Final
+
 from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
+from aioconsulconnect.testing.state.tables.nodes import own_node
+
+_SERVER: Final = "127.0.0.1:8300"
 
 
 class System:
@@ -31,24 +36,28 @@ class System:
         debug: Object = {"ConnectEnabled": True, "ConnectSidecarMaxPort": 21255, "ConnectSidecarMinPort": 21000}
         if facts.default_intention_policy:
             debug["DefaultIntentionPolicy"] = ""
-        member = {"Name": context.node_name, "Tags": {"dc": context.datacenter, "role": "consul"}}
-        return Reply({"Config": config, "DebugConfig": debug, "Member": member, "Stats": {}, "Meta": {}})
+        servers: Object = {"acl": "enabled" if context.acl.enabled else "disabled", "bootstrap": "false"}
+        servers |= {"known_datacenters": "1", "leader": "true", "leader_addr": _SERVER, "server": "true"}
+        node = own_node(facts, context.node_name, context.node_id, context.datacenter)
+        return Reply(
+            {
+                "Config": config,
+                "DebugConfig": debug,
+                "Coord": {"Vec": [0] * 8, "Error": 1.5, "Adjustment": 0, "Height": 1e-05},
+                "Member": self._member(wide=False),
+                "Stats": {"consul": servers},
+                "Meta": node["Meta"],
+            }
+        )
 
-    async def members(self, request: ConsulRequest) -> Reply:
-        """Answer with the members of the gossip pool, or with `wan` of that of the datacenters.
-
-        `GET /v1/agent/members`.
-        """
+    def _member(self, *, wide: bool) -> Object:
+        """The agent as a member of the gossip pool, or with `wide` of that of the datacenters."""
         context, facts = self.context, self.context.facts
-        who = context.acl.resolve(request.token)
-        if request.first("segment") not in {"", "_all"}:
-            raise Refused(500, "Network segments are not supported in this version of Consul")
-        wide = bool(request.first("wan"))
         tags: Object = {"acls": str(int(context.acl.enabled)), "build": f"{facts.release}{facts.prerelease}:"}
         tags |= {"dc": context.datacenter, "ft_fs": "1", **({"ft_si": "1"} if facts.intentions_are_entries else {})}
         tags |= {"id": context.node_id, "port": "8300", "raft_vsn": "3", "role": "consul", "segment": ""}
         tags |= {"vsn": "2", "vsn_max": "3", "vsn_min": "2", **({} if wide else {"wan_join_port": "8302"})}
-        member: Object = {
+        return {
             "Name": f"{context.node_name}.{context.datacenter}" if wide else context.node_name,
             "Addr": "127.0.0.1",
             "Port": 8302 if wide else 8301,
@@ -61,6 +70,17 @@ class System:
             "DelegateMax": 5,
             "DelegateCur": 4,
         }
+
+    async def members(self, request: ConsulRequest) -> Reply:
+        """Answer with the members of the gossip pool, or with `wan` of that of the datacenters.
+
+        `GET /v1/agent/members`.
+        """
+        context, facts = self.context, self.context.facts
+        who = context.acl.resolve(request.token)
+        if request.first("segment") not in {"", "_all"}:
+            raise Refused(500, "Network segments are not supported in this version of Consul")
+        member = self._member(wide=bool(request.first("wan")))
         visible = who.may("node", "read", str(member["Name"]))
         hidden = not visible and who.named and facts.filtered_header
         headers = (("X-Consul-Results-Filtered-By-Acls", "true"),) if hidden else ()
@@ -103,10 +123,10 @@ class System:
         """Answer with the address of the leader (`GET /v1/status/leader`)."""
         request.read_options()
         self.context.check_datacenter(request)
-        return Reply("127.0.0.1:8300")
+        return Reply(_SERVER)
 
     async def peers(self, request: ConsulRequest) -> Reply:
         """Answer with the addresses of the servers (`GET /v1/status/peers`)."""
         request.read_options()
         self.context.check_datacenter(request)
-        return Reply(["127.0.0.1:8300"])
+        return Reply([_SERVER])

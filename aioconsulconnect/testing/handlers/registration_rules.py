@@ -90,7 +90,7 @@ def complaints(definition: Object, facts: VersionFacts, *, sidecar_of_service: b
     if facts.zones_need_region and not sidecar_of_service and text(locality, "Zone") and not text(locality, "Region"):
         yield "zone cannot be set without region"
     sidecar = connect.get("SidecarService")
-    if is_object(sidecar) and kind not in gateways(facts):
+    if is_object(sidecar):
         if text(sidecar, "ID"):
             yield "A SidecarService cannot specify an ID as this is managed by the agent"
         if child(sidecar, "Connect").get("SidecarService") is not None:

@@ -30,9 +30,8 @@ class Graph:
         - `datacenter`: the datacenter to compile for, by default the agent's.
         - `overrides`: the settings of the request that take precedence over the entries.
         """
-        compiler = Compiler(
-            lookup, self.facts, datacenter or self.datacenter, self.authority.trust_domain, overrides or Overrides()
-        )
+        home, domain = self.datacenter, self.authority.trust_domain
+        compiler = Compiler(lookup, self.facts, datacenter or home, home, domain, overrides or Overrides())
         return compiler.compile(service)
 
     def protocol(self, service: str) -> str:

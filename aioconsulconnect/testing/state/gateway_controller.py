@@ -103,7 +103,7 @@ class Controller:
             if not name:
                 return "InvalidDiscoveryChain", "serviceName is required"
             try:
-                chain = Compiler(self.store.entry, self.facts, "dc1", "").compile(name)
+                chain = Compiler(self.store.entry, self.facts, "dc1", "dc1", "").compile(name)
             except GraphError as error:
                 return "InvalidDiscoveryChain", str(error)
             if text(chain, "Protocol") != _PROTOCOLS[text(route, "Kind")]:
