@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -34,21 +35,30 @@ class AgentsThread:
         """Start the thread, unless it runs for another user already."""
         with self._lock:
             self._users.add(user)
-            if self._thread is None:
-                loop = asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
-                thread = threading.Thread(target=_run, args=(loop,), name="aioconsulconnect-agents", daemon=True)
-                thread.start()
-                self._loop, self._thread = loop, thread
+            if self._thread is None:  # What is made is kept at once: an interrupt may come at any moment.
+                self._loop = self._loop or asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
+                self._thread = threading.Thread(
+                    target=_run, args=(self._loop,), name="aioconsulconnect-agents", daemon=True
+                )
+                self._thread.start()
 
     def leave(self, user: User) -> None:
         """End the thread, unless it has other users; it may be called twice."""
         with self._lock:
             self._users.discard(user)
-            if not self._users and self._loop is not None and self._thread is not None:
-                loop, thread = self._loop, self._thread
+            loop, thread = self._loop, self._thread
+            if self._users or loop is None:
+                return
+            try:
                 self._loop = self._thread = None
-                loop.call_soon_threadsafe(loop.stop)
-                thread.join()
+            finally:
+                if thread is None:
+                    loop.close()
+                else:
+                    loop.call_soon_threadsafe(loop.stop)
+            if thread is not None:
+                with suppress(RuntimeError):  # it was interrupted before it was known to have started
+                    thread.join()
 
     def check_waiting(self) -> None:
         """RuntimeError in the thread itself, which cannot wait for what it is to do."""
@@ -61,12 +71,31 @@ class AgentsThread:
         It is not broken off by an exception that interrupts the waiting, such as KeyboardInterrupt: that is raised when
         the coroutine has ended, or after 5 seconds. RuntimeError where no agent runs.
         """
-        with self._lock:
-            if self._loop is None:
+        began, ended = threading.Event(), threading.Event()
+
+        async def watched() -> T:
+            began.set()
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        work = watched()
+        try:
+            with self._lock:
+                if self._loop is None:
+                    raise RuntimeError("no agent runs in this process")  # noqa: TRY301
+                future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            return future.result()
+        except BaseException:
+            for _ in range(2 * (not ended.is_set())):  # The loop has met by then what was given to it.
+                self.call(_nothing)
+            if began.is_set():
+                ended.wait(_AT_MOST)
+            else:
+                work.close()
                 coroutine.close()
-                raise RuntimeError("no agent runs in this process")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return _waited(future)
+            raise
 
     def call(self, function: Callable[[], T]) -> T:
         """Call `function` in the thread, wait for it, and return its value.
@@ -87,7 +116,7 @@ class AgentsThread:
             if self._loop is None:
                 return function()
             self._loop.call_soon_threadsafe(called)
-        return _waited(future)
+        return future.result()
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the thread exists in its parent alone."""
@@ -97,13 +126,8 @@ class AgentsThread:
             user.forget()
 
 
-def _waited(future: Future[T]) -> T:
-    try:
-        return future.result()
-    except BaseException:
-        if not future.done():  # the waiting was interrupted
-            future.exception(_AT_MOST)
-        raise
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
