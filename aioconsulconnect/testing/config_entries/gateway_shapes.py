@@ -20,7 +20,7 @@ _GATEWAY_TLS: Final = Struct(
         _SDS,
         Field("TLSMinVersion", since="1.16", go_type="types.TLSVersion"),
         Field("TLSMaxVersion", since="1.16", go_type="types.TLSVersion"),
-        Field("CipherSuites", _TEXTS, since="1.16"),
+        Field("CipherSuites", _TEXTS, since="1.16", go_type="types.TLSCipherSuite"),
     )
 )
 INGRESS_GATEWAY: Final = Struct(
@@ -133,7 +133,7 @@ API_GATEWAY: Final = Struct(
                                     Field("Certificates", ListOf(_RESOURCE), always=True),
                                     Field("MaxVersion", always=True),
                                     Field("MinVersion", always=True),
-                                    Field("CipherSuites", _TEXTS, always=True),
+                                    Field("CipherSuites", _TEXTS, always=True, go_type="types.TLSCipherSuite"),
                                 )
                             ),
                             always=True,

@@ -164,7 +164,7 @@ _TLS_DIRECTION: Final = Struct(
     (
         Field("TLSMinVersion", go_type="types.TLSVersion"),
         Field("TLSMaxVersion", go_type="types.TLSVersion"),
-        Field("CipherSuites", _TEXTS),
+        Field("CipherSuites", _TEXTS, go_type="types.TLSCipherSuite"),
     )
 )
 _NORMALIZATION: Final = Struct(

@@ -93,6 +93,8 @@ def _decode_member(value: object, kind: MemberType, version: str, path: str) -> 
             return _decode_struct(value, kind, version, path)
         case str() if value is None and kind not in {"open", "any"}:
             return EMPTY.get(kind, "")
+        case ListOf() | MapOf() if value is None:
+            return [] if isinstance(kind, ListOf) else {}
         case ListOf(item) if is_list(value):
             kept = [each for each in value if each is not None or _takes_null(item)]
             if len(kept) < len(value) and isinstance(item, Struct) and item.shadows:

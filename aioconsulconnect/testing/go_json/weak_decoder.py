@@ -60,8 +60,9 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
             try:
                 taken = _weak_member(member, field.of, version, member_path, invalid)
             except _UndecodableError as error:
-                plain, named = (f"'{member_path}' expected type '{name}'" for name in ("string", field.go_type))
-                wrong += [each.replace(plain, named) if field.go_type else each for each in error.complaints]
+                plain = rf"('{re.escape(member_path)}(?:\[\d+\])?' expected type )'string'"
+                named = rf"\g<1>'{field.go_type}'"
+                wrong += [re.sub(plain, named, each) if field.go_type else each for each in error.complaints]
                 continue
             decoded[field.name] = field.take(taken, member_path)
     invalid += own
@@ -122,7 +123,7 @@ def _weak_scalar(value: object, kind: MemberType, path: str, version: str) -> ob
             return base64.b64encode(value.encode()).decode()
         case "string" if isinstance(value, bool | int | float | str):
             return {True: "1", False: "0"}[value] if isinstance(value, bool) else str(value)
-        case "bool" if isinstance(value, bool | int):
+        case "bool" if isinstance(value, bool | int | float):
             return bool(value)
         case "int" | "uint32" | "uint64" if isinstance(value, int | float):
             return int(value) % _SIZES.get(kind, 1 << 64) if kind != "int" else int(value)

@@ -33,7 +33,8 @@ class System:
         config["Version"] = facts.release
         if facts.build_date:
             config["BuildDate"] = "1970-01-01T00:00:01Z"
-        debug: Object = {"ConnectEnabled": True, "ConnectSidecarMaxPort": 21255, "ConnectSidecarMinPort": 21000}
+        debug: Object = {"ConnectEnabled": context.connect, "ConnectSidecarMaxPort": 21255}
+        debug |= {"ConnectSidecarMinPort": 21000, "SerfAdvertiseAddrLAN": "tcp://127.0.0.1:8301"}
         if facts.default_intention_policy:
             debug["DefaultIntentionPolicy"] = ""
         servers: Object = {"acl": "enabled" if context.acl.enabled else "disabled", "bootstrap": "false"}
@@ -106,7 +107,10 @@ class System:
         return Reply(found.value, meta=context.meta(request, found))
 
     async def coordinates(self, request: ConsulRequest) -> Reply:
-        """Answer with the network coordinates of the nodes (`GET /v1/coordinate/nodes`): a young agent has none yet."""
+        """Answer with the network coordinates of the nodes (`GET /v1/coordinate/nodes`).
+
+        A young agent has none yet.
+        """
         context = self.context
         request.enterprise_options()
         request.read_options()

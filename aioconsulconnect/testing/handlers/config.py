@@ -158,6 +158,8 @@ class Entries:
         """Refuse a write or (`proposed` is None) a deletion that breaks other entries."""
         if proposed:
             self._check_gateway(kind, name)
+        if proposed and kind.name == KIND:
+            self.intentions.check_among_others(proposed)
         if proposed and kind.name == "api-gateway":
             check_certificates(proposed)
         if kind.name in COMPILED or (proposed and kind.name in {"ingress-gateway", "exported-services"}):
@@ -208,7 +210,7 @@ class Entries:
     def _checked(self, kind: EntryKind, struct: Struct, entry: Object) -> Object:
         """Bring an entry into the form in which it is stored, or refuse it."""
         if kind.name == KIND:
-            return self.intentions.checked(entry)
+            return self.intentions.checked(entry, alone=True)
         normal: Object = {**entry, "Kind": kind.name, "Name": text(entry, "Name")}
         if kind.name == "mesh" or (kind.only_name and self.context.facts.proxy_defaults_named_anything):
             normal["Name"] = kind.only_name

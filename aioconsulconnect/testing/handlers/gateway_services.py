@@ -60,17 +60,22 @@ def _row(gateway: Object, service: str, members: Object, registry: Registry) -> 
         "Service": {"Name": service},
         "GatewayKind": text(gateway, "Kind"),
         **{key: value for key, value in members.items() if value},
-        **({"ServiceKind": kind} if (kind := _service_kind(service, registry)) else {}),
+        **({"ServiceKind": kind} if (kind := _service_kind(gateway, service, registry)) else {}),
         "CreateIndex": index,
         "ModifyIndex": index,
     }
 
 
-def _service_kind(service: str, registry: Registry) -> str:
+def _service_kind(gateway: Object, service: str, registry: Registry) -> str:
+    """What a service of a gateway is, as the catalog notes it: ingress gateways ask at its registrations alone."""
     if not registry.facts.gateways_tell_service_kind:
         return ""
-    if any(not text(each.definition, "Kind") for each in registry.named(service)):
+    since = number(gateway, "ModifyIndex") if text(gateway, "Kind") == "ingress-gateway" else 0
+    plain = [each for each in registry.named(service) if not text(each.definition, "Kind")]
+    if any(each.modified > since for each in plain):
         return "service"
+    if since:
+        return ""
     return "destination" if service in _destinations(registry) else ""
 
 

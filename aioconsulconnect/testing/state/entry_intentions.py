@@ -130,7 +130,7 @@ class EntryIntentionStore:
         if any("LegacyID" not in source for source in sources):
             raise refused_by_server(
                 "cannot use legacy intention API to edit intentions with a destination of "
-                f'"{destination}" after editing them via a service-intentions config entry'
+                f'"{text(entry or {}, "Name")}" after editing them via a service-intentions config entry'
             )
         new = _legacy_source(intention, identifier, moment, moment)
         changed = {**(entry or {"Name": destination}), "Sources": [*sources, new]}
@@ -166,18 +166,24 @@ class EntryIntentionStore:
 
     # Checks of every write.
 
-    def checked(self, entry: Object, *, legacy: bool = False) -> Object:
+    def checked(self, entry: Object, *, legacy: bool = False, alone: bool = False) -> Object:
         """Bring `entry` into the form in which it is stored, or refuse it.
 
-        `legacy` is true for a write by the API by uuid.
+        - `legacy`: true for a write by the API by uuid.
+        - `alone`: true to leave to `check_among_others` what depends on other entries.
         """
         normal = normalised(entry, legacy=legacy)
         if complaint := entry_complaint(normal, self.facts, legacy=legacy):
             raise refused_by_server(complaint)
-        if complaints := [*jwt_complaints(normal, self._providers())]:
-            raise refused_by_server(errors(complaints))
-        self.check_protocols([normal])
+        if not alone:
+            self.check_among_others(normal)
         return stored_form({**normal, "Kind": KIND}, SERVICE_INTENTIONS, self.facts)
+
+    def check_among_others(self, entry: Object) -> None:
+        """Refuse an `entry` that other entries do not fit: the providers of its tokens, and protocols."""
+        if complaints := [*jwt_complaints(entry, self._providers())]:
+            raise refused_by_server(errors(complaints))
+        self.check_protocols([entry])
 
     def _providers(self) -> frozenset[str]:
         return frozenset(text(entry, "Name").lower() for entry in self.store.of_kind("jwt-provider"))

@@ -26,8 +26,10 @@ SENT_BACK: Final = (Field("Hash"), Field("CreateIndex", "uint64"), Field("Modify
 POLICIES: Final = Field("Policies", ListOf(Struct(_LINK, "structs.ACLTokenPolicyLink")))
 ROLES: Final = Field("Roles", ListOf(Struct(_LINK, "structs.ACLTokenRoleLink")))
 IDENTITIES: Final = (
-    Field("ServiceIdentities", _SERVICES, go_type="[]*structs.ACLServiceIdentity"),
-    Field("NodeIdentities", _NODES, go_type="[]*structs.ACLNodeIdentity"),
+    Field("ServiceIdentities", _SERVICES, go_type="[]*structs.ACLServiceIdentity", until="1.10"),
+    Field("NodeIdentities", _NODES, go_type="[]*structs.ACLNodeIdentity", until="1.10"),
+    Field("ServiceIdentities", _SERVICES, go_type="structs.ACLServiceIdentities", since="1.11"),
+    Field("NodeIdentities", _NODES, go_type="structs.ACLNodeIdentities", since="1.11"),
     Field("TemplatedPolicies", "any", since="1.17", checked=False),
 )
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,254}[a-z0-9])?")
