@@ -244,7 +244,7 @@ class Agent:
         RuntimeError before the first start.
         """
         if not self._listener.url:
-            raise RuntimeError("the agent has not been started: enter it with `with`")
+            raise RuntimeError("the agent has not been started: start it, or enter it as a context")
         return self._listener.url
 
     @property

@@ -16,7 +16,39 @@ class Known(NamedTuple):
         return re.search(self.pattern, signature) is not None
 
 
-KNOWN: tuple[Known, ...] = ()
+_NEWER = ("1.16", "1.22")
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "entries",
+        _NEWER,
+        r"^status (PUT|DELETE) /v1/config .*: 403 Permission denied",
+        "clients may not write the kind bound-api-gateway; Consul looks at the body before it says so",
+    ),
+    Known(
+        "services",
+        _NEWER,
+        r"^body GET /v1/catalog/gateway-services .*ServiceKind",
+        "what is behind a wildcard, Consul learns at some of the registrations",
+    ),
+    Known(
+        "services",
+        _NEWER,
+        r"^body GET /v1/(health|catalog)/service .*Proxy\.Config",
+        "an agent merges central configuration some time after it was written",
+    ),
+    Known(
+        "rights",
+        _NEWER,
+        r"^words PUT /v1/acl/(policy|role|token) : 400 ",
+        "the decoder names the struct in which a member is embedded",
+    ),
+    Known(
+        "watched-writes",
+        _NEWER,
+        r"^wake .*/v1/health/(service|connect)/web: ours not woken, index unmoved, real not woken, index moved",
+        "a view of health that is made anew has the index of that moment",
+    ),
+)
 
 
 def expected(subject: str, version: str) -> tuple[Known, ...]:

@@ -249,7 +249,7 @@ def test_a_failed_test_shows_what_is_not_modelled(pytester: pytest.Pytester) -> 
         def test_it(consul_agent_module, consul_agent):
             ask(consul_agent, "/v1/session/list")
             ask(consul_agent, "/v1/session/list")
-            ask(consul_agent_module, "/v1/coordinate/nodes")
+            ask(consul_agent_module, "/v1/operator/usage")
             assert False
     """
     result = run(pytester, code=code)
@@ -257,7 +257,7 @@ def test_a_failed_test_shows_what_is_not_modelled(pytester: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(["*not modelled by the in-process agent*"])
     section = result.stdout.str().split("not modelled by", 1)[1].split("Captured")[0]
     shown = re.findall(r"does not model GET (\S+);", section)
-    assert sorted(shown) == ["/v1/coordinate/nodes", "/v1/session/list"]
+    assert sorted(shown) == ["/v1/operator/usage", "/v1/session/list"]
 
 
 REAL = """

@@ -128,7 +128,7 @@ SERVICE_DEFAULTS: Final = Struct(
         Field("MaxInboundConnections", "int", since="1.14"),
         Field("LocalConnectTimeoutMs", "int", since="1.14"),
         Field("LocalRequestTimeoutMs", "int", since="1.14"),
-        Field("RateLimits", _RATE_LIMITS, since="1.17"),
+        Field("RateLimits", _RATE_LIMITS, since="1.20"),
         Field("EnvoyExtensions", ENVOY_EXTENSIONS, since="1.16"),
         *ENTRY_TAIL,
     )

@@ -57,7 +57,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_address_is_known_once_it_runs() -> None:
     agent = Agent()
-    with pytest.raises(RuntimeError, match="enter it with `with`"):
+    with pytest.raises(RuntimeError, match="enter it as a context"):
         _ = agent.url
     assert repr(agent) == f"<Agent {NEWEST}.0 at no address yet>"
     async with agent:

@@ -55,7 +55,7 @@ async def test_a_port_of_choice_and_one_that_is_taken(newest_client: Client) -> 
 
 
 def test_the_address_is_known_only_after_the_start() -> None:
-    with pytest.raises(RuntimeError, match="enter it with `with`"):
+    with pytest.raises(RuntimeError, match="enter it as a context"):
         _ = Agent().url
 
 

@@ -191,7 +191,7 @@ class Tokens:
         grants.require(self.context, request, "read")
         found = self._found(request.rest, at=self._meta().index)
         if "expanded" in request.query and self.context.facts.newer_acl:
-            raise Refused(501, "The in-process agent does not model `expanded`")
+            raise Refused(501, "The in-process agent does not model the parameter expanded")
         return Reply(self._shown(found, request), meta=self._meta())
 
     async def self(self, request: ConsulRequest) -> Reply:
