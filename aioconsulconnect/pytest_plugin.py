@@ -108,8 +108,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note what the agents that live longer were asked before this test."""
-    agents = item.config.stash.get(_RUNNING, [])
-    item.stash[_BEFORE] = {agent: max((each.number for each in agent.unmodelled), default=0) for agent in agents}
+    item.stash[_BEFORE] = {
+        agent: max((each.number for each in agent.unmodelled), default=0) for agent in _running_now(item)
+    }
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,12 +118,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show under a failed test what it asked that the in-process agent does not model."""
     report = yield
     if report.failed:
-        before = item.stash.get(_BEFORE, {})
-        agents = item.config.stash.get(_RUNNING, [])
-        lines = [str(each) for agent in agents for each in agent.unmodelled if each.number > before.get(agent, 0)]
+        before = item.stash[_BEFORE]
+        lines = [
+            str(each) for agent in _running_now(item) for each in agent.unmodelled if each.number > before.get(agent, 0)
+        ]
         if lines:
             report.sections.append(("not modelled by the in-process agent", "\n".join(dict.fromkeys(lines))))
     return report
+
+
+def _running_now(item: pytest.Item) -> list[Agent]:
+    return item.config.stash[_RUNNING] if _RUNNING in item.config.stash else []
 
 
 @pytest.fixture
