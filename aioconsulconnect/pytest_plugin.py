@@ -128,7 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _running_now(item: pytest.Item) -> list[Agent]:
-    return item.config.stash[_RUNNING] if _RUNNING in item.config.stash else []
+    return item.config.stash[_RUNNING] if _RUNNING in item.config.stash else []  # noqa: SIM401 - its type would be unknown
 
 
 @pytest.fixture

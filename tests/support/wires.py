@@ -43,8 +43,11 @@ class Gateway:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
+        for _ in range(3):  # until those who were just accepted are served, and can be cut
+            await asyncio.sleep(0)
         self.cut()
         await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.sleep(0)
 
     def cut(self) -> None:
         """Break every connection."""

@@ -76,10 +76,11 @@ class Listener:
             return
         for site in tuple(runner.sites):
             await site.stop()
+        await _rounds()  # those who were just accepted become connections
         for connection in runner.server.connections if runner.server else ():
             if connection.transport is not None:
                 connection.transport.abort()
-        await asyncio.sleep(0)  # the loop closes what was aborted in its next round
+        await _rounds()  # the loop closes what was aborted
         await runner.cleanup()
 
     def remove_files(self) -> None:
@@ -93,3 +94,9 @@ class Listener:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._runner = self.files = None
+
+
+async def _rounds() -> None:
+    """Let the event loop do what it has been given to do, and what comes of that."""
+    for _ in range(3):
+        await asyncio.sleep(0)
