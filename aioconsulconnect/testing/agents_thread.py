@@ -6,14 +6,13 @@ So an agent answers whatever the caller does: a test without a loop, one in any 
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 _AT_MOST: Final = 5.0
-_ROUNDS: Final = 10
 
 
 class User(Protocol):
@@ -131,15 +130,6 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-async def _drop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close the connections that are left: one may still flush its last answer when its agent has gone."""
-    left: Mapping[int, asyncio.Transport] = getattr(loop, "_transports", {})  # asyncio shows them nowhere else
-    for _ in range(_ROUNDS):
-        for transport in tuple(left.values()):
-            transport.abort()
-        await asyncio.sleep(0)
-
-
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     """Run the event loop of the thread until it is stopped, and close it."""
     asyncio.set_event_loop(loop)
@@ -149,7 +139,6 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(_drop(loop))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

@@ -71,12 +71,15 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening and close every connection, as an agent that is killed."""
-        runner, self._runner, self._socket = self._runner, None, None
-        if runner is None:
+        runner, listening = self._runner, self._socket
+        self._runner = self._socket = None
+        if runner is None or listening is None:
             return
+        # Whoever was just accepted becomes a connection first: asyncio loses those that meet a closed server.
+        asyncio.get_running_loop().remove_reader(listening)
+        await _rounds()
         for site in tuple(runner.sites):
             await site.stop()
-        await _rounds()  # those who were just accepted become connections
         for connection in runner.server.connections if runner.server else ():
             if connection.transport is not None:
                 connection.transport.abort()
