@@ -275,7 +275,7 @@ class Transport:
         try:
             answer = await session.request(
                 request.method,
-                _url(address.url, request.path, parameters),
+                _url(address.url, request.path, parameters, purpose),
                 data=request.body,
                 headers=self._headers(request, token),
                 allow_redirects=False,
@@ -378,14 +378,13 @@ def _too_large(limit: int) -> ResponseTooLarge:
     return ResponseTooLarge(f"the answer is larger than max_body, {limit} bytes after decompression")
 
 
-def _url(base: str, path: str, parameters: Parameters) -> URL:
-    """Return the URL of a request; that of a blocking query is not kept, as its index will be another."""
+def _url(base: str, path: str, parameters: Parameters, purpose: Purpose) -> URL:
+    """Return the URL of a request; those of polls are not kept, as each of them has another index or hash."""
     size = len(path)
-    for name, value in parameters:
-        if name == "index":
-            return _made_url(base, path, parameters)
+    for _, value in parameters:
         size += len(value)
-    return _kept_url(base, path, parameters) if size <= _LONGEST_KEPT else _made_url(base, path, parameters)
+    kept = purpose == "calls" and size <= _LONGEST_KEPT
+    return _kept_url(base, path, parameters) if kept else _made_url(base, path, parameters)
 
 
 @lru_cache(1024)

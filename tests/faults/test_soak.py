@@ -88,9 +88,9 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
-    """What is held now; what any `lru_cache` keeps is no growth, however late a slow machine fills it."""
+    """What is held now; what a cache of limited size keeps is no growth, however late a slow machine fills it."""
     for one in gc.get_objects():
-        if isinstance(one, functools._lru_cache_wrapper):
+        if isinstance(one, functools._lru_cache_wrapper) and one.cache_parameters()["maxsize"] is not None:
             one.cache_clear()
     gc.collect()
     return Held(len(asyncio.all_tasks()), len(sockets()), tracemalloc.get_traced_memory()[0])

@@ -20,6 +20,7 @@ from aioconsulconnect.errors import (
     RequestTimeout,
     UnreadableResponse,
 )
+from aioconsulconnect.transport.aiohttp_transport import _kept_url
 from aioconsulconnect.transport.settings.options import ALL_READ, Options
 
 
@@ -77,6 +78,20 @@ async def test_deadlines_without_end_are_not_all_remembered() -> None:
         for i in range(200):
             await carrier.attempt(ask(), extra=(), deadline=5 + i / 100, address=server.url)
         assert len(carrier._timeouts) < 100
+
+
+async def test_urls_of_calls_are_kept_and_those_of_polls_are_not() -> None:
+    async with one(*[answer(b"{}")] * 9) as (server, carrier):
+        _kept_url.cache_clear()
+        for index in range(3):
+            for cursor in ("index", "hash"):
+                extra = ((cursor, str(index)), ("wait", "60s"))
+                await carrier.attempt(ask(path="/v1/poll"), extra=extra, deadline=5, address=server.url)
+        assert _kept_url.cache_info().currsize == 0
+        for _ in range(2):
+            await carrier.send(ask(path="/v1/call"))
+        assert _kept_url.cache_info().currsize == 1
+        assert [seen.target for seen in server.seen[-3:]] == ["/v1/poll?hash=2&wait=60s", "/v1/call", "/v1/call"]
 
 
 async def test_cancelling_a_call_closes_its_connection() -> None:
