@@ -280,8 +280,9 @@ class RealAgent:
     def wait_ready(self, within: float = READY_TIMEOUT) -> None:
         """Wait until there is a leader, a root of the CA and, with ACLs, a valid management token.
 
-        Where Connect is off, no root is waited for. `within` is the limit in seconds, 40 by default. TimeoutError after
-        it, RuntimeError if the process has ended; both have the end of the log.
+        After a restart, the leader has applied what was written before; until then it answers with less. Where Connect
+        is off, no root is waited for. `within` is the limit in seconds, 40 by default. TimeoutError after it,
+        RuntimeError if the process has ended; both have the end of the log.
         """
         deadline = time.monotonic() + within
         while not self._is_ready():
@@ -297,7 +298,7 @@ class RealAgent:
         try:
             if not self.call("GET", "/v1/status/leader"):
                 return False
-            roots = self.call("GET", "/v1/connect/ca/roots")
+            roots = self.call("GET", "/v1/connect/ca/roots?consistent")
             if not (isinstance(roots, dict) and roots["ActiveRootID"]):
                 return False
             return not self.token or bool(self.call("GET", "/v1/acl/token/self"))

@@ -184,6 +184,19 @@ async def test_a_real_agent_restarts_at_its_address(real_binary: Binary) -> None
             agent.call("GET", "/v1/acl/policies", token="")
 
 
+async def test_a_real_agent_that_restarts_is_ready_when_it_answers_with_all_that_was_written(
+    real_binary: Binary,
+) -> None:
+    async with RealAgent(real_binary.path, mode="server") as agent:
+        for i in range(600):
+            agent.call("PUT", f"/v1/kv/key-{i}", i)
+        for kill in (True, False, True):
+            await agent.restart(kill=kill)
+            keys = agent.call("GET", "/v1/kv/?keys")
+            assert isinstance(keys, list)
+            assert len(keys) == 600
+
+
 def test_real_agent_imports_no_package_of_the_in_process_agent() -> None:
     code = (
         "import sys, aioconsulconnect.testing.real_agent\n"
