@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import msgspec
 
 from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.containers import is_array
-from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, fields_of
 from aioconsulconnect.structs.intentions import Action, HeaderPermission, HTTPPermission, JWTRequirement, Permission
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
@@ -74,7 +73,7 @@ def check_types(value: KeepsUnknown, path: str = "") -> None:
     - `value`: the struct.
     - `path`: path of the struct itself, for the error; default: its fields are named alone.
     """
-    for field in _fields(type(value)):
+    for field in fields_of(type(value)):
         given = getattr(value, field.name)
         if given is field.default or field.name in {"action", "meta"}:
             continue
@@ -89,9 +88,6 @@ def check_types(value: KeepsUnknown, path: str = "") -> None:
             continue
         for i, (item, part) in enumerate(zip(given, fitting, strict=True)):
             _check_part(item, part, f"{at}[{i}]")
-
-
-_fields = cache(msgspec.structs.fields)  # they are the same for all values of a type
 
 
 def _check_part(given: object, fitting: object, path: str) -> None:

@@ -6,7 +6,7 @@ All agents run in a thread of their own, with its own event loop; what is public
 import errno
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from aioconsulconnect.testing.agents_thread import AGENTS
 from aioconsulconnect.testing.cluster import Cluster, ClusterSettings, Policy, Snapshot
 from aioconsulconnect.testing.faults import Faults
 from aioconsulconnect.testing.handlers.context import HeldQuery
+from aioconsulconnect.testing.handlers.registration_rules import pairs_complaint
 from aioconsulconnect.testing.server.frontend import Frontend
 from aioconsulconnect.testing.server.https import HttpsIdentity
 from aioconsulconnect.testing.server.listener import Listener
@@ -47,6 +48,8 @@ class Agent:
     - `default_policy`: the default policy of the ACLs, "allow" or "deny"; by default "deny" with `acl`, else "allow".
     - `datacenter`: the name of the datacenter, "dc1" by default.
     - `node_name`: the name of the only node, "box" by default.
+    - `node_id`: the id of the node, a UUID; by default a new one.
+    - `node_meta`: the metadata of the node, none by default; ValueError where Consul would not start with it.
     - `management_token`: the secret of the token with all rights; by default a new one. ValueError without `acl`.
     - `trust_domain`: the trust domain of the CA, such as "11111111-2222-3333-4444-555555555555.consul"; by default a
       new one. ValueError if it does not end in ".consul".
@@ -65,6 +68,8 @@ class Agent:
         default_policy: Policy | None = None,
         datacenter: str = "dc1",
         node_name: str = "box",
+        node_id: str | None = None,
+        node_meta: Mapping[str, str] | None = None,
         management_token: str | None = None,
         trust_domain: str | None = None,
         connect: bool = True,
@@ -78,6 +83,8 @@ class Agent:
             raise ValueError("management_token needs acl=True")
         if trust_domain is not None and not trust_domain.removesuffix(_CONSUL) + _CONSUL == trust_domain:
             raise ValueError(f'a trust domain of Consul ends in "{_CONSUL}", unlike {trust_domain!r}')
+        if problem := pairs_complaint(node_meta or {}):
+            raise ValueError(problem)
         if port not in range(2**16):
             raise ValueError(f"a port is a number from 0 to 65535, unlike {port!r}")
         self._settings = ClusterSettings(
@@ -87,6 +94,8 @@ class Agent:
             default_policy=default_policy or ("deny" if acl else "allow"),
             datacenter=datacenter,
             node_name=node_name,
+            node_id=str(uuid.UUID(node_id)) if node_id else None,
+            node_meta=dict(node_meta or {}),
             management_token=(management_token or str(uuid.uuid4())) if acl else "",
             cluster=trust_domain.removesuffix(_CONSUL) if trust_domain else None,
             connect=connect,
@@ -149,6 +158,10 @@ class Agent:
             try:
                 if self._runs:
                     AGENTS.run(self._close())
+            except BaseException:
+                if self._runs:  # It was interrupted before it began.
+                    AGENTS.run(self._close())
+                raise
             finally:
                 AGENTS.leave(self)
                 self._listener.remove_files()

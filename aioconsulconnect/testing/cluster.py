@@ -1,10 +1,11 @@
 """Cluster of one node: the state behind an in-process agent, and the handlers of its API."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aioconsulconnect.testing.go_json.values import Object, text
+from aioconsulconnect.testing.go_json.values import Object
 from aioconsulconnect.testing.handlers.acl.named import Policies, Roles
 from aioconsulconnect.testing.handlers.acl.tokens import Tokens
 from aioconsulconnect.testing.handlers.agent_self import System
@@ -64,7 +65,8 @@ class Snapshot:
 class ClusterSettings:
     """Settings of a cluster.
 
-    `cluster` is the first part of the trust domain, None for a new one; `connect` is false where Connect is disabled.
+    `cluster` is the first part of the trust domain and `node_id` the id of the node, None for a new one; `connect` is
+    false where Connect is disabled.
     """
 
     facts: VersionFacts
@@ -72,6 +74,8 @@ class ClusterSettings:
     default_policy: Policy
     datacenter: str
     node_name: str
+    node_id: str | None
+    node_meta: Mapping[str, str]
     management_token: str = field(repr=False)
     cluster: str | None
     connect: bool
@@ -90,7 +94,14 @@ class Cluster:
         tables |= {"acl/policy": 4, "acl/token": 7}
         tables[f"nodes/{settings.node_name.lower()}"] = 12
         store = Store(12, tables)
-        node = Node(own_node(facts, settings.node_name, str(uuid.uuid4()), settings.datacenter), 11, 12)
+        definition = own_node(
+            facts,
+            settings.node_name,
+            settings.node_id or str(uuid.uuid4()),
+            datacenter=settings.datacenter,
+            meta=settings.node_meta,
+        )
+        node = Node(definition, 11, 12)
         context = self.context = AgentContext(
             facts,
             store,
@@ -103,8 +114,7 @@ class Cluster:
             ),
             Authority(store, facts, settings.datacenter, settings.cluster),
             settings.datacenter,
-            settings.node_name,
-            text(node.definition, "ID"),
+            node.definition,
             settings.connect,
         )
         self.intentions: IntentionStore = intention_store_of(store, facts)

@@ -105,6 +105,7 @@ async def end(witness: Witness) -> None:
     await asyncio.gather(witness.task, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_says_404_from_the_start_is_waited_for() -> None:
     async with Agent() as agent, Gateway(agent.url) as gateway, Consul(gateway.url) as consul:
         async with Consul(agent.url) as direct:

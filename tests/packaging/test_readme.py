@@ -27,7 +27,7 @@ PAGES = {"README": README} | {
     page.parent.relative_to(FOLDER).as_posix(): page.read_text("utf-8") for page in sorted(FOLDER.rglob("README.md"))
 }
 PATIENCE = 20.0
-LINGER = 1.0
+LINGER = 0.5
 
 # Runs a block, and says of each print where it stands.
 RUNNER = """

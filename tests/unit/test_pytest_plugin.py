@@ -84,6 +84,7 @@ def test_with_pytest_asyncio_in_auto_mode(pytester: pytest.Pytester) -> None:
     run(pytester, "-o", "asyncio_mode=auto").assert_outcomes(passed=5)
 
 
+@pytest.mark.slow
 def test_with_pytest_asyncio_in_strict_mode(pytester: pytest.Pytester) -> None:
     run(pytester, "-o", "asyncio_mode=strict", code=decorated("asyncio")).assert_outcomes(passed=5)
 
@@ -217,10 +218,12 @@ SESSION_LOOP = """
 """
 
 
+@pytest.mark.slow
 def test_agents_of_modules_and_sessions(pytester: pytest.Pytester) -> None:
     run(pytester, code=WIDE).assert_outcomes(passed=4)
 
 
+@pytest.mark.slow
 def test_session_loop_and_a_test_in_another(pytester: pytest.Pytester) -> None:
     result = run(pytester, code=SESSION_LOOP)
     result.assert_outcomes(passed=2, failed=1)

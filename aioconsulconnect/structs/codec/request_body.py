@@ -18,7 +18,7 @@ from aioconsulconnect.errors import InvalidRequest
 from aioconsulconnect.structs.codec.containers import is_array, is_mapping, is_set
 from aioconsulconnect.structs.codec.duration import Seconds
 from aioconsulconnect.structs.codec.json_body import encode
-from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, plain
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, fields_of, plain
 
 Refused = Literal["anywhere", "in lists", "nowhere"]
 
@@ -75,7 +75,7 @@ def _walk(value: object, path: str, *, refused: Refused) -> None:
 
 
 def _walk_struct(value: KeepsUnknown, path: str, *, refused: Refused) -> None:
-    for field in msgspec.structs.fields(type(value)):
+    for field in fields_of(type(value)):
         item = getattr(value, field.name)
         if field.name == "unknown":
             for key, part in value.unknown:

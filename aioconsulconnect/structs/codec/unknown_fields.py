@@ -54,6 +54,12 @@ class KeepsUnknown(ConsulStruct, frozen=True, kw_only=True, rename=consul_case):
     unknown: tuple[tuple[str, object], ...] = msgspec.field(default=(), name=_UNKNOWN)
 
 
+@cache
+def fields_of(kind: type[KeepsUnknown]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of the struct `kind`, which msgspec would find anew for each value."""
+    return msgspec.structs.fields(kind)
+
+
 class Part(KeepsUnknown, Timed, frozen=True, kw_only=True, rename=consul_case):
     """
     Struct with durations, `null` for empty values, and room for keys that this library does not know.
@@ -128,7 +134,7 @@ def _fields(kind: type[KeepsUnknown]) -> dict[str, tuple[str, object]]:
     """
     return {
         field.encode_name: (field.name, field.default if field.default_factory is msgspec.NODEFAULT else {})
-        for field in msgspec.structs.fields(kind)
+        for field in fields_of(kind)
         if field.encode_name != _UNKNOWN
     }
 

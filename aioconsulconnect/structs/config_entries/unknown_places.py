@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
-import msgspec
-
 from aioconsulconnect.structs.codec.containers import is_array, is_mapping
-from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown
+from aioconsulconnect.structs.codec.unknown_fields import KeepsUnknown, fields_of
 
 _POSITION = re.compile(r"\[[^]]*\]")
 
@@ -42,7 +40,7 @@ def unknown_places(value: object, path: str = "") -> Iterator[UnknownPlace]:
     `value` is an entry or a part of one, and `path` the way to it.
     """
     if isinstance(value, KeepsUnknown):
-        fields = {field.encode_name: field.name for field in msgspec.structs.fields(value) if field.name != "unknown"}
+        fields = {field.encode_name: field.name for field in fields_of(type(value)) if field.name != "unknown"}
         start = f"{path}." if path else ""
         for key, _ in value.unknown:
             yield UnknownPlace(start + key, meant(key, fields))

@@ -7,7 +7,6 @@ from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
-from aioconsulconnect.testing.state.tables.nodes import own_node
 
 _SERVER: Final = "127.0.0.1:8300"
 
@@ -39,7 +38,6 @@ class System:
             debug["DefaultIntentionPolicy"] = ""
         servers: Object = {"acl": "enabled" if context.acl.enabled else "disabled", "bootstrap": "false"}
         servers |= {"known_datacenters": "1", "leader": "true", "leader_addr": _SERVER, "server": "true"}
-        node = own_node(facts, context.node_name, context.node_id, context.datacenter)
         return Reply(
             {
                 "Config": config,
@@ -47,7 +45,7 @@ class System:
                 "Coord": {"Vec": [0] * 8, "Error": 1.5, "Adjustment": 0, "Height": 1e-05},
                 "Member": self._member(wide=False),
                 "Stats": {"consul": servers},
-                "Meta": node["Meta"],
+                "Meta": context.node["Meta"],
             }
         )
 

@@ -11,7 +11,7 @@ from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text, texts
-from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.handlers.context import AgentContext, Found, QueryCache
 from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
 from aioconsulconnect.testing.handlers.selection import node_fits, passing
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
@@ -50,6 +50,7 @@ class Catalog:
         self.graph = graph
         self.view: ServiceView = ServiceView(context, registry)
         self._views: dict[tuple[str, str], int] = {}
+        self._cache = QueryCache[list[Object]](context)
 
     # Searches.
 
@@ -111,7 +112,7 @@ class Catalog:
             context.cached(request, ("catalog", mesh, request.rest)) if request.options.cached else (None, None)
         )
         try:
-            found = await context.block(request, query, cached=request.options.cached)
+            found = await context.block(request, query, cache=self._cache if request.options.cached else None)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age
@@ -264,8 +265,8 @@ class Catalog:
 
         cache, age = context.cached(request, ("health", kind, request.rest)) if request.options.cached else (None, None)
         try:
-            cached = request.options.cached and not streaming
-            found = await context.block(request, query, local=streaming, cached=cached)
+            held = self._cache if request.options.cached and not streaming else None
+            found = await context.block(request, query, local=streaming, cache=held)
         except _Denied:
             return Reply(
                 [], meta=Meta(1, known_leader=False, consistency=request.options.consistency), cache=cache, age=age

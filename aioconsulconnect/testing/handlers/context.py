@@ -5,8 +5,9 @@ import random
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar
 
+from aioconsulconnect.testing.go_json.values import Object, text
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.protocol.reply import Meta
 from aioconsulconnect.testing.protocol.request import ConsulRequest
@@ -89,6 +90,33 @@ class CachedQuery(Generic[T]):
         self.store.wake(self.key)
 
 
+class QueryCache(Generic[T]):
+    """The queries of one handler, with results of one type, that the agent's cache follows.
+
+    `context` is that of the agent.
+    """
+
+    def __init__(self, context: "AgentContext") -> None:
+        self.context = context
+        self._queries: dict[str, CachedQuery[T]] = {}
+        context.query_caches.append(self._clear)
+
+    def query(self, request: ConsulRequest, query: Callable[[], Found[T]]) -> CachedQuery[T]:
+        """The query that is held for `request`; where there is none, `query` is from now on."""
+        asked = sorted((name, value) for name, value in request.query.items() if name not in _NOT_CACHED)
+        key = f"cache {request.token} {request.path} {asked}"
+        held = self._queries.get(key)
+        if held is None or held.error is not None:
+            context = self.context
+            held = self._queries[key] = CachedQuery(context.store, key, query, quiet=context.facts.quiet_queries)
+        return held
+
+    def _clear(self) -> None:
+        for held in self._queries.values():
+            held.waiter.cancel()
+        self._queries.clear()
+
+
 def settled(before: Found[T], found: Found[T]) -> bool:
     """True if a blocking query waits on, as it has `found` nothing once more or the same as `before`."""
     same = found.unchanged is not None and found.unchanged == before.unchanged
@@ -104,15 +132,25 @@ class AgentContext:
     acl: Acl
     authority: Authority
     datacenter: str
-    node_name: str
-    node_id: str
+    node: Object
+    """The definition of the agent's own node."""
     connect: bool = True
     """False if Connect is not enabled."""
     cache: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
     """The keys of the queries that the agent's cache holds."""
-    cached_queries: dict[str, CachedQuery[object]] = field(default_factory=dict[str, CachedQuery[object]])
-    """The queries that the agent's cache follows."""
+    query_caches: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Functions, each of which empties a `QueryCache`."""
     held_queries: set[HeldQuery] = field(default_factory=set[HeldQuery])
+
+    @property
+    def node_name(self) -> str:
+        """The name of the agent's node."""
+        return text(self.node, "Node")
+
+    @property
+    def node_id(self) -> str:
+        """The id of the agent's node."""
+        return text(self.node, "ID")
 
     def check_datacenter(self, request: ConsulRequest) -> None:
         """Refuse a request for another datacenter, with status 500."""
@@ -120,17 +158,22 @@ class AgentContext:
             raise Refused(500, "No path to datacenter", from_server=True)
 
     async def block(
-        self, request: ConsulRequest, query: Callable[[], Found[T]], *, local: bool = False, cached: bool = False
+        self,
+        request: ConsulRequest,
+        query: Callable[[], Found[T]],
+        *,
+        local: bool = False,
+        cache: QueryCache[T] | None = None,
     ) -> Found[T]:
         """Run a query until its index is above the requested one or the wait is over, as Consul does.
 
         - `request`: the request; without an index the query runs once.
         - `query`: the function that finds the result, run again after each write to one of its keys.
         - `local`: true for a wait of the agent, which ends on time; the server's may last up to a sixteenth longer.
-        - `cached`: true for a read of the agent's cache, which is the agent's too.
+        - `cache`: the cache that is read, for a read of the agent's cache, which is the agent's too.
         """
-        if cached:
-            local, query = True, self._held(request, query).result
+        if cache is not None:
+            local, query = True, cache.query(request, query).result
         wait = request.options.wait
         deadline = asyncio.get_running_loop().time() + wait + (0 if local else random.uniform(0, wait / 16))
         own = () if local else (poll_key(request.path),)
@@ -159,22 +202,10 @@ class AgentContext:
                 raise Closed
         return await self.store.wait(keys, deadline)
 
-    def _held(self, request: ConsulRequest, query: Callable[[], Found[T]]) -> CachedQuery[T]:
-        """The query of the agent's cache for `request`, which it holds from now on."""
-        asked = sorted((name, value) for name, value in request.query.items() if name not in _NOT_CACHED)
-        key = f"cache {request.token} {request.path} {asked}"
-        held = self.cached_queries.get(key)
-        if held is not None and held.error is None:
-            return cast("CachedQuery[T]", held)
-        made = CachedQuery(self.store, key, query, quiet=self.facts.quiet_queries)
-        self.cached_queries[key] = cast("CachedQuery[object]", made)
-        return made
-
     def forget_cache(self) -> None:
-        """Empty the agent's cache."""
-        for held in self.cached_queries.values():
-            held.waiter.cancel()
-        self.cached_queries.clear()
+        """Forget the queries that the agent's cache follows."""
+        for clear in self.query_caches:
+            clear()
 
     @contextmanager
     def holding(self, request: ConsulRequest, *, waits: bool) -> Generator[None, None, None]:

@@ -8,7 +8,7 @@ from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_known
-from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.handlers.context import AgentContext, Found, QueryCache
 from aioconsulconnect.testing.protocol.refusals import Refused, refused_by_server
 from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
@@ -33,6 +33,7 @@ class Chains:
         self.context = context
         self.registry = registry
         self.graph = graph
+        self._cache = QueryCache[Object](context)
 
     async def chain(self, request: ConsulRequest) -> Reply:
         """Answer with the discovery chain of a service (`GET` or `POST /v1/discovery-chain/NAME`).
@@ -64,7 +65,7 @@ class Chains:
             if request.options.cached
             else (None, None)
         )
-        found = await context.block(request, query, cached=request.options.cached)
+        found = await context.block(request, query, cache=self._cache if request.options.cached else None)
         return Reply(found.value, meta=context.meta(request, found, consistency=True), cache=cache, age=age)
 
     def _addresses(self, name: str) -> Object:

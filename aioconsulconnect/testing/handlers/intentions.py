@@ -7,7 +7,7 @@ from aioconsulconnect.testing.config_entries.intention_shapes import INTENTION, 
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, text
-from aioconsulconnect.testing.handlers.context import AgentContext, Found
+from aioconsulconnect.testing.handlers.context import AgentContext, Found, QueryCache
 from aioconsulconnect.testing.protocol.filters import compile_filter
 from aioconsulconnect.testing.protocol.names import Name, parse_name
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused, refused_by_server
@@ -34,6 +34,7 @@ class Intentions:
     def __init__(self, context: AgentContext, intentions: IntentionStore) -> None:
         self.context = context
         self.intentions = intentions
+        self._cache = QueryCache[Object](context)
         self.entries: EntryIntentionStore | None = intentions if isinstance(intentions, EntryIntentionStore) else None
 
     async def list(self, request: ConsulRequest) -> Reply:
@@ -107,7 +108,7 @@ class Intentions:
             return Found(value, self.intentions.index(), keys, absent=nothing, unchanged=value if quiet else None)
 
         cache, age = self._cached(request, (side, *sorted(names)))
-        found = await context.block(request, query, cached=cache is not None)
+        found = await context.block(request, query, cache=self._cache if cache else None)
         if cache and request.waited:
             cache, age = "MISS", None
         meta = context.meta(request, found, consistency=True) if context.facts.match_has_meta else None

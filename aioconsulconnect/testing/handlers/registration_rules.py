@@ -4,7 +4,7 @@ The refusals have Consul's words.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Final
 
@@ -47,13 +47,21 @@ def weights_complaint(definition: Object) -> str | None:
 
 def meta_complaint(definition: Object) -> str | None:
     """The first reason to refuse the metadata of a service; None where there is none."""
-    meta = child(definition, "Meta")
     taken = {_FEDERATION} if text(definition, "Kind") == "mesh-gateway" else set[str]()
+    problem = pairs_complaint(child(definition, "Meta"), taken)
+    return problem and f"Invalid Service Meta: {problem}"
+
+
+def pairs_complaint(meta: Mapping[str, object], taken: Collection[str] = ()) -> str | None:
+    """The first reason to refuse metadata; None where there is none.
+
+    `meta` are its pairs, `taken` are reserved keys that it may have.
+    """
     if len(meta) > _MOST_META:
-        return f"Invalid Service Meta: Node metadata cannot contain more than {_MOST_META} key/value pairs"
+        return f"Node metadata cannot contain more than {_MOST_META} key/value pairs"
     for key, value in meta.items():
         if problem := _pair_complaint(key, str(value), taken):
-            return f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): {problem}"
+            return f"Couldn't load metadata pair ('{key}', '{value}'): {problem}"
     return None
 
 

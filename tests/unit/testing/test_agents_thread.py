@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 import pytest
 
@@ -99,6 +99,24 @@ def test_interrupt_at_any_moment_leaves_agents_usable(monkeypatch: pytest.Monkey
         signal.signal(signal.SIGALRM, before)
     assert interrupts
     assert nothing_runs()
+
+
+def test_stop_that_is_interrupted_before_it_began_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(work: Coroutine[object, object, object]) -> None:
+        work.close()
+        monkeypatch.undo()
+        raise Interrupted
+
+    agent = Agent().start()
+    monkeypatch.setattr(AGENTS, "run", interrupted)
+    with pytest.raises(Interrupted):
+        agent.stop()
+    assert nothing_runs()
+    with pytest.raises(URLError, match="refused"):
+        asked(agent)
+    agent.stop()
+    with agent:
+        assert asked(agent)
 
 
 def test_handler_that_stops_its_agent_is_refused_and_the_agent_goes_on() -> None:

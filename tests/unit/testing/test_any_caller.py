@@ -163,6 +163,17 @@ def test_arguments_of_an_agent() -> None:
             assert (agent.trust_domain, agent.management_token) == (domain, token)
             assert asked(f"{agent.url}/v1/connect/ca/roots")["TrustDomain"] == domain  # type: ignore[index]
             agent.reset()
+    with Agent(node_id=token.upper(), node_meta={"zone": "a"}) as agent:
+        for _ in range(2):
+            me = asked(f"{agent.url}/v1/agent/self")
+            assert me["Config"]["NodeID"] == token  # type: ignore[index]
+            assert me["Meta"]["zone"] == "a"  # type: ignore[index]
+            assert len(asked(f"{agent.url}/v1/catalog/nodes?node-meta=zone:a")) == 1  # type: ignore[arg-type]
+            agent.reset()
+    with pytest.raises(ValueError, match="'consul-' is reserved"):
+        Agent(node_meta={"consul-zone": "a"})
+    with pytest.raises(ValueError, match="UUID"):
+        Agent(node_id="one")
     with pytest.raises(ValueError, match="management_token needs acl=True"):
         Agent(management_token=token)
     with pytest.raises(ValueError, match=r'ends in "\.consul"'):

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from support.callers import REGISTER, SIDECAR, Caller
 
 # Checks.
@@ -34,6 +35,7 @@ async def test_an_alias_follows_its_service(call: Caller) -> None:
     assert (await call("GET", "/v1/agent/checks"))["service:web-sidecar-proxy:2"]["Status"] == "passing"
 
 
+@pytest.mark.slow
 async def test_a_dial_finds_who_listens(call: Caller) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.read(1):

@@ -19,7 +19,7 @@ async def put(call: Caller, kind: str, name: str, **members: object) -> None:
 async def woken(call: Caller, path: str, method: str, target: str, body: object = None) -> bool:
     """Whether a write, wakes a query that waits."""
     await call("GET", path)
-    poll = call.blocking(path, call.index, "300ms")
+    poll = call.blocking(path, call.index, "150ms")
     await call.waiting()
     await call(method, target, body)
     done, _ = await asyncio.wait([poll], timeout=0.1)
@@ -65,6 +65,7 @@ async def test_a_similar_name_wakes_and_so_does_the_join_of_nodes() -> None:
     assert missing.done()
 
 
+@pytest.mark.slow
 async def test_a_check_raises_the_index_of_a_service_in_the_catalog_and_wakes_nobody(call: Caller) -> None:
     await call("PUT", REGISTER, {"Name": "web", "Check": TTL})
     await call("GET", "/v1/catalog/service/web")
@@ -75,6 +76,7 @@ async def test_a_check_raises_the_index_of_a_service_in_the_catalog_and_wakes_no
     assert await woken(call, "/v1/health/service/web", "PUT", "/v1/agent/check/fail/ttl")
 
 
+@pytest.mark.slow
 async def test_a_new_tag_wakes_the_checks_that_were_registered_with_it(call: Caller) -> None:
     await call("PUT", REGISTER, {"Name": "web", "Tags": ["a"], "Check": TTL})
     assert not await woken(call, "/v1/health/checks/web", "PUT", REGISTER, {"Name": "web", "Tags": ["b"]})
@@ -86,6 +88,7 @@ async def test_a_new_tag_wakes_the_checks_that_were_registered_with_it(call: Cal
     assert await woken(call, "/v1/health/checks/web", "PUT", REGISTER, retagged) == old
 
 
+@pytest.mark.slow
 async def test_ingress_waits_for_its_gateways_alone(call: Caller) -> None:
     listener = {"Port": 80, "Protocol": "tcp", "Services": [{"Name": "web"}]}
     await put(call, "ingress-gateway", "edge", Listeners=[listener])

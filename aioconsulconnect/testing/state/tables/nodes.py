@@ -1,7 +1,7 @@
 """The nodes of the catalog, and what others than the agent have registered on them."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 from aioconsulconnect.testing.go_json.values import Object, text
@@ -15,10 +15,10 @@ _ADDRESS: Final = "127.0.0.1"
 _SERF: Final = {"serf_protocol_current": "2", "serf_protocol_max": "5", "serf_protocol_min": "1"}
 
 
-def own_node(facts: VersionFacts, name: str, identifier: str, datacenter: str) -> Object:
+def own_node(facts: VersionFacts, name: str, identifier: str, *, datacenter: str, meta: Mapping[str, str]) -> Object:
     """The agent's own node as the catalog of a version (`facts`) shows it.
 
-    `name`, `identifier` and `datacenter` are those of the node.
+    `name`, `identifier`, `datacenter` and `meta` are those of the node.
     """
     version: Object = {"consul-version": facts.release} if facts.node_tells_version else {}
     return {
@@ -27,7 +27,7 @@ def own_node(facts: VersionFacts, name: str, identifier: str, datacenter: str) -
         "Address": _ADDRESS,
         "Datacenter": datacenter,
         "TaggedAddresses": dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), _ADDRESS),
-        "Meta": {"consul-network-segment": "", **version},
+        "Meta": {"consul-network-segment": "", **version, **meta},
     }
 
 
