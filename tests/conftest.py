@@ -36,6 +36,7 @@ def pytest_collection_finish() -> None:
     """What collection has made lasts to the end: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ async def test_check_of_a_node_decides_on_its_services(ask: Asker, agent: AgentU
     assert len(await ask("GET", f"/v1/health/service/{node}-db?passing")) == 1
     index = ask.index
     waiting = asyncio.create_task(ask("GET", f"/v1/health/service/{node}-db?index={index}&wait=10s&near=_agent"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.1)
     failing = {"Node": node, "SkipNodeUpdate": True, "Check": {"Name": "of node"}}
     async with ClientSession(agent.url) as other:
         await Asker(other)("PUT", "/v1/catalog/register", failing)
@@ -158,7 +158,7 @@ async def test_waiting_for_a_key_ends_with_its_write(ask: Asker, agent: AgentUnd
     await ask("GET", f"/v1/kv/{unique}", status=404)
     index = ask.index
     waiting = asyncio.create_task(ask("GET", f"/v1/kv/{unique}?index={index}&wait=10s"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.1)
     async with ClientSession(agent.url) as other:
         await Asker(other)("PUT", f"/v1/kv/{unique}", b"1")
     async with asyncio.timeout(5):

@@ -105,6 +105,7 @@ async def test_w38_a_wrong_authority_is_named_by_whatever_waits(tmp_path: Path) 
             assert "certificate verify failed" in str(error).lower()
 
 
+@pytest.mark.slow
 async def test_w38_a_dead_agent_is_named_by_whatever_waits() -> None:
     async with Silent() as url:
         pass  # nobody listens there any more

@@ -113,6 +113,7 @@ async def test_an_answer_that_breaks_in_the_middle_is_no_answer() -> None:
         assert [seen.target.partition("?")[2][:7] for seen in server.seen[:4]] == ["", "index=5", "", "index=5"]
 
 
+@pytest.mark.slow
 async def test_a_dead_connection_is_given_up_at_the_deadline() -> None:
     async with (
         Scripted([LIST, Hang(), LIST, Hang()]) as server,
@@ -147,6 +148,7 @@ async def test_the_token_function_may_fail_and_recover(agent: Agent) -> None:
         await watch.wait_for_state("synced", timeout=5)
 
 
+@pytest.mark.slow
 async def test_a_thousand_rounds_leave_nothing(agent: Agent) -> None:
     async with Consul(agent.url, polls=PollSettings(idle_timeout=0.1, wait=0.5, shortest_wait=0.5)) as consul:
         async with consul.intentions.list().watch() as watch:

@@ -198,6 +198,7 @@ async def test_cache_whose_token_is_refused_denies(consul: Consul, consul_faults
         await cache.refuses("incomplete")
 
 
+@pytest.mark.slow
 async def test_cache_that_hears_nothing_denies_by_age(consul: Consul, consul_faults: Faults) -> None:
     await consul.intentions.upsert("web", "db", action="allow")
     async with caching(max_age=0.5) as cache:

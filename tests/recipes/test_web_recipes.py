@@ -167,6 +167,7 @@ async def test_service_whose_token_is_refused_refuses(service: Service, consul: 
         await refuses(get, "incomplete", "does not see everything", "GET /v1/connect/intentions/match: 403")
 
 
+@pytest.mark.slow
 @SERVICES
 async def test_service_that_hears_nothing_refuses_by_age(
     service: Service, consul: Consul, consul_faults: Faults

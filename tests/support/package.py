@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import aioconsulconnect
@@ -23,15 +24,26 @@ def lines_of(module: str) -> int:
     lines = FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8").splitlines()
     texts = (
         node.end_lineno - node.lineno + 1
-        for node in ast.walk(MODULES[module])
+        for node in nodes(module)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.end_lineno is not None
     )
     return len(lines) - sum(texts)
 
 
-def imports(module: str) -> Iterator[str]:
+@cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    """Every node of a module's syntax tree."""
+    return tuple(ast.walk(MODULES[module]))
+
+
+@cache
+def imports(module: str) -> tuple[str, ...]:
     """Every module that is imported anywhere in it, and `module.name` for every name taken from one."""
-    for node in ast.walk(MODULES[module]):
+    return tuple(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,7 +68,7 @@ def imports_of_ours(module: str) -> set[str]:
 def identifiers(module: str) -> Iterator[str]:
     """Every identifier that a module's syntax tree has, the module's own name included."""
     yield from module.split(".")
-    for node in ast.walk(MODULES[module]):
+    for node in nodes(module):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
                 yield name

@@ -59,6 +59,7 @@ def test_the_address_is_known_only_after_the_start() -> None:
         _ = Agent().url
 
 
+@pytest.mark.slow
 async def test_stopping_closes_waiting_polls_without_an_answer(newest_client: Client) -> None:
     await newest_client.allow("web", "db")
     index = await newest_client.index()
@@ -145,6 +146,7 @@ async def test_advancing_the_index(client: Client) -> None:
     assert client.agent.store.index == 5001
 
 
+@pytest.mark.slow
 async def test_an_abandoned_poll_stays_until_its_wait_is_over(newest_client: Client) -> None:
     poll = await newest_client.poll(INTENTIONS, "99", "500ms")
     poll.cancel()

@@ -41,6 +41,7 @@ async def test_a_sidecar_keeps_its_port_and_goes_with_its_service(call: Caller) 
     assert set(await call("GET", "/v1/agent/services")) == {"other", "other-sidecar-proxy"}
 
 
+@pytest.mark.slow
 async def test_the_ports_of_sidecars_run_out(session: aiohttp.ClientSession) -> None:
     async with Agent() as agent:
         call = Caller(session, agent)

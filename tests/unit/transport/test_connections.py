@@ -118,6 +118,7 @@ async def test_call_that_got_no_slot_makes_the_client_prefer_no_other_agent() ->
         assert not other.seen
 
 
+@pytest.mark.slow
 async def test_many_writes_at_once_wait_for_their_turn_and_not_for_the_agent() -> None:
     async with Scripted() as server, aclosing(transport(server.url, tries=1)) as carrier:
         server.rest = Late(0.1)
