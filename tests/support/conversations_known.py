@@ -31,12 +31,6 @@ KNOWN: tuple[Known, ...] = (
         "what is behind a wildcard, Consul learns at some of the registrations",
     ),
     Known(
-        "services",
-        _NEWER,
-        r"^body GET /v1/(health|catalog)/service .*Proxy\.Config",
-        "an agent merges central configuration some time after it was written",
-    ),
-    Known(
         "rights",
         _NEWER,
         r"^words PUT /v1/acl/(policy|role|token) : 400 ",

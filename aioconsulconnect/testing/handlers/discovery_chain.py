@@ -14,7 +14,7 @@ from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Registry
-from aioconsulconnect.testing.state.store import Key, entry_key
+from aioconsulconnect.testing.state.store import entry_key
 
 _MODES: Final = frozenset({"", "none", "local", "remote"})
 _OVERRIDES: Final = Struct(
@@ -107,6 +107,7 @@ class Chains:
             entry = context.store.entry("exported-services", "default") or {}
             plain = {each.name for each in self.registry.all() if not text(each.definition, "Kind")}
             peers: dict[str, set[str]] = {}
+            whole = any(text(service, "Name") == "*" for service in children(entry, "Services"))
             for service in children(entry, "Services"):
                 for name in plain if text(service, "Name") == "*" else [text(service, "Name")]:
                     peers.setdefault(name, set()).update(_peers(service))
@@ -115,8 +116,8 @@ class Chains:
                 for name in sorted(peers)
             ]
             entries = context.store.watch(entry_key("exported-services", "default"))
-            keys: tuple[Key, ...] = (entries, *(["services"] if plain else []))
-            return Found(rows, context.store.touched("config"), keys)
+            names = ("names",) if whole else ()
+            return Found(rows, context.store.touched("config", *names), (entries, *names))
 
         found = await context.block(request, query)
         return Reply(found.value, meta=context.meta(request, found))

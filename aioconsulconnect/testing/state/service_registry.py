@@ -380,13 +380,19 @@ class Registry:
         """
         changed = [each for each in changed if each is not each.node.whole]
         service, checks = "services" in keys, any(key.partition("/")[0] == "checks" for key in keys)
-        rows: list[str] = []
+        new = [each for each in changed if each.name.lower() not in self._rows]
+        rows = ["names"] if service and self._plain(new) else []
         for each in changed:
             rows += self._rows_of(each, service=service, checks=checks and not (gone and not each.checks))
             rows += self._keys(each)
         index = self.store.write(*keys, *rows)
         self._rows.update((each.name.lower(), index) for each in changed)
         return index
+
+    @staticmethod
+    def _plain(instances: Iterable[Instance]) -> bool:
+        """True if one of `instances` is neither a proxy nor a gateway."""
+        return any(not text(each.definition, "Kind") for each in instances)
 
     @staticmethod
     def tables(node: Node, *, services: bool, checks: bool) -> list[str]:
@@ -420,8 +426,9 @@ class Registry:
 
     def gone(self, instances: list[Instance], *keys: str, renamed: bool = False) -> None:
         """Note at one index that `instances` are no longer there, or are `renamed`, and write `keys`."""
-        last = [each.name.lower() for each in instances if not self.named(each.name)]
-        self.write(instances, *keys, *(["extinctions"] if last and not renamed else []), gone=True)
-        for name in last:
+        last = [each for each in instances if not self.named(each.name)]
+        names = ["names"] if self._plain(last) else []
+        self.write(instances, *keys, *names, *(["extinctions"] if last and not renamed else []), gone=True)
+        for name in (each.name.lower() for each in last):
             self.addresses.use(name, used=False)  # Its proxies alone would not hold it, nor do they free it.
             self._rows.pop(name, None)

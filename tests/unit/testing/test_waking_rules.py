@@ -9,6 +9,7 @@ from support.callers import REGISTER, Caller
 
 from aioconsulconnect.testing.state.store import Store, Watch
 
+EXPORTED = "/v1/exported-services"
 TTL = {"CheckID": "ttl", "Name": "ttl", "TTL": "1h"}
 
 
@@ -100,6 +101,17 @@ async def test_ingress_waits_for_its_gateways_alone(call: Caller) -> None:
     entry = {"Kind": "ingress-gateway", "Name": "edge", "Listeners": [listener | {"Port": 81}]}
     assert await woken(call, path, "PUT", "/v1/config", entry)
     assert not await woken(call, path, "PUT", "/v1/config", entry | {"TLS": {"Enabled": True}})
+
+
+@pytest.mark.parametrize("call", ["1.22"], indirect=True)
+async def test_exported_services_wait_for_new_names_where_all_are_exported(call: Caller) -> None:
+    await call("PUT", REGISTER, {"Name": "web", "Port": 80})
+    for names, expected in (("*", True), ("web", False)):
+        services = [{"Name": names, "Consumers": [{"Peer": "p"}]}]
+        await put(call, "exported-services", "default", Services=services)
+        assert await woken(call, EXPORTED, "PUT", REGISTER, {"Name": "db", "Port": 81}) is expected
+        assert not await woken(call, EXPORTED, "PUT", REGISTER, {"Name": "db", "Port": 81, "Tags": ["new"]})
+        assert await woken(call, EXPORTED, "PUT", "/v1/agent/service/deregister/db") is expected
 
 
 @pytest.mark.parametrize("call", ["1.8"], indirect=True)
