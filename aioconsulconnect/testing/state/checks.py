@@ -8,7 +8,7 @@ a new output alone a real agent tells it minutes later, this one never.
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -247,10 +247,19 @@ def captured(output: str, most: int) -> str:
     return f"{given[:most].decode('utf-8', 'replace')} ... (captured {most} of {len(given)} bytes)"
 
 
-def aliased(checks: Iterable[Check]) -> tuple[str, str]:
-    """The status and the output of an alias of a service with these checks."""
-    status, output = "passing", "No checks found."
-    for check in checks:
+def aliased(alias: Check, of_node: Mapping[str, Check], of_service: Mapping[str, Check] | None) -> tuple[str, str]:
+    """The status and the output of a check that is an `alias` of a service, or of the node where it names none.
+
+    - `of_node`: the checks of the node.
+    - `of_service`: those of the service; None where there is no such service.
+    """
+    target = text(alias.definition, "AliasService")
+    if target and of_service is None:
+        node = text(alias.definition, "AliasNode")
+        return "critical", f"Service {target} could not be found on node {node}"
+    status, output = "passing", "No checks found." if target else "All checks passing."
+    both = (of_node, of_service or {} if target else {})
+    for check in (each for checks in both for _, each in sorted(checks.items()) if each is not alias):
         if check.status == "passing":
             output = output if status == "warning" else "All checks passing."
             continue

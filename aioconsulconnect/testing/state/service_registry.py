@@ -335,21 +335,8 @@ class Registry:
                 target = text(check.definition, "AliasService")
                 own = target == instance.identifier != ""  # Consul never runs such a check.
                 if check.kind == "alias" and not own and (of is whole or target == of.identifier or instance is of):
-                    self._reported(check, *self._alias_of(check, target))
-
-    def _alias_of(self, check: Check, target: str) -> tuple[str, str]:
-        """The status and the output of an alias `check` of the service `target`, or of the node where there is none."""
-        owners = [self.node.whole]
-        if target:
-            known = self._instances.get(target)
-            if known is None:
-                node = text(check.definition, "AliasNode")
-                return "critical", f"Service {target} could not be found on node {node}"
-            owners.append(known)
-        status, output = aliased(
-            each for owner in owners for _, each in sorted(owner.checks.items()) if each is not check
-        )
-        return status, "All checks passing." if status == "passing" and not target else output
+                    known = self._instances.get(target)
+                    self._reported(check, *aliased(check, whole.checks, known.checks if known else None))
 
     async def run_checks(self) -> None:
         """Run every TCP and HTTP check now."""
@@ -380,8 +367,7 @@ class Registry:
         """
         changed = [each for each in changed if each is not each.node.whole]
         service, checks = "services" in keys, any(key.partition("/")[0] == "checks" for key in keys)
-        new = [each for each in changed if each.name.lower() not in self._rows]
-        rows = ["names"] if service and self._plain(new) else []
+        rows = self._names(each for each in changed if each.name.lower() not in self._rows) if service else []
         for each in changed:
             rows += self._rows_of(each, service=service, checks=checks and not (gone and not each.checks))
             rows += self._keys(each)
@@ -390,9 +376,9 @@ class Registry:
         return index
 
     @staticmethod
-    def _plain(instances: Iterable[Instance]) -> bool:
-        """True if one of `instances` is neither a proxy nor a gateway."""
-        return any(not text(each.definition, "Kind") for each in instances)
+    def _names(instances: Iterable[Instance]) -> list[str]:
+        """The key of the names of services, if one of `instances` is neither a proxy nor a gateway."""
+        return ["names"] if any(not text(each.definition, "Kind") for each in instances) else []
 
     @staticmethod
     def tables(node: Node, *, services: bool, checks: bool) -> list[str]:
@@ -427,8 +413,7 @@ class Registry:
     def gone(self, instances: list[Instance], *keys: str, renamed: bool = False) -> None:
         """Note at one index that `instances` are no longer there, or are `renamed`, and write `keys`."""
         last = [each for each in instances if not self.named(each.name)]
-        names = ["names"] if self._plain(last) else []
-        self.write(instances, *keys, *names, *(["extinctions"] if last and not renamed else []), gone=True)
+        self.write(instances, *keys, *self._names(last), *(["extinctions"] if last and not renamed else []), gone=True)
         for name in (each.name.lower() for each in last):
             self.addresses.use(name, used=False)  # Its proxies alone would not hold it, nor do they free it.
             self._rows.pop(name, None)
