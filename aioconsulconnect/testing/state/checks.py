@@ -248,7 +248,7 @@ def captured(output: str, most: int) -> str:
 
 
 def aliased(alias: Check, of_node: Mapping[str, Check], of_service: Mapping[str, Check] | None) -> tuple[str, str]:
-    """The status and the output of a check that is an `alias` of a service, or of the node where it names none.
+    """The status and the output of an `alias` of a service, or of the node where it names none.
 
     - `of_node`: the checks of the node.
     - `of_service`: those of the service; None where there is no such service.
