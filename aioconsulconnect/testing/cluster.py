@@ -102,7 +102,7 @@ class Cluster:
             meta=settings.node_meta,
         )
         node = Node(definition, 11, 12)
-        context = self.context = AgentContext(
+        self.context: AgentContext = AgentContext(
             facts,
             store,
             Acl(
@@ -117,6 +117,7 @@ class Cluster:
             node.definition,
             settings.connect,
         )
+        context = self.context
         self.intentions: IntentionStore = intention_store_of(store, facts)
         self.registry: Registry = Registry(store, facts, node)
         self._nodes, self._keys = NodeTable(self.registry), KeyTable(store)

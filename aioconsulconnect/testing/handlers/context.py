@@ -73,7 +73,7 @@ class CachedQuery(Generic[T]):
         return replace(self.found, keys=(self.key,))
 
     def _follow(self) -> None:
-        self.waiter = self.store.subscribe(self._last.keys)
+        self.waiter: asyncio.Future[bool] = self.store.subscribe(self._last.keys)
         self.waiter.add_done_callback(self._woken)
 
     def _woken(self, waiter: "asyncio.Future[bool]") -> None:

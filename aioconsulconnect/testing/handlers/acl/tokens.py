@@ -43,7 +43,7 @@ class Tokens:
 
     def __init__(self, context: AgentContext) -> None:
         self.context = context
-        self.tokens = context.acl.tokens
+        self.tokens: dict[str, Object] = context.acl.tokens
         if context.acl.enabled:
             description, secret = context.facts.management_description, context.acl.management_token
             self._keep(str(uuid.uuid4()), secret, description, {"PolicyIDs": [MANAGEMENT_POLICY]}, index=7)
