@@ -113,10 +113,10 @@ class AgentsThread:
                 future.set_exception(error)
 
         with self._lock:
-            if self._loop is None:
-                return function()
-            self._loop.call_soon_threadsafe(called)
-        return future.result()
+            loop = self._loop
+            if loop is not None:
+                loop.call_soon_threadsafe(called)
+        return future.result() if loop is not None else function()
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the thread exists in its parent alone."""

@@ -250,7 +250,6 @@ def tries(world: World, since: float) -> list[float]:
     return sorted(call.time for call in [*world.consul.calls, *world.consul.questions] if call.time >= since)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", [refused(), lost()], ids=["refused", "cut"])
 async def test_w15_five_hundred_watches_of_a_dead_agent_try_four_times_a_second(broken: ConnectionFailed) -> None:
     settings = PollSettings(max_polls=32)

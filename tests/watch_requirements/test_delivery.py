@@ -112,7 +112,6 @@ async def test_w29_one_batch_for_each_change_with_its_index_and_time() -> None:
         assert len(ignoring.got) == 2
 
 
-@pytest.mark.slow
 async def test_w30_a_slow_consumer_gets_the_sum_in_constant_memory() -> None:
     settings = PollSettings(burst=100_000)
     async with World(settings, n="0", gone="1") as world, world.query().watch() as watch:

@@ -68,7 +68,6 @@ async def test_w23_a_poll_lingers_and_then_ends() -> None:
         assert "queries=0" in repr(world.polls)
 
 
-@pytest.mark.slow
 async def test_w24_watches_beyond_the_budget_take_turns() -> None:
     settings = PollSettings(max_polls=50)
     async with World(settings, a="1") as world, contextlib.AsyncExitStack() as stack:
@@ -114,7 +113,6 @@ async def test_w24_by_default_thirty_two_connections_serve_three_hundred_watches
 TOO_MANY = "Your IP is issuing too many concurrent connections, please rate limit your calls"
 
 
-@pytest.mark.slow
 async def test_w24_one_refusal_halves_the_budget_once_in_half_a_minute() -> None:
     async with World(a="1") as world, contextlib.AsyncExitStack() as stack:
         watches = [await stack.enter_async_context(world.query(f"/v1/{number}").watch()) for number in range(60)]

@@ -101,6 +101,18 @@ def test_interrupt_at_any_moment_leaves_agents_usable(monkeypatch: pytest.Monkey
     assert nothing_runs()
 
 
+def test_state_is_restored_to_an_agent_that_never_ran() -> None:
+    with Agent() as agent:
+        asked(agent, INTENTIONS, {"SourceName": "web", "DestinationName": "db", "Action": "allow"})
+        intentions = asked(agent, INTENTIONS)
+        assert intentions
+        before = agent.snapshot()
+    successor = Agent()
+    successor.restore(before)
+    with successor:
+        assert asked(successor, INTENTIONS) == intentions
+
+
 def test_stop_that_is_interrupted_before_it_began_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(work: Coroutine[object, object, object]) -> None:
         work.close()
