@@ -159,7 +159,7 @@ class Asking:
     After an interruption the agent may be another one, or have been started anew with other settings.
 
     - `ask`: function that asks them; it returns False if one of them brought nothing, which is asked again sooner.
-    - `interruptions`: function that returns how often the watch was interrupted.
+    - `interruptions`: function that returns how often watches were interrupted.
     - `news`: wakes when that may be more.
     - `clock`: clock of the client.
     """

@@ -261,7 +261,7 @@ class LiveTable:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                questions = Asking(self._ask, lambda: self._intentions.interruptions, self.news, self.default.clock)
+                questions = Asking(self._ask, self._interruptions, self.news, self.default.clock)
                 asking = group.create_task(questions.run())
                 with contextlib.suppress(Closed):
                     await self._make_tables()
@@ -270,6 +270,10 @@ class LiveTable:
             _log.exception("an authorizer ended by a bug, and denies")
         finally:
             self._shut()
+
+    def _interruptions(self) -> int:
+        # A read that is repeated hides one from its own watch.
+        return self._intentions.interruptions + self.surroundings.interruptions
 
     async def _make_tables(self) -> None:
         maker = self._maker

@@ -109,6 +109,11 @@ class Surroundings:
         return not self.missing
 
     @property
+    def interruptions(self) -> int:
+        """How often roots and mesh entry could be followed again, or were read anew, after a failure."""
+        return self._roots.interruptions + self._mesh.interruptions
+
+    @property
     def missing(self) -> str:
         """The first of them without an answer, and the reason; empty if nothing is missing."""
         return next(iter(self._words(_missing)), "")

@@ -179,6 +179,9 @@ class Agent:
         With `keep` (the default) all that was written is still there; without it, the agent is a new and empty cluster
         with another trust domain. The leaf certificates and the agent's cache are lost either way; faults stay in
         force. An agent that is stopped is started. OSError if the address cannot be had again; it is stopped then.
+
+        In a coroutine, clients in its loop find their connections closed only when the loop runs on: until then, they
+        may send a write on one, and never learn whether it was carried out.
         """
 
         async def restarted() -> None:

@@ -187,6 +187,7 @@ async def test_a_restart_tells_what_is_different(agent: Agent, write: Callable[[
     async with watched(agent, "list") as (watch, witness):
         await watch.until(lambda now: len(now) == 5, timeout=5)
         agent.restart(keep=keep)
+        await asyncio.sleep(0.05)  # whoever writes finds that his connection was closed
         await write("new")
         await watch.until(lambda now: "new" in {one.source_name for one in now}, timeout=5)
         await watch.until(lambda now: len(now) == (6 if keep else 1), timeout=5)
