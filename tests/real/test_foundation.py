@@ -21,6 +21,7 @@ from aioconsulconnect.errors import (
     OutcomeUnknown,
     PermissionDenied,
     RequestTimeout,
+    ServerError,
     Throttled,
     Unsupported,
 )
@@ -131,9 +132,10 @@ async def test_through_a_client_agent(own_agent: Launcher) -> None:
             await consul.intentions.read_by_id(MISSING)
         assert caught.value.status == 500  # which is what client agents make of a 404
         server.kill()
-        with pytest.raises((NoLeader, ConsulError), match=r"No known Consul servers|failed to get conn|EOF") as refused:
+        with pytest.raises((NoLeader, ServerError)) as refused:
             await consul.intentions.list()
-        assert not isinstance(refused.value, NotFound)
+        # By chance it still sends on a connection to the server, or knows that there is none.
+        assert refused.value.reason in {ErrorReason.NO_SERVERS, ErrorReason.NO_LEADER, ErrorReason.INTERRUPTED}
 
 
 # Limits and locks.
