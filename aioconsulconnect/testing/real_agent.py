@@ -298,7 +298,8 @@ class RealAgent:
         try:
             if not self.call("GET", "/v1/status/leader"):
                 return False
-            roots = self.call("GET", "/v1/connect/ca/roots?consistent")
+            self.call("GET", "/v1/catalog/nodes?consistent")  # an error until the leader has applied all of its log
+            roots = self.call("GET", "/v1/connect/ca/roots")
             if not (isinstance(roots, dict) and roots["ActiveRootID"]):
                 return False
             return not self.token or bool(self.call("GET", "/v1/acl/token/self"))

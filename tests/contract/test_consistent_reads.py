@@ -34,7 +34,11 @@ QUERIES: dict[str, Callable[[Consul], Query[Any, Any]]] = {
     "intentions.match_many": lambda consul: consul.intentions.match_many(destinations=("db", "cache")),
     "query": lambda consul: consul.query("/v1/catalog/services", dict[str, list[str]], key=lambda pair: pair[0]),
 }
-OF_THE_AGENT = {"agent.roots", "agent.leaf", "agent.service"}  # what it answers itself, there is no other read of
+OF_THE_AGENT = {
+    "agent.roots",
+    "agent.leaf",
+    "agent.service",
+}  # answered by the agent itself: no read of them is consistent
 WELL = {"synced", "absent", "polling"}
 
 

@@ -184,10 +184,12 @@ async def test_a_real_agent_restarts_at_its_address(real_binary: Binary) -> None
             agent.call("GET", "/v1/acl/policies", token="")
 
 
+@pytest.mark.parametrize("connect", [True, False])
 async def test_a_real_agent_that_restarts_is_ready_when_it_answers_with_all_that_was_written(
-    real_binary: Binary,
+    real_binary: Binary, connect: bool
 ) -> None:
-    async with RealAgent(real_binary.path, mode="server") as agent:
+    config = {"connect": {"enabled": connect}}
+    async with RealAgent(real_binary.path, mode="server", config=config) as agent:
         for i in range(600):
             agent.call("PUT", f"/v1/kv/key-{i}", i)
         for kill in (True, False, True):
