@@ -66,6 +66,7 @@ def _decode_object(value: Object, struct: Struct, version: str, path: str) -> Ob
     known |= {shadow.key.lower(): (known[shadow.of.lower()][0], shadow.key) for shadow in shadows if shadow.key}
     loose = {shadow.name for shadow in shadows if shadow.go_type == "interface {}"}
     decoded: Object = {}
+    behind: Object = {}
     for key, member in value.items():
         field, step = known.get(key.lower(), (None, ""))
         if field is None and key:
@@ -73,18 +74,44 @@ def _decode_object(value: Object, struct: Struct, version: str, path: str) -> Ob
             field = next(named, None)
         if field is None and not struct.lenient:
             raise DecodeError(f'json: unknown field "{key}"')
-        if field is None or member is None or field.of == "ignored":
+        if field is None or field.of == "ignored":
             continue
-        if field.name in loose and (isinstance(member, bool) or not isinstance(member, str | int | float)):
+        target, name = (behind, step.lower()) if step else (decoded, field.name)
+        unread = field.name in loose and (isinstance(member, bool) or not isinstance(member, str | int | float))
+        if member is None or unread:
+            if unread or _is_nil(field.of):
+                target.pop(name, None)
             continue
         try:
             taken = _decode_member(member, field.of, version, f"{path}.{field.name}")
         except _WrongTypeError as error:
             error.leave(struct, field, step, version)
             raise
-        if not (step and decoded.get(field.name)):
-            decoded[field.name] = field.take(taken, f"{path}.{field.name}".removeprefix("."))
+        taken = field.take(taken, f"{path}.{field.name}".removeprefix("."))
+        target[name] = _merged(target.get(name), taken, field.of)
+    for shadow in shadows:
+        if not decoded.get(shadow.of) and shadow.key.lower() in behind:
+            decoded[shadow.of] = behind[shadow.key.lower()]
     return decoded
+
+
+def _is_nil(kind: MemberType) -> bool:
+    """True if null empties a member that a body spelt otherwise has filled: text, numbers and structs stay."""
+    return isinstance(kind, ListOf | MapOf) or kind in {"any", "open"}
+
+
+def _merged(before: object, value: object, kind: MemberType) -> object:
+    """A member after `value`, where the same one spelt otherwise gave `before`: objects are filled on."""
+    if not (is_object(before) and is_object(value)):
+        return value
+    match kind:
+        case Struct():
+            kinds = {field.name: field.of for field in kind.fields}
+            return before | {key: _merged(before.get(key), each, kinds.get(key, "any")) for key, each in value.items()}
+        case MapOf() | "open":
+            return before | value
+        case _:
+            return value
 
 
 def _decode_member(value: object, kind: MemberType, version: str, path: str) -> object:
