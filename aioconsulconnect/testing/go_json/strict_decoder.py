@@ -106,7 +106,7 @@ def _merged(before: object, value: object, kind: MemberType) -> object:
         return value
     match kind:
         case Struct():
-            kinds = {field.name: field.of for field in kind.fields}
+            kinds: dict[str, MemberType] = {field.name: field.of for field in kind.fields}
             return before | {key: _merged(before.get(key), each, kinds.get(key, "any")) for key, each in value.items()}
         case MapOf() | "open":
             return before | value
