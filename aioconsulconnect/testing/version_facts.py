@@ -75,7 +75,6 @@ class VersionFacts:
     first_entries_index: int = 10
     filter_on_listing: bool = True
     proxy_defaults_named_anything: bool = False
-    protected_jwt_provider: bool = True
     protocols_are_checked: bool = True
     defaults_check_names: bool = True
     unknown_subset_end: str = " subset"
@@ -90,7 +89,6 @@ class VersionFacts:
     router_names_namespace: bool = False
     failover_subset_mark: str = ": "
     """What stands before ServiceSubset in the complaint about the subset of a failover."""
-    deletions_check_listeners: bool = True
     """True if a deletion of service-defaults is held to the listeners of gateways even where no service is routed."""
     subset_filters_are_checked: bool = True
     limits_are_checked: bool = True
@@ -101,6 +99,10 @@ class VersionFacts:
     ) | {"builtin/otel-access-logging"}
     empty_text_is_zero: bool = True
     """True if an empty text stands for the number 0 in an entry."""
+    kind_may_stand_twice: bool = True
+    """True if an entry may have both Kind and kind: the first one counts."""
+    jwt_is_enterprise: bool = True
+    """True if the refusal of an unknown member with JWT in its path speaks of the enterprise version."""
     decoder_shows_value: bool = True
     """True if the error about a value of the wrong type shows the value."""
     empty_failover_text: str = (

@@ -136,6 +136,7 @@ SERVICE_DEFAULTS: Final = Struct(
 PROXY_DEFAULTS: Final = Struct(
     (
         *ENTRY_HEAD,
+        Field("Protocol", since="1.16"),  # It is taken, and kept nowhere.
         Field("Config", MapOf("open"), always=True),
         Field("Mode", since="1.10", go_type="structs.ProxyMode"),
         Field("TransparentProxy", TRANSPARENT_PROXY, always=True, since="1.10"),

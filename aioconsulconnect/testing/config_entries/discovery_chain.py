@@ -4,7 +4,6 @@ A router leads to splitters, a splitter to resolvers, a resolver to a target. On
 redirects and default subsets are followed at once, splitters that follow each other become one.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +12,9 @@ from aioconsulconnect.testing.config_entries.entry_rules import go_number
 from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.shaping import shape
+from aioconsulconnect.testing.go_json.struct_hash import Hashed, struct_hash
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
+from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.version_facts import VersionFacts
 
 Lookup = Callable[[str, str], Object | None]
@@ -35,8 +36,10 @@ class Target:
 
     def key(self, facts: VersionFacts) -> str:
         """The id of the target in a version."""
+        if self.peer:
+            return f"{self.service}.{facts.chain_scope}.external.{self.peer}"
         subset = f"{self.subset}." if self.subset else ""
-        return f"{subset}{self.service}.{facts.chain_scope}.{f'external.{self.peer}' if self.peer else self.datacenter}"
+        return f"{subset}{self.service}.{facts.chain_scope}.{self.datacenter}"
 
     def sni(self, trust_domain: str) -> str:
         """The TLS server name (SNI) of the target."""
@@ -89,7 +92,7 @@ class Compiler:
             chain["Partition"] = "default"
         chain["Datacenter"] = self.datacenter
         if self.customized:
-            chain["CustomizationHash"] = hashlib.sha256(repr(self.overrides).encode()).hexdigest()[:8]
+            chain["CustomizationHash"] = self._customization()
         if self.facts.chain_is_newer and is_default:
             chain["Default"] = True
         chain["Protocol"] = protocol
@@ -101,6 +104,16 @@ class Compiler:
         chain["Nodes"] = {key: self.nodes[key] for key in sorted(self.nodes)}
         chain["Targets"] = {key: self.targets[key] for key in sorted(self.targets)}
         return chain
+
+    def _customization(self) -> str:
+        """The hash of the overrides that change this chain."""
+        given, changed = self.overrides, self.customized
+        members: dict[str, Hashed] = {
+            "OverrideMeshGateway": ("MeshGatewayConfig", {"Mode": given.gateway_mode if "gateway" in changed else ""}),
+            "OverrideProtocol": given.protocol if "protocol" in changed else "",
+            "OverrideConnectTimeout": parse_duration(given.connect_timeout) if "timeout" in changed else 0,
+        }
+        return f"{struct_hash(('', members)):x}"[:8]
 
     def _extensions(self, defaults: Object) -> list[Object]:
         everywhere = self.lookup("proxy-defaults", "global") or {}
@@ -199,11 +212,21 @@ class Compiler:
             return f"resolver:{key}"
         node: Object = {"Type": "resolver", "Name": key, "Resolver": resolver}
         self.nodes[f"resolver:{key}"] = node
-        if spare := [self._resolver(each, chain, failing_over=True) for each in self._failover(target, entry)]:
-            resolver["Failover"] = {"Targets": [each.removeprefix("resolver:") for each in spare]}
+        if spare := [self._spare(each, target, chain) for each in self._failover(target, entry)]:
+            resolver["Failover"] = {"Targets": spare}
         if balancer := child(entry, "LoadBalancer"):
             node["LoadBalancer"] = shape(balancer, LOAD_BALANCER, self.facts.version)
         return f"resolver:{key}"
+
+    def _spare(self, target: Target, of: Target, chain: str) -> str:
+        """Describe what `of` fails over to: at a peer, only entries of the service `of` itself count."""
+        if not target.peer:
+            return self._resolver(target, chain, failing_over=True).removeprefix("resolver:")
+        known = target.service == of.service
+        entry = (self.lookup("service-resolver", target.service) if known else None) or {}
+        key = target.key(self.facts)
+        self.targets[key] = self._described(target, entry, self._timeout(entry), known=known)
+        return key
 
     def _redirected(self, target: Target, chain: str) -> tuple[Target, Object]:
         """Follow redirects and default subsets: the target in the end, and its resolver."""
@@ -231,7 +254,8 @@ class Compiler:
     def _rewritten(target: Target, to: Object, datacenter: str) -> Target:
         service, subset = text(to, "Service"), text(to, "ServiceSubset")
         if peer := text(to, "Peer"):
-            return Target(service or target.service, "", target.datacenter, peer)
+            subset = target.subset if service in {"", target.service} else ""
+            return Target(service or target.service, subset, target.datacenter, peer)
         if service and service != target.service:
             return Target(service, subset, datacenter or target.datacenter)
         return Target(target.service, subset or target.subset, datacenter or target.datacenter)
@@ -255,9 +279,10 @@ class Compiler:
             return wanted
         return timeout
 
-    def _described(self, target: Target, entry: Object, timeout: str) -> Object:
+    def _described(self, target: Target, entry: Object, timeout: str, *, known: bool = True) -> Object:
         facts = self.facts
-        defaults = self.lookup("service-defaults", target.service) or {}
+        defaults = self.lookup("service-defaults", target.service) if known else None
+        defaults = defaults or {}
         outside = text(defaults, "ExternalSNI")
         if outside:
             for member, name in (("Redirect", "redirects"), ("Subsets", "subsets"), ("Failover", "failover")):
@@ -331,7 +356,10 @@ class Compiler:
             return
         for inner in children(self.nodes[following], "Splits"):
             weights = [weight for each in (split, inner) if isinstance(weight := each["Weight"], int | float)]
-            yield {**inner, "Weight": go_number(weights[0] * weights[1] / 100)}
+            flat: Object = {**inner, "Weight": go_number(weights[0] * weights[1] / 100)}
+            if self.facts.chain_is_newer:
+                flat["Definition"] = _with_headers(child(inner, "Definition"), child(split, "Definition"))
+            yield flat
 
     def _drop_unused(self, start: str) -> None:
         used: set[str] = set()
@@ -345,6 +373,21 @@ class Compiler:
         resolvers = [child(node, "Resolver") for node in self.nodes.values() if node["Type"] == "resolver"]
         kept = {each for one in resolvers for each in (text(one, "Target"), *texts(child(one, "Failover"), "Targets"))}
         self.targets = {key: target for key, target in self.targets.items() if key in kept}
+
+
+def _with_headers(inner: Object, outer: Object) -> Object:
+    """The definition of a split within another one: it sets what both do to headers, its own first."""
+    merged = dict(inner)
+    for member in ("RequestHeaders", "ResponseHeaders"):
+        own, given = child(inner, member), child(outer, member)
+        if own and any(given.get(way) and not own.get(way) for way in ("Add", "Set")):
+            words = f"at {member} that one splitter adds to those of the next in another way, Consul ends"
+            raise Refused(501, f"The in-process agent does not compile these splits: {words}")
+        if given:
+            removed = [*dict.fromkeys([*texts(given, "Remove"), *texts(own, "Remove")])]
+            ways: Object = {way: dict(sorted((child(given, way) | child(own, way)).items())) for way in ("Add", "Set")}
+            merged[member] = {way: value for way, value in {**ways, "Remove": removed}.items() if value}
+    return merged
 
 
 _BOOKKEEPING: Final = frozenset({"Kind", "Name", "Meta", "Hash", "CreateIndex", "ModifyIndex"})

@@ -45,7 +45,8 @@ def rewritten(kind: str, entry: Object, facts: VersionFacts) -> Object:
         case "jwt-provider":
             changed = {**entry, "ClockSkewSeconds": entry.get("ClockSkewSeconds") or 30}
         case "proxy-defaults":
-            changed = {**entry, "Name": text(entry, "Name") or ("global" if facts.peers else "")}
+            kept = {member: value for member, value in entry.items() if member != "Protocol"}
+            changed = {**kept, "Name": text(entry, "Name") or ("global" if facts.peers else "")}
         case "service-splitter":
             changed = {**entry, "Splits": [_split(split) for split in children(entry, "Splits")]}
         case "service-router":
@@ -316,10 +317,10 @@ def _router(entry: Object, facts: VersionFacts) -> Iterator[str]:
 
 
 def _methods(label: str, methods: list[str], facts: VersionFacts) -> Iterator[str]:
-    for method in methods:
+    for at, method in enumerate(methods):
         if facts.router_checks_methods and method not in METHODS:
             yield f'{label} Methods contains an invalid method "{method}"'
-        if methods.count(method) > 1:
+        if method in methods[:at]:
             yield f'{label} Methods contains "{method}" more than once'
 
 

@@ -14,6 +14,7 @@ from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.version_facts import VersionFacts
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
+_LISTENER: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _PEM: Final = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?^-----END \1-----", re.MULTILINE | re.DOTALL)
 
 
@@ -42,8 +43,9 @@ def ingress(entry: Object, facts: VersionFacts) -> Iterator[str]:
         for service in services:
             if facts.ingress_services_once and names[text(service, "Name")] > 1:
                 yield f"Service {text(service, 'Name')} cannot be added multiple times {where}"
+            yield from _service_headers(service, protocol, where)
             yield from _ingress_service(service, protocol, where, hosts, encrypted=child(entry, "TLS").get("Enabled"))
-            yield from _service_parts(service, protocol, (child(child(listener, "TLS"), "SDS"), own), where)
+            yield from _service_tls(service, (child(child(listener, "TLS"), "SDS"), own), where)
 
 
 def _listener_tls(given: Object, gateway: Object, where: str) -> Iterator[str]:
@@ -85,7 +87,14 @@ def _ingress_service(
             yield f'Host "{host}" is not valid, a wildcard specifier is only allowed as the leftmost label'
 
 
-def _service_parts(service: Object, protocol: str, above: tuple[Object, ...], where: str) -> Iterator[str]:
+def _service_headers(service: Object, protocol: str, where: str) -> Iterator[str]:
+    label = f'(service "{text(service, "Name")}" on {where[1:]}'
+    for direction in ("request", "response"):
+        if protocol == "tcp" and any(child(service, f"{direction.title()}Headers").values()):
+            yield f"{direction} headers only valid for http, http2 and grpc protocols {label}"
+
+
+def _service_tls(service: Object, above: tuple[Object, ...], where: str) -> Iterator[str]:
     label = f'(service "{text(service, "Name")}" on {where[1:]}'
     own = child(child(service, "TLS"), "SDS")
     if text(own, "CertResource"):
@@ -93,9 +102,6 @@ def _service_parts(service: Object, protocol: str, above: tuple[Object, ...], wh
             yield f"A service specifying TLS.SDS.CertResource must have at least one item in Hosts {label}"
         if not any(text(each, "ClusterName") for each in (own, *above)):
             yield f"TLS.SDS.ClusterName is required if CertResource is set {label}"
-    for direction in ("request", "response"):
-        if protocol == "tcp" and any(child(service, f"{direction.title()}Headers").values()):
-            yield f"{direction} headers only valid for http, http2 and grpc protocols {label}"
 
 
 def terminating(entry: Object, facts: VersionFacts) -> Iterator[str]:  # noqa: ARG001 - all versions agree
@@ -120,7 +126,7 @@ def api_gateway(entry: Object, facts: VersionFacts) -> Iterator[str]:
         yield "api gateway must have at least one listener"
     names: set[str] = set()
     for name in (text(listener, "Name") for listener in listeners):
-        if not re.fullmatch("[a-z0-9-]+", name):
+        if not _LISTENER.fullmatch(name):
             words = "must be at least 1 character and contain only letters, numbers, or dashes"
             yield f'listener name "{name}" is invalid, {words}'
         if name in names:

@@ -58,7 +58,7 @@ INGRESS_GATEWAY: Final = Struct(
         ),
         Field(
             "Defaults",
-            Struct((*(Field(each.name, each.of, always=True) for each in _LIMITS), _PASSIVE)),
+            Struct((*(Field(each.name, each.of, always=True, snaked=False) for each in _LIMITS), _PASSIVE)),
             since="1.16",
         ),
         *ENTRY_TAIL,
@@ -77,7 +77,7 @@ TERMINATING_GATEWAY: Final = Struct(
                         Field("CertFile"),
                         Field("KeyFile"),
                         Field("SNI"),
-                        Field("DisableAutoHostRewrite", "bool", since="1.20"),
+                        Field("DisableAutoHostRewrite", "bool", since="1.20", snaked=False),
                     )
                 )
             ),
@@ -87,13 +87,15 @@ TERMINATING_GATEWAY: Final = Struct(
     )
 )
 
-CERTIFICATE: Final = (Field("Certificate", always=True), Field("PrivateKey", always=True))
+CERTIFICATE: Final = (Field("Certificate", always=True), Field("PrivateKey", always=True, snaked=False))
 INLINE_CERTIFICATE: Final = Struct((*ENTRY_HEAD, *CERTIFICATE, *ENTRY_TAIL))
 
 # API gateways: hardly anything is left out when it is empty, so what is absent is null.
 
 _POLICY: Final = Struct((Field("JWT", Struct(())),))
-_RESOURCE: Final = Struct((Field("Kind", always=True), Field("Name", always=True), Field("SectionName", always=True)))
+_RESOURCE: Final = Struct(
+    (Field("Kind", always=True), Field("Name", always=True), Field("SectionName", always=True, snaked=False))
+)
 STATUS: Final = Struct(
     (
         Field(
@@ -125,15 +127,21 @@ API_GATEWAY: Final = Struct(
                         Field("Name", always=True),
                         Field("Hostname", always=True),
                         Field("Port", "int", always=True),
-                        Field("Protocol", always=True),
+                        Field("Protocol", always=True, go_type="structs.APIGatewayListenerProtocol"),
                         Field(
                             "TLS",
                             Struct(
                                 (
                                     Field("Certificates", ListOf(_RESOURCE), always=True),
-                                    Field("MaxVersion", always=True),
-                                    Field("MinVersion", always=True),
-                                    Field("CipherSuites", _TEXTS, always=True, go_type="types.TLSCipherSuite"),
+                                    Field("MaxVersion", always=True, go_type="types.TLSVersion", snaked=False),
+                                    Field("MinVersion", always=True, go_type="types.TLSVersion", snaked=False),
+                                    Field(
+                                        "CipherSuites",
+                                        _TEXTS,
+                                        always=True,
+                                        go_type="types.TLSCipherSuite",
+                                        snaked=False,
+                                    ),
                                 )
                             ),
                             always=True,
@@ -183,26 +191,29 @@ _HEADERS: Final = ListOf(
 )
 _RETRIES: Final = Struct(
     (
-        Field("NumRetries", "uint32", always=True),
-        Field("RetryOn", _TEXTS, always=True),
-        Field("RetryOnStatusCodes", ListOf("uint32"), always=True),
-        Field("RetryOnConnectFailure", "bool", always=True),
+        Field("NumRetries", "uint32", always=True, snaked=False),
+        Field("RetryOn", _TEXTS, always=True, snaked=False),
+        Field("RetryOnStatusCodes", ListOf("uint32"), always=True, snaked=False),
+        Field("RetryOnConnectFailure", "bool", always=True, snaked=False),
     )
 )
 _TIMEOUTS: Final = Struct(
-    (Field("RequestTimeout", "nanoseconds", always=True), Field("IdleTimeout", "nanoseconds", always=True))
+    (
+        Field("RequestTimeout", "nanoseconds", always=True, snaked=False),
+        Field("IdleTimeout", "nanoseconds", always=True, snaked=False),
+    )
 )
 _FILTERS: Final = Struct(
     (
         Field("Headers", _HEADERS, always=True),
-        Field("URLRewrite", Struct((Field("Path", always=True),)), always=True, nullable=True),
-        Field("RetryFilter", _RETRIES, always=True, nullable=True, since="1.20"),
-        Field("TimeoutFilter", _TIMEOUTS, always=True, nullable=True, since="1.20"),
+        Field("URLRewrite", Struct((Field("Path", always=True),)), always=True, nullable=True, snaked=False),
+        Field("RetryFilter", _RETRIES, always=True, nullable=True, since="1.20", snaked=False),
+        Field("TimeoutFilter", _TIMEOUTS, always=True, nullable=True, since="1.20", snaked=False),
         Field("JWT", Struct(()), always=True, nullable=True, since="1.20"),
     )
 )
 _RESPONSE_FILTERS: Final = Field(
-    "ResponseFilters", Struct((Field("Headers", _HEADERS, always=True),)), always=True, since="1.20"
+    "ResponseFilters", Struct((Field("Headers", _HEADERS, always=True),)), always=True, since="1.20", snaked=False
 )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
+from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.version_facts import VersionFacts
 
@@ -53,15 +54,14 @@ def _lengths(intention: Object) -> Iterator[str]:
 
 
 def meta_complaint(meta: Object) -> str | None:
-    """The first reason to refuse the Meta of a configuration entry; None where there is none."""
-    if len(meta) > _MOST_META:
-        return f"Meta exceeds maximum element count {_MOST_META}"
+    """All the reasons to refuse the Meta of a configuration entry; None where there is none."""
+    wrong = [f"Meta exceeds maximum element count {_MOST_META}"] if len(meta) > _MOST_META else []
     for key, value in meta.items():
         if len(key.encode()) > _LONGEST_KEY:
-            return f'Meta key "{key}" exceeds maximum length {_LONGEST_KEY}'
+            wrong.append(f'Meta key "{key}" exceeds maximum length {_LONGEST_KEY}')
         if len(str(value).encode()) > _LONGEST_VALUE:
-            return f'Meta value for key "{key}" exceeds maximum length {_LONGEST_VALUE}'
-    return None
+            wrong.append(f'Meta value for key "{key}" exceeds maximum length {_LONGEST_VALUE}')
+    return errors(wrong) if wrong else None
 
 
 def entry_complaint(entry: Object, facts: VersionFacts, *, legacy: bool = False) -> str | None:

@@ -36,7 +36,11 @@ _CIPHERS: Final = frozenset(
 )
 _LABEL: Final = 63
 _NAME: Final = 254
-_CONSTRAINT: Final = re.compile(r"\s*(=|!=|>|<|>=|<=|~>)?\s*v?\d+(\.\d+)*(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\s*")
+_PART: Final = r"(\.[0-9A-Za-z~-]+)*"
+_RELEASE: Final = (
+    rf"v?\d+(\.\d+)*(-\d[0-9A-Za-z~-]*{_PART}|-?[A-Za-z~-][0-9A-Za-z~-]*{_PART})?(\+[0-9A-Za-z~-]+{_PART})?"
+)
+_CONSTRAINT: Final = re.compile(rf"\s*(=|!=|>|<|>=|<=|~>)?\s*{_RELEASE}\s*")
 _LOCAL_SERVICE: Final = re.compile(r"(localhost|127\.0\.0\.1):\d{1,5}")
 _PLAIN_URI: Final = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*:)?(//[A-Za-z0-9.-]*(:\d*)?(?=[/?]|$))?[A-Za-z0-9/._~=&?-]*|\*"
@@ -123,8 +127,9 @@ def extensions(entry: Object, facts: VersionFacts) -> Iterator[str]:
         malformed = [
             f"{label}.{member}: Malformed constraint: {part}"
             for member in ("ConsulVersion", "EnvoyVersion")
+            if text(extension, member)
             for part in text(extension, member).split(",")
-            if part and not _CONSTRAINT.fullmatch(part)
+            if not _CONSTRAINT.fullmatch(part)
         ]
         if not name:
             yield f"{label}: Name is required"

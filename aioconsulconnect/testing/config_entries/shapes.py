@@ -41,8 +41,15 @@ PASSIVE_HEALTH_CHECK: Final = Struct(
     (
         Field("Interval", "nanoseconds"),
         Field("MaxFailures", "uint32"),
-        Field("EnforcingConsecutive5xx", "uint32", since="1.16"),
-        Field("MaxEjectionPercent", "uint32", since="1.16"),
+        Field(
+            "EnforcingConsecutive5xx",
+            "uint32",
+            since="1.16",
+            alias="enforcing_consecutive_5xx",
+            pointer=True,
+            snaked=False,
+        ),
+        Field("MaxEjectionPercent", "uint32", since="1.16", pointer=True),
         Field("BaseEjectionTime", "nanoseconds", since="1.16", pointer=True),
     )
 )
@@ -52,8 +59,8 @@ ENVOY_EXTENSIONS: Final = ListOf(
             Field("Name", always=True),
             Field("Required", "bool", always=True),
             Field("Arguments", MapOf("open"), always=True),
-            Field("ConsulVersion", always=True),
-            Field("EnvoyVersion", always=True),
+            Field("ConsulVersion", always=True, snaked=False),
+            Field("EnvoyVersion", always=True, snaked=False),
         )
     )
 )

@@ -94,7 +94,7 @@ SERVICE_RESOLVER: Final = Struct(
 )
 SPLIT: Final = Struct(
     (
-        Field("Weight", "float64", always=True),
+        Field("Weight", "float64", always=True, go_type="float32"),
         Field("Service"),
         Field("ServiceSubset"),
         Field("Namespace"),

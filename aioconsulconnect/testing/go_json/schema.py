@@ -46,6 +46,7 @@ class Field:
     - `filtered`: false if a filter cannot select it, although it is shown.
     - `nullable`: write null, and not an empty object, where it is absent and is always there.
     - `pointer`: write it whenever it was given, even if it is 0.
+    - `snaked`: false if the weak decoder does not take its name in snake case; true by default.
     - `checked`: false if Consul checks the value and the agent does not: any but an empty one is NotCheckedError (501).
     """
 
@@ -60,6 +61,7 @@ class Field:
     checked: bool = True
     nullable: bool = False
     pointer: bool = False
+    snaked: bool = True
 
     def take(self, value: object, path: str) -> object:
         """The decoded `value` of this member, which is at `path`; NotCheckedError where it may not have one."""
@@ -70,7 +72,7 @@ class Field:
     def answers_to(self, key: str) -> bool:
         """True if the weak decoder takes `key` for this member: in any case, in snake case, or by its alias."""
         plain = key.lower()
-        return plain in {self.name.lower(), self.alias, _WORD.sub("_", self.name).lower()}
+        return plain in {self.name.lower(), self.alias} or (self.snaked and plain == _WORD.sub("_", self.name).lower())
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,15 +23,18 @@ def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """
     invalid: list[str] = []
     decoded = _weak_object(value, struct, version, "", invalid)
-    if invalid:
-        raise DecodeError(errors([_invalid_key(key) for key in invalid]))
+    facts = facts_of(version)
+    wrong = [key for key in invalid if not (facts.kind_may_stand_twice and key in {"Kind", "kind"})]
+    if wrong:
+        raise DecodeError(errors([_invalid_key(key, jwt=facts.jwt_is_enterprise) for key in wrong]))
     return decoded
 
 
-def _invalid_key(member_path: str) -> str:
-    enterprise = member_path.rsplit(".", 1)[-1].lower() == "namespace"
-    words = ", namespaces are a consul enterprise feature" * enterprise
-    if re.fullmatch(r".+\..+\.JWT\..+", member_path):
+def _invalid_key(member_path: str, *, jwt: bool) -> str:
+    words, plain = "", member_path.lower()
+    if plain.endswith("namespace"):
+        words = ", namespaces are a consul enterprise feature"
+    elif jwt and "jwt" in plain:
         words = ", api-gateway jwt validation is a consul enterprise feature"
     return f'invalid config key "{member_path}"{words}'
 
@@ -60,7 +63,7 @@ def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid
             try:
                 taken = _weak_member(member, field.of, version, member_path, invalid)
             except _UndecodableError as error:
-                plain = rf"('{re.escape(member_path)}(?:\[\d+\])?' expected type )'string'"
+                plain = rf"('{re.escape(member_path)}(?:\[\d+\])?' expected type )'[^']*'"
                 named = rf"\g<1>'{field.go_type}'"
                 wrong += [re.sub(plain, named, each) if field.go_type else each for each in error.complaints]
                 continue
@@ -137,7 +140,7 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
     """Read a number or a boolean that was sent as a string; DecodeError for any other value."""
     if isinstance(value, str) and isinstance(kind, str) and kind in _PARSERS:
         name = _PARSERS[kind]
-        if value == "" and kind != "float64" and facts_of(version).empty_text_is_zero:
+        if value == "" and facts_of(version).empty_text_is_zero:
             return 0
         if re.fullmatch(r"-?\d+", value):
             return int(value)

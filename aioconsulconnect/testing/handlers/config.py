@@ -252,7 +252,7 @@ class Entries:
 
     def _check_unused(self, kind: EntryKind, name: str) -> None:
         self._check_graph(kind, name, None)
-        if kind.name != "jwt-provider" or not self.context.facts.protected_jwt_provider:
+        if kind.name != "jwt-provider":
             return
         for entry in self.context.store.of_kind(KIND):
             permissions = [p for source in children(entry, "Sources") for p in children(source, "Permissions")]

@@ -89,6 +89,9 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
     listed = {text(service, "Name"): service for service in children(gateway, "Services")}
     everything = listed.pop("*", None)
     others = [*_plain_services(registry), *_destinations(registry)] if everything is not None else []
+    for name in {*others} & listed.keys():  # A registration after the gateway puts the wildcard in their place.
+        if any(each.modified > number(gateway, "ModifyIndex") for each in registry.named(name)):
+            del listed[name]
     for name in dict.fromkeys([*listed, *others]):
         service = listed.get(name, everything or {})
         members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}

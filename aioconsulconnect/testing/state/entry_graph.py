@@ -60,8 +60,6 @@ class Graph:
         gateways = [each for each in self.store.of_kind("ingress-gateway") if entry_key(kind, name) != _key(each)]
         if kind == "ingress-gateway" and proposed:
             gateways, affected = [proposed], []
-        if kind == "service-defaults" and not proposed and not names and not self.facts.deletions_check_listeners:
-            gateways = []
         try:
             for each in affected:
                 self.compile(each, lookup)
