@@ -88,6 +88,23 @@ ROWS = [
     Row("service-router", routed({"NumRetries": "x"}), "as uint: strconv.ParseUint"),
     Row("service-router", routed({"RetryOnStatusCodes": ["x", "y"]}), "2 error(s) decoding"),
     Row("service-defaults", {"Name": {"a": 1}}, "value: 'map[a:1]'", NEWER),
+    Row("service-defaults", {"kind": "mesh"}, "", (1, 10)),
+    Row("service-defaults", {"fooNamespace": 1}, "namespaces are a consul enterprise feature"),
+    Row("service-defaults", {"anyjwt": 1}, "api-gateway jwt validation is a consul enterprise feature", NEWEST),
+    Row("service-defaults", {"Meta": {"a": "v" * 513}}, '1 error occurred:\n\t* Meta value for key "a" exceeds'),
+    Row("service-defaults", {"Protocol": []}, "value: '[]'", (1, 10)),
+    Row("service-splitter", {"Splits": [{"Weight": []}]}, "expected type 'float32'"),
+    Row("service-splitter", {"Splits": [{"Weight": 100}, {"Weight": "", "Service": SHOP}]}, "", (1, 10)),
+    # Snake case, which not every member takes.
+    Row("service-defaults", upstream(PassiveHealthCheck={"enforcing_consecutive_5xx": 0}), "", NEWER),
+    Row("service-defaults", upstream(PassiveHealthCheck={"enforcing_consecutive5xx": 0}), "invalid config key", NEWER),
+    Row("service-defaults", extension("builtin/lua", consul_version=""), "invalid config key", NEWER),
+    Row("ingress-gateway", {**ingress(), "Defaults": {"max_connections": 1}}, "invalid config key", NEWER),
+    Row("ingress-gateway", ingress({"max_connections": 1}), "", NEWER),
+    Row("api-gateway", listener(TLS={"min_version": ""}), "invalid config key", NEWER),
+    Row("http-route", {"Parents": [{"section_name": ""}]}, 'key "Parents[0].section_name"', NEWER),
+    Row("http-route", {"Rules": [{"Filters": {"url_rewrite": {}}}]}, "invalid config key", NEWER),
+    Row("inline-certificate", {"private_key": ""}, 'invalid config key "private_key"', NEWER),
     # Defaults.
     Row("service-defaults", {"MutualTLSMode": "x"}, 'Invalid MutualTLSMode "x"', NEWER),
     Row("service-defaults", {"MutualTLSMode": "permissive"}, "AllowEnablingPermissiveMutualTLS=false", NEWER),
@@ -104,8 +121,16 @@ ROWS = [
     Row("service-defaults", extension("builtin/lua", Arguments={}), "missing Script value", NEWER),
     Row("service-defaults", extension("builtin/aws/lambda"), "ARN is required", NEWER),
     Row("service-defaults", extension("builtin/lua", ConsulVersion="x"), "Malformed constraint: x", NEWER),
+    Row("service-defaults", extension("builtin/lua", ConsulVersion=">1,"), "Malformed constraint: \n", NEWER),
+    Row(
+        "service-defaults",
+        extension("builtin/lua", Arguments=LUA, ConsulVersion="1-, 5s", EnvoyVersion="1~a"),
+        "",
+        NEWER,
+    ),
     Row("service-defaults", {"RateLimits": {}}, "Rate limiting is a consul enterprise feature", NEWEST),
     Row("proxy-defaults", {"Name": ""}, "", NEWER),
+    Row("proxy-defaults", {"Protocol": "http"}, "", NEWER),
     Row("proxy-defaults", {"AccessLogs": {"Type": "file"}}, "path must be specified", NEWER),
     Row("proxy-defaults", {"AccessLogs": {"Path": "/a"}}, "path is only valid for file type", NEWER),
     Row("proxy-defaults", {"AccessLogs": {"JSONFormat": "x"}}, "looking for beginning of value", NEWER),
@@ -140,6 +165,7 @@ ROWS = [
         (1, 10),
     ),
     Row("service-router", routed(Methods=["FOO"]), 'invalid method "FOO"', (1, 10)),
+    Row("service-router", routed(Methods=["get", "FOO", "GET"]), 'invalid method "FOO"', (1, 10)),
     Row("service-router", routed({"ServiceSubset": "k"}), 'does not have a subset named "k"'),
     Row("service-splitter", {"Splits": [{"Weight": 101}, {"Weight": -1, "Service": SHOP}]}),
     Row("service-splitter", {"Splits": [{"Weight": 0.005}, {"Weight": 99.995, "Service": SHOP}]}, "not 100.01000"),
@@ -152,9 +178,18 @@ ROWS = [
     Row("ingress-gateway", ingress({"TLS": {"SDS": SDS}}), "must have at least one item in Hosts", NEWER),
     Row("ingress-gateway", ingress(TLS={"TLSMinVersion": "x"}), "no matching TLS version found for x", NEWER),
     Row("ingress-gateway", ingress({"PassiveHealthCheck": {"Interval": "-1s"}}), "", NEWER),
+    Row(
+        "ingress-gateway",
+        ingress({"Hosts": ["x"], "RequestHeaders": {"Add": {"a": "b"}}}, Protocol="tcp"),
+        "request headers only valid for http, http2 and grpc protocols",
+        NEWER,
+    ),
     Row("terminating-gateway", {"Services": [{"Name": "x", "KeyFile": "k"}]}, "for TLS origination"),
     Row("api-gateway", {"Listeners": []}, "api gateway must have at least one listener", NEWER),
     Row("api-gateway", listener(Name="A"), 'listener name "A" is invalid', NEWER),
+    Row("api-gateway", listener(Name="-a"), 'listener name "-a" is invalid', NEWER),
+    Row("api-gateway", listener(Name="a.b-1"), "", NEWER),
+    Row("api-gateway", listener(Protocol=[]), "expected type 'structs.APIGatewayListenerProtocol'", NEWER),
     Row("api-gateway", listener(Port=0), "listener port 0 not in the range 1-65535", NEWER),
     Row("api-gateway", listener(Protocol="x"), 'unsupported listener protocol "x"', NEWER),
     Row("api-gateway", listener(Protocol="tcp", Hostname="x"), "not supported when using TCP", NEWER),
@@ -283,3 +318,79 @@ async def test_chain_fails_over_to_a_peer(agent: AgentUnderTest, session: Client
         assert not {"Datacenter", "SNI", "Name"} & chain["Targets"][key].keys()
     finally:
         await session.delete("/v1/config/service-resolver/rules-own")
+
+
+async def test_what_others_need_is_not_deleted(agent: AgentUnderTest, session: ClientSession) -> None:
+    try:
+        assert await write(session, "ingress-gateway", "rules-in", **ingress()) == ""
+        async with session.delete(f"/v1/config/service-defaults/{WEB}") as answer:
+            assert answer.status == 500
+            assert "does not match defined listener protocol" in await answer.text()
+        if agent.version < NEWER:
+            return
+        allowed = {"Sources": [{"Name": "a", "Action": "allow"}], "JWT": {"Providers": [{"Name": "rules-okta"}]}}
+        assert await write(session, "jwt-provider", "rules-okta", JSONWebKeySet=JWKS) == ""
+        assert await write(session, "service-intentions", WEB, **allowed) == ""
+        async with session.delete("/v1/config/jwt-provider/rules-okta") as answer:
+            assert answer.status == 500
+            assert "referenced by an intention" in await answer.text()
+    finally:
+        for path in ("ingress-gateway/rules-in", f"service-intentions/{WEB}", "jwt-provider/rules-okta"):
+            await session.delete(f"/v1/config/{path}")
+
+
+async def chain_of(session: ClientSession, name: str, **overrides: str) -> dict[str, Any]:
+    async with session.post(f"/v1/discovery-chain/{name}", json=overrides) as answer:
+        chain: dict[str, Any] = (await answer.json())["Chain"]
+        return chain
+
+
+async def test_chain_fails_over_to_a_peer_of_a_subset(agent: AgentUnderTest, session: ClientSession) -> None:
+    if agent.version < NEWER:
+        pytest.skip("no peers there")
+    subset = {"DefaultSubset": "v1", "Subsets": {"v1": {}}}
+    spare = [{"Peer": "p"}, {"Peer": "p", "Service": "rules-else"}]
+    try:
+        assert await write(session, "service-resolver", "rules-else", ConnectTimeout="8s", **subset) == ""
+        failover = {"*": {"Targets": spare}}
+        refused = await write(
+            session, "service-resolver", "rules-own", ConnectTimeout="7s", **subset, Failover=failover
+        )
+        assert refused == ""
+        targets = (await chain_of(session, "rules-own"))["Targets"]
+        own, other = (targets[f"{name}.default.default.external.p"] for name in ("rules-own", "rules-else"))
+        assert (own["ServiceSubset"], own["ConnectTimeout"]) == ("v1", "7s")
+        assert (other.get("ServiceSubset"), other["ConnectTimeout"]) == (None, "5s")
+    finally:
+        for name in ("rules-own", "rules-else"):
+            await session.delete(f"/v1/config/service-resolver/{name}")
+
+
+async def test_splits_of_splits_set_the_headers_of_both(agent: AgentUnderTest, session: ClientSession) -> None:
+    if agent.version < NEWER:
+        pytest.skip("no headers in chains there")
+    inner = {"Set": {"x": "inner"}, "Remove": ["a", "b"]}
+    outer = {"Set": {"x": "outer", "y": "outer"}, "Remove": ["b", "c"]}
+    try:
+        splits = {"Splits": [{"Weight": 100, "RequestHeaders": inner}]}
+        assert await write(session, "service-splitter", SHOP, **splits) == ""
+        splits = {"Splits": [{"Weight": 100, "Service": SHOP, "RequestHeaders": outer, "ResponseHeaders": outer}]}
+        assert await write(session, "service-splitter", WEB, **splits) == ""
+        chain = await chain_of(session, WEB)
+        (split,) = chain["Nodes"][chain["StartNode"]]["Splits"]
+        both = {"Set": {"x": "inner", "y": "outer"}, "Remove": ["b", "c", "a"]}
+        assert split["Definition"]["RequestHeaders"] == both
+        assert split["Definition"]["ResponseHeaders"] == outer
+    finally:
+        for name in (WEB, SHOP):
+            await session.delete(f"/v1/config/service-splitter/{name}")
+
+
+async def test_customized_chain_has_the_hash_of_its_overrides(agent: AgentUnderTest, session: ClientSession) -> None:
+    for overrides, wanted in (
+        ({"OverrideProtocol": "tcp"}, "96f2c150"),
+        ({"OverrideConnectTimeout": "1s"}, "701d0e19"),
+        ({"OverrideProtocol": "grpc", "OverrideConnectTimeout": "7s"}, "7cf690e3"),
+    ):
+        assert (await chain_of(session, WEB, **overrides))["CustomizationHash"] == wanted
+    assert "CustomizationHash" not in await chain_of(session, WEB, OverrideProtocol="http")
