@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import ClientSession
 from support.agents_under_test import AgentUnderTest
 
 from aioconsulconnect.client import Consul
@@ -84,3 +85,26 @@ async def test_null_in_a_registration_is_not_sent(consul: Consul, unique: str) -
         await consul.catalog.register(
             unique, "192.0.2.7", service=ServiceInstance(service=unique, proxy=Proxy(config={"l": [1, None]}))
         )
+
+
+async def test_wildcard_of_a_gateway_takes_a_later_registration(
+    consul: Consul, agent: AgentUnderTest, unique: str
+) -> None:
+    gate, path = f"{unique}-gate", f"/v1/catalog/gateway-services/{unique}-gate"
+    services = [{"Name": "*", "SNI": "any"}, {"Name": unique, "CAFile": "own"}]
+    async with ClientSession(agent.url) as session:
+        try:
+            await session.put("/v1/config", json={"Kind": "terminating-gateway", "Name": gate, "Services": services})
+            async with session.get(path) as answer:
+                (named,) = [row for row in await answer.json() if row["Service"]["Name"] == unique]
+            await consul.agent.register(unique, port=1)
+            wild = named
+            async with asyncio.timeout(10):
+                while "FromWildcard" not in wild:
+                    async with session.get(path) as answer:
+                        (wild,) = [row for row in await answer.json() if row["Service"]["Name"] == unique]
+        finally:
+            await session.delete(f"/v1/config/terminating-gateway/{gate}")
+            await consul.agent.deregister(unique)
+    assert named["CAFile"] == "own"
+    assert (wild["SNI"], wild.get("CAFile")) == ("any", None)

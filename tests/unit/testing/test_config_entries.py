@@ -318,3 +318,20 @@ async def test_entries_and_chains_are_answered_as_by_a_real_1_8(own_agent: Launc
     real = await own_agent()
     async with Agent("1.8", node_name="box") as agent:
         assert await differences("entries", agent.url, real.url) == []
+
+
+async def test_splits_at_whose_headers_consul_ends_are_not_modelled(call: Caller) -> None:
+    if call.agent.version.startswith(("1.8", "1.10")):
+        pytest.skip("no headers in chains there")
+    for name in ("web", "api"):
+        await call("PUT", "/v1/config", {"Kind": "service-defaults", "Name": name, "Protocol": "http"})
+    entry = {
+        "Kind": "service-splitter",
+        "Name": "web",
+        "Splits": [{"Weight": 100, "RequestHeaders": {"Remove": ["a"]}}],
+    }
+    await call("PUT", "/v1/config", entry)
+    split = {"Weight": 100, "Service": "web", "RequestHeaders": {"Add": {"b": "c"}}}
+    text = await call("PUT", "/v1/config", {**entry, "Name": "api", "Splits": [split]}, 501)
+    assert "Consul ends" in text
+    await call("GET", "/v1/config/service-splitter/api", status=404)
