@@ -118,6 +118,16 @@ ROWS = [
     Row("service-defaults", extension(""), "invalid EnvoyExtensions[0]: Name is required", NEWER),
     Row("service-defaults", extension("x"), 'name "x" is not a built-in extension', NEWER),
     Row("service-defaults", extension("builtin/lua", Arguments=LUA), "", NEWER),
+    Row(
+        "service-defaults",
+        extension("builtin/lua", Arguments={"SCRIPT": "x", "listener": "inbound", "y": 1}),
+        "",
+        NEWER,
+    ),
+    Row(
+        "service-defaults", extension("builtin/lua", Arguments={"Script": 5}), "got unconvertible type 'float64'", NEWER
+    ),
+    Row("service-defaults", extension("builtin/aws/lambda", Arguments={"ARN": "x", "InvocationMode": "y"}), "", NEWER),
     Row("service-defaults", extension("builtin/lua", Arguments={}), "missing Script value", NEWER),
     Row("service-defaults", extension("builtin/aws/lambda"), "ARN is required", NEWER),
     Row("service-defaults", extension("builtin/lua", ConsulVersion="x"), "Malformed constraint: x", NEWER),

@@ -150,12 +150,18 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
         if value in {"", *TRUE, *FALSE}:
             return value in TRUE
         raise _undecodable(f"cannot parse '{path}' as bool: strconv.ParseBool: parsing \"{value}\": invalid syntax")
-    found = go_type(value).replace("number", "float64")
     if isinstance(kind, Struct | MapOf):
-        raise _undecodable(f"'{path}' expected a map, got '{found.replace('array', 'slice')}'")
+        found = go_type(value).replace("number", "float64").replace("array", "slice")
+        raise _undecodable(f"'{path}' expected a map, got '{found}'")
+    raise _undecodable(wrong_type(path, kind, value, version))
+
+
+def wrong_type(path: str, kind: MemberType, value: object, version: str) -> str:
+    """Complain in the words of `version` that the `value` at `path` is not of the type `kind`."""
+    found = go_type(value).replace("number", "float64")
     found = found.replace("array", "[]interface {}").replace("object", "map[string]interface {}")
     shown = f", value: '{_printed(value)}'" if facts_of(version).decoder_shows_value else ""
-    raise _undecodable(f"'{path}' expected type '{go_kind(kind)}', got unconvertible type '{found}'{shown}")
+    return f"'{path}' expected type '{go_kind(kind)}', got unconvertible type '{found}'{shown}"
 
 
 def _printed(value: object) -> str:
