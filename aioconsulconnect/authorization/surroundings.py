@@ -110,7 +110,7 @@ class Surroundings:
 
     @property
     def interruptions(self) -> int:
-        """How often roots and mesh entry could be followed again, or were read anew, after a failure."""
+        """The number of times that roots and mesh entry were read anew after a failure."""
         return self._roots.interruptions + self._mesh.interruptions
 
     @property

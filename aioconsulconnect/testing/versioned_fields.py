@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from aioconsulconnect.testing.config_entries.intention_shapes import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.config_entries.kinds import KINDS
+from aioconsulconnect.testing.config_entries.shapes.intentions import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.go_json.schema import Field, Struct, walk
 from aioconsulconnect.testing.handlers.service_shapes import (
     AGENT_SERVICE,

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from aioconsulconnect.testing.config_entries.chain_targets import Overrides, Target
 from aioconsulconnect.testing.config_entries.entry_rules import go_number
-from aioconsulconnect.testing.config_entries.traffic_shapes import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
+from aioconsulconnect.testing.config_entries.shapes.traffic import LOAD_BALANCER, ROUTE, SPLIT, SUBSET
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.shaping import shape
-from aioconsulconnect.testing.go_json.struct_hash import Hashed, struct_hash
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text, texts
 from aioconsulconnect.testing.protocol.refusals import Refused
 from aioconsulconnect.testing.version_facts import VersionFacts
@@ -23,37 +23,6 @@ HTTP_LIKE: Final = frozenset({"http", "http2", "grpc"})
 
 class GraphError(Exception):
     """Configuration entries that do not fit together; the text is Consul's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A set of instances that a request may end at: a service, a subset of it, a datacenter or a peer."""
-
-    service: str
-    subset: str
-    datacenter: str
-    peer: str = ""
-
-    def key(self, facts: VersionFacts) -> str:
-        """The id of the target in a version."""
-        if self.peer:
-            return f"{self.service}.{facts.chain_scope}.external.{self.peer}"
-        subset = f"{self.subset}." if self.subset else ""
-        return f"{subset}{self.service}.{facts.chain_scope}.{self.datacenter}"
-
-    def sni(self, trust_domain: str) -> str:
-        """The TLS server name (SNI) of the target."""
-        subset = f"{self.subset}." if self.subset else ""
-        return f"{subset}{self.service}.default.{self.datacenter}.internal.{trust_domain}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """The settings of a request for a chain that take precedence over the entries; empty ones do not."""
-
-    gateway_mode: str = ""
-    protocol: str = ""
-    connect_timeout: str = ""
 
 
 @dataclass(slots=True)
@@ -92,7 +61,7 @@ class Compiler:
             chain["Partition"] = "default"
         chain["Datacenter"] = self.datacenter
         if self.customized:
-            chain["CustomizationHash"] = self._customization()
+            chain["CustomizationHash"] = self.overrides.hash_of(self.customized)
         if self.facts.chain_is_newer and is_default:
             chain["Default"] = True
         chain["Protocol"] = protocol
@@ -104,16 +73,6 @@ class Compiler:
         chain["Nodes"] = {key: self.nodes[key] for key in sorted(self.nodes)}
         chain["Targets"] = {key: self.targets[key] for key in sorted(self.targets)}
         return chain
-
-    def _customization(self) -> str:
-        """The hash of the overrides that change this chain."""
-        given, changed = self.overrides, self.customized
-        members: dict[str, Hashed] = {
-            "OverrideMeshGateway": ("MeshGatewayConfig", {"Mode": given.gateway_mode if "gateway" in changed else ""}),
-            "OverrideProtocol": given.protocol if "protocol" in changed else "",
-            "OverrideConnectTimeout": parse_duration(given.connect_timeout) if "timeout" in changed else 0,
-        }
-        return f"{struct_hash(('', members)):x}"[:8]
 
     def _extensions(self, defaults: Object) -> list[Object]:
         everywhere = self.lookup("proxy-defaults", "global") or {}

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from aioconsulconnect.testing.config_entries import defaults_shapes, gateway_shapes, intention_shapes, traffic_shapes
+from aioconsulconnect.testing.config_entries.shapes import defaults, gateways, intentions, traffic
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object
@@ -44,37 +44,37 @@ class EntryKind:
 
 
 KINDS: Final = (
-    EntryKind("service-intentions", intention_shapes.SERVICE_INTENTIONS, "intention", "intention", since="1.9"),
-    EntryKind("service-defaults", defaults_shapes.SERVICE_DEFAULTS, "service", "service"),
-    EntryKind("proxy-defaults", defaults_shapes.PROXY_DEFAULTS, "mesh", "", only_name="global"),
-    EntryKind("service-resolver", traffic_shapes.SERVICE_RESOLVER, "service", "service"),
-    EntryKind("service-router", traffic_shapes.SERVICE_ROUTER, "service", "service"),
-    EntryKind("service-splitter", traffic_shapes.SERVICE_SPLITTER, "service", "service"),
+    EntryKind("service-intentions", intentions.SERVICE_INTENTIONS, "intention", "intention", since="1.9"),
+    EntryKind("service-defaults", defaults.SERVICE_DEFAULTS, "service", "service"),
+    EntryKind("proxy-defaults", defaults.PROXY_DEFAULTS, "mesh", "", only_name="global"),
+    EntryKind("service-resolver", traffic.SERVICE_RESOLVER, "service", "service"),
+    EntryKind("service-router", traffic.SERVICE_ROUTER, "service", "service"),
+    EntryKind("service-splitter", traffic.SERVICE_SPLITTER, "service", "service"),
     EntryKind(
         "ingress-gateway",
-        gateway_shapes.INGRESS_GATEWAY,
+        gateways.INGRESS_GATEWAY,
         "mesh",
         "service",
         nameless="failed inserting config entry: object missing primary index",
     ),
-    EntryKind("terminating-gateway", gateway_shapes.TERMINATING_GATEWAY, "mesh", "service"),
-    EntryKind("mesh", traffic_shapes.MESH, "mesh", "", since="1.10", only_name="mesh"),
-    EntryKind("exported-services", traffic_shapes.EXPORTED_SERVICES, "mesh", "mesh", since="1.14"),
-    EntryKind("sameness-group", traffic_shapes.SAMENESS_GROUP, "mesh", "", since="1.16"),
-    EntryKind("jwt-provider", defaults_shapes.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
-    EntryKind("api-gateway", gateway_shapes.API_GATEWAY, "mesh", "service", since="1.16"),
+    EntryKind("terminating-gateway", gateways.TERMINATING_GATEWAY, "mesh", "service"),
+    EntryKind("mesh", traffic.MESH, "mesh", "", since="1.10", only_name="mesh"),
+    EntryKind("exported-services", traffic.EXPORTED_SERVICES, "mesh", "mesh", since="1.14"),
+    EntryKind("sameness-group", traffic.SAMENESS_GROUP, "mesh", "", since="1.16"),
+    EntryKind("jwt-provider", defaults.JWT_PROVIDER, "mesh", "mesh", since="1.16"),
+    EntryKind("api-gateway", gateways.API_GATEWAY, "mesh", "service", since="1.16"),
     EntryKind(
         "bound-api-gateway",
-        gateway_shapes.BOUND_API_GATEWAY,
+        gateways.BOUND_API_GATEWAY,
         "mesh",
         "service",
         since="1.16",
         written_by_controller=True,
     ),
-    EntryKind("http-route", gateway_shapes.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
-    EntryKind("tcp-route", gateway_shapes.TCP_ROUTE, "mesh", "mesh", since="1.16"),
-    EntryKind("inline-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
-    EntryKind("file-system-certificate", gateway_shapes.INLINE_CERTIFICATE, "mesh", "mesh", since="1.20"),
+    EntryKind("http-route", gateways.HTTP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("tcp-route", gateways.TCP_ROUTE, "mesh", "mesh", since="1.16"),
+    EntryKind("inline-certificate", gateways.INLINE_CERTIFICATE, "mesh", "mesh", since="1.16"),
+    EntryKind("file-system-certificate", gateways.INLINE_CERTIFICATE, "mesh", "mesh", since="1.20"),
 )
 COMPILED: Final = frozenset(
     {"service-defaults", "proxy-defaults", "service-resolver", "service-router", "service-splitter"}

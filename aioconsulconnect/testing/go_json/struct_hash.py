@@ -1,4 +1,4 @@
-"""The number by which Consul knows a Go struct again: FNV-1 of its names and values, in any order of the members."""
+"""The number by which Consul knows a Go struct again: FNV-1 of its names and values, in any order."""
 
 from collections.abc import Mapping
 from struct import pack

@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.defaults_shapes import SERVICE_DEFAULTS
 from aioconsulconnect.testing.config_entries.entry_rules import complaint, rewritten
 from aioconsulconnect.testing.config_entries.intention_rules import meta_complaint
 from aioconsulconnect.testing.config_entries.kinds import COMPILED, KINDS, EntryKind, find_kind, stored_form
+from aioconsulconnect.testing.config_entries.shapes.defaults import SERVICE_DEFAULTS
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.go_json.weak_decoder import decode_weakly

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.discovery_chain import GraphError, Overrides
-from aioconsulconnect.testing.config_entries.shapes import MESH_GATEWAY
+from aioconsulconnect.testing.config_entries.chain_targets import Overrides
+from aioconsulconnect.testing.config_entries.discovery_chain import GraphError
+from aioconsulconnect.testing.config_entries.shapes.shared import MESH_GATEWAY
 from aioconsulconnect.testing.go_json.errors import DecodeError, go_type
 from aioconsulconnect.testing.go_json.schema import Field, Struct
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
-from aioconsulconnect.testing.config_entries.intention_shapes import INTENTION, INTENTION_FILTER
+from aioconsulconnect.testing.config_entries.shapes.intentions import INTENTION, INTENTION_FILTER
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, text

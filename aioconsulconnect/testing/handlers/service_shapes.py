@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import (
+from aioconsulconnect.testing.config_entries.shapes.shared import (
     ENVOY_EXTENSIONS,
     EXPOSE,
     MESH_GATEWAY,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import MESH_GATEWAY, META, TRANSPARENT_PROXY
+from aioconsulconnect.testing.config_entries.shapes.shared import MESH_GATEWAY, META, TRANSPARENT_PROXY
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, MemberType, Shadow, Struct
 from aioconsulconnect.testing.versions import OLDEST
 

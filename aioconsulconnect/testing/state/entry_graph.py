@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.discovery_chain import HTTP_LIKE, Compiler, GraphError, Lookup, Overrides
+from aioconsulconnect.testing.config_entries.chain_targets import Overrides
+from aioconsulconnect.testing.config_entries.discovery_chain import HTTP_LIKE, Compiler, GraphError, Lookup
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_object, text
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state.authority import Authority

@@ -6,8 +6,8 @@ from typing import Final
 
 from aioconsulconnect.testing.config_entries.intention_precedence import digest, order, precedence
 from aioconsulconnect.testing.config_entries.intention_rules import entry_complaint, jwt_complaints, legacy_complaints
-from aioconsulconnect.testing.config_entries.intention_shapes import SERVICE_INTENTIONS
 from aioconsulconnect.testing.config_entries.kinds import stored_form
+from aioconsulconnect.testing.config_entries.shapes.intentions import SERVICE_INTENTIONS
 from aioconsulconnect.testing.go_json.errors import errors
 from aioconsulconnect.testing.go_json.scalars import now
 from aioconsulconnect.testing.go_json.values import Object, child, children, text, texts

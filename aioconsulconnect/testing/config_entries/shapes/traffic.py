@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL
+from aioconsulconnect.testing.config_entries.shapes.shared import ENTRY_HEAD, ENTRY_TAIL
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
 _TEXTS: Final = ListOf("string")

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
-from aioconsulconnect.testing.config_entries.traffic_shapes import REQUEST_AND_RESPONSE
+from aioconsulconnect.testing.config_entries.shapes.shared import ENTRY_HEAD, ENTRY_TAIL, PASSIVE_HEALTH_CHECK
+from aioconsulconnect.testing.config_entries.shapes.traffic import REQUEST_AND_RESPONSE
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 
 _TEXTS: Final = ListOf("string")

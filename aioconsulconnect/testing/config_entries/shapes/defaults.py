@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import (
+from aioconsulconnect.testing.config_entries.shapes.shared import (
     ENTRY_HEAD,
     ENTRY_TAIL,
     ENVOY_EXTENSIONS,

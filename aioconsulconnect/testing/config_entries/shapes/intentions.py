@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aioconsulconnect.testing.config_entries.shapes import ENTRY_HEAD, ENTRY_TAIL, META
+from aioconsulconnect.testing.config_entries.shapes.shared import ENTRY_HEAD, ENTRY_TAIL, META
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
 
 JWT: Final = Struct(

@@ -1,0 +1,1 @@
+"""The members of each kind of configuration entry, and the versions that have them."""
