@@ -155,6 +155,8 @@ class VersionFacts:
     """True if streaming tries again for seconds before it refuses an unknown token."""
     wildcard_takes_native: bool = False
     """True if the wildcard of a terminating gateway stands for Connect-native services too."""
+    wildcard_takes_any: bool = False
+    """True if the wildcard of an ingress gateway stands for services outside the mesh too."""
     auto_host_rewrite: bool = True
     merged_nodes_are_blank: bool = True
     """True if the catalog shows no more than a node's name where central configuration is merged."""

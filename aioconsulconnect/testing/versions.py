@@ -156,6 +156,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             checks_tell_interval=False,
             central_without_destination_id=False,
             wildcard_takes_native=True,
+            wildcard_takes_any=True,
             merged_nodes_are_blank=False,
             checks_are_vetted=False,
             unknown_row_text="Unknown {} '{}'",

@@ -89,9 +89,9 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
     listed = {text(service, "Name"): service for service in children(gateway, "Services")}
     everything = listed.pop("*", None)
     others = [*_plain_services(registry), *_destinations(registry)] if everything is not None else []
-    for name in {*others} & listed.keys():  # A registration after the gateway puts the wildcard in their place.
-        if any(each.modified > number(gateway, "ModifyIndex") for each in registry.named(name)):
-            del listed[name]
+    for name in [*listed] if everything is not None else []:
+        if _follows(gateway, name, registry) and (name in others or not registry.named(name)):
+            del listed[name]  # The wildcard took its place at that registration.
     for name in dict.fromkeys([*listed, *others]):
         service = listed.get(name, everything or {})
         members = {member: service.get(member) for member in ("CAFile", "CertFile", "KeyFile", "SNI")}
@@ -99,6 +99,11 @@ def _terminating(gateway: Object, registry: Registry) -> Iterator[Object]:
         if registry.facts.auto_host_rewrite and not service.get("DisableAutoHostRewrite"):
             row["AutoHostRewrite"] = True
         yield row
+
+
+def _follows(gateway: Object, name: str, registry: Registry) -> bool:
+    """True if a service was registered after the entry of a gateway was written."""
+    return registry.store.touched(f"registered/{name.lower()}") > number(gateway, "ModifyIndex")
 
 
 def _plain_services(registry: Registry) -> list[str]:
@@ -120,10 +125,13 @@ def _ingress(gateway: Object, registry: Registry, graph: Graph, wanted: str = ""
             if name != "*":
                 yield _row(gateway, name, members, registry)
                 continue
-            for each in {*_mesh_services(registry), *([wanted] if wanted else [])}:
+            for each in {*_behind_wildcard(registry), *([wanted] if wanted else [])}:
                 if graph.protocol(each) == protocol:
                     yield _row(gateway, each, {**members, "FromWildcard": True}, registry)
 
 
-def _mesh_services(registry: Registry) -> set[str]:
+def _behind_wildcard(registry: Registry) -> set[str]:
+    """The services that the wildcard of an ingress gateway stands for: those of the mesh, in older versions any."""
+    if registry.facts.wildcard_takes_any:
+        return {*_plain_services(registry)}
     return {each.destination for each in registry.everywhere() if each.destination}

@@ -398,6 +398,8 @@ class Registry:
             self.addresses.use(instance.destination, used=True)
         whole = instance is instance.node.whole
         tables = self.tables(instance.node, services=service, checks=checks)
+        if service and not whole and not text(instance.definition, "Kind"):
+            tables.append(f"registered/{instance.name.lower()}")
         index = self.write(self.on(instance.node) if whole else [instance], *tables)
         if service:
             instance.created, instance.modified = instance.created or index, index
