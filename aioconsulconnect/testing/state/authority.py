@@ -22,6 +22,10 @@ from aioconsulconnect.testing.version_facts import VersionFacts
 
 _HOUR: Final = 3600 * 10**9
 _YEAR: Final = 8760 * _HOUR
+_PLAIN: Final = "$&+,/:;=@"
+"""The characters that Go leaves in a path as they are, besides letters, digits and `-_.~`."""
+_LONGEST_NAME: Final = 36
+"""How much of the name of a service a common name has: the rest of the 64 characters is for the trust domain."""
 _CURVES: Final = (224, 256, 384, 521)
 
 
@@ -257,7 +261,7 @@ class Authority:
 
     def uri(self, service: str) -> str:
         """The SPIFFE id of a service."""
-        return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
+        return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe=_PLAIN)}"
 
     def _leaf_key(self, service: str, token: str) -> tuple[str, str]:
         """The key of a leaf among those held: newer versions share it among all tokens."""
@@ -271,7 +275,7 @@ class Authority:
             raise refused_by_server("provider not initialized")
         root = self.active
         uri = self.uri(service)
-        plain = re.sub(r"[^A-Za-z0-9]", "", service)
+        plain = re.sub(r"[^a-z0-9]", "", service.lower())[:_LONGEST_NAME]
         name = f"{plain}.svc.default.{self.cluster[:8]}.consul" if self.facts.common_names else ""
         lifetime = timedelta(microseconds=self._settings.leaf // 1000)
         certificate, key = certificates.make_leaf(uri, name, root.signer, next(self._serials), lifetime)
