@@ -28,7 +28,7 @@ class VersionFacts:
     query_backend_header: bool = True
     filtered_header: bool = True
     partition_parameter: bool = True
-    """True if a partition, and headers for partition and namespace, are refused and not ignored."""
+    """True if a partition is refused and not ignored."""
     intentions_take_namespace: bool = False
     """True if intentions ignore a namespace parameter instead of refusing it."""
     datacenter_parameter: bool = True

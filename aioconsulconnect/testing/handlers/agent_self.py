@@ -94,8 +94,8 @@ class System:
     async def peerings(self, request: ConsulRequest) -> Reply:
         """Answer with the empty list of peerings (`GET /v1/peerings`)."""
         context = self.context
+        request.read_options(besides=[])
         request.partition_options()
-        request.read_options()
 
         def query() -> Found[list[Object]]:
             context.acl.require(context.acl.resolve(request.token), "peering", "read")
@@ -110,8 +110,8 @@ class System:
         A young agent has none yet.
         """
         context = self.context
-        request.enterprise_options()
         request.read_options()
+        request.partition_options()
 
         def query() -> Found[list[Object]]:
             context.check_datacenter(request)

@@ -89,8 +89,8 @@ class Certificates:
     async def configuration(self, request: ConsulRequest) -> Reply:
         """Answer with the configuration of the CA (`GET /v1/connect/ca/configuration`)."""
         request.read_options()
-        self._operator(request)
         self.context.check_datacenter(request)
+        self._operator(request)
         return Reply(self.context.authority.configuration())
 
     async def configure(self, request: ConsulRequest) -> Reply:
@@ -105,6 +105,7 @@ class Certificates:
             wanted = decode(body, _CONFIGURATION, facts.version, facts.alias_struct)
         except DecodeError as error:
             raise request.bad(f"Request decode failed: {error}") from error
+        self.context.check_datacenter(request)
         self._operator(request)
         if wanted.get("State"):
             raise request.bad("Provider State is read-only. It must be omitted or identical to the current value")
@@ -130,10 +131,11 @@ class Certificates:
         held = context.authority.held(service, request.token) is not None
         if context.facts.leaf_minds_datacenter or not held:
             context.check_datacenter(request)
-        who = context.acl.resolve(request.token)
-        if "/" in service:
-            raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
-        context.acl.require(who, "service", "write", service)
+        if context.facts.leaf_minds_token or not held:
+            who = context.acl.resolve(request.token)
+            if "/" in service:
+                raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
+            context.acl.require(who, "service", "write", service)
 
         def query() -> Found[Leaf]:
             leaf = context.authority.leaf(service, request.token)
@@ -156,6 +158,7 @@ class Certificates:
         `POST /v1/agent/connect/authorize`. An intention with permissions counts as a denial.
         """
         context, facts = self.context, self.context.facts
+        request.enterprise_options()
         who = self._authorizer_for(request)
         try:
             body = decode(request.json(), _AUTHORIZE, facts.version, "ConnectAuthorizeRequest")
@@ -183,7 +186,9 @@ class Certificates:
         try:
             return self.context.acl.resolve(request.token)
         except Refused as refused:
-            raise Refused(403, self._prefixed("Could not resolve token to authorizer: ", refused.text)) from refused
+            raise Refused(
+                refused.status, self._prefixed("Could not resolve token to authorizer: ", refused.text)
+            ) from refused
 
     def _prefixed(self, prefix: str, refusal: str) -> str:
         return prefix + refusal if self.context.facts.authorize_error_prefix else refusal

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, NotModelledError
@@ -51,17 +52,34 @@ def read_body(request: ConsulRequest, struct: Struct, what: str) -> Object:
         raise request.bad(f"{complaint}{error}{more}") from error
 
 
+def read_options(context: AgentContext, request: ConsulRequest, *, namespaces: bool = True) -> None:
+    """Read the options of `request`, a read of the ACLs of `context`.
+
+    `namespaces` refuses those that it asks for, as by default.
+    """
+    request.read_options()
+    if namespaces:
+        request.enterprise_options()
+        request.refuse_parameter("authmethod-ns", "Namespaces")
+    context.check_datacenter(request)
+
+
 def require(context: AgentContext, request: ConsulRequest, access: str = "", deleted: str = "") -> None:
     """Refuse `request` where the ACLs of `context` are off, or without the right to `access` them.
 
-    Newer versions confuse an unknown token with what is to be `deleted`.
+    With an access its options are read before; those of a read are more. Newer versions confuse an unknown token with
+    what is to be `deleted`.
     """
     if not context.acl.enabled:
         raise Refused(401, "ACL support disabled")
+    if access == "read":
+        read_options(context, request)
+    elif access:
+        request.enterprise_options()
     try:
         who = context.acl.resolve(request.token) if access else None
     except Refused as refused:
-        if deleted and context.facts.newer_acl:
+        if deleted and context.facts.newer_acl and refused.status == HTTPStatus.FORBIDDEN:
             raise Refused(404, f"Cannot find {deleted} to delete") from refused
         raise
     if who:

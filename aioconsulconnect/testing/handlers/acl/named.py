@@ -44,6 +44,7 @@ class _Named:
     async def put(self, request: ConsulRequest) -> Reply:
         """Create one, or replace the one with an id (`PUT /v1/acl/KIND`, `/v1/acl/KIND/ID`)."""
         grants.require(self.context, request)
+        request.enterprise_options()
         title = self.kind.capitalize()
         body = grants.read_body(request, self.struct, title)
         given = text(body, "ID")

@@ -63,6 +63,7 @@ class Tokens:
         `PUT /v1/acl/token`, `/v1/acl/token/ACCESSOR`, `/v1/acl/token/ACCESSOR/clone`.
         """
         grants.require(self.context, request)
+        request.enterprise_options()
         body = grants.read_body(request, _TOKEN, "Token")
         for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
             try:
@@ -197,6 +198,7 @@ class Tokens:
     async def self(self, request: ConsulRequest) -> Reply:
         """Answer with the token of the request (`GET /v1/acl/token/self`)."""
         grants.require(self.context, request)
+        grants.read_options(self.context, request, namespaces=False)
         found = self.context.acl.token(request.token)
         if found is None:
             raise self._unknown(self._meta().index)
