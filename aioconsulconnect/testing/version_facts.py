@@ -207,6 +207,8 @@ class VersionFacts:
     agent_holds_roots: bool = True
     """True if the agent's cache has the roots from the start, for requests without a token."""
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
+    root_fingerprint_prefix: str = ""
+    """The beginning of the complaint about a root that is no certificate."""
     root_ttl: str | None = "87600h"
     """The RootCertTTL of the initial CA configuration; None where it has none."""
     rotation_period: str | None = None

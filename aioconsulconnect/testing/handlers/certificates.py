@@ -23,10 +23,9 @@ from aioconsulconnect.testing.state.table_intentions import describe
 
 _CONFIGURATION: Final = Struct(
     (
-        Field("ClusterID"),
         Field("Provider"),
         Field("Config", MapOf("any"), go_type="map[string]interface {}"),
-        Field("State", "any"),
+        Field("State", MapOf("string")),
         Field("ForceWithoutCrossSigning", "bool"),
         Field("CreateIndex", "uint64"),
         Field("ModifyIndex", "uint64"),
