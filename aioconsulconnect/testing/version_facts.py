@@ -222,6 +222,8 @@ class VersionFacts:
     management_policy: str = "A built-in policy that grants read and write access to all Consul features"
     newer_acl: bool = True
     """True if there are built-in policies to read all, and refusals about policies and tokens have newer words."""
+    role_write_prefix: str = "Failed to apply role upsert request: "
+    """The beginning of a refusal of a role's ids."""
     bootstrap_index: int = 6
     # agent
     build_date: bool = True

@@ -125,6 +125,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
             management_description="Master Token",
             management_policy="Builtin Policy that grants unlimited access",
             newer_acl=False,
+            bootstrap_index=5,
             agent_holds_roots=False,
             leaf_minds_datacenter=True,
             leaf_without_name="URI must be either service or agent",
@@ -214,7 +215,7 @@ _LAYERS: Final[tuple[Layer, ...]] = (
                 'failed inserting check: failed inserting check: object missing primary index on node "{}"'
             ),
             quotes_missing_service=True,
-            bootstrap_index=5,
+            role_write_prefix="",
             absent_keys_wait=False,
             sync_ends_at_refusal=True,
             interval_text="Interval must be > 0 for Script, HTTP, or TCP checks",

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
-from aioconsulconnect.testing.go_json.schema import Field, MapOf, Struct
+from aioconsulconnect.testing.go_json.schema import Field, MapOf, Shadow, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
-from aioconsulconnect.testing.go_json.values import Object, children, is_object, text
+from aioconsulconnect.testing.go_json.values import Object, children, text
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply, empty
@@ -30,7 +30,9 @@ _CONFIGURATION: Final = Struct(
         Field("CreateIndex", "uint64"),
         Field("ModifyIndex", "uint64"),
     ),
-    'struct { ForceWithoutCrossSigningSnake bool "json:\\"force_without_cross_signing\\""; *structs.Alias }',
+    shadows=(
+        Shadow("ForceWithoutCrossSigningSnake", "bool", "ForceWithoutCrossSigning", key="force_without_cross_signing"),
+    ),
 )
 _AUTHORIZE: Final = Struct(
     (Field("Target"), Field("ClientCertURI"), Field("ClientCertSerial")), "structs.ConnectAuthorizeRequest"
@@ -98,10 +100,8 @@ class Certificates:
         value = request.json()
         if value is None:
             raise Dropped
-        renamed = {"force_without_cross_signing": "ForceWithoutCrossSigning"}
-        body = {renamed.get(key, key): each for key, each in value.items()} if is_object(value) else value
         try:
-            wanted = decode(body, _CONFIGURATION, facts.version, facts.alias_struct)
+            wanted = decode(value, _CONFIGURATION, facts.version, "")
         except DecodeError as error:
             raise request.bad(f"Request decode failed: {error}") from error
         self.context.check_datacenter(request)
