@@ -87,7 +87,11 @@ ROWS = [
     Row("service-resolver", {"ConnectTimeout": 1.5}),
     Row("service-router", routed({"NumRetries": "x"}), "as uint: strconv.ParseUint"),
     Row("service-router", routed({"RetryOnStatusCodes": ["x", "y"]}), "2 error(s) decoding"),
-    Row("service-defaults", {"Name": {"a": 1}}, "value: 'map[a:1]'", NEWER),
+    Row("service-defaults", {"Name": {"a": 1}}, "value: 'map[a:1]'", (1, 10)),
+    Row("service-splitter", {"Splits": [{"Weight": "1.5"}]}, "must be 100, not 1.500000"),
+    Row("service-splitter", {"Splits": [{"Weight": ""}]}, "must be 100, not 0.000000", (1, 10)),
+    Row("service-splitter", {"Splits": [{"Weight": "1x"}]}, 'strconv.ParseFloat: parsing "1x"'),
+    Row("service-resolver", {"ConnectTimeout": "3d"}, 'time: unknown unit "d" in duration "3d"'),
     # Defaults.
     Row("service-defaults", {"MutualTLSMode": "x"}, 'Invalid MutualTLSMode "x"', NEWER),
     Row("service-defaults", {"MutualTLSMode": "permissive"}, "AllowEnablingPermissiveMutualTLS=false", NEWER),

@@ -280,3 +280,19 @@ async def test_uri_of_a_leaf_is_escaped_as_go_does(agent: AgentUnderTest, unique
     async with ClientSession(agent.url) as session, session.get(path) as answer:
         leaf = await answer.json()
     assert leaf["ServiceURI"].endswith(f"/svc/{unique}{escaped}")
+
+
+async def test_decision_is_held_for_every_datacenter(guarded: GuardedAgent, unique: str) -> None:
+    client = f"spiffe://{UUID}.consul/ns/default/dc/dc1/svc/web"
+    body = {"Target": unique, "ClientCertURI": client}
+    async with ClientSession(guarded.url, headers={"X-Consul-Token": guarded.management}) as session:
+        for query, cache in (("", "MISS"), ("?dc=dc9", "HIT"), ("?dc=dc1", "HIT")):
+            async with session.post(f"/v1/agent/connect/authorize{query}", json=body) as answer:
+                assert (answer.status, answer.headers["X-Cache"]) == (200, cache)
+
+
+@pytest.mark.parametrize("path", ["/ui", "/debug/pprof", "/v1/kv"])
+async def test_folders_have_a_slash_at_the_end(agent: AgentUnderTest, path: str) -> None:
+    newest = agent.version > (1, 16)
+    async with ClientSession(agent.url) as session, session.get(f"{path}?a=b", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (307 if newest else 301, f"{path}/?a=b")

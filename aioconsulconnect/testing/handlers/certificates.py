@@ -177,6 +177,7 @@ class Certificates:
             context.acl.require(who, "intention", "read", target)
         except Refused as refused:
             raise Refused(403, self._prefixed("failed getting intention match: ", refused.text)) from refused
+        request.datacenter = ""  # It asks no other one.
         cache, age = context.cached(request, ("match", "destination", target))
         authorized, reason = self._decide(namespace, source, target)
         return Reply({"Authorized": authorized, "Reason": reason}, cache=cache, age=age)

@@ -71,6 +71,8 @@ UNMODELLED: Final = (
     ("/v1/snapshot", OLDEST),
     ("/v1/txn", OLDEST),
     ("/ui/", OLDEST),
+    ("/debug/pprof/", OLDEST),
+    ("/robots.txt", OLDEST),
 )
 """The paths of Consul, with their first version, that the agent does not model and answers with 501."""
 
