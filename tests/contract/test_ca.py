@@ -229,6 +229,28 @@ async def test_odd_settings_that_consul_takes(consul: Consul, agent: AgentUnderT
     assert (active.private_key_bits == 384) == (agent.version > (1, 11)) == (active.id != before.active_root_id)
 
 
+async def test_a_configuration_is_shown_as_go_writes_it(agent: AgentUnderTest) -> None:
+    config: dict[str, object] = {"LeafCertTTL": 7200000000000.0, "CSRMaxPerSecond": 1.5}
+    assert await configure(agent, {"Provider": "consul", "Config": config}) == (200, "")
+    status, text = await configure(agent, {"Provider": "consul", "State": {"a": "b"}})
+    assert (status, text.partition(".")[0]) == (400, "Provider State is read-only")
+    path = "/v1/connect/ca/configuration"
+    async with ClientSession(agent.url) as session, session.get(path) as answer:
+        shown = (await answer.text()).partition('"Config": {')[2].partition("}")[0].split()
+    completed = ['"IntermediateCertTTL":', '"8760h0m0s",'] if agent.version > (1, 9) else []
+    assert shown == ['"CSRMaxPerSecond":', "1.5,", *completed, '"LeafCertTTL":', "7200000000000"]
+
+
+async def test_same_settings_are_no_change(consul: Consul, agent: AgentUnderTest) -> None:
+    for config in ({"IntermediateCertTTL": "8760h"}, {"LeafCertTTL": "71h"}, None):
+        for force in (False, True):
+            await configure(agent, {"Provider": "consul", "Config": config, "ForceWithoutCrossSigning": force})
+        found = await consul.ca.configuration()
+        completed = agent.version > (1, 9) and "IntermediateCertTTL" not in (config or {})
+        assert found.force_without_cross_signing == completed, config
+    await configure(agent, {"Provider": "consul", "Config": {}})
+
+
 async def test_members_of_a_configuration_have_their_types(agent: AgentUnderTest) -> None:
     for body, words in (
         ({"ClusterID": "zz"}, 'json: unknown field "ClusterID"'),

@@ -186,6 +186,12 @@ async def test_what_has_no_namespace_looks_for_none(ask: Plain, guarded: Guarded
     assert (await ask("GET", f"/v1/connect/intentions/{UUID}?ns=a")).status == 404
 
 
+async def test_members_are_of_no_partition(ask: Plain, guarded: GuardedAgent) -> None:
+    refused = await ask("GET", "/v1/agent/members?partition=a", token="unknown")
+    words = "Partitions are a Consul Enterprise feature" if guarded.version > (1, 10) else "ACL not found"
+    assert refused.text.endswith(words)
+
+
 async def test_entry_is_read_before_its_namespace(ask: Plain) -> None:
     assert await ask("PUT", "/v1/config?ns=a") == (400, "Request decoding failed: unexpected EOF")
     assert await ask("PUT", "/v1/config?ns=a&cas=x", '{"Kind": "service-defaults", "Name": "x"}') == no_namespace()

@@ -76,6 +76,7 @@ class System:
         `GET /v1/agent/members`.
         """
         context, facts = self.context, self.context.facts
+        request.partition_options()
         who = context.acl.resolve(request.token)
         if request.first("segment") not in {"", "_all"}:
             raise Refused(500, "Network segments are not supported in this version of Consul")

@@ -106,8 +106,6 @@ class Certificates:
             raise request.bad(f"Request decode failed: {error}") from error
         self.context.check_datacenter(request)
         self._operator(request)
-        if wanted.get("State"):
-            raise request.bad("Provider State is read-only. It must be omitted or identical to the current value")
         self.context.authority.configure(wanted)
         return empty(facts)
 

@@ -100,10 +100,13 @@ class Authority:
     @property
     def roots(self) -> list[Root]:
         """All roots, in the order of their ids, as the table keeps them."""
-        if not self._roots:
-            index = self.store.touched("roots")
-            self._roots.append(self._make_root(self._settings, index))
+        self._have_root()
         return sorted(self._roots, key=lambda root: root.id)
+
+    def _have_root(self) -> None:
+        """Make the first root, unless there is one."""
+        if not self._roots:
+            self._roots.append(self._make_root(self._settings, self.store.touched("roots")))
 
     @property
     def active(self) -> Root:
@@ -214,10 +217,13 @@ class Authority:
         provider, config = text(wanted, "Provider"), wanted.get("Config")
         if self._broken:
             raise refused_by_server("provider not initialized")
-        complete = "IntermediateCertTTL" in (self._config or {})
-        if not complete and self.facts.configuration_checks_index:
-            self._config = {"IntermediateCertTTL": "8760h0m0s", **(self._config or {})}
+        complete = not self.facts.configuration_checks_index or "IntermediateCertTTL" in (self._config or {})
+        if not complete:
+            self._config = dict(sorted([*(self._config or {}).items(), ("IntermediateCertTTL", "8760h0m0s")]))
             self._modified = self.store.write("roots")
+        if wanted.get("State"):
+            words = "Provider State is read-only. It must be omitted or identical to the current value"
+            raise refused_by_server(self.facts.bad_request_prefix + words, 400)
         if provider != "consul":
             known = {"vault", "aws-pca"} if provider else set[str]()
             if provider in known:
@@ -225,6 +231,7 @@ class Authority:
             raise refused_by_server(f'could not initialize provider: unknown CA provider "{provider}"')
         given = config if is_object(config) else {}
         settings = read_settings(given, self.facts)
+        self._have_root()  # by the settings of before
         if complete and config == self._config:
             return
         expected = wanted.get("ModifyIndex")
