@@ -1,14 +1,17 @@
 """The thread in which all agents of the process run, with an event loop of its own.
 
 So an agent answers whatever the caller does: a test without a loop, one in any loop, a process that is waited for.
+Callers wait at a `SimpleQueue`, which is written in C: when they are interrupted, they hold no lock that it needs.
 """
 
 import asyncio
 import os
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -40,7 +43,7 @@ class AgentsThread:
                 self._thread = threading.Thread(
                     target=_run, args=(self._loop,), name="aioconsulconnect-agents", daemon=True
                 )
-                self._thread.start()
+                _start(self._thread)
 
     def leave(self, user: User) -> None:
         """End the thread, unless it has other users; it may be called twice."""
@@ -71,30 +74,26 @@ class AgentsThread:
         It is not broken off by an exception that interrupts the waiting, such as KeyboardInterrupt: that is raised when
         the coroutine has ended, or after 5 seconds. RuntimeError where no agent runs.
         """
-        began, ended = threading.Event(), threading.Event()
+        begun: list[asyncio.Task[T]] = []
+        ended: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
 
-        async def watched() -> T:
-            began.set()
-            try:
-                return await coroutine
-            finally:
-                ended.set()
+        def begin() -> None:
+            begun.append(asyncio.ensure_future(coroutine))
+            begun[0].add_done_callback(ended.put)
 
-        work = watched()
         try:
             with self._lock:
                 if self._loop is None:
                     raise RuntimeError("no agent runs in this process")  # noqa: TRY301
-                future = asyncio.run_coroutine_threadsafe(work, self._loop)
-            return future.result()
+                self._loop.call_soon_threadsafe(begin)
+            return ended.get().result()
         except BaseException:
-            for _ in range(2 * (not ended.is_set())):  # The loop has met by then what was given to it.
-                self.call(_nothing)
-            if began.is_set():
-                ended.wait(_AT_MOST)
-            else:
-                work.close()
+            self.call(_nothing)  # The loop has met by then what was given to it.
+            if not begun:
                 coroutine.close()
+            elif not begun[0].done():
+                with suppress(Empty):
+                    ended.get(timeout=_AT_MOST)
             raise
 
     def call(self, function: Callable[[], T]) -> T:
@@ -104,19 +103,21 @@ class AgentsThread:
         """
         if threading.current_thread() is self._thread:
             return function()
-        future: Future[T] = Future()
+        ended: SimpleQueue[Future[T]] = SimpleQueue()
 
         def called() -> None:
+            future: Future[T] = Future()
             try:
                 future.set_result(function())
             except BaseException as error:  # noqa: BLE001 - it is for the caller
                 future.set_exception(error)
+            ended.put(future)
 
         with self._lock:
             loop = self._loop
             if loop is not None:
                 loop.call_soon_threadsafe(called)
-        return future.result() if loop is not None else function()
+        return ended.get().result() if loop is not None else function()
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the thread exists in its parent alone."""
@@ -124,6 +125,18 @@ class AgentsThread:
         self._lock, self._users, self._loop, self._thread = threading.Lock(), set(), None, None
         for user in users:
             user.forget()
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start `thread` from another one: the caller holds no lock that the new thread needs, should it be interrupted."""
+    started: SimpleQueue[None] = SimpleQueue()
+
+    def start() -> None:
+        thread.start()
+        started.put(None)
+
+    start_new_thread(start, ())
+    started.get()
 
 
 def _nothing() -> None:

@@ -28,7 +28,7 @@ class VersionFacts:
     query_backend_header: bool = True
     filtered_header: bool = True
     partition_parameter: bool = True
-    """True if a partition, and headers for partition and namespace, are refused and not ignored."""
+    """True if a partition is refused and not ignored."""
     intentions_take_namespace: bool = False
     """True if intentions ignore a namespace parameter instead of refusing it."""
     datacenter_parameter: bool = True
@@ -211,6 +211,8 @@ class VersionFacts:
     agent_holds_roots: bool = True
     """True if the agent's cache has the roots from the start, for requests without a token."""
     leaf_without_name: str = "URI must be either service, agent, server, or kind"
+    root_fingerprint_prefix: str = ""
+    """The beginning of the complaint about a root that is no certificate."""
     root_ttl: str | None = "87600h"
     """The RootCertTTL of the initial CA configuration; None where it has none."""
     rotation_period: str | None = None
@@ -224,6 +226,8 @@ class VersionFacts:
     management_policy: str = "A built-in policy that grants read and write access to all Consul features"
     newer_acl: bool = True
     """True if there are built-in policies to read all, and refusals about policies and tokens have newer words."""
+    role_write_prefix: str = "Failed to apply role upsert request: "
+    """The beginning of a refusal of a role's ids."""
     bootstrap_index: int = 6
     # agent
     build_date: bool = True

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
+from aiohttp import ClientSession
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -148,6 +149,116 @@ async def test_a_configuration_that_consul_refuses_changes_nothing(consul: Consu
         dict(before.config),
         roots,
     )
+
+
+async def configure(agent: AgentUnderTest, body: dict[str, object]) -> tuple[int, str]:
+    """The answer to a configuration that the client would not send, without the beginning that older versions have."""
+    path = "/v1/connect/ca/configuration"
+    async with ClientSession(agent.url) as session, session.put(path, json=body) as answer:
+        return answer.status, (await answer.text()).removeprefix("Bad request: ")
+
+
+KEY = "LeafCertTTL"
+UNDECODABLE = "error configuring provider: error decoding config: 1 error(s) decoding:\n\n* "
+FAULTS: list[tuple[dict[str, object], str]] = [
+    ({KEY: "3d"}, UNDECODABLE + f'error decoding \'{KEY}\': time: unknown unit "d" in duration "3d"'),
+    ({KEY: "1h5"}, UNDECODABLE + f"error decoding '{KEY}': time: missing unit in duration \"1h5\""),
+    ({KEY: ["72h"]}, UNDECODABLE + f"'{KEY}' expected type 'time.Duration', got unconvertible type '[]interface {{}}'"),
+    (
+        {KEY: {}},
+        UNDECODABLE + f"'{KEY}' expected type 'time.Duration', got unconvertible type 'map[string]interface {{}}'",
+    ),
+    ({KEY: 1.5}, "error configuring provider: leaf cert TTL must be greater or equal than 1h0m0s"),
+    ({KEY: True}, "error configuring provider: leaf cert TTL must be greater or equal than 1h0m0s"),
+    ({KEY: "zz", "leafcertttl": "72h"}, UNDECODABLE + f"error decoding '{KEY}': time: invalid duration \"zz\""),
+    ({"PrivateKeyType": ""}, "error configuring provider: private key type must be either 'ec' or 'rsa'"),
+    ({"PrivateKeyBits": 0}, "error configuring provider: EC key length must be one of (224, 256, 384, 521) bits"),
+    (
+        {"privatekeybits": "abc"},
+        UNDECODABLE + "cannot parse 'PrivateKeyBits' as int: strconv.ParseInt: parsing \"abc\": invalid syntax",
+    ),
+    ({"PrivateKeyBits": []}, UNDECODABLE + "'PrivateKeyBits' expected type 'int', got unconvertible type"),
+    ({"CSRMaxPerSecond": {}}, UNDECODABLE + "'CSRMaxPerSecond' expected type 'float32', got unconvertible type"),
+    (
+        {"CSRMaxPerSecond": "x"},
+        UNDECODABLE + "cannot parse 'CSRMaxPerSecond' as float: strconv.ParseFloat: parsing \"x\": invalid syntax",
+    ),
+    ({"DisableCrossSigning": "zz"}, UNDECODABLE + "cannot parse 'DisableCrossSigning' as bool: strconv.ParseBool"),
+    (
+        {KEY: "zz", "PrivateKeyType": [], "SkipValidate": "x"},
+        "error configuring provider: error decoding config: 3 error(s) decoding:\n\n* 'PrivateKeyType' expected",
+    ),
+    ({"RootCert": "zz", "SkipValidate": True}, "error configuring provider: must provide a private key when providing"),
+    ({"PrivateKey": new_key(), "RootCert": "zz"}, "no PEM-encoded data found"),
+    ({"PrivateKey": new_key(), "RootCert": new_key()}, "first PEM-block should be CERTIFICATE type"),
+]
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["as_it_is", "after_one_without_settings"])
+async def test_faults_of_a_configuration_are_told_as_go_does(
+    consul: Consul, agent: AgentUnderTest, given: bool
+) -> None:
+    if given:
+        assert await configure(agent, {"Provider": "consul"}) == (200, "")
+    old, before = (await consul.ca.configuration()).config, await consul.ca.roots()
+    for config, words in FAULTS:
+        status, text = await configure(agent, {"Provider": "consul", "Config": config})
+        assert (status, text.removeprefix("error parsing root fingerprint: ")[: len(words)]) == (500, words)
+    completed = {"IntermediateCertTTL": "8760h0m0s", **(old or {})} if agent.version > (1, 9) else old
+    assert ((await consul.ca.configuration()).config or None) == (completed or None)
+    assert await consul.ca.roots() == before
+
+
+async def test_odd_settings_that_consul_takes(consul: Consul, agent: AgentUnderTest) -> None:
+    configs: list[dict[str, object]] = [
+        {KEY: 7200000000000.0},
+        {KEY: None, "Unknown": 1},
+        {KEY: "1m", "SkipValidate": "true"},
+        {"CSRMaxPerSecond": "1.5", "CSRMaxConcurrent": "3", "DisableCrossSigning": 0},
+        {"RootCertTTL": "8760h"},
+    ]
+    if agent.version < (1, 11):
+        configs += [{"IntermediateCertTTL": "99999h"}, {"RootCertTTL": "1h"}, {"RootCertTTL": "zz"}]
+    for config in configs:
+        assert await configure(agent, {"Provider": "consul", "Config": config}) == (200, ""), config
+        assert dict((await consul.ca.configuration()).config) == config
+    before = await consul.ca.roots()
+    assert await configure(agent, {"Provider": "consul", "Config": {"PrivateKeyBits": "384"}}) == (200, "")
+    active = (await consul.ca.roots()).active
+    assert active is not None
+    assert (active.private_key_bits == 384) == (agent.version > (1, 11)) == (active.id != before.active_root_id)
+
+
+async def test_a_configuration_is_shown_as_go_writes_it(agent: AgentUnderTest) -> None:
+    config: dict[str, object] = {"LeafCertTTL": 7200000000000.0, "CSRMaxPerSecond": 1.5}
+    assert await configure(agent, {"Provider": "consul", "Config": config}) == (200, "")
+    status, text = await configure(agent, {"Provider": "consul", "State": {"a": "b"}})
+    assert (status, text.partition(".")[0]) == (400, "Provider State is read-only")
+    path = "/v1/connect/ca/configuration"
+    async with ClientSession(agent.url) as session, session.get(path) as answer:
+        shown = (await answer.text()).partition('"Config": {')[2].partition("}")[0].split()
+    completed = ['"IntermediateCertTTL":', '"8760h0m0s",'] if agent.version > (1, 9) else []
+    assert shown == ['"CSRMaxPerSecond":', "1.5,", *completed, '"LeafCertTTL":', "7200000000000"]
+
+
+async def test_same_settings_are_no_change(consul: Consul, agent: AgentUnderTest) -> None:
+    for config in ({"IntermediateCertTTL": "8760h"}, {"LeafCertTTL": "71h"}, None):
+        for force in (False, True):
+            await configure(agent, {"Provider": "consul", "Config": config, "ForceWithoutCrossSigning": force})
+        found = await consul.ca.configuration()
+        completed = agent.version > (1, 9) and "IntermediateCertTTL" not in (config or {})
+        assert found.force_without_cross_signing == completed, config
+    await configure(agent, {"Provider": "consul", "Config": {}})
+
+
+async def test_members_of_a_configuration_have_their_types(agent: AgentUnderTest) -> None:
+    for body, words in (
+        ({"ClusterID": "zz"}, 'json: unknown field "ClusterID"'),
+        ({"State": "x"}, "json: cannot unmarshal string into Go struct field .Alias.State of type map[string]string"),
+        ({"State": {"a": 1}}, "json: cannot unmarshal number into Go struct field .Alias.State of type string"),
+    ):
+        told = words if agent.version > (1, 9) else words.replace(".Alias", "")
+        assert await configure(agent, {"Provider": "consul", **body}) == (400, f"Request decode failed: {told}")
 
 
 async def test_the_configuration_is_replaced_and_typed(consul: Consul) -> None:

@@ -192,6 +192,36 @@ async def test_keys_and_nodes_need_their_rights(guarded: GuardedAgent, unique: s
         assert "no longer allowed" in await ask("PUT", "/v1/acl/bootstrap", status=403)
 
 
+@pytest.mark.parametrize(
+    ("rules", "prefix", "allowed"),
+    [
+        ('key "{0}/" {{ policy = "write" }}', "{0}/", False),
+        ('key "{0}" {{ policy = "write" }}', "{0}", False),
+        ('key_prefix "{0}/" {{ policy = "deny" }} key "{0}/x" {{ policy = "write" }}', "{0}/x", False),
+        ('key_prefix "{0}" {{ policy = "write" }} key "{0}/x" {{ policy = "read" }}', "{0}/", False),
+        ('key_prefix "{0}" {{ policy = "write" }} key_prefix "{0}/x/" {{ policy = "deny" }}', "{0}/", False),
+        ('key_prefix "{0}" {{ policy = "deny" }} key_prefix "{0}/" {{ policy = "write" }}', "{0}/", True),
+        ('key_prefix "{0}" {{ policy = "write" }} key "{0}/" {{ policy = "write" }}', "{0}/", True),
+        ('key_prefix "{0}" {{ policy = "write" }} key_prefix "{0}/x/" {{ policy = "deny" }}', "{0}/y", True),
+    ],
+)
+async def test_deletion_of_a_tree_needs_the_right_to_all_of_it(
+    guarded: GuardedAgent, unique: str, rules: str, prefix: str, allowed: bool
+) -> None:
+    async with ClientSession(guarded.url) as session:
+        ask, path = Asker(session), f"/v1/kv/{prefix.format(unique)}?recurse"
+        for key in ("", "/x", "/y/z"):
+            await ask("PUT", f"/v1/kv/{unique}{key}", b"1", token=guarded.management)
+        token = await guarded.token(rules.format(unique))
+        answer = await ask("DELETE", path, status=200 if allowed else 403, token=token)
+        assert answer is True if allowed else answer.startswith("Permission denied")
+        if not allowed and guarded.version > (1, 11):
+            assert f"lacks permission 'key:write' on \"{prefix.format(unique)}\"" in answer
+        left = await ask("GET", path, status=404 if allowed else 200, token=guarded.management)
+        assert bool(left) is not allowed
+        await ask("DELETE", f"/v1/kv/{unique}?recurse", token=guarded.management)
+
+
 async def test_status_of_another_datacenter_has_no_path(ask: Asker) -> None:
     for path in ("/v1/status/leader", "/v1/status/peers", "/v1/kv/a", "/v1/catalog/node/a", "/v1/health/state/any"):
         assert await ask("GET", f"{path}?dc=dc9&filter=odd", status=500) == "No path to datacenter"

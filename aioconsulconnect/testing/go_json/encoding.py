@@ -5,9 +5,11 @@ import re
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.values import is_list, is_object
 
 _ESCAPED: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPE: Final = re.compile("[" + "".join(_ESCAPED) + "]")
+_EXPONENT_FROM: Final = 1e21
 _LITERALS: Final = {"t": "true", "f": "false", "n": "null"}
 
 
@@ -17,13 +19,22 @@ def encode(value: object, *, pretty: bool, newline: bool) -> bytes:
     With `pretty` it is indented by four spaces, else it has no space at all; `newline` ends it with a newline.
     """
     layout = json.dumps(
-        value,
+        _without_fractions(value),
         ensure_ascii=False,
         indent=4 if pretty else None,
         separators=(",", ": ") if pretty else (",", ":"),
     )
     escaped = _ESCAPE.sub(lambda found: _ESCAPED[found.group()], layout)
     return (escaped + "\n" * newline).encode("utf-8", "surrogatepass")
+
+
+def _without_fractions(value: object) -> object:
+    """Copy a value, with integers for the numbers whose fraction is 0, as Go writes them."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXPONENT_FROM:
+        return int(value)
+    if is_object(value):
+        return {key: _without_fractions(each) for key, each in value.items()}
+    return [_without_fractions(each) for each in value] if is_list(value) else value
 
 
 def parse(body: bytes) -> object:

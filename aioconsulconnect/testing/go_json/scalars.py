@@ -33,7 +33,7 @@ _UNITS: Final = {
     "h": 3600 * 10**9,
 }
 _TOO_LONG: Final = 2**63
-_DURATION: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
 
 
 def parse_duration(value: str) -> int:
@@ -43,12 +43,12 @@ def parse_duration(value: str) -> int:
         return 0
     total, at = 0.0, 0
     while at < len(rest) and (part := _DURATION.match(rest, at)):
+        if part[2] not in _UNITS:
+            wrong = f'unknown unit "{part[2]}"' if part[2] else "missing unit"
+            raise ValueError(f'time: {wrong} in duration "{value}"')
         total += float(part[1]) * _UNITS[part[2]]
         at = part.end()
-    if at < len(rest) or not rest:
-        missing = "missing unit in duration" if re.fullmatch(r"(\d+\.?\d*|\.\d+)", rest) else "invalid duration"
-        raise ValueError(f'time: {missing} "{value}"')
-    if total >= _TOO_LONG:
+    if at < len(rest) or not rest or total >= _TOO_LONG:
         raise ValueError(f'time: invalid duration "{value}"')
     return sign * round(total)
 

@@ -9,6 +9,8 @@ from aioconsulconnect.testing.go_json.values import Object, is_list, is_object, 
 from aioconsulconnect.testing.version_facts import VersionFacts
 from aioconsulconnect.testing.versions import FACTS
 
+_OF_RAFT: Final = frozenset({"CreateIndex", "ModifyIndex"})
+"""The members that Go has in a struct of their own, which newer versions name in errors."""
 _EXACT: Final = {"string": str, "bool": bool}
 _RANGES: Final = {"int": range(-(2**63), 2**63), "uint32": range(2**32), "uint64": range(2**64)}
 
@@ -33,8 +35,12 @@ class _WrongTypeError(Exception):
             self.wanted = (field.go_type if self.kind == field.of else "") or go_kind(self.kind, version)
         if not self.steps and struct.go_name.startswith("structs."):
             self.owner = struct.go_name.removeprefix("structs.")
-        in_alias = struct.shadows and _facts(version).alias_struct and not step
-        self.steps[:0] = [*(["Alias"] if in_alias else []), step or field.name]
+        outer: list[str] = []
+        if _facts(version).alias_struct:
+            hidden = step or field.name in {shadow.name for shadow in struct.shadows}
+            outer += ["Alias"] if struct.shadows and not hidden else []
+            outer += ["RaftIndex"] if field.name in _OF_RAFT else []
+        self.steps[:0] = [*outer, step or field.name]
 
     def leave_decoder(self, version: str) -> None:
         """Note that the value lies in a struct with a decoder of its own, at which the outer one begins anew."""

@@ -14,6 +14,9 @@ from aioconsulconnect.testing.versions import facts_of
 _SIZES: Final[Mapping[str, int]] = {"uint32": 1 << 32, "uint64": 1 << 64}
 _PARSERS: Final[Mapping[str, str]] = {"int": "Int", "uint32": "Uint", "uint64": "Uint", "float64": "Float"}
 
+_INTEGER: Final = re.compile(r"-?(?:0x[0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+_FLOAT: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+
 
 def decode_weakly(value: Object, struct: Struct, version: str) -> Object:
     """Read the object `value` weakly, with the members of `struct` that `version` has.
@@ -42,6 +45,29 @@ def _invalid_key(member_path: str, *, jwt: bool) -> str:
 def decode_known(value: Object, struct: Struct, version: str) -> Object:
     """Read `value` by `struct` and `version` as `decode_weakly` does, but ignore unknown keys."""
     return _weak_object(value, struct, version, "", [])
+
+
+def decode_scalars(value: Object, struct: Struct, version: str) -> Object:
+    """Read the members of `struct` and `version` in `value`, all of which are scalars, weakly.
+
+    This is the decoder without the hooks of configuration entries: keys count in any case but not in snake case, and
+    unknown ones not at all; null is absent. DecodeError names all values of a wrong type.
+    """
+    wrong: list[str] = []
+    decoded: Object = {}
+    for field in struct.of(version):
+        same = (key for key in value if key.lower() == field.name.lower())
+        member = value.get(field.name if field.name in value else next(same, ""))
+        if member is None:
+            continue
+        try:
+            decoded[field.name] = _weak_scalar(member, field.of, field.name, version)
+        except _UndecodableError as error:
+            named = f"expected type '{field.go_type or go_kind(field.of)}'"
+            wrong += [re.sub(r"expected type '[\w.]+'", named, each) for each in error.complaints]
+    if wrong:
+        raise _UndecodableError(wrong)
+    return decoded
 
 
 def _weak_object(value: Object, struct: Struct, version: str, path: str, invalid: list[str]) -> Object:
@@ -142,8 +168,11 @@ def _weak_text(value: object, kind: MemberType, path: str, version: str) -> obje
         name = _PARSERS[kind]
         if value == "" and facts_of(version).empty_text_is_zero:
             return 0
-        if re.fullmatch(r"-?\d+", value):
-            return int(value)
+        if kind == "float64" and _FLOAT.fullmatch(value):
+            size = float(value)
+            return int(size) if size.is_integer() else size
+        if kind != "float64" and _INTEGER.fullmatch(value):
+            return int(value, 8 if re.match(r"-?0[0-7]", value) else 0)
         words = f'strconv.Parse{name}: parsing "{value}": invalid syntax'
         raise _undecodable(f"cannot parse '{path}' as {name.lower()}: {words}")
     if isinstance(value, str) and kind == "bool":

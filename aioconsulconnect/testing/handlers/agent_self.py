@@ -76,6 +76,7 @@ class System:
         `GET /v1/agent/members`.
         """
         context, facts = self.context, self.context.facts
+        request.partition_options()
         who = context.acl.resolve(request.token)
         if request.first("segment") not in {"", "_all"}:
             raise Refused(500, "Network segments are not supported in this version of Consul")
@@ -94,8 +95,8 @@ class System:
     async def peerings(self, request: ConsulRequest) -> Reply:
         """Answer with the empty list of peerings (`GET /v1/peerings`)."""
         context = self.context
+        request.read_options(besides=[])
         request.partition_options()
-        request.read_options()
 
         def query() -> Found[list[Object]]:
             context.acl.require(context.acl.resolve(request.token), "peering", "read")
@@ -110,8 +111,8 @@ class System:
         A young agent has none yet.
         """
         context = self.context
-        request.enterprise_options()
         request.read_options()
+        request.partition_options()
 
         def query() -> Found[list[Object]]:
             context.check_datacenter(request)

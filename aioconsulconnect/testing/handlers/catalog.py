@@ -121,8 +121,8 @@ class Catalog:
 
     async def nodes(self, request: ConsulRequest) -> Reply:
         """Answer with the nodes (`GET /v1/catalog/nodes`)."""
-        request.enterprise_options()
         request.read_options()
+        request.partition_options()
         context, facts, expression = self.context, self.context.facts, request.first("filter")
         context.check_datacenter(request)
         keep = compile_filter(expression, facts.version, NODE) if expression else None

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 from aioconsulconnect.testing.config_entries.intention_precedence import decides
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import FALSE, TRUE
-from aioconsulconnect.testing.go_json.schema import Field, MapOf, Struct
+from aioconsulconnect.testing.go_json.schema import Field, MapOf, Shadow, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
-from aioconsulconnect.testing.go_json.values import Object, children, is_object, text
+from aioconsulconnect.testing.go_json.values import Object, children, text
 from aioconsulconnect.testing.handlers.context import AgentContext, Found
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused
 from aioconsulconnect.testing.protocol.reply import Meta, Reply, empty
@@ -23,15 +23,16 @@ from aioconsulconnect.testing.state.table_intentions import describe
 
 _CONFIGURATION: Final = Struct(
     (
-        Field("ClusterID"),
         Field("Provider"),
         Field("Config", MapOf("any"), go_type="map[string]interface {}"),
-        Field("State", "any"),
+        Field("State", MapOf("string")),
         Field("ForceWithoutCrossSigning", "bool"),
         Field("CreateIndex", "uint64"),
         Field("ModifyIndex", "uint64"),
     ),
-    'struct { ForceWithoutCrossSigningSnake bool "json:\\"force_without_cross_signing\\""; *structs.Alias }',
+    shadows=(
+        Shadow("ForceWithoutCrossSigningSnake", "bool", "ForceWithoutCrossSigning", key="force_without_cross_signing"),
+    ),
 )
 _AUTHORIZE: Final = Struct(
     (Field("Target"), Field("ClientCertURI"), Field("ClientCertSerial")), "structs.ConnectAuthorizeRequest"
@@ -89,8 +90,8 @@ class Certificates:
     async def configuration(self, request: ConsulRequest) -> Reply:
         """Answer with the configuration of the CA (`GET /v1/connect/ca/configuration`)."""
         request.read_options()
-        self._operator(request)
         self.context.check_datacenter(request)
+        self._operator(request)
         return Reply(self.context.authority.configuration())
 
     async def configure(self, request: ConsulRequest) -> Reply:
@@ -99,15 +100,12 @@ class Certificates:
         value = request.json()
         if value is None:
             raise Dropped
-        renamed = {"force_without_cross_signing": "ForceWithoutCrossSigning"}
-        body = {renamed.get(key, key): each for key, each in value.items()} if is_object(value) else value
         try:
-            wanted = decode(body, _CONFIGURATION, facts.version, facts.alias_struct)
+            wanted = decode(value, _CONFIGURATION, facts.version, "")
         except DecodeError as error:
             raise request.bad(f"Request decode failed: {error}") from error
+        self.context.check_datacenter(request)
         self._operator(request)
-        if wanted.get("State"):
-            raise request.bad("Provider State is read-only. It must be omitted or identical to the current value")
         self.context.authority.configure(wanted)
         return empty(facts)
 
@@ -130,10 +128,11 @@ class Certificates:
         held = context.authority.held(service, request.token) is not None
         if context.facts.leaf_minds_datacenter or not held:
             context.check_datacenter(request)
-        who = context.acl.resolve(request.token)
-        if "/" in service:
-            raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
-        context.acl.require(who, "service", "write", service)
+        if context.facts.leaf_minds_token or not held:
+            who = context.acl.resolve(request.token)
+            if "/" in service:
+                raise Refused(500, f"SPIFFE ID is not in the expected format: {context.authority.uri(service)}")
+            context.acl.require(who, "service", "write", service)
 
         def query() -> Found[Leaf]:
             leaf = context.authority.leaf(service, request.token)
@@ -156,6 +155,7 @@ class Certificates:
         `POST /v1/agent/connect/authorize`. An intention with permissions counts as a denial.
         """
         context, facts = self.context, self.context.facts
+        request.enterprise_options()
         who = self._authorizer_for(request)
         try:
             body = decode(request.json(), _AUTHORIZE, facts.version, "ConnectAuthorizeRequest")
@@ -175,6 +175,7 @@ class Certificates:
             context.acl.require(who, "intention", "read", target)
         except Refused as refused:
             raise Refused(403, self._prefixed("failed getting intention match: ", refused.text)) from refused
+        request.datacenter = ""  # It asks no other one.
         cache, age = context.cached(request, ("match", "destination", target))
         authorized, reason = self._decide(namespace, source, target)
         return Reply({"Authorized": authorized, "Reason": reason}, cache=cache, age=age)
@@ -183,7 +184,9 @@ class Certificates:
         try:
             return self.context.acl.resolve(request.token)
         except Refused as refused:
-            raise Refused(403, self._prefixed("Could not resolve token to authorizer: ", refused.text)) from refused
+            raise Refused(
+                refused.status, self._prefixed("Could not resolve token to authorizer: ", refused.text)
+            ) from refused
 
     def _prefixed(self, prefix: str, refusal: str) -> str:
         return prefix + refusal if self.context.facts.authorize_error_prefix else refusal

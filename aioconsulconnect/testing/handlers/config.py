@@ -58,8 +58,8 @@ class Entries:
 
         `GET /v1/config/KIND/NAME`, `/v1/config/KIND`, `/v1/config/`.
         """
-        request.enterprise_options()
         request.read_options()
+        request.enterprise_options()
         kind, slash, name = request.rest.partition("/")
         if slash:
             return await self._one(request, kind, name)
@@ -132,9 +132,9 @@ class Entries:
 
     async def put(self, request: ConsulRequest) -> Reply:
         """Write an entry, with check-and-set where `cas` is given (`PUT /v1/config`)."""
-        request.enterprise_options()
         value = request.json("Request decoding failed: ")
         kind, struct, entry = self._decoded(request, value)
+        request.enterprise_options()
         expected = self._cas(request)
         who = self.context.acl.resolve(request.token)
         stored = self._checked(kind, struct, entry)
@@ -224,7 +224,6 @@ class Entries:
 
         Deleting nothing succeeds. Versions without the fact `cas_delete` ignore `cas` here.
         """
-        request.enterprise_options()
         kind_name, slash, name = request.rest.partition("/")
         if not slash:
             raise Refused(404, "Must provide both a kind and name to delete")
@@ -234,6 +233,7 @@ class Entries:
             if refused.status in _FINAL:
                 raise
             raise Refused(400, refused.text) from refused
+        request.enterprise_options()
         context = self.context
         if kind.only_name and (kind_name == "mesh" or context.facts.proxy_defaults_named_anything):
             name = kind.only_name

@@ -41,8 +41,8 @@ class Chains:
 
         The body of a POST may override mesh gateway mode, protocol and connect timeout.
         """
-        request.enterprise_options()
         request.read_options()
+        request.enterprise_options()
         if not request.rest:
             raise request.bad("Missing chain name")
         overrides = self._overrides(request) if request.method == "POST" else Overrides()
@@ -97,12 +97,11 @@ class Chains:
 
     async def exported(self, request: ConsulRequest) -> Reply:
         """Answer with the services that peers may use (`GET /v1/exported-services`, Consul 1.17.3)."""
-        request.enterprise_options()
-        request.read_options()
+        request.read_options(besides=[])
+        request.partition_options()
         context = self.context
 
         def query() -> Found[list[Object]]:
-            context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             context.acl.require(who, "mesh", "read")
             entry = context.store.entry("exported-services", "default") or {}

@@ -39,8 +39,8 @@ class Intentions:
 
     async def list(self, request: ConsulRequest) -> Reply:
         """Answer with all intentions that the token may see (`GET /v1/connect/intentions`)."""
-        request.intention_options()
         request.read_options()
+        request.intention_options()
         context, expression = self.context, request.first("filter")
 
         def query() -> Found[list[Object]]:
@@ -83,8 +83,8 @@ class Intentions:
 
         `GET /v1/connect/intentions/match`.
         """
-        request.intention_options()
         request.read_options()
+        request.intention_options()
         side = request.only("by")
         if side not in {"source", "destination"}:
             raise Refused(500, "'by' parameter must be one of 'source' or 'destination'")
@@ -133,8 +133,8 @@ class Intentions:
 
         An intention with permissions counts as a denial.
         """
-        request.intention_options()
         request.read_options()
+        request.intention_options()
         context, facts = self.context, self.context.facts
         kind, written = request.query.get("source-type", ["consul"])[0], request.only("source")
         source = parse_name(written, "source", facts) if kind == "consul" else Name(written)
@@ -229,7 +229,6 @@ class Intentions:
 
     async def read(self, request: ConsulRequest) -> Reply:
         """Answer with the intention of a uuid (`GET /v1/connect/intentions/UUID`)."""
-        request.intention_options()
         request.read_options()
         if not request.rest and self.context.facts.empty_uuid_is_missing:
             raise Refused(404, "Intention not found")
@@ -269,7 +268,6 @@ class Intentions:
 
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete the intention of a uuid (`DELETE /v1/connect/intentions/UUID`)."""
-        request.intention_options()
         self._right_datacenter(request)
         who = self.context.acl.resolve(request.token)
         if not request.rest and self.context.facts.post_needs_destination:

@@ -190,8 +190,8 @@ class Services:
 
         With `hash` it waits as long as the service has that content hash.
         """
+        request.blocking_options()
         request.enterprise_options()
-        request.read_options()
         context = self.context
         hurry = asyncio.get_running_loop().time() + request.options.wait + random.uniform(0, request.options.wait / 16)
         with context.holding(request, waits=bool(request.first("hash"))):

@@ -129,7 +129,8 @@ class Reader:
         found = _WORD.match(self.source, start) or self._no_word(start)
         kind = next(kind for kind in found.re.groupindex if found[kind] is not None and kind not in _PARTS)
         self._offset = found.end()
-        self._beyond += self._offset == len(self.source) and kind in {"IDENT", "BOOL", "NUMBER", "FLOAT"}
+        if self._offset == len(self.source) and kind in {"IDENT", "BOOL", "NUMBER", "FLOAT"}:
+            self._beyond += 2 if re.fullmatch("-?[1-9][0-9]*", found[0]) else 1  # Go's scanner looks once more.
         value = found[kind]
         if kind == "STRING":
             value = _INTERPOLATION_OR_ESCAPE.sub(_unescaped, value)

@@ -1,11 +1,12 @@
 """A request as Consul's HTTP layer reads it: parameters, headers, body and read options."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from aioconsulconnect.testing.go_json.encoding import parse
+from aioconsulconnect.testing.go_json.encoding import encode, parse
 from aioconsulconnect.testing.go_json.errors import DecodeError
 from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.protocol.refusals import Refused, failed
@@ -60,11 +61,10 @@ class ConsulRequest:
     token: str = field(init=False)
 
     def __post_init__(self) -> None:
-        bearer = re.fullmatch(r"bearer\s+(\S+)\s*", self.headers.get("authorization", ""), re.IGNORECASE)
+        scheme, _, rest = self.headers.get("authorization", "").strip().partition(" ")
+        bearer = rest.strip().partition(" ")[0].strip() if scheme.lower() == "bearer" else ""
         self.datacenter = (self.facts.datacenter_parameter and self.first("datacenter")) or self.first("dc")
-        self.token = (
-            self.first("token") or self.headers.get("x-consul-token", "").strip() or (bearer[1] if bearer else "")
-        )
+        self.token = self.first("token") or self.headers.get("x-consul-token", "").strip() or bearer
 
     def first(self, name: str) -> str:
         """The first value of a parameter; empty where it is absent."""
@@ -95,11 +95,38 @@ class ConsulRequest:
         """Read the body as JSON; `DecodeError` where it is none, for a refusal with words of its own."""
         return parse(self.body)
 
-    def read_options(self) -> None:
+    def read_options(self, *, besides: object = None) -> None:
         """Read the parameters that every blocking endpoint takes into `options`.
 
-        `Refused` with status 400 for the first bad one, in Consul's order.
+        `Refused` with status 400 for the first bad one, in Consul's order. `besides` is what the endpoint answers with
+        although it has refused; None for most, which do not.
         """
+        self.consistency_options(besides=besides)
+        with self._going_on(besides):
+            self.blocking_options()
+
+    def consistency_options(self, *, besides: object = None) -> None:
+        """Read the parameters and headers that say how consistent a read is, as `read_options` does.
+
+        `besides` is that of `read_options`.
+        """
+        with self._going_on(besides):
+            self._consistency()
+            self._cache_control()
+
+    @contextmanager
+    def _going_on(self, besides: object) -> Generator[None, None, None]:
+        """Add to a refusal what the endpoint writes after it, unless that is None."""
+        try:
+            yield
+        except Refused as refused:
+            if besides is None:
+                raise
+            newline = self.facts.newline_after_json or "pretty" in self.query
+            words = refused.text + encode(besides, pretty=True, newline=newline).decode()
+            raise Refused(refused.status, words) from refused
+
+    def _consistency(self) -> None:
         stale, consistent = "stale" in self.query, "consistent" in self.query
         self.options.cached = "cached" in self.query
         if self.first("max_stale"):
@@ -113,8 +140,6 @@ class ConsulRequest:
         if self.options.cached and consistent:
             raise Refused(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
         self.options.consistency = "stale" if stale else "consistent" if consistent else "leader"
-        self._cache_control()
-        self._blocking()
 
     def _cache_control(self) -> None:
         for directive in self.headers.get("cache-control", "").split(","):
@@ -122,7 +147,11 @@ class ConsulRequest:
             if limit and not re.fullmatch(r"-?\d+", limit[2]):
                 raise Refused(400, "Invalid Cache-Control header.")
 
-    def _blocking(self) -> None:
+    def blocking_options(self) -> None:
+        """Read the index to wait beyond and the longest wait into `options`.
+
+        `Refused` with status 400 for a bad one.
+        """
         if wait := self.first("wait"):
             try:
                 seconds = parse_duration(wait) / 1e9
@@ -144,12 +173,17 @@ class ConsulRequest:
         self._refuse_enterprise(("partition", "Partition", "Partitions"))
 
     def _refuse_enterprise(self, *refused: tuple[str, str, str]) -> None:
-        partitions = self.facts.partition_parameter
         for parameter, header, feature in refused:
-            if self.first(parameter) and (parameter == "ns" or partitions):
-                raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
-            if partitions and self.headers.get(f"x-consul-{header.lower()}"):
+            if parameter == "partition" and not self.facts.partition_parameter:
+                continue
+            if self.headers.get(f"x-consul-{header.lower()}"):
                 raise self.bad(f'Invalid header: "X-Consul-{header}" - {feature} are a Consul Enterprise feature')
+            self.refuse_parameter(parameter, feature)
+
+    def refuse_parameter(self, parameter: str, feature: str) -> None:
+        """Refuse a `parameter` that asks for a `feature` of Consul Enterprise, such as "Namespaces"."""
+        if self.first(parameter):
+            raise self.bad(f'Invalid query parameter: "{parameter}" - {feature} are a Consul Enterprise feature')
 
     def intention_options(self) -> None:
         """Refuse namespaces and partitions in requests for intentions, where the version does.

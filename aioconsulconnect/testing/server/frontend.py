@@ -24,6 +24,8 @@ from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
 
 _log: Final = logging.getLogger("aioconsulconnect.testing")
+_FOLDERS: Final = frozenset({"/ui", "/debug/pprof"})
+"""Unmodelled paths that Consul knows with a slash at the end alone."""
 _LARGEST_BODY: Final = 64 * 2**20
 _CHUNKED_FROM: Final = 2048
 _LONGEST_REASON: Final = 500
@@ -83,7 +85,7 @@ class Frontend:
             seen.token = ConsulRequest(request.method, path, "", query, headers, seen.body, facts).token
             return _added(added, seen)
         route = find_route(self.table, path, facts.version)
-        if route is None and find_route(self.table, f"{path}/", facts.version):
+        if route is None and (path in _FOLDERS or find_route(self.table, f"{path}/", facts.version)):
             return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
         if route is None:
             return self._unknown(request, path)

@@ -71,6 +71,8 @@ UNMODELLED: Final = (
     ("/v1/snapshot", OLDEST),
     ("/v1/txn", OLDEST),
     ("/ui/", OLDEST),
+    ("/debug/pprof/", OLDEST),
+    ("/robots.txt", OLDEST),
 )
 """The paths of Consul, with their first version, that the agent does not model and answers with 501."""
 
@@ -162,7 +164,13 @@ def build_table(of: Handlers) -> tuple[Route, ...]:
         Route("/v1/agent/members", {"GET": of.system.members}, rights="filtered by node:read"),
         Route("/v1/agent/version", {"GET": of.system.version}, since="1.11"),
         Route("/v1/peerings", {"GET": of.system.peerings}, rights="peering:read", blocks=True, since="1.13"),
-        Route("/v1/coordinate/nodes", {"GET": of.system.coordinates}, rights="filtered by node:read", blocks=True),
+        Route(
+            "/v1/coordinate/nodes",
+            {"GET": of.system.coordinates},
+            rights="filtered by node:read",
+            blocks=True,
+            false_index=True,
+        ),
         Route("/v1/status/leader", {"GET": of.system.leader}),
         Route("/v1/status/peers", {"GET": of.system.peers}),
         *acl_routes(of.policies, of.roles, of.tokens),

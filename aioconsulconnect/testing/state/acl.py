@@ -14,6 +14,8 @@ from aioconsulconnect.testing.version_facts import VersionFacts
 ANONYMOUS: Final = "00000000-0000-0000-0000-000000000002"
 MANAGEMENT_POLICY: Final = "00000000-0000-0000-0000-000000000001"
 READ_ONLY_POLICY: Final = "00000000-0000-0000-0000-000000000002"
+_ROOTS: Final = frozenset({"allow", "deny", "manage"})
+"""The names of Consul's own policies, which are no tokens."""
 _LEVELS: Final = {"deny": 0, "read": 1, "list": 1, "write": 2}
 _IMPLIED: Final = {"read": "read", "write": "read", "list": "read"}
 
@@ -59,6 +61,17 @@ class Authorizer:
         if any(_LEVELS[policy] >= _LEVELS[access] for policy, _ in policies):
             return True
         return self.default == "allow" and not any(everywhere for _, everywhere in policies)
+
+    def may_write_keys_below(self, prefix: str) -> bool:
+        """True if the token may write every key that begins with `prefix`.
+
+        A rule for one key gives no such right.
+        """
+        rules = [rule for rule in self.rules if rule.resource == "key"]
+        over = [rule for rule in rules if not rule.exact and prefix.startswith(rule.name)]
+        nearest = max(over, key=lambda rule: len(rule.name), default=None)
+        may = nearest.policy == "write" if nearest else self.everything or self.default == "allow"
+        return may and all(rule.policy == "write" for rule in rules if rule.name.startswith(prefix))
 
     def _policy(self, resource: str, name: str) -> str | None:
         """The policy of the rule that fits best: the exact one, else that with the longest prefix."""
@@ -134,10 +147,12 @@ class Acl:
     def resolve(self, secret: str) -> Authorizer:
         """The rights of the token with this secret; without a secret, those of the anonymous token.
 
-        `Refused` with status 403 for an unknown one.
+        `Refused` with status 403 for an unknown one, and with 500 for a name that Consul keeps for itself.
         """
         if not self.enabled:
             return Authorizer(ANONYMOUS, "allow", everything=True)
+        if secret in _ROOTS:
+            raise Refused(500, "Cannot resolve root ACL", from_server=True)
         token = self.token(secret or "anonymous")
         if token is None:
             raise Refused(403, "ACL not found", from_server=True)

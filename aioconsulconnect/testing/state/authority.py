@@ -12,17 +12,20 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from aioconsulconnect.testing.go_json.scalars import format_duration, parse_duration
+from aioconsulconnect.testing.go_json.errors import NotModelledError
 from aioconsulconnect.testing.go_json.values import Object, is_object, text
+from aioconsulconnect.testing.protocol.ca_settings import CURVES, Settings, read_settings
 from aioconsulconnect.testing.protocol.refusals import refused_by_server
 from aioconsulconnect.testing.state import certificates
-from aioconsulconnect.testing.state.certificates import Signer, colons, key_id, key_pem, pem
+from aioconsulconnect.testing.state.certificates import PrivateKey, Signer, colons, key_id, key_pem, pem
 from aioconsulconnect.testing.state.store import Store
 from aioconsulconnect.testing.version_facts import VersionFacts
 
-_HOUR: Final = 3600 * 10**9
-_YEAR: Final = 8760 * _HOUR
-_CURVES: Final = (224, 256, 384, 521)
+_PLAIN: Final = "$&+,/:;=@"
+"""The characters that Go leaves in a path as they are, besides letters, digits and `-_.~`."""
+_LONGEST_NAME: Final = 36
+"""How much of the name of a service a common name has: the rest of the 64 characters is for the trust domain."""
+_PEM: Final = re.compile(r"-----BEGIN ([^\n]+)-----\n.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,23 +54,6 @@ class Leaf:
     root: Root
     fetched: float
     index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The configuration of the CA as the provider understands it; lifetimes are in nanoseconds."""
-
-    leaf: int = 72 * _HOUR
-    intermediate: int = _YEAR
-    root: int = 10 * _YEAR
-    kind: str = "ec"
-    bits: int = 256
-    key: str = ""
-    certificate: str = ""
-
-    def identity(self, *, with_kind: bool) -> tuple[object, ...]:
-        """The settings that make a new root when they change; the type of the key only `with_kind`."""
-        return (self.key.strip(), self.certificate.strip(), *((self.kind, self.bits) if with_kind else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +100,13 @@ class Authority:
     @property
     def roots(self) -> list[Root]:
         """All roots, in the order of their ids, as the table keeps them."""
-        if not self._roots:
-            index = self.store.touched("roots")
-            self._roots.append(self._make_root(self._settings, index))
+        self._have_root()
         return sorted(self._roots, key=lambda root: root.id)
+
+    def _have_root(self) -> None:
+        """Make the first root, unless there is one."""
+        if not self._roots:
+            self._roots.append(self._make_root(self._settings, self.store.touched("roots")))
 
     @property
     def active(self) -> Root:
@@ -125,23 +114,29 @@ class Authority:
         return next(root for root in self.roots if root.active)
 
     def _make_root(self, settings: Settings, index: int) -> Root:
-        key = (
-            certificates.load_key(settings.key) if settings.key else certificates.make_key(settings.kind, settings.bits)
-        )
+        certificate = self._given_root(settings.certificate) if settings.certificate else None
+        key = certificates.load_key(settings.key) if settings.key else _new_key(settings)
         if key is None:
             raise refused_by_server(
                 "error generating CA root certificate: error generating CA: "
                 f'error parsing private key "{settings.key}": no PEM-encoded data found'
             )
-        if settings.certificate:
-            try:
-                certificate = x509.load_pem_x509_certificate(settings.certificate.encode())
-            except ValueError as error:
-                raise refused_by_server(f"error configuring provider: error parsing root cert: {error}") from error
-        else:
+        if certificate is None:
             lifetime = timedelta(microseconds=settings.root // 1000)
             certificate = certificates.make_root(key, self.trust_domain, next(self._serials), lifetime)
         return Root(Signer(certificate, key), *certificates.kind_and_bits(key), created=index, modified=index)
+
+    def _given_root(self, written: str) -> x509.Certificate:
+        block = _PEM.search(written)
+        prefix = self.facts.root_fingerprint_prefix
+        if block is None:
+            raise refused_by_server(f"{prefix}no PEM-encoded data found")
+        if block[1] != "CERTIFICATE":
+            raise refused_by_server(f"{prefix}first PEM-block should be CERTIFICATE type")
+        try:
+            return x509.load_pem_x509_certificate(written.encode())
+        except ValueError as error:
+            raise refused_by_server("x509: malformed certificate") from error
 
     def roots_value(self) -> Object:
         """The roots as the JSON that the API shows."""
@@ -222,19 +217,23 @@ class Authority:
         provider, config = text(wanted, "Provider"), wanted.get("Config")
         if self._broken:
             raise refused_by_server("provider not initialized")
+        complete = not self.facts.configuration_checks_index or "IntermediateCertTTL" in (self._config or {})
+        if not complete:
+            self._config = dict(sorted([*(self._config or {}).items(), ("IntermediateCertTTL", "8760h0m0s")]))
+            self._modified = self.store.write("roots")
+        if wanted.get("State"):
+            words = "Provider State is read-only. It must be omitted or identical to the current value"
+            raise refused_by_server(self.facts.bad_request_prefix + words, 400)
         if provider != "consul":
             known = {"vault", "aws-pca"} if provider else set[str]()
             if provider in known:
                 raise refused_by_server(f"the in-process agent has no CA provider {provider!r}", status=501)
             raise refused_by_server(f'could not initialize provider: unknown CA provider "{provider}"')
         given = config if is_object(config) else {}
-        settings = read_settings(given)
-        complete = "IntermediateCertTTL" in (self._config or {})
+        settings = read_settings(given, self.facts)
+        self._have_root()  # by the settings of before
         if complete and config == self._config:
             return
-        if not complete and self.facts.configuration_checks_index:
-            self._config = {**(self._config or {}), "IntermediateCertTTL": "8760h0m0s"}
-            self._modified = self.store.write("roots")
         expected = wanted.get("ModifyIndex")
         if self.facts.configuration_checks_index and expected and expected != self._modified:
             self._broken = True
@@ -257,7 +256,7 @@ class Authority:
 
     def uri(self, service: str) -> str:
         """The SPIFFE id of a service."""
-        return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe='*/')}"
+        return f"spiffe://{self.trust_domain}/ns/default/dc/{self.datacenter}/svc/{quote(service, safe=_PLAIN)}"
 
     def _leaf_key(self, service: str, token: str) -> tuple[str, str]:
         """The key of a leaf among those held: newer versions share it among all tokens."""
@@ -271,7 +270,7 @@ class Authority:
             raise refused_by_server("provider not initialized")
         root = self.active
         uri = self.uri(service)
-        plain = re.sub(r"[^A-Za-z0-9]", "", service)
+        plain = re.sub(r"[^a-z0-9]", "", service.lower())[:_LONGEST_NAME]
         name = f"{plain}.svc.default.{self.cluster[:8]}.consul" if self.facts.common_names else ""
         lifetime = timedelta(microseconds=self._settings.leaf // 1000)
         certificate, key = certificates.make_leaf(uri, name, root.signer, next(self._serials), lifetime)
@@ -292,60 +291,17 @@ class Authority:
         return leaf
 
 
+def _new_key(settings: Settings) -> PrivateKey:
+    """A new key for a root; refused for what is asked for by settings that nothing has checked."""
+    complaint = "error generating CA root certificate: "
+    if settings.kind not in {"ec", "rsa"}:
+        raise refused_by_server(f"{complaint}unknown private key type requested: {settings.kind}")
+    if settings.kind == "ec" and settings.bits not in CURVES:
+        raise refused_by_server(f"{complaint}error generating ECDSA private key: unknown curve length {settings.bits}")
+    if settings.kind == "rsa" and settings.bits not in {2048, 4096}:
+        raise NotModelledError("The in-process agent makes no such RSA key")
+    return certificates.make_key(settings.kind, settings.bits)
+
+
 def _stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def read_settings(config: Object) -> Settings:
-    """Read the settings in a configuration, in any case but not snake case; impossible ones are refused."""
-    given = {key.lower(): value for key, value in config.items()}
-
-    def duration(key: str, default: int) -> int:
-        value = given.get(key.lower(), default)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        try:
-            return parse_duration(str(value))
-        except ValueError as error:
-            raise refused_by_server(
-                "error configuring provider: error decoding config: 1 error(s) decoding:\n\n"
-                f"* error decoding '{key}': {error}"
-            ) from error
-
-    defaults = Settings()
-    bits = given.get("privatekeybits", 0)
-    settings = Settings(
-        leaf=duration("LeafCertTTL", defaults.leaf),
-        intermediate=duration("IntermediateCertTTL", defaults.intermediate),
-        root=duration("RootCertTTL", defaults.root),
-        kind=str(given.get("privatekeytype") or defaults.kind),
-        bits=bits if isinstance(bits, int) and bits else defaults.bits,
-        key=str(given.get("privatekey") or ""),
-        certificate=str(given.get("rootcert") or ""),
-    )
-    if complaint := _complaint(settings):
-        raise refused_by_server(f"error configuring provider: {complaint}")
-    return settings
-
-
-def _complaint(settings: Settings) -> str | None:
-    """The first reason to refuse the settings; None where there is none."""
-    least = format_duration(3 * settings.leaf)
-    faults = {
-        "must provide a private key when providing a root cert": bool(settings.certificate and not settings.key),
-        "leaf cert TTL must be greater or equal than 1h0m0s": settings.leaf < _HOUR,
-        "leaf cert TTL must be less than 8760h0m0s": settings.leaf > _YEAR,
-        "Intermediate Cert TTL must be greater or equal than 3h": settings.intermediate < 3 * _HOUR,
-        f"Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL (>={least}).": (
-            settings.intermediate < 3 * settings.leaf
-        ),
-        "EC key length must be one of (224, 256, 384, 521) bits": (
-            settings.kind == "ec" and settings.bits not in _CURVES
-        ),
-        "RSA key length must be 2048 or 4096 bits": settings.kind == "rsa" and settings.bits not in {2048, 4096},
-        "private key type must be either 'ec' or 'rsa'": settings.kind not in {"ec", "rsa"},
-        "root cert TTL is set and is not greater than intermediate cert ttl. "
-        f"root cert ttl: {format_duration(settings.root)}, "
-        f"intermediate cert ttl: {format_duration(settings.intermediate)}": settings.root <= settings.intermediate,
-    }
-    return next((complaint for complaint, holds in faults.items() if holds), None)

@@ -73,14 +73,15 @@ class Interrupted(BaseException):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # interrupts within constructors
-def test_interrupt_at_any_moment_leaves_agents_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rounds", [150, pytest.param(5000, marks=pytest.mark.slow)])
+def test_interrupt_at_any_moment_leaves_agents_usable(rounds: int) -> None:
     def interrupt(*_: object) -> None:
         raise Interrupted
 
     before = signal.signal(signal.SIGALRM, interrupt)
     interrupts = 0
     try:
-        for _ in range(150):
+        for _ in range(rounds):
             agent = Agent()
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))

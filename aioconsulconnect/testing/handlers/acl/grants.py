@@ -4,10 +4,11 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, NotModelledError
-from aioconsulconnect.testing.go_json.schema import Field, ListOf, Struct
+from aioconsulconnect.testing.go_json.schema import Field, ListOf, Shadow, Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, children, is_list, is_object, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext
@@ -23,7 +24,9 @@ _SERVICES: Final = ListOf(
 _NODES: Final = ListOf(Struct((Field("NodeName"), Field("Datacenter")), "structs.ACLNodeIdentity"))
 SENT_BACK: Final = (Field("Hash"), Field("CreateIndex", "uint64"), Field("ModifyIndex", "uint64"))
 """Members of an answer that a client may send back."""
+HIDDEN_HASH: Final = Shadow("Hash", "string", "Hash")
 POLICIES: Final = Field("Policies", ListOf(Struct(_LINK, "structs.ACLTokenPolicyLink")))
+POLICIES_OF_ROLE: Final = Field("Policies", ListOf(Struct(_LINK, "structs.ACLRolePolicyLink")))
 ROLES: Final = Field("Roles", ListOf(Struct(_LINK, "structs.ACLTokenRoleLink")))
 IDENTITIES: Final = (
     Field("ServiceIdentities", _SERVICES, go_type="[]*structs.ACLServiceIdentity", until="1.10"),
@@ -45,23 +48,40 @@ def read_body(request: ConsulRequest, struct: Struct, what: str) -> Object:
     if is_object(given) and any(is_list(value) and None in value for value in given.values()):
         raise NotModelledError("The in-process agent takes no null in a list here: a real one may break the connection")
     try:
-        return decode(given, struct, request.facts.version, request.facts.alias_struct)
+        return decode(given, struct, request.facts.version, "")
     except DecodeError as error:
         more = " - Namespaces are a Consul Enterprise feature" if '"Namespace"' in str(error) else ""
         raise request.bad(f"{complaint}{error}{more}") from error
 
 
+def read_options(context: AgentContext, request: ConsulRequest, *, namespaces: bool = True) -> None:
+    """Read the options of `request`, a read of the ACLs of `context`.
+
+    `namespaces` refuses those that it asks for, as by default.
+    """
+    request.read_options()
+    if namespaces:
+        request.enterprise_options()
+        request.refuse_parameter("authmethod-ns", "Namespaces")
+    context.check_datacenter(request)
+
+
 def require(context: AgentContext, request: ConsulRequest, access: str = "", deleted: str = "") -> None:
     """Refuse `request` where the ACLs of `context` are off, or without the right to `access` them.
 
-    Newer versions confuse an unknown token with what is to be `deleted`.
+    With an access its options are read before; those of a read are more. Newer versions confuse an unknown token with
+    what is to be `deleted`.
     """
     if not context.acl.enabled:
         raise Refused(401, "ACL support disabled")
+    if access == "read":
+        read_options(context, request)
+    elif access:
+        request.enterprise_options()
     try:
         who = context.acl.resolve(request.token) if access else None
     except Refused as refused:
-        if deleted and context.facts.newer_acl:
+        if deleted and context.facts.newer_acl and refused.status == HTTPStatus.FORBIDDEN:
             raise Refused(404, f"Cannot find {deleted} to delete") from refused
         raise
     if who:
@@ -85,6 +105,20 @@ def ids_of(links: Iterable[Object], kept: dict[str, Object], what: str, facts: V
             complaint = f'ID "{text(link, "ID")}"' if wanted else f'name "{name}"'
             raise refused_by_server(f"No such ACL {what} with {complaint}")
         found.append(identifier)
+    return list(dict.fromkeys(found))
+
+
+def written_ids(links: Iterable[Object], named: list[str], kept: dict[str, Object], facts: VersionFacts) -> list[str]:
+    """The ids in `links` of a role to policies in `kept` and those that are `named`, or a refusal.
+
+    `facts` has its words.
+    """
+    found = list(named)
+    for wanted in filter(None, (text(link, "ID") for link in links)):
+        check_uuid(wanted, f"{facts.role_write_prefix}failed acl policy lookup")
+        if wanted.lower() not in kept:
+            raise refused_by_server(f"{facts.role_write_prefix}No such policy with ID: {wanted}")
+        found.append(wanted.lower())
     return list(dict.fromkeys(found))
 
 

@@ -21,11 +21,14 @@ _POLICY: Final = Struct(
         Field("Datacenters", ListOf("string"), go_type="[]string"),
         *grants.SENT_BACK,
     ),
-    "struct { Hash string; *structs.Alias }",
+    shadows=(grants.HIDDEN_HASH,),
 )
 _ROLE: Final = Struct(
-    (*(Field(name) for name in ("ID", "Name", "Description")), grants.POLICIES, *grants.IDENTITIES, *grants.SENT_BACK),
-    "struct { Hash string; *structs.Alias }",
+    (
+        *(Field(name) for name in ("ID", "Name", "Description")),
+        *(grants.POLICIES_OF_ROLE, *grants.IDENTITIES, *grants.SENT_BACK),
+    ),
+    shadows=(grants.HIDDEN_HASH,),
 )
 _WORD: Final = r"[A-Za-z0-9_-]"
 _LONGEST: Final = 128
@@ -44,6 +47,7 @@ class _Named:
     async def put(self, request: ConsulRequest) -> Reply:
         """Create one, or replace the one with an id (`PUT /v1/acl/KIND`, `/v1/acl/KIND/ID`)."""
         grants.require(self.context, request)
+        request.enterprise_options()
         title = self.kind.capitalize()
         body = grants.read_body(request, self.struct, title)
         given = text(body, "ID")
@@ -131,7 +135,9 @@ class _Named:
             return Reply(self._shown(found), meta=self._meta())
         if self.context.facts.newer_acl:
             raise Refused(404, f"Requested {self.kind} does not exist: ACL not found")
-        raise Refused(404, "") if self.kind == "role" else Refused(403, "ACL not found", at=self._meta().index)
+        if self.kind == "role":
+            return Reply(b"", 404, None)
+        raise Refused(403, "ACL not found", at=self._meta().index)
 
     def _meta(self) -> Meta:
         return Meta(self.context.store.touched(f"acl/{self.kind}"))
@@ -222,8 +228,12 @@ class Roles(_Named):
         return Reply(found, meta=self._meta())
 
     def _made(self, identifier: str, body: Object) -> Object:  # noqa: ARG002
-        links = grants.ids_of(children(body, "Policies"), self.context.acl.policies, "policy", self.context.facts)
-        return {"PolicyIDs": links, **grants.identities_of(body, "role", self.context.facts)}
+        links, facts = children(body, "Policies"), self.context.facts
+        by_name = [link for link in links if not text(link, "ID")]
+        named = grants.ids_of(by_name, self.context.acl.policies, "policy", facts)
+        identities = grants.identities_of(body, "role", facts)
+        # Ids are looked up only where the role is written.
+        return {"PolicyIDs": grants.written_ids(links, named, self.context.acl.policies, facts), **identities}
 
     def _shown(self, kept: Object) -> Object:
         links = grants.links_to(texts(kept, "PolicyIDs"), self.context.acl.policies)

@@ -6,9 +6,10 @@ import uuid
 from datetime import datetime
 from typing import Final
 
-from aioconsulconnect.testing.go_json.errors import NotModelledError
+from aioconsulconnect.testing.go_json.errors import DecodeError, NotModelledError
 from aioconsulconnect.testing.go_json.scalars import format_duration, instant
-from aioconsulconnect.testing.go_json.schema import Field, Struct
+from aioconsulconnect.testing.go_json.schema import Field, Shadow, Struct
+from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, children, text, texts
 from aioconsulconnect.testing.handlers.acl import grants
 from aioconsulconnect.testing.handlers.context import AgentContext
@@ -28,8 +29,9 @@ _TOKEN: Final = Struct(
         *(Field("ExpirationTTL", "nanoseconds"), Field("ExpirationTime"), Field("CreateTime")),
         *grants.SENT_BACK,
     ),
-    "struct { ExpirationTTL interface {}; Hash string; *structs.Alias }",
+    shadows=(Shadow("ExpirationTTL", "interface {}", "ExpirationTTL"), grants.HIDDEN_HASH),
 )
+_BOOTSTRAP: Final = Struct((Field("BootstrapSecret"),), "api.BootstrapRequest")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _RESERVED: Final = "00000000-0000-0000-0000-0000000000"
@@ -51,8 +53,14 @@ class Tokens:
 
     async def bootstrap(self, request: ConsulRequest) -> Reply:
         """Refuse to bootstrap (`PUT /v1/acl/bootstrap`), as the agent has its management token from the start."""
+        facts = self.context.facts
         grants.require(self.context, request, "")
-        index = self.context.facts.bootstrap_index
+        if facts.newer_acl and request.body:
+            try:
+                decode(request.json("Request decoding failed: "), _BOOTSTRAP, facts.version, "BootstrapRequest")
+            except DecodeError as error:
+                raise request.bad(f"Request decoding failed: {error}") from error
+        index = facts.bootstrap_index
         raise refused_by_server(f"Permission denied: ACL bootstrap no longer allowed (reset index: {index})", 403)
 
     # Writing.
@@ -63,6 +71,7 @@ class Tokens:
         `PUT /v1/acl/token`, `/v1/acl/token/ACCESSOR`, `/v1/acl/token/ACCESSOR/clone`.
         """
         grants.require(self.context, request)
+        request.enterprise_options()
         body = grants.read_body(request, _TOKEN, "Token")
         for each in (text(body, "ExpirationTime"), text(body, "CreateTime")):
             try:
@@ -197,6 +206,7 @@ class Tokens:
     async def self(self, request: ConsulRequest) -> Reply:
         """Answer with the token of the request (`GET /v1/acl/token/self`)."""
         grants.require(self.context, request)
+        grants.read_options(self.context, request, namespaces=False)
         found = self.context.acl.token(request.token)
         if found is None:
             raise self._unknown(self._meta().index)

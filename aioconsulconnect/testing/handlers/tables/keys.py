@@ -27,8 +27,8 @@ class Keys:
 
     async def get(self, request: ConsulRequest) -> Reply:
         """Answer with a key, with all below it, or with their names (`GET /v1/kv/KEY`)."""
-        request.enterprise_options()
         request.read_options()
+        request.enterprise_options()
         if "keys" in request.query:
             return await self._below(request, names=True)
         if "recurse" in request.query:
@@ -74,6 +74,7 @@ class Keys:
 
     async def put(self, request: ConsulRequest) -> Reply:
         """Write a key, if need be only at an index (`PUT /v1/kv/KEY`)."""
+        request.read_options()
         request.enterprise_options()
         self._named(request)
         self._refuse_conflict(request, "cas", "acquire", "release")
@@ -95,6 +96,7 @@ class Keys:
 
     async def delete(self, request: ConsulRequest) -> Reply:
         """Delete a key, if need be only at an index, or all below it (`DELETE /v1/kv/KEY`)."""
+        request.read_options()
         request.enterprise_options()
         recurse = "recurse" in request.query
         if not recurse:
@@ -102,14 +104,12 @@ class Keys:
         self._refuse_conflict(request, "recurse", "cas")
         index, key, acl = _number(request, "cas"), request.rest, self.context.acl
         who = self._who(request)
-        acl.require(who, "key", "write", key)
         if recurse:
-            if any(
-                rule.resource == "key" and rule.name.startswith(key) and rule.policy != "write" for rule in who.rules
-            ):
+            if not who.may_write_keys_below(key):
                 raise acl.denied(who, "key:write", key)
             self.table.delete(*(text(row, "Key") for row in self.table.below(key)))
             return Reply(body=True)
+        acl.require(who, "key", "write", key)
         if index is not None and self.table.get(key) is not None and index != self._index_of(key):
             return Reply(body=False)
         self.table.delete(key)

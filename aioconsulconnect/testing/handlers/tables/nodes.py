@@ -27,6 +27,7 @@ class Nodes:
 
     async def datacenters(self, request: ConsulRequest) -> Reply:
         """Answer with the names of the datacenters (`GET /v1/catalog/datacenters`)."""
+        request.consistency_options(besides=[self.context.datacenter])
         context = self.context
         cached = "cached" in request.query
         cache, age = context.cached(request, ("datacenters",)) if cached else (None, None)
