@@ -5,6 +5,7 @@ import re
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import DecodeError
+from aioconsulconnect.testing.go_json.values import Number
 
 _ESCAPED: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPE: Final = re.compile("[" + "".join(_ESCAPED) + "]")
@@ -37,7 +38,7 @@ def parse(body: bytes) -> object:
         raise DecodeError("EOF")
     try:
         value: object
-        value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(source, start)
+        value, _ = json.JSONDecoder(parse_float=Number, parse_constant=_refuse).raw_decode(source, start)
     except json.JSONDecodeError as error:
         raise DecodeError(_explain(error)) from error
     except RecursionError as error:

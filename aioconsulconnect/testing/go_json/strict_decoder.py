@@ -1,5 +1,6 @@
 """Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
 
+from math import isinf
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, go_type
@@ -25,20 +26,22 @@ class _WrongTypeError(Exception):
         self.kind: MemberType = kind
         self.wanted: str = ""
         self.owner: str = ""
+        self.inmost = True
         self.steps: list[str] = []
 
     def leave(self, struct: Struct, field: Field, step: str, version: str) -> None:
         """Note that the value lies in the member `field` of `struct`, at `step`; no step stands for its name."""
         if not self.wanted:
             self.wanted = (field.go_type if self.kind == field.of else "") or go_kind(self.kind, version)
-        if not self.steps and struct.go_name.startswith("structs."):
+        if self.inmost and struct.go_name.startswith("structs."):
             self.owner = struct.go_name.removeprefix("structs.")
+        self.inmost = False
         in_alias = struct.shadows and _facts(version).alias_struct and not step
         self.steps[:0] = [*(["Alias"] if in_alias else []), step or field.name]
 
     def leave_decoder(self, version: str) -> None:
         """Note that the value lies in a struct with a decoder of its own, at which the outer one begins anew."""
-        self.owner = ""
+        self.owner, self.inmost = "", True
         if not _facts(version).decoders_join_paths:
             self.steps = []
 
@@ -85,7 +88,7 @@ def _decode_object(value: Object, struct: Struct, version: str, path: str) -> Ob
         try:
             taken = _decode_member(member, field.of, version, f"{path}.{field.name}")
         except _WrongTypeError as error:
-            error.leave(struct, field, step, version)
+            error.leave(struct, field, step or field.name * (field.name in loose), version)
             raise
         taken = field.take(taken, f"{path}.{field.name}".removeprefix("."))
         target[name] = _merged(target.get(name), taken, field.of)
@@ -134,10 +137,10 @@ def _decode_member(value: object, kind: MemberType, version: str, path: str) -> 
         case "open" if is_object(value):
             return without_null(value, path.removeprefix("."))
         case _:
-            return _decode_scalar(value, kind)
+            return _decode_scalar(value, kind, version)
 
 
-def _decode_scalar(value: object, kind: MemberType) -> object:
+def _decode_scalar(value: object, kind: MemberType, version: str) -> object:
     match kind:
         case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
@@ -146,7 +149,9 @@ def _decode_scalar(value: object, kind: MemberType) -> object:
                 return value
             return _refuse(f"number {value}", kind)
         case "duration" | "nanoseconds" if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return read_duration(int(value) if isinstance(value, float) else value, kind)
+            if isinstance(value, float) and isinf(value):
+                return _refuse(f"number {value}", "float64")
+            return read_duration(value, kind, quotes=_facts(version).durations_are_quoted)
         case _:
             return _refuse(go_type(value), kind)
 

@@ -228,7 +228,7 @@ class Authority:
                 raise refused_by_server(f"the in-process agent has no CA provider {provider!r}", status=501)
             raise refused_by_server(f'could not initialize provider: unknown CA provider "{provider}"')
         given = config if is_object(config) else {}
-        settings = read_settings(given)
+        settings = read_settings(given, quotes=self.facts.durations_are_quoted)
         complete = "IntermediateCertTTL" in (self._config or {})
         if complete and config == self._config:
             return
@@ -296,8 +296,11 @@ def _stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def read_settings(config: Object) -> Settings:
-    """Read the settings in a configuration, in any case but not snake case; impossible ones are refused."""
+def read_settings(config: Object, *, quotes: bool) -> Settings:
+    """Read the settings in a configuration, in any case but not snake case; impossible ones are refused.
+
+    `config` is the configuration; `quotes` is as for `parse_duration`.
+    """
     given = {key.lower(): value for key, value in config.items()}
 
     def duration(key: str, default: int) -> int:
@@ -305,7 +308,7 @@ def read_settings(config: Object) -> Settings:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         try:
-            return parse_duration(str(value))
+            return parse_duration(str(value), quotes=quotes)
         except ValueError as error:
             raise refused_by_server(
                 "error configuring provider: error decoding config: 1 error(s) decoding:\n\n"
