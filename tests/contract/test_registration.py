@@ -367,3 +367,55 @@ async def test_node_tells_its_place(ask: Registrar) -> None:
         assert node["Locality"] == {"Region": "r"}
     await ask.put_node({"Locality": {}}, Address="10.0.0.8")
     assert (await ask("GET", f"/v1/catalog/node/{ask.name}"))["Node"]["Locality"] == {}
+
+
+UNKNOWN = {
+    "acl": " nope policies/ templated-policy/x",
+    "agent": " Services check check/c check/foo/x check/register/ checks/ services/ maintenance/ health connect/proxy/x",
+    "agent/health": "service/foo/web",
+    "catalog": " bogus datacenters/ nodes/",
+    "coordinate": " nope",
+    "event": "nope",
+    "health": " bogus/x",
+    "internal": "nope",
+    "operator": "nope raft",
+    "peerings": "",
+    "session": "nope",
+    "snapshot": "",
+    "status": "nope",
+    "txn": "",
+}
+
+
+@pytest.mark.parametrize("path", [f"{part}/{rest}" for part, each in UNKNOWN.items() for rest in each.split(" ")])
+async def test_path_that_no_version_has_is_unknown(ask: Registrar, path: str) -> None:
+    text = await ask("GET", f"/v1/{path}", status=404)
+    newer = "Invalid URL path: not a recognized HTTP API endpoint\n"
+    assert text == (newer if ask.version >= (1, 11) else "")
+
+
+SLASHES = "service/deregister service/maintenance check/pass health/service/id connect/ca/leaf"
+
+
+@pytest.mark.parametrize("path", [*(f"agent/{path}" for path in SLASHES.split()), "acl/policy/name", "health/state"])
+async def test_path_without_its_last_slash_is_redirected(ask: Registrar, path: str) -> None:
+    for method in ("GET", "PUT"):
+        async with ask.session.request(method, f"/v1/{path}?a=b", allow_redirects=False) as answer:
+            assert answer.status == (307 if ask.version >= (1, 20) else 301)
+            assert answer.headers["Location"] == f"/v1/{path}/?a=b"
+
+
+async def test_checks_are_held_to_a_filter_where_there_are_some(ask: Registrar) -> None:
+    for check in await ask("GET", "/v1/agent/checks"):
+        await ask("PUT", f"/v1/agent/check/deregister/{check}")
+    assert await ask("GET", "/v1/agent/checks?filter=Foo==1") == {}
+    await ask("GET", "/v1/agent/checks?filter=Foo=1", status=500)
+    await ask.register({"Check": {"TTL": "1h"}})
+    assert await ask("GET", "/v1/agent/checks?filter=Foo==1", status=500) == 'Selector "Foo" is not valid'
+
+
+async def test_whole_numbers_have_the_digits_of_a_float(ask: Registrar) -> None:
+    body = b'{"Name":"NAME","Kind":"connect-proxy","Port":1,"Proxy":{"DestinationServiceName":"b","Config":{"big":%s}}}'
+    for given, shown in (("12345678901234567890", 12345678901234567000), ("1E3", 1000), ("0.5", 0.5)):
+        await ask.register(body % given.encode())
+        assert (await ask("GET", f"/v1/agent/service/{ask.name}"))["Proxy"]["Config"] == {"big": shown}
