@@ -118,6 +118,8 @@ async def test_type_error_repeats_the_number(ask: Registrar, number: str) -> Non
     if number == "1e400":
         text = await ask.register(b'{"Name":"NAME","Check":{"TTL":%s}}' % number.encode(), 400)
         assert text.endswith(("Check.TTL of type float64", "Check of type float64"))
+        text = await ask.register(b'{"Name":"NAME","Proxy":{"Config":{"a":[1e400]}}}', 400)
+        assert text.endswith(("Proxy.Alias.Config of type float64", "Proxy of type float64"))
         body = b'{"Kind":"service-resolver","Name":"x","ConnectTimeout":1e400}'
         assert (await ask("PUT", "/v1/config", body, 400)).endswith("number 1e400 into Go value of type float64")
 
@@ -371,8 +373,9 @@ async def test_node_tells_its_place(ask: Registrar) -> None:
 
 UNKNOWN = {
     "acl": " nope policies/ templated-policy/x",
-    "agent": " Services check check/c check/foo/x check/register/ checks/ services/ maintenance/ health connect/proxy/x",
+    "agent": " Services check check/register/ checks/ services/ maintenance/ health connect/proxy/x",
     "agent/health": "service/foo/web",
+    "agent/check": "c foo/x",
     "catalog": " bogus datacenters/ nodes/",
     "coordinate": " nope",
     "event": "nope",
@@ -419,3 +422,19 @@ async def test_whole_numbers_have_the_digits_of_a_float(ask: Registrar) -> None:
     for given, shown in (("12345678901234567890", 12345678901234567000), ("1E3", 1000), ("0.5", 0.5)):
         await ask.register(body % given.encode())
         assert (await ask("GET", f"/v1/agent/service/{ask.name}"))["Proxy"]["Config"] == {"big": shown}
+
+
+async def test_list_that_is_spelt_twice_is_read_by_element(ask: Registrar) -> None:
+    await ask.register({"Checks": [{"TTL": "1h", "Name": "a"}, {"TTL": "1h"}], "checks": [{"Name": "b"}]})
+    assert (await ask("GET", "/v1/agent/checks"))[f"service:{ask.name}"]["Name"] == "b"
+    first = {"DestinationServiceName": "x", "Upstreams": [{"DestinationName": "a", "LocalBindPort": 1}]}
+    second = {"upstreams": [{"LocalBindPort": 3}]}
+    await ask.register({"Kind": "connect-proxy", "Port": 1, "Proxy": first, "proxy": second})
+    (upstream,) = (await ask("GET", f"/v1/agent/service/{ask.name}"))["Proxy"]["Upstreams"]
+    assert (upstream["DestinationName"], upstream["LocalBindPort"]) == ("a", 3)
+
+
+async def test_half_a_character_is_marked_as_unreadable(ask: Registrar) -> None:
+    body = rb'{"Name":"NAME","Meta":{"k":"\ud800-\udc00\ud83d\ude00"}}'
+    await ask.register(body)
+    assert (await ask("GET", f"/v1/agent/service/{ask.name}"))["Meta"] == {"k": "\ufffd-\ufffd\U0001f600"}

@@ -1,5 +1,6 @@
 """Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
 
+from itertools import zip_longest
 from math import isinf
 from typing import Final, NoReturn
 
@@ -104,7 +105,9 @@ def _is_nil(kind: MemberType) -> bool:
 
 
 def _merged(before: object, value: object, kind: MemberType) -> object:
-    """A member after `value`, where the same one spelt otherwise gave `before`: objects are filled on."""
+    """A member after `value`, where the same one spelt otherwise gave `before`: objects are filled on, in lists too."""
+    if isinstance(kind, ListOf) and is_list(before) and is_list(value):
+        return [_merged(old, new, kind.item) for old, new in zip_longest(before[: len(value)], value)]
     if not (is_object(before) and is_object(value)):
         return value
     match kind:
@@ -133,11 +136,20 @@ def _decode_member(value: object, kind: MemberType, version: str, path: str) -> 
         case MapOf(item) if is_object(value):
             return {key: _decode_member(each, item, version, path) for key, each in value.items()}
         case "any":
-            return value
+            return _finite(value)
         case "open" if is_object(value):
             return without_null(value, path.removeprefix("."))
         case _:
             return _decode_scalar(value, kind, version)
+
+
+def _finite(value: object) -> object:
+    """Free JSON, which Go reads where all its numbers fit."""
+    if isinstance(value, float) and isinf(value):
+        _refuse(f"number {value}", "float64")
+    for each in value.values() if is_object(value) else value if is_list(value) else ():
+        _finite(each)
+    return value
 
 
 def _decode_scalar(value: object, kind: MemberType, version: str) -> object:
