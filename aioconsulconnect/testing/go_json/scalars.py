@@ -37,9 +37,9 @@ _PART: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 
 
 def parse_duration(value: str, *, quotes: bool = True) -> int:
-    """Read a Go duration in nanoseconds; ValueError in Go's words where `value` is none, such as `1m30s` is.
+    """Read a Go duration, such as `1m30s`, in nanoseconds; ValueError where `value` is none.
 
-    With `quotes` as of Go 1.15: the words escape what they quote, and the least duration of all is read.
+    The words are Go's: with `quotes`, as of Go 1.15, they escape what they quote, and the least duration is read.
     """
     shown = _quoted if quotes else str
     invalid = ValueError(f'time: invalid duration "{shown(value)}"')

@@ -277,7 +277,10 @@ def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
 
 
 def lacks_slash(table: Iterable[Route], path: str, version: str) -> bool:
-    """True if a pattern in `table` of `version` is `path` with a slash, and none is `path` itself: Go adds it."""
+    """True if Go adds a slash to `path`: there is a pattern with it and none without it.
+
+    The patterns are those in `table` that `version` has.
+    """
     patterns = {route.pattern for route in table if spans(version, route.since, route.until)}
     return path not in patterns and f"{path}/" in patterns
 
