@@ -41,6 +41,10 @@ class VersionFacts:
     """Go's name for the struct in the error about a member of the wrong type."""
     decoders_join_paths: bool = True
     """True if that error names the whole path where a struct within the path has a decoder of its own."""
+    durations_are_quoted: bool = True
+    """True if an error about a duration escapes what it quotes."""
+    addresses_take_zeros: bool = False
+    """True if the numbers of an IPv4 address may begin with zeros."""
     # intentions
     intentions_are_entries: bool = True
     writes_go_to_primary: bool = True
@@ -121,6 +125,10 @@ class VersionFacts:
     # services
     native_needs_port: bool = True
     proxy_needs_one_destination: bool = True
+    proxy_port_first: bool = True
+    """True if the complaint about the port of a proxy comes before those about its destination."""
+    exposes_paths_once: bool = False
+    """True if a path may be exposed once only."""
     proxy_port_text: str = "Port or SocketPath must be set for a connect-proxy"
     upstream_port_text: str = "upstream local bind port or local socket path must be defined and nonzero"
     upstream_bind_path: str = " or unix path"
@@ -172,6 +180,10 @@ class VersionFacts:
     """True if the list of services takes a filter."""
     servers_tell_replica: bool = True
     """True if the metadata of Consul's own instance says whether it is a read replica."""
+    states_ignore_case: bool = True
+    """True if the state of checks is found in any case."""
+    check_nodes_ignore_case: bool = True
+    """True if a check in a registration may spell the node in another case."""
     checks_are_vetted: bool = True
     """True if checks in a registration are looked through without ACLs too."""
     unnamed_service_text: str = "Must provide service name (Service.Service) when service ID is provided"

@@ -38,8 +38,8 @@ def _paths() -> Iterator[tuple[str, ...]]:
 
 
 def _unmodelled() -> str:
-    paths = ", ".join(f"`{path}`" for path, _ in UNMODELLED)
-    return f"Everything else below {paths} is answered with 501 and the reason.\n"
+    paths = ", ".join(f"`{path}`" for path, _, _ in UNMODELLED)
+    return f"These, where a version has them, are answered with 501 and the reason: {paths}.\n"
 
 
 def _kinds() -> str:

@@ -5,10 +5,12 @@ import re
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import DecodeError
-from aioconsulconnect.testing.go_json.values import is_list, is_object
+from aioconsulconnect.testing.go_json.values import Number, is_list, is_object
 
 _ESCAPED: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPE: Final = re.compile("[" + "".join(_ESCAPED) + "]")
+_SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _EXPONENT_FROM: Final = 1e21
 _LITERALS: Final = {"t": "true", "f": "false", "n": "null"}
 
@@ -48,12 +50,21 @@ def parse(body: bytes) -> object:
         raise DecodeError("EOF")
     try:
         value: object
-        value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(source, start)
+        value, _ = json.JSONDecoder(parse_float=Number, parse_constant=_refuse).raw_decode(source, start)
     except json.JSONDecodeError as error:
         raise DecodeError(_explain(error)) from error
     except RecursionError as error:
         raise DecodeError("exceeded max depth") from error
-    return value
+    return _without_surrogates(value) if _SURROGATE_ESCAPE.search(source) else value
+
+
+def _without_surrogates(value: object) -> object:
+    """JSON data with the mark of what is unreadable in place of half a character, as Go reads it."""
+    if is_object(value):
+        return {_SURROGATE.sub("\ufffd", key): _without_surrogates(each) for key, each in value.items()}
+    if is_list(value):
+        return [_without_surrogates(each) for each in value]
+    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _refuse(constant: str) -> NoReturn:

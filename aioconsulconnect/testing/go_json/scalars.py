@@ -32,25 +32,40 @@ _UNITS: Final = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_TOO_LONG: Final = 2**63
-_DURATION: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
+_LONGEST: Final = 2**63 - 1
+_PART: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 
 
-def parse_duration(value: str) -> int:
-    """Read a Go duration such as `1m30s` into nanoseconds; ValueError with Go's words where it is none."""
+def parse_duration(value: str, *, quotes: bool = True) -> int:
+    """Read a Go duration, such as `1m30s`, in nanoseconds; ValueError where `value` is none.
+
+    The words are Go's: with `quotes`, as of Go 1.15, they escape what they quote, and the least duration is read.
+    """
+    shown = _quoted if quotes else str
+    invalid = ValueError(f'time: invalid duration "{shown(value)}"')
     sign, rest = (-1, value[1:]) if value.startswith("-") else (1, value.removeprefix("+"))
     if rest == "0":
         return 0
-    total, at = 0.0, 0
-    while at < len(rest) and (part := _DURATION.match(rest, at)):
-        if part[2] not in _UNITS:
-            wrong = f'unknown unit "{part[2]}"' if part[2] else "missing unit"
-            raise ValueError(f'time: {wrong} in duration "{value}"')
-        total += float(part[1]) * _UNITS[part[2]]
+    total, at = 0, 0
+    while at < len(rest) and (part := _PART.match(rest, at)) and (part[1] or part[2]):
+        whole, fraction, unit = part[1] or "0", part[2] or "0", part[3]
+        if unit not in _UNITS:
+            wrong = f'unknown unit "{shown(unit)}"' if unit else "missing unit"
+            raise ValueError(f'time: {wrong} in duration "{shown(value)}"')
+        total += int(whole) * _UNITS[unit] + int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         at = part.end()
-    if at < len(rest) or not rest or total >= _TOO_LONG:
-        raise ValueError(f'time: invalid duration "{value}"')
-    return sign * round(total)
+    if at < len(rest) or not rest or total > _LONGEST + (quotes and sign < 0):
+        raise invalid
+    return sign * total
+
+
+def _quoted(words: str) -> str:
+    """Escape text as Go does in errors about durations: quotes, control characters and every byte beyond ASCII."""
+    escaped = (
+        f"\\x{byte:02x}" if byte < 0x20 or byte >= 0x80 else "\\" * (chr(byte) in '"\\') + chr(byte)  # noqa: PLR2004
+        for byte in words.encode("utf-8", "surrogatepass")
+    )
+    return "".join(escaped)
 
 
 def format_duration(nanoseconds: int) -> str:
@@ -68,13 +83,15 @@ def format_duration(nanoseconds: int) -> str:
     return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds
 
 
-def read_duration(value: str | int, kind: Literal["duration", "nanoseconds"]) -> object:
+def read_duration(value: str | float, kind: Literal["duration", "nanoseconds"], *, quotes: bool = True) -> object:
     """Read a duration, given as Go text or as nanoseconds, into the form in which it is kept.
 
-    A `kind` of "duration" keeps text (empty for 0), "nanoseconds" an integer. DecodeError if `value` is no duration.
+    A `kind` of "duration" keeps text (empty for 0), "nanoseconds" an integer. DecodeError if `value` is no duration;
+    `quotes` is as for `parse_duration`. A number that is too large becomes the least duration, as on most processors.
     """
     try:
-        length = parse_duration(value) if isinstance(value, str) else int(value)
+        length = parse_duration(value, quotes=quotes) if isinstance(value, str) else int(float(value))
     except ValueError as error:
         raise DecodeError(str(error)) from error
+    length = length if abs(length) <= _LONGEST else -_LONGEST - 1
     return (format_duration(length) if length else "") if kind == "duration" else length

@@ -1,5 +1,6 @@
 """Objects as they go out: members in Go's order, empty ones left out unless they are always there."""
 
+from decimal import Decimal
 from typing import Final
 
 from aioconsulconnect.testing.go_json.schema import ListOf, MapOf, MemberType, Struct
@@ -46,9 +47,9 @@ def _shape_member(value: object, kind: MemberType, version: str) -> object:
 
 
 def _sorted(value: object) -> object:
-    """Sort the keys of free JSON, as Go writes maps, and write a whole number without a point, as it does."""
+    """Sort the keys of free JSON, as Go writes maps, and write whole numbers as it does: no point, and 17 digits."""
     if is_object(value):
         return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LONGEST_WHOLE:
-        return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_WHOLE:
+        return int(Decimal(repr(float(value)))) if float(value).is_integer() else value
     return [_sorted(each) for each in value] if is_list(value) else value

@@ -1,5 +1,7 @@
 """Objects as Go's own decoder reads them: the right type for every member, and no unknown one."""
 
+from itertools import zip_longest
+from math import isinf
 from typing import Final, NoReturn
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, go_type
@@ -27,14 +29,16 @@ class _WrongTypeError(Exception):
         self.kind: MemberType = kind
         self.wanted: str = ""
         self.owner: str = ""
+        self.inmost = True
         self.steps: list[str] = []
 
     def leave(self, struct: Struct, field: Field, step: str, version: str) -> None:
         """Note that the value lies in the member `field` of `struct`, at `step`; no step stands for its name."""
         if not self.wanted:
             self.wanted = (field.go_type if self.kind == field.of else "") or go_kind(self.kind, version)
-        if not self.steps and struct.go_name.startswith("structs."):
+        if self.inmost and struct.go_name.startswith("structs."):
             self.owner = struct.go_name.removeprefix("structs.")
+        self.inmost = False
         outer: list[str] = []
         if _facts(version).alias_struct:
             hidden = step or field.name in {shadow.name for shadow in struct.shadows}
@@ -44,7 +48,7 @@ class _WrongTypeError(Exception):
 
     def leave_decoder(self, version: str) -> None:
         """Note that the value lies in a struct with a decoder of its own, at which the outer one begins anew."""
-        self.owner = ""
+        self.owner, self.inmost = "", True
         if not _facts(version).decoders_join_paths:
             self.steps = []
 
@@ -91,7 +95,7 @@ def _decode_object(value: Object, struct: Struct, version: str, path: str) -> Ob
         try:
             taken = _decode_member(member, field.of, version, f"{path}.{field.name}")
         except _WrongTypeError as error:
-            error.leave(struct, field, step, version)
+            error.leave(struct, field, step or field.name * (field.name in loose), version)
             raise
         taken = field.take(taken, f"{path}.{field.name}".removeprefix("."))
         target[name] = _merged(target.get(name), taken, field.of)
@@ -107,7 +111,9 @@ def _is_nil(kind: MemberType) -> bool:
 
 
 def _merged(before: object, value: object, kind: MemberType) -> object:
-    """A member after `value`, where the same one spelt otherwise gave `before`: objects are filled on."""
+    """A member after `value`, where the same one spelt otherwise gave `before`: objects are filled on, in lists too."""
+    if isinstance(kind, ListOf) and is_list(before) and is_list(value):
+        return [_merged(old, new, kind.item) for old, new in zip_longest(before[: len(value)], value)]
     if not (is_object(before) and is_object(value)):
         return value
     match kind:
@@ -136,14 +142,23 @@ def _decode_member(value: object, kind: MemberType, version: str, path: str) -> 
         case MapOf(item) if is_object(value):
             return {key: _decode_member(each, item, version, path) for key, each in value.items()}
         case "any":
-            return value
+            return _finite(value)
         case "open" if is_object(value):
             return without_null(value, path.removeprefix("."))
         case _:
-            return _decode_scalar(value, kind)
+            return _decode_scalar(value, kind, version)
 
 
-def _decode_scalar(value: object, kind: MemberType) -> object:
+def _finite(value: object) -> object:
+    """Free JSON, which Go reads where all its numbers fit."""
+    if isinstance(value, float) and isinf(value):
+        _refuse(f"number {value}", "float64")
+    for each in value.values() if is_object(value) else value if is_list(value) else ():
+        _finite(each)
+    return value
+
+
+def _decode_scalar(value: object, kind: MemberType, version: str) -> object:
     match kind:
         case "string" | "bool" if isinstance(value, _EXACT[kind]):
             return value
@@ -152,7 +167,9 @@ def _decode_scalar(value: object, kind: MemberType) -> object:
                 return value
             return _refuse(f"number {value}", kind)
         case "duration" | "nanoseconds" if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return read_duration(int(value) if isinstance(value, float) else value, kind)
+            if isinstance(value, float) and isinf(value):
+                return _refuse(f"number {value}", "float64")
+            return read_duration(value, kind, quotes=_facts(version).durations_are_quoted)
         case _:
             return _refuse(go_type(value), kind)
 

@@ -1,10 +1,25 @@
 """JSON values, and access to the members of an object by type."""
 
-from typing import TypeGuard
+from typing import Self, TypeGuard
 
 from aioconsulconnect.testing.go_json.errors import NullInOpenMapError
 
 Object = dict[str, object]
+
+
+class Number(float):
+    """A number with a fraction or an exponent; as text it is its `literal`, which errors repeat."""
+
+    def __new__(cls, literal: str | float) -> Self:
+        """Read the number `literal`."""
+        made = super().__new__(cls, literal)
+        made.literal = str(literal)
+        return made
+
+    def __str__(self) -> str:
+        return self.literal
+
+    literal: str
 
 
 def is_object(value: object) -> TypeGuard[Object]:

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Mapping
+from math import isinf
 from typing import Final
 
 from aioconsulconnect.testing.go_json.errors import DecodeError, errors, go_type
@@ -143,9 +144,11 @@ def _weak_scalar(value: object, kind: MemberType, path: str, version: str) -> ob
             return without_null(value, path)
         case str() if value is None and kind != "any":
             return EMPTY.get(kind, "")
+        case str() if isinstance(value, float) and isinf(value):
+            raise DecodeError(f"json: cannot unmarshal number {value} into Go value of type float64")
         case "duration" | "nanoseconds" if isinstance(value, str | int | float):
             try:
-                return read_duration(int(value) if isinstance(value, float) else value, kind)
+                return read_duration(value, kind, quotes=facts_of(version).durations_are_quoted)
             except DecodeError as error:
                 raise _undecodable(f"error decoding '{path}': {error}") from error
         case "bytes" if isinstance(value, str):

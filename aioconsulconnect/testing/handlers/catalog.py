@@ -212,9 +212,10 @@ class Catalog:
     async def healthy_ingress(self, request: ConsulRequest) -> Reply:
         """Answer with the ingress gateways that lead to a service, and their checks.
 
-        `GET /v1/health/ingress/NAME`.
+        `GET /v1/health/ingress/NAME`. With a tag it is a read of the service itself.
         """
-        return await self._health(request, self._ingress, "ingress")
+        search: Search = (lambda name: self._named(name, checks=True)) if "tag" in request.query else self._ingress
+        return await self._health(request, search, "ingress")
 
     async def checks(self, request: ConsulRequest) -> Reply:
         """Answer with the checks of the instances of a service (`GET /v1/health/checks/NAME`)."""
@@ -258,7 +259,7 @@ class Catalog:
                 return Found([], 1, ())
             shown = [
                 (each, self.view.healthy_service(each, self._definition(each, merged)))
-                for each in self._tagged(request, seen.instances, mesh=kind != "service")
+                for each in self._tagged(request, seen.instances, mesh=kind == "connect")
             ]
             kept, filtered = self._visible(request, who, shown, filtered_by=HEALTHY_SERVICE)
             return Found(kept, seen.index, seen.keys, filtered=filtered and not streaming)

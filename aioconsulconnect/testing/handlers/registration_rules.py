@@ -5,7 +5,7 @@ The refusals have Consul's words.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Final
 
 from aioconsulconnect.testing.config_entries.central_configuration import PROXY, gateways
@@ -24,6 +24,8 @@ _SCRIPT: Final = ("ScriptArgs", "Args")
 _INTERVAL: Final = (*_SCRIPT, "HTTP", "H2PING", "TCP", "UDP", "GRPC", "OSService")
 _EXPOSED: Final = ("http", "http2")
 _LAST_PORT: Final = 65535
+_FAMILIES: Final = {"lan_ipv4": 4, "wan_ipv4": 4, "lan_ipv6": 6}
+"""The version of IP of a tagged address by its tag, where the agent checks it."""
 
 
 class NoPortLeftError(Exception):
@@ -74,7 +76,7 @@ def _pair_complaint(key: str, value: str, taken: Collection[str]) -> str | None:
         return f"Key is too long (limit: {_LONGEST_KEY} characters)"
     if key.startswith("consul-") and key not in taken:
         return "Key prefix 'consul-' is reserved for internal use"
-    if len(value) > _LONGEST_VALUE:
+    if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_VALUE:
         return f"Value is too long (limit: {_LONGEST_VALUE} characters)"
     return None
 
@@ -88,31 +90,33 @@ def complaints(definition: Object, facts: VersionFacts, *, sidecar_of_service: b
     """
     kind, connect = text(definition, "Kind"), child(definition, "Connect")
     endless = not number(definition, "Port") and not text(definition, "SocketPath")
+    locality = child(definition, "Locality")
+    if facts.zones_need_region and not sidecar_of_service and text(locality, "Zone") and not text(locality, "Region"):
+        yield "zone cannot be set without region"
     if kind == PROXY:
         yield from _proxy_complaints(definition, endless and not sidecar_of_service, facts)
     elif kind in gateways(facts):
         yield from _gateway_complaints(definition, kind)
-    if connect.get("Native") and endless and facts.native_needs_port:
-        yield "Port or SocketPath must be set for a Connect native service."
-    locality = child(definition, "Locality")
-    if facts.zones_need_region and not sidecar_of_service and text(locality, "Zone") and not text(locality, "Region"):
-        yield "zone cannot be set without region"
     sidecar = connect.get("SidecarService")
     if is_object(sidecar):
         if text(sidecar, "ID"):
             yield "A SidecarService cannot specify an ID as this is managed by the agent"
         if child(sidecar, "Connect").get("SidecarService") is not None:
             yield "A SidecarService cannot have a nested SidecarService"
+    if connect.get("Native") and endless and facts.native_needs_port:
+        yield "Port or SocketPath must be set for a Connect native service."
 
 
 def _proxy_complaints(definition: Object, endless: bool, facts: VersionFacts) -> Iterator[str]:
     proxy = child(definition, "Proxy")
     destination = text(proxy, "DestinationServiceName")
+    if endless and facts.proxy_port_first:
+        yield facts.proxy_port_text
     if not destination:
         yield "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
     if destination == "*" and facts.proxy_needs_one_destination:
         yield "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services"
-    if endless:
+    if endless and not facts.proxy_port_first:
         yield facts.proxy_port_text
     if child(definition, "Connect").get("Native"):
         yield "A Proxy cannot also be Connect Native, only typical services"
@@ -120,18 +124,17 @@ def _proxy_complaints(definition: Object, endless: bool, facts: VersionFacts) ->
     binds: set[str] = set()
     for upstream in children(proxy, "Upstreams"):
         yield from _upstream_complaints(upstream, names, binds, facts)
-    # The texts are those of 1.8.7; newer versions are not recorded and are assumed to use the same.
-    yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"))
+    yield from _expose_complaints(children(child(proxy, "Expose"), "Paths"), facts)
 
 
-def _expose_complaints(exposed: list[Object]) -> Iterator[str]:
+def _expose_complaints(exposed: list[Object], facts: VersionFacts) -> Iterator[str]:
     paths: set[str] = set()
     ports: set[int] = set()
     for each in exposed:
         path, port, protocol = text(each, "Path"), number(each, "ListenerPort"), text(each, "Protocol")
         if not path:
             yield "expose.paths: empty path exposed"
-        if path in paths:
+        if path in paths and facts.exposes_paths_once:
             yield "expose.paths: duplicate paths exposed"
         if port in ports:
             yield "expose.paths: duplicate listener ports exposed"
@@ -147,11 +150,12 @@ def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], fac
     if not text(upstream, "DestinationName"):
         yield "upstream destination name cannot be empty"
         return
-    if text(upstream, "DestinationName") == "*" and facts.proxy_needs_one_destination:
+    central = upstream.get("CentrallyConfigured") is True
+    if text(upstream, "DestinationName") == "*" and facts.proxy_needs_one_destination and not central:
         yield "upstream destination name cannot be a wildcard"
         return
     port, socket = number(upstream, "LocalBindPort"), text(upstream, "LocalBindSocketPath")
-    if not port and not socket:
+    if not port and not socket and not central:
         yield facts.upstream_port_text
         return
     if port and socket:
@@ -172,7 +176,7 @@ def _upstream_complaints(upstream: Object, names: set[str], binds: set[str], fac
     bind = socket or f"{text(upstream, 'LocalBindAddress') or '127.0.0.1'}:{port}"
     if name in names:
         yield f"upstreams cannot contain duplicates of {name}"
-    elif bind in binds:
+    elif bind in binds and (port or socket):
         path = facts.upstream_bind_path
         yield f'upstreams cannot contain duplicates by local bind address and port{path}; "{bind}" is specified twice'
     names.add(name)
@@ -220,6 +224,26 @@ def check_complaint(check: Object, facts: VersionFacts) -> str | None:
     return None
 
 
+def refuse_addresses(service: Object, facts: VersionFacts) -> None:
+    """Refuse a `service` with an address of another kind than its tag says; `facts` is the version."""
+    tagged = child(service, "TaggedAddresses")
+    for tag, family in _FAMILIES.items():
+        if tag in tagged and _family(text(child(tagged, tag), "Address"), facts) != family:
+            raise Refused(500, f'Service tagged address "{tag}" must be a valid ipv{family} address')
+
+
+def _family(address: str, facts: VersionFacts) -> int | None:
+    """The version of IP of an `address`, as Go sees it; None for any other text."""
+    plain = re.sub(r"(?<!\d)0+(?=\d)", "", address) if facts.addresses_take_zeros and ":" not in address else address
+    try:
+        found = ip_address(plain)
+    except ValueError:
+        return None
+    if isinstance(found, IPv4Address) or found.ipv4_mapped:
+        return 4
+    return None if found.scope_id else 6
+
+
 def refuse_foreign_nodes(checks: list[Object], node_name: str) -> None:
     """Refuse, as not modelled, `checks` that are an alias of another node than `node_name`."""
     if any(text(check, "AliasNode") not in {"", node_name} for check in checks):
@@ -243,8 +267,8 @@ def check_definitions(definition: Object) -> list[Object]:
     return [*([one] if said else []), *children(definition, "Checks")]
 
 
-def filled(definition: Object) -> Object:
-    """Fill in the defaults of a service definition."""
+def filled(definition: Object, facts: VersionFacts) -> Object:
+    """Fill in the defaults of a service `definition`; `facts` is the version."""
     weights, given = definition.get("Weights"), child(definition, "Proxy")
     proxy = {member: value for member, value in given.items() if member != "EnvoyExtensions"}  # Consul ignores them.
     upstreams = [{"DestinationType": "service", **each} for each in children(proxy, "Upstreams")]
@@ -254,15 +278,13 @@ def filled(definition: Object) -> Object:
         "ID": text(definition, "ID") or text(definition, "Name"),
         "Tags": texts(definition, "Tags"),
         "Weights": weights if is_object(weights) else DEFAULT_WEIGHTS,
-        "TaggedAddresses": {**_addresses_of(definition), **child(definition, "TaggedAddresses")},
+        "TaggedAddresses": {**_addresses_of(definition, facts), **child(definition, "TaggedAddresses")},
     }
 
 
-def _addresses_of(definition: Object) -> Object:
+def _addresses_of(definition: Object, facts: VersionFacts) -> Object:
     """The tagged addresses that a service has by its own address, where that is one of IP."""
-    try:
-        family = ip_address(text(definition, "Address")).version
-    except ValueError:
+    if (family := _family(text(definition, "Address"), facts)) is None:
         return {}
     own = {"Address": text(definition, "Address"), "Port": number(definition, "Port")}
     return {f"{network}_ipv{family}": own for network in ("lan", "wan")}
@@ -280,7 +302,8 @@ def sidecar_of(service: Object) -> Object | None:
     proxy = dict(child(given, "Proxy"))
     proxy["DestinationServiceName"] = text(proxy, "DestinationServiceName") or name
     proxy["DestinationServiceID"] = text(proxy, "DestinationServiceID") or identifier
-    if not text(proxy, "LocalServiceSocketPath"):
+    proxy["LocalServiceSocketPath"] = text(proxy, "LocalServiceSocketPath") or text(service, "SocketPath")
+    if not proxy["LocalServiceSocketPath"]:
         proxy["LocalServicePort"] = number(proxy, "LocalServicePort") or number(service, "Port")
         proxy["LocalServiceAddress"] = text(proxy, "LocalServiceAddress") or "127.0.0.1"
     return {
@@ -295,19 +318,20 @@ def sidecar_of(service: Object) -> Object | None:
     }
 
 
-def with_port(sidecar: Object, taken: Collection[int], before: Object | None) -> Object:
+def with_port(sidecar: Object, taken: Collection[int], before: Object | None, facts: VersionFacts) -> Object:
     """A `sidecar` with a port, with its checks and its defaults.
 
     `NoPortLeftError` where it needs a port and none is left.
 
     - `taken`: the ports that are in use.
     - `before`: the definition of the sidecar until now, whose port it keeps.
+    - `facts`: the version.
     """
     port, identifier = number(sidecar, "Port"), text(sidecar, "ID").removesuffix("-sidecar-proxy")
     if port < 1:
         known = number(before, "Port") if before else 0
         port = known if known in _SIDECAR_PORTS else _free_port(taken)
-    sidecar = filled({**sidecar, "Port": port})
+    sidecar = filled({**sidecar, "Port": port}, facts)
     if not check_definitions(sidecar):
         address = text(sidecar, "Address") or "127.0.0.1"
         sidecar["Checks"] = [

@@ -10,10 +10,13 @@ from aioconsulconnect.testing.config_entries.shapes.shared import (
     TRANSPARENT_PROXY,
 )
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
+from aioconsulconnect.testing.registration.definition_shapes import PEER_META
 
-TAGGED: Final = MapOf(Struct((Field("Address", always=True), Field("Port", "int", always=True))))
-WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)))
-LOCALITY: Final = Struct((Field("Region"), Field("Zone")))
+TAGGED: Final = MapOf(
+    Struct((Field("Address", always=True), Field("Port", "int", always=True)), "structs.ServiceAddress")
+)
+WEIGHTS: Final = Struct((Field("Passing", "int", always=True), Field("Warning", "int", always=True)), "structs.Weights")
+LOCALITY: Final = Struct((Field("Region"), Field("Zone")), "structs.Locality")
 _LOCALITY: Final = Struct((Field("Region", always=True), Field("Zone", always=True)))
 _ACCESS_LOGS: Final = Struct(
     (
@@ -143,7 +146,7 @@ _PROXY: Final = Struct(
         Field("MutualTLSMode", since="1.16"),
     )
 )
-_CONNECT: Final = Struct((Field("Native", "bool"),))
+_CONNECT: Final = Struct((Field("Native", "bool"), Field("PeerMeta", PEER_META, since="1.13", filtered=False)))
 INDEXES: Final = (Field("CreateIndex", "uint64", always=True), Field("ModifyIndex", "uint64", always=True))
 _LOCAL_ADDRESSES: Final = MapOf("string")
 NODE: Final = Struct(
@@ -154,6 +157,7 @@ NODE: Final = Struct(
         Field("Datacenter", always=True),
         Field("TaggedAddresses", _LOCAL_ADDRESSES, always=True),
         Field("Meta", META, always=True),
+        Field("Locality", LOCALITY, since="1.16", filtered=False),
         Field("PeerName", since="1.13"),
         *INDEXES,
     )

@@ -10,6 +10,7 @@ from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, is_list, is_object, text
 from aioconsulconnect.testing.handlers import service_shapes as shapes
 from aioconsulconnect.testing.handlers.context import AgentContext
+from aioconsulconnect.testing.registration.definition_shapes import durations
 from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Node, Registry
 
@@ -26,6 +27,7 @@ _MEMBERS: Final = (
     "EnableTagOverride",
     "Proxy",
     "Locality",
+    "Connect",
 )
 
 CHECK_INTERNALS: Final = Struct(
@@ -56,7 +58,9 @@ CHECK_INTERNALS: Final = Struct(
         Field("AliasService"),
         Field("SessionName", since="1.22"),
         Field("TTL", "nanoseconds"),
-    )
+    ),
+    shadows=durations("Interval", "Timeout", "DeregisterCriticalServiceAfter", "TTL"),
+    lenient=True,
 )
 """What a check that was registered in the catalog tells of how it is run; filters do not see it."""
 SHOWN_CHECK: Final = shapes.CHECK.with_member(Field("Definition", CHECK_INTERNALS, always=True))
@@ -112,7 +116,6 @@ class ServiceView:
             **definition,
             "Service": definition["Name"],
             "TaggedAddresses": self._addresses(instance, definition),
-            "Connect": {"Native": True} if child(definition, "Connect").get("Native") else {},
             "CreateIndex": instance.created,
             "ModifyIndex": instance.modified,
         }
@@ -135,7 +138,6 @@ class ServiceView:
             "ServiceMeta": child(definition, "Meta"),
             "NodeMeta": node.get("Meta"),
             "ServiceTaggedAddresses": self._addresses(instance, definition),
-            "ServiceConnect": {"Native": True} if child(definition, "Connect").get("Native") else {},
             "CreateIndex": instance.created,
             "ModifyIndex": instance.modified,
         }

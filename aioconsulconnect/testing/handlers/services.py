@@ -18,6 +18,7 @@ from aioconsulconnect.testing.handlers.registration_rules import (
     complaints,
     filled,
     meta_complaint,
+    refuse_addresses,
     refuse_foreign_nodes,
     refuse_scripts,
     sidecar_of,
@@ -36,6 +37,7 @@ from aioconsulconnect.testing.state.checks import Check
 from aioconsulconnect.testing.state.service_registry import Instance, Registry
 
 _KEPT_OUT: Final = frozenset({"ID", "Token", "Namespace"})
+_CONNECT: Final = ("Native", "PeerMeta")
 _UPDATE: Final = Struct((Field("Status"), Field("Output")), "agent.checkUpdate")
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - refused, not listened on
 _NO_REASON: Final = (
@@ -61,16 +63,18 @@ class Services:
         self._check_checks(checks, "Invalid check: ")
         if (text(definition, "ID") or text(definition, "Name")) == "consul":
             raise Refused(501, "The in-process agent does not model a service with the ID of Consul's own instance")
-        service = filled({**definition, "Tags": definition.get("Tags") or []})
+        service = filled({**definition, "Tags": definition.get("Tags") or []}, self.context.facts)
         sidecar = self._sidecar(service)
         who = self.context.acl.resolve(request.token)
         for each in [service, *([sidecar] if sidecar else [])]:
             self._may_register(who, each)
+        refuse_addresses(service, self.context.facts)
         refuse_scripts(checks)
-        replace = request.query.get("replace-existing-checks", ["false"])[0] in {"", *TRUE}
+        replace = request.query.get("replace-existing-checks", ["false"])[0] in {"", "true"}
         instance = self.registry.register(_kept(service), checks, replace=replace)
         if sidecar is not None:
             given = check_definitions(sidecar)
+            refuse_addresses(sidecar, self.context.facts)
             refuse_scripts(given)
             kept, parent = _kept(sidecar), instance.identifier
             # Where the agent does not check a sidecar as a service, the servers still do.
@@ -125,7 +129,7 @@ class Services:
             raise Refused(400, "Failed Validation: " + errors(found))
         known = self.registry.get(text(sidecar, "ID"))
         try:
-            return with_port(sidecar, self.registry.ports(), known.definition if known else None)
+            return with_port(sidecar, self.registry.ports(), known.definition if known else None, facts)
         except NoPortLeftError as error:
             status = self.context.facts.ports_run_out_status
             raise Refused(status, ("Invalid SidecarService: " if status == 400 else "") + str(error)) from error  # noqa: PLR2004
@@ -358,5 +362,5 @@ def _kept(service: Object) -> Object:
     gone = {"Check", "Checks", "Token", "Connect"}
     return {
         **{key: value for key, value in service.items() if key not in gone},
-        "Connect": {"Native": True} if connect.get("Native") else {},
+        "Connect": {key: connect[key] for key in _CONNECT if key in connect and connect[key] is not False},
     }

@@ -36,8 +36,8 @@ def compile_filter(
     - `expression`: the text of the parameter `filter`.
     - `version`: the version, which decides on the members that selectors may name.
     - `shape`: the type of the objects to filter.
-    - `of_agent`: the list that the agent filters itself: the refusal of a selector or a value by its checks lacks the
-      usual prefix, and a selector into an object that one of its services does not have drops the connection.
+    - `of_agent`: the list that the agent filters itself: its checks refuse a selector or a value only when there is a
+      check, and without the usual prefix; a selector into an object that a service does not have drops the connection.
     """
     try:
         syntax = parse_filter(expression)
@@ -45,8 +45,13 @@ def compile_filter(
         _fail(str(error))
     except RecursionError as error:
         raise Refused(501, "The in-process agent takes no filter that is nested so deeply") from error
-    prefix = "" if of_agent == "checks" else _PREFIX
-    return _Compiler(version, shape, prefix, drops=of_agent == "services").predicate(syntax)
+
+    def late(item: Object) -> bool:
+        return _Compiler(version, shape, "", drops=False).predicate(syntax)(item)
+
+    if of_agent == "checks":
+        return late
+    return _Compiler(version, shape, _PREFIX, drops=of_agent == "services").predicate(syntax)
 
 
 def _fail(reason: str, prefix: str = _PREFIX) -> NoReturn:

@@ -17,9 +17,9 @@ def _snake(of: str, key: str, go_type: str = "string", since: str = OLDEST, unti
     return Shadow(f"{of}Snake", go_type, of, key, since, until)
 
 
-def _hidden(of: str) -> Shadow:
-    """A duration, which the decoder reads from a string or a number, and ignores as anything else."""
-    return Shadow(of, "interface {}", of)
+def durations(*names: str) -> tuple[Shadow, ...]:
+    """The shadows of the durations `names`, read from text or a number, and ignored as anything else."""
+    return tuple(Shadow(of, "interface {}", of) for of in names)
 
 
 _ADDRESS: Final = Struct((Field("Address"), Field("Port", "int")), "structs.ServiceAddress")
@@ -41,7 +41,7 @@ _CHECK: Final = (
     *(Field("ScriptArgs", _TEXTS), Field("Header", MapOf(_TEXTS))),
 )
 _CHECK_SHADOWS: Final = (
-    *(_hidden(of) for of in ("Interval", "Timeout", "TTL", "DeregisterCriticalServiceAfter")),
+    *durations("Interval", "Timeout", "TTL", "DeregisterCriticalServiceAfter"),
     Shadow("Args", "[]string", "ScriptArgs", "args"),
     _snake("ScriptArgs", "script_args", "[]string"),
     _snake("DeregisterCriticalServiceAfter", "deregister_critical_service_after", "interface {}"),
@@ -77,6 +77,7 @@ _UPSTREAM: Final = Struct(
         *_fields("DestinationPeer", since="1.13"),
         *_fields("LocalBindSocketPath LocalBindSocketMode", since="1.10"),
         *(Field("LocalBindPort", "int"), Field("Config", MapOf("any")), Field("MeshGateway", MESH_GATEWAY)),
+        Field("CentrallyConfigured", "bool", since="1.10"),
     ),
     shadows=(
         _snake("DestinationType", "destination_type"),
@@ -164,16 +165,26 @@ _SERVICE_SHADOWS: Final = (
     _snake("EnableTagOverride", "enable_tag_override", "bool"),
     _snake("TaggedAddresses", "tagged_addresses", "map[string]structs.ServiceAddress"),
 )
+PEER_META: Final = Struct(
+    (Field("SNI", _TEXTS), Field("SpiffeID", _TEXTS), Field("Protocol")), "structs.PeeringServiceMeta", lenient=True
+)
+
+
+def _connect(sidecar: MemberType) -> Struct:
+    return Struct(
+        (Field("Native", "bool"), Field("SidecarService", sidecar), Field("PeerMeta", PEER_META, since="1.13")),
+        shadows=(_snake("SidecarService", "sidecar_service", "*structs.ServiceDefinition"),),
+        lenient=True,
+    )
+
+
+CONNECT_DEFINITION: Final = _connect("any")
+"""Connect in the catalog, where nobody reads the sidecar."""
 
 
 def _service(sidecar: Struct | None) -> Struct:
     """A service whose Connect may hold `sidecar`, or of which nothing is read there."""
-    connect = Struct(
-        (Field("Native", "bool"), Field("SidecarService", sidecar or "any")),
-        shadows=(_snake("SidecarService", "sidecar_service", "*structs.ServiceDefinition"),),
-        lenient=True,
-    )
-    return Struct((*_SERVICE, Field("Connect", connect)), shadows=_SERVICE_SHADOWS)
+    return Struct((*_SERVICE, Field("Connect", _connect(sidecar or "any"))), shadows=_SERVICE_SHADOWS)
 
 
 SERVICE_DEFINITION: Final = _service(_service(_service(None)))

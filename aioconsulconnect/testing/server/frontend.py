@@ -18,7 +18,15 @@ from aioconsulconnect.testing.protocol.reply import FALSE_META, PLAIN, Meta, Rep
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.protocol.urls import clean, parse_query, unescape, well_escaped
 from aioconsulconnect.testing.server.exchange import Exchange, FaultInjector
-from aioconsulconnect.testing.server.routes import AUTHORIZE, Route, find_route, fits, is_unmodelled, needs_connect
+from aioconsulconnect.testing.server.routes import (
+    AUTHORIZE,
+    Route,
+    find_route,
+    fits,
+    is_unmodelled,
+    lacks_slash,
+    needs_connect,
+)
 from aioconsulconnect.testing.server.traffic import Answer, Handler as AddedHandler, Request, Traffic
 from aioconsulconnect.testing.state.store import Closed
 from aioconsulconnect.testing.versions import spans
@@ -85,7 +93,7 @@ class Frontend:
             seen.token = ConsulRequest(request.method, path, "", query, headers, seen.body, facts).token
             return _added(added, seen)
         route = find_route(self.table, path, facts.version)
-        if route is None and (path in _FOLDERS or find_route(self.table, f"{path}/", facts.version)):
+        if path in _FOLDERS or lacks_slash(self.table, path, facts.version):
             return self._redirect(request.method, f"{path}/", raw_query, facts.redirect_status)
         if route is None:
             return self._unknown(request, path)

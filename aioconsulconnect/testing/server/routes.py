@@ -54,27 +54,44 @@ class Route:
     """The first version whose answers have the headers of a read."""
 
 
-UNMODELLED: Final = (
-    ("/v1/acl/", OLDEST),
-    ("/v1/agent/", OLDEST),
-    ("/v1/catalog/", OLDEST),
-    ("/v1/coordinate/", OLDEST),
-    ("/v1/event/", OLDEST),
-    ("/v1/health/", OLDEST),
-    ("/v1/internal/", OLDEST),
-    ("/v1/operator/", OLDEST),
-    ("/v1/peering", "1.13"),
-    ("/v1/peering/", "1.13"),
-    ("/v1/query", OLDEST),
-    ("/v1/query/", OLDEST),
-    ("/v1/session/", OLDEST),
-    ("/v1/snapshot", OLDEST),
-    ("/v1/txn", OLDEST),
-    ("/ui/", OLDEST),
-    ("/debug/pprof/", OLDEST),
-    ("/robots.txt", OLDEST),
+_UNMODELLED_BELOW: Final = (
+    (
+        "acl",
+        "auth-method auth-method/ auth-methods binding-rule binding-rule/ binding-rules login logout replication",
+        OLDEST,
+        "",
+    ),
+    ("acl", "list create update destroy/ info/ clone/ rules/translate rules/translate/", OLDEST, "1.10"),
+    ("acl", "templated-policies templated-policy/name/ templated-policy/preview/", "1.17", ""),
+    ("agent", "force-leave/ host join/ leave metrics monitor reload token/", OLDEST, ""),
+    ("agent", "metrics/stream", "1.11", ""),
+    ("coordinate", "datacenters node/ update", OLDEST, ""),
+    ("event", "fire/ list", OLDEST, ""),
+    ("internal", "acl/authorize federation-state/ federation-states federation-states/mesh-gateways", OLDEST, ""),
+    ("internal/ui", "nodes node/ services gateway-services-nodes/", OLDEST, ""),
+    ("internal/ui", "gateway-intentions/ service-topology/ metrics-proxy/", "1.9", ""),
+    ("internal", "service-virtual-ip ui/catalog-overview ui/exported-services", "1.16", ""),
+    ("operator", "autopilot/configuration autopilot/health keyring raft/configuration raft/peer", OLDEST, ""),
+    ("operator", "autopilot/state", "1.9", ""),
+    ("operator", "raft/transfer-leader usage", "1.16", ""),
+    ("peering", "/", "1.13", ""),
+    ("query", "/", OLDEST, ""),
+    ("session", "create destroy/ info/ list node/ renew/", OLDEST, ""),
 )
-"""The paths of Consul, with their first version, that the agent does not model and answers with 501."""
+UNMODELLED: Final = (
+    *(
+        (f"/v1/{where}/{path}".replace("//", "/"), since, until)
+        for where, paths, since, until in _UNMODELLED_BELOW
+        for path in paths.split()
+    ),
+    ("/v1/query", OLDEST, ""),
+    ("/v1/snapshot", OLDEST, ""),
+    ("/v1/txn", OLDEST, ""),
+    ("/ui/", OLDEST, ""),
+    ("/debug/pprof/", OLDEST, ""),
+    ("/robots.txt", OLDEST, ""),
+)
+"""The paths of Consul, with their first and last version, that the agent does not model and answers with 501."""
 
 _OF_CONNECT: Final = ("/v1/connect/ca/", "/v1/agent/connect/ca/", "/v1/discovery-chain/")
 _OF_INTENTIONS: Final = ("/v1/connect/intentions", AUTHORIZE)
@@ -267,6 +284,15 @@ def find_route(table: Iterable[Route], path: str, version: str) -> Route | None:
     return max(fitting, key=lambda route: len(route.pattern), default=None)
 
 
+def lacks_slash(table: Iterable[Route], path: str, version: str) -> bool:
+    """True if Go adds a slash to `path`: there is a pattern with it and none without it.
+
+    The patterns are those in `table` that `version` has.
+    """
+    patterns = {route.pattern for route in table if spans(version, route.since, route.until)}
+    return path not in patterns and f"{path}/" in patterns
+
+
 def needs_connect(pattern: str, facts: VersionFacts) -> bool:
     """True if the route of `pattern` is refused where Connect is not enabled; `facts` is the version."""
     entries = _OF_INTENTIONS if facts.intentions_are_entries else ()
@@ -275,7 +301,10 @@ def needs_connect(pattern: str, facts: VersionFacts) -> bool:
 
 def is_unmodelled(path: str, version: str) -> bool:
     """True if Consul serves `path` in `version` and the in-process agent does not."""
-    return any(spans(version, since) and fits(pattern, path) for pattern, since in UNMODELLED)
+    return any(
+        spans(version, since, until) and (fits(pattern, path) or pattern == f"{path}/")
+        for pattern, since, until in UNMODELLED
+    )
 
 
 def fits(pattern: str, path: str) -> bool:

@@ -201,7 +201,6 @@ class Registry:
             for each, default_id in zip(definitions, default_ids, strict=True)
         ]
         before = self._instances.get(identifier)
-        parent = parent or (before.parent if before else "")
         merged = resolved(definition, self.store.entry, self.facts)
         instance = Instance(definition, merged, self.node, parent, in_catalog=in_catalog)
         if before is not None:

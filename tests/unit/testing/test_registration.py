@@ -151,9 +151,7 @@ async def test_a_check_that_says_nothing_is_none(call: Caller, check: dict[str, 
         ([PATH | {"ListenerPort": 0}], ["invalid listener port: 0"]),
         ([PATH | {"ListenerPort": 65536}], ["invalid listener port: 65536"]),
         ([PATH, PATH | {"Path": "/b"}], ["duplicate listener ports exposed"]),
-        ([PATH, PATH | {"ListenerPort": 2}], ["duplicate paths exposed"]),
         ([{}], ["empty path exposed", "invalid listener port: 0"]),
-        ([PATH, PATH], ["duplicate paths exposed", "duplicate listener ports exposed"]),
     ],
 )
 async def test_an_exposed_path_has_a_name_and_a_port_of_its_own(

@@ -113,7 +113,7 @@ class NodeHealth:
             shape(
                 {
                     **self.view.check(check, owner, shown=False),
-                    "ServiceTags": None,
+                    "ServiceTags": check.tags or None,
                     "Type": "",
                     "Definition": _UNSET,
                 },

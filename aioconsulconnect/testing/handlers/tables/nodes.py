@@ -1,6 +1,7 @@
 """`/v1/catalog/node` and `/v1/health/node`: the catalog by node, and checks by their state."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
@@ -15,6 +16,8 @@ from aioconsulconnect.testing.protocol.reply import Reply
 from aioconsulconnect.testing.protocol.request import ConsulRequest
 from aioconsulconnect.testing.state.acl import Authorizer
 from aioconsulconnect.testing.state.service_registry import Node, Registry
+
+_HYPHENS: Final = 4
 
 
 class Nodes:
@@ -45,13 +48,14 @@ class Nodes:
         self, request: ConsulRequest, *, absent: Object | None, services: Callable[[Iterable[Object]], object]
     ) -> Reply:
         context, registry, facts = self.context, self.registry, self.context.facts
-        name = self._named(request, "node name")
+        asked = self._named(request, "node name")
         keep = self._filter(request, NODE_SERVICE)
 
         def query() -> Found[Object | None]:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
-            node = registry.nodes.get(name)
+            node = registry.nodes.get(asked) or _with_id(registry.nodes.values(), asked)
+            name = node.name.lower() if node else asked
             keys = (f"nodes/{name}", f"on/{name}")
             if node is None:
                 index = context.store.touched("node-extinctions") if facts.nodes_have_index else 1
@@ -64,7 +68,7 @@ class Nodes:
             shown = [child(self.view.healthy_service(each, each.resolved), "Service") for each in seen]
             value: Object = {
                 "Node": shape(self.view.node(node), NODE, facts.version),
-                "Services": services(each for each in shown if keep(each)),
+                "Services": services(each for each in shown if keep(each)) if shown or absent is None else None,
             }
             return Found(value, index, keys, filtered=len(seen) < len(every) and who.named)
 
@@ -84,26 +88,27 @@ class Nodes:
 
     async def state(self, request: ConsulRequest) -> Reply:
         """Answer with the checks in a state, or in any (`GET /v1/health/state/STATE`)."""
-        state = self._named(request, "check state")
+        self._named(request, "check state")
         nodes = self.registry.nodes
 
         def fitting() -> list[Node]:
             return [nodes[name] for name in sorted(nodes) if node_fits(request, nodes[name])]
 
-        return await self._checks(request, fitting, ("checks",), "" if state == "any" else request.rest)
+        return await self._checks(request, fitting, ("checks",), "" if request.rest == "any" else request.rest)
 
     async def _checks(
         self, request: ConsulRequest, nodes: Callable[[], list[Node]], keys: tuple[str, ...], state: str = ""
     ) -> Reply:
         context = self.context
         keep = self._filter(request, CHECK)
+        fold = str.lower if context.facts.states_ignore_case else str
         last: list[Found[list[Object]]] = []
 
         def query() -> Found[list[Object]]:
             context.check_datacenter(request)
             who = context.acl.resolve(request.token)
             every = [check for node in nodes() for check in self.view.all_checks(node)]
-            every = [check for check in every if state in {"", text(check, "Status")}]
+            every = [check for check in every if not state or fold(text(check, "Status")) == fold(state)]
             kept = [check for check in every if keep(check)]
             seen = [check for check in kept if _may_read(who, check)]
             considered = every if context.facts.rights_before_filter else kept
@@ -129,6 +134,20 @@ class Nodes:
         self.context.check_datacenter(request)
         expression = request.first("filter")
         return compile_filter(expression, self.context.facts.version, struct) if expression else lambda _: True
+
+
+def _with_id(nodes: Iterable[Node], wanted: str) -> Node | None:
+    """The only node whose id begins with `wanted`, without its last character if it has an odd number of them.
+
+    Its hyphens do not count; None where `wanted` is no part of an id.
+    """
+    digits = wanted[: len(wanted) // 2 * 2].replace("-", "")
+    known = len(wanted) > 1 and len(digits) % 2 == 0 and wanted.count("-") <= _HYPHENS
+    found = [
+        each for each in nodes if known and text(each.definition, "ID").lower().replace("-", "").startswith(digits)
+    ]
+    found = [each for each in found if text(each.definition, "ID")]
+    return found[0] if len(found) == 1 else None
 
 
 def _may_read(who: Authorizer, check: Object) -> bool:

@@ -5,12 +5,15 @@ from typing import Final
 from aioconsulconnect.testing.go_json.schema import Field, ListOf, MapOf, Struct
 from aioconsulconnect.testing.handlers.service_shapes import INDEXES, LOCALITY, NODE_SERVICE
 from aioconsulconnect.testing.handlers.service_view import SHOWN_CHECK
-from aioconsulconnect.testing.registration.definition_shapes import PROXY_DEFINITION
+from aioconsulconnect.testing.registration.definition_shapes import CONNECT_DEFINITION, PROXY_DEFINITION
 
 _PEER: Final = Field("PeerName", since="1.13")
-_CONNECT: Final = Struct((Field("Native", "bool"), Field("SidecarService", "any")))
-_SERVICE: Final = NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION)).with_member(Field("Connect", _CONNECT))
-_CHECK: Final = Struct((*SHOWN_CHECK.with_member(Field("CheckID", go_type="types.CheckID")).fields, _PEER))
+_CHECK_ID: Final = Field("CheckID", go_type="types.CheckID")
+_SERVICE: Final = Struct(
+    NODE_SERVICE.with_member(Field("Proxy", PROXY_DEFINITION)).with_member(Field("Connect", CONNECT_DEFINITION)).fields,
+    "structs.NodeService",
+)
+_CHECK: Final = Struct((*SHOWN_CHECK.with_member(_CHECK_ID).fields, _PEER), "structs.HealthCheck")
 REGISTER: Final = Struct(
     (
         Field("Datacenter"),
@@ -33,7 +36,7 @@ REGISTER: Final = Struct(
 DEREGISTER: Final = Struct(
     (
         *(Field(name) for name in ("Datacenter", "Node", "Address", "ServiceID", "Token")),
-        Field("CheckID", go_type="types.CheckID"),
+        _CHECK_ID,
         _PEER,
     ),
     "struct { Address string; *structs.Alias }",

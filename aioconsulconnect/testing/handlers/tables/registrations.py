@@ -6,13 +6,18 @@ The rules are for other nodes than the agent's own: that one the agent itself ke
 import re
 from typing import Final
 
-from aioconsulconnect.testing.go_json.errors import DecodeError, errors
+from aioconsulconnect.testing.go_json.errors import DecodeError, FatalNullError, errors
+from aioconsulconnect.testing.go_json.scalars import parse_duration
 from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.strict_decoder import decode
 from aioconsulconnect.testing.go_json.values import Object, child, children, is_list, is_object, number, text
 from aioconsulconnect.testing.handlers.context import AgentContext
-from aioconsulconnect.testing.handlers.registration_rules import DEFAULT_WEIGHTS, complaints, meta_complaint
-from aioconsulconnect.testing.handlers.service_view import CHECK_INTERNALS
+from aioconsulconnect.testing.handlers.registration_rules import (
+    DEFAULT_WEIGHTS,
+    complaints,
+    meta_complaint,
+    weights_complaint,
+)
 from aioconsulconnect.testing.handlers.tables.registration_shapes import DEREGISTER, REGISTER
 from aioconsulconnect.testing.protocol.refusals import Dropped, Refused, failed
 from aioconsulconnect.testing.protocol.reply import Reply
@@ -23,11 +28,7 @@ from aioconsulconnect.testing.state.tables.nodes import NodeTable
 
 _DECODING: Final = "Request decode failed: "
 _ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - refused, not listened on
-_WRONG_TYPE: Final = re.compile(r"struct field RegisterRequest\.(Service|Checks?)\.(\w+)(\S*) of")
 _UNWORDED: Final = "The in-process agent does not word a wrong type in {}"
-_OPAQUE: Final = frozenset({"Proxy", "Connect", "Definition"})
-_OWNERS: Final = {"Weights": "Weights", "TaggedAddresses": "ServiceAddress", "Locality": "Locality"}
-"""Go's names for the structs within a service, in the error about a member of the wrong type."""
 _UUID_LENGTH: Final = 36
 _TYPES: Final = (
     ("GRPC", "grpc"),
@@ -108,19 +109,12 @@ class Registrations:
 
     def _body(self, request: ConsulRequest, struct: Struct, owner: str) -> Object:
         try:
-            given = request.unprefixed_json()
             version = self.context.facts.version
-            return decode(_readable(given, version) if is_object(given) else given, struct, version, owner)
+            return decode(_readable(request.unprefixed_json()), struct, version, owner)
+        except FatalNullError as error:
+            raise Dropped from error
         except DecodeError as error:
             words = str(error).replace(".Alias.Address", ".Address")
-            words = words.replace("RegisterRequest.Locality.", "Locality.Locality.")
-            if found := _WRONG_TYPE.search(words):
-                part, member, rest = found[1], found[2], found[3]
-                if member in _OPAQUE:
-                    raise Refused(501, _UNWORDED.format(f"{part}.{member}")) from error
-                inner = _OWNERS.get(member, "NodeService") if rest else "NodeService"
-                inner = "HealthCheck" if part != "Service" else inner
-                words = words.replace("field RegisterRequest.", f"field {inner}.")
             if re.search(r'unknown field "namespace"', words, re.IGNORECASE):
                 words += " - Namespaces are a Consul Enterprise feature"
             raise Refused(400, _DECODING + words) from error
@@ -154,6 +148,7 @@ class Registrations:
             "Datacenter": self.context.datacenter,
             "TaggedAddresses": body.get("TaggedAddresses"),
             "Meta": body.get("NodeMeta"),
+            "Locality": body.get("Locality"),
         }
 
     def _service(self, body: Object, node: str) -> Object | None:
@@ -169,7 +164,7 @@ class Registrations:
             raise failed(facts.unnamed_service_text)
         if text(given, "Address") in _ANY_ADDRESS:
             raise failed("Invalid service address")
-        weights, proxy = child(given, "Weights"), child(given, "Proxy")
+        proxy = child(given, "Proxy")
         if not all(is_object(each.get("Config", {})) for each in (proxy, *children(proxy, "Upstreams"))):
             raise Refused(501, _UNWORDED.format("Service.Proxy"))
         service: Object = {
@@ -178,7 +173,7 @@ class Registrations:
             "Name": name,
             "Tags": given.get("Tags") or [],
             "Meta": child(given, "Meta") or None,
-            "Weights": weights if number(weights, "Passing") > 0 else DEFAULT_WEIGHTS,
+            "Weights": DEFAULT_WEIGHTS if weights_complaint(given) else given.get("Weights") or DEFAULT_WEIGHTS,
             "Proxy": proxy,
         }
         if found := list(complaints(service, facts)):
@@ -195,10 +190,12 @@ class Registrations:
         node, service_id = text(body, "Node"), text(given, "ServiceID")
         identifier = text(given, "CheckID") or text(given, "Name")
         facts, vetted = self.context.facts, self.context.facts.checks_are_vetted or self.context.acl.enabled
-        if text(given, "Node") not in {"", node}:
+        named = text(given, "Node") or node
+        if named != node and not (facts.check_nodes_ignore_case and named.lower() == node.lower()):
             of = f"Node '{text(given, 'Node')}' for check '{identifier}' doesn't match register request node '{node}'"
             raise failed(of if vetted else f'check node "{text(given, "Node")}" does not match node "{node}"')
         row: Object = {
+            "Node": named,
             "Name": text(given, "Name"),
             "Status": text(given, "Status") or "critical",
             "Output": text(given, "Output"),
@@ -242,32 +239,17 @@ class Registrations:
         self.context.acl.require(who, *(("service", "write", service) if service else ("node", "write", node)))
 
 
-def _readable(body: Object, version: str) -> Object:
-    """Drop the members that `version` does not know from the definitions of checks, where it ignores them.
-
-    `Dropped` for a null among the checks, at which it panics.
-    """
-    known = {field.name.lower() for field in CHECK_INTERNALS.of(version)}
-
-    def check(given: object) -> object:
-        if not is_object(given):
-            return given
-        return {
-            key: {name: each for name, each in value.items() if name.lower() in known}
-            if key.lower() == "definition" and is_object(value)
-            else value
-            for key, value in given.items()
-        }
-
-    read: Object = {}
-    for key, value in body.items():
-        if key.lower() == "checks" and is_list(value):
-            if None in value:
-                raise Dropped
-            read[key] = [check(each) for each in value]
-        else:
-            read[key] = check(value) if key.lower() == "check" else value
-    return read
+def _readable(body: object) -> object:
+    """The body, unless FatalNullError: for a null among the checks, or in place of a definition or of a proxy."""
+    parts = {key.lower(): value for key, value in body.items()} if is_object(body) else {}
+    checks = parts.get("checks")
+    several = checks if is_list(checks) else []
+    opaque = [("proxy", parts.get("service")), *(("definition", each) for each in (parts.get("check"), *several))]
+    if None in several or any(
+        value is None and key.lower() == name for name, part in opaque if is_object(part) for key, value in part.items()
+    ):
+        raise FatalNullError
+    return body
 
 
 def _check_node_id(identifier: str) -> None:
@@ -281,10 +263,10 @@ def _check_node_id(identifier: str) -> None:
 
 def _type_of(definition: Object) -> str:
     """The type of a check by its definition; empty for one that nobody can run."""
-    if text(definition, "Interval"):
+    if parse_duration(text(definition, "Interval") or "0") > 0:
         for member, kind in _TYPES:
             if definition.get(member):
                 return kind
-    if definition.get("TTL"):
+    if number(definition, "TTL") > 0:
         return "ttl"
     return "alias" if definition.get("AliasService") or definition.get("AliasNode") else ""

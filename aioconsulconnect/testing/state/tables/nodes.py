@@ -12,6 +12,8 @@ from aioconsulconnect.testing.version_facts import VersionFacts
 
 State: TypeAlias = tuple[dict[str, Node], dict[tuple[str, str], Instance]]
 _ADDRESS: Final = "127.0.0.1"
+_UNCOMPARED: Final = {"Node": "", "Locality": None}
+"""The members of a node whose change alone is none."""
 _SERF: Final = {"serf_protocol_current": "2", "serf_protocol_max": "5", "serf_protocol_min": "1"}
 
 
@@ -87,7 +89,7 @@ class NodeTable:
         known = self.node(text(definition, "Node"))
         if known is None or (known.name != text(definition, "Node") and self.registry.facts.node_names_keep_case):
             return True
-        return {**known.definition, "Node": ""} != {**definition, "Node": ""}
+        return {**known.definition, **_UNCOMPARED} != {**definition, **_UNCOMPARED}
 
     # Writing.
 
