@@ -36,32 +36,35 @@ class AgentsThread:
 
     def enter(self, user: User) -> None:
         """Start the thread, unless it runs for another user already."""
-        with self._lock:
-            self._users.add(user)
-            if self._thread is None:  # What is made is kept at once: an interrupt may come at any moment.
-                self._loop = self._loop or asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
-                self._thread = threading.Thread(
-                    target=_run, args=(self._loop,), name="aioconsulconnect-agents", daemon=True
-                )
-                _start(self._thread)
+
+        def entered() -> None:
+            with self._lock:
+                self._users.add(user)
+                if self._thread is None:
+                    self._loop = asyncio.SelectorEventLoop()  # whatever loop the tested program prefers
+                    self._thread = threading.Thread(
+                        target=_run, args=(self._loop,), name="aioconsulconnect-agents", daemon=True
+                    )
+                    self._thread.start()
+
+        _apart(entered)
 
     def leave(self, user: User) -> None:
         """End the thread, unless it has other users; it may be called twice."""
-        with self._lock:
-            self._users.discard(user)
-            loop, thread = self._loop, self._thread
-            if self._users or loop is None:
-                return
-            try:
+        ending: list[threading.Thread] = []
+
+        def left() -> None:
+            with self._lock:
+                self._users.discard(user)
+                if self._users or self._loop is None or self._thread is None:
+                    return
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                ending.append(self._thread)
                 self._loop = self._thread = None
-            finally:
-                if thread is None:
-                    loop.close()
-                else:
-                    loop.call_soon_threadsafe(loop.stop)
-            if thread is not None:
-                with suppress(RuntimeError):  # it was interrupted before it was known to have started
-                    thread.join()
+
+        _apart(left)
+        for thread in ending:
+            thread.join()
 
     def check_waiting(self) -> None:
         """RuntimeError in the thread itself, which cannot wait for what it is to do."""
@@ -127,16 +130,31 @@ class AgentsThread:
             user.forget()
 
 
-def _start(thread: threading.Thread) -> None:
-    """Start `thread` from another one: the caller holds no lock that the new thread needs, should it be interrupted."""
-    started: SimpleQueue[None] = SimpleQueue()
+def _apart(function: Callable[[], None]) -> None:
+    """Call `function` in a thread of its own and wait for it: an interrupt of the caller does not break it off."""
+    outcome: list[BaseException | None] = []
+    ended: SimpleQueue[None] = SimpleQueue()
 
-    def start() -> None:
-        thread.start()
-        started.put(None)
+    def called() -> None:
+        try:
+            function()
+            outcome.append(None)
+        except BaseException as error:  # noqa: BLE001 - it is for the caller
+            outcome.append(error)
+        ended.put(None)
 
-    start_new_thread(start, ())
-    started.get()
+    try:
+        try:
+            start_new_thread(called, ())
+        except RuntimeError:  # None can be had while the interpreter ends.
+            called()
+        ended.get()
+    except BaseException:
+        if not outcome:
+            ended.get()
+        raise
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _nothing() -> None:
