@@ -141,6 +141,7 @@ KIND_SINCE = {
 FIELD_SINCE = {
     "LoadBalancer": "1.9",
     "Permissions": "1.9",
+    "CentrallyConfigured": "1.10",
     "H2PING": "1.10",
     "LocalBindSocketMode": "1.10",
     "LocalBindSocketPath": "1.10",
@@ -158,6 +159,7 @@ FIELD_SINCE = {
     "SourcePartition": "1.11 (Enterprise)",
     "DestinationPeer": "1.13",
     "Peer": "1.13",
+    "PeerMeta": "1.13",
     "SourcePeer": "1.13",
     "BalanceInboundConnections": "1.14",
     "Destination": "1.14",

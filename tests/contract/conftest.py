@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from support.agents import Binary, RealAgent, SharedAgents, binaries, known
 from support.agents_under_test import AgentUnderTest, GuardedAgent
-from support.versions import VERSIONS
+from support.versions import EACH_VERSION
 
 from aioconsulconnect.client import Consul
 from aioconsulconnect.testing import Agent, Version
@@ -17,7 +17,7 @@ from aioconsulconnect.watch.protocol.poll_settings import PollSettings
 
 @pytest.fixture(
     scope="session",
-    params=[*VERSIONS, *(binaries() or (None,))],
+    params=[*EACH_VERSION, *(binaries() or (None,))],
     ids=lambda p: f"box-{p}" if isinstance(p, str) else f"real-{p}",
 )
 def which(request: pytest.FixtureRequest, shared_agents: SharedAgents) -> Version | RealAgent:

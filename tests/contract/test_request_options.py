@@ -89,16 +89,16 @@ NO_NAMESPACE_IN_HEADER = Answer(
 )
 
 
-@pytest.mark.parametrize("path", READS_OF_ACL)
-async def test_reads_of_acls_read_all_options(ask: Plain, path: str) -> None:
-    path = f"/v1/acl/{path}"
-    for option, words in BAD_OPTIONS:
-        assert await ask("GET", f"{path}?{option}&ns=a&dc=dc9") == (400, words)
-    assert await ask("GET", path, headers=BAD_CACHE) == (400, "Invalid Cache-Control header.")
-    assert await ask("GET", f"{path}?ns=default&dc=dc9") == no_namespace()
-    assert await ask("GET", f"{path}?ns=a", headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER
-    assert await ask("GET", f"{path}?authmethod-ns=a") in {no_namespace("authmethod-ns"), await ask("GET", path)}
-    assert await ask("GET", f"{path}?dc=dc9", token="unknown") == (500, NO_PATH)
+async def test_reads_of_acls_read_all_options(ask: Plain) -> None:
+    for path in (f"/v1/acl/{path}" for path in READS_OF_ACL):
+        for option, words in BAD_OPTIONS:
+            assert await ask("GET", f"{path}?{option}&ns=a&dc=dc9") == (400, words), path
+        assert await ask("GET", path, headers=BAD_CACHE) == (400, "Invalid Cache-Control header."), path
+        assert await ask("GET", f"{path}?ns=default&dc=dc9") == no_namespace(), path
+        assert await ask("GET", f"{path}?ns=a", headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER, path
+        found = await ask("GET", f"{path}?authmethod-ns=a")
+        assert found in {no_namespace("authmethod-ns"), await ask("GET", path)}, path
+        assert await ask("GET", f"{path}?dc=dc9", token="unknown") == (500, NO_PATH), path
 
 
 async def test_the_own_token_is_read_in_any_namespace(ask: Plain, guarded: GuardedAgent) -> None:
@@ -109,14 +109,13 @@ async def test_the_own_token_is_read_in_any_namespace(ask: Plain, guarded: Guard
     assert await ask("GET", "/v1/acl/tokens?authmethod-ns=a") == no_namespace("authmethod-ns")
 
 
-@pytest.mark.parametrize(("method", "path"), WRITES_OF_ACL)
-async def test_writes_of_acls_take_no_namespace(ask: Plain, guarded: GuardedAgent, method: str, path: str) -> None:
-    path = f"/v1/acl/{path}"
-    assert await ask(method, f"{path}?ns=a") == no_namespace()
-    assert await ask(method, path, headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER
-    refused = await ask(method, f"{path}?partition=a")
-    assert ("Partitions are" in refused.text) == (guarded.version > (1, 10))
-    assert NO_PATH not in (await ask(method, f"{path}?dc=dc9")).text
+async def test_writes_of_acls_take_no_namespace(ask: Plain, guarded: GuardedAgent) -> None:
+    for method, path in ((method, f"/v1/acl/{path}") for method, path in WRITES_OF_ACL):
+        assert await ask(method, f"{path}?ns=a") == no_namespace(), path
+        assert await ask(method, path, headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER, path
+        refused = await ask(method, f"{path}?partition=a")
+        assert ("Partitions are" in refused.text) == (guarded.version > (1, 10)), path
+        assert NO_PATH not in (await ask(method, f"{path}?dc=dc9")).text, path
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
@@ -128,49 +127,50 @@ async def test_keys_read_all_options_whatever_is_done_with_them(ask: Plain, meth
     assert await ask(method, "/v1/kv/x", headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/v1/config/service-defaults",
-        "/v1/config/service-defaults/x",
-        "/v1/catalog/services",
-        "/v1/catalog/service/x",
-        "/v1/catalog/connect/x",
-        "/v1/catalog/gateway-services/x",
-        "/v1/catalog/node/x",
-        "/v1/health/checks/x",
-        "/v1/health/service/x",
-        "/v1/health/connect/x",
-        "/v1/health/state/any",
-        "/v1/agent/services",
-        "/v1/agent/service/x",
-        "/v1/agent/health/service/id/x",
-        "/v1/agent/connect/ca/leaf/x",
-        "/v1/discovery-chain/x",
-    ],
+READS = (
+    "/v1/config/service-defaults",
+    "/v1/config/service-defaults/x",
+    "/v1/catalog/services",
+    "/v1/catalog/service/x",
+    "/v1/catalog/connect/x",
+    "/v1/catalog/gateway-services/x",
+    "/v1/catalog/node/x",
+    "/v1/health/checks/x",
+    "/v1/health/service/x",
+    "/v1/health/connect/x",
+    "/v1/health/state/any",
+    "/v1/agent/services",
+    "/v1/agent/service/x",
+    "/v1/agent/health/service/id/x",
+    "/v1/agent/connect/ca/leaf/x",
+    "/v1/discovery-chain/x",
 )
-async def test_namespace_in_a_header_is_refused_as_one_in_a_parameter(ask: Plain, path: str) -> None:
-    assert await ask("GET", f"{path}?ns=a", headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER
-    assert await ask("GET", f"{path}?ns=a") == no_namespace()
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("PUT", "/v1/catalog/register"),
-        ("PUT", "/v1/catalog/deregister"),
-        ("PUT", "/v1/agent/service/register"),
-        ("PUT", "/v1/agent/service/deregister/x"),
-        ("PUT", "/v1/agent/service/maintenance/x?enable=true"),
-        ("PUT", "/v1/agent/check/register"),
-        ("PUT", "/v1/agent/check/pass/x"),
-        ("DELETE", "/v1/config/service-defaults/x"),
-        ("POST", "/v1/agent/connect/authorize"),
-    ],
+async def test_namespace_in_a_header_is_refused_as_one_in_a_parameter(ask: Plain) -> None:
+    for path in READS:
+        assert await ask("GET", f"{path}?ns=a", headers=NAMESPACE) == NO_NAMESPACE_IN_HEADER, path
+        assert await ask("GET", f"{path}?ns=a") == no_namespace(), path
+
+
+WRITES = (
+    ("PUT", "/v1/catalog/register"),
+    ("PUT", "/v1/catalog/deregister"),
+    ("PUT", "/v1/agent/service/register"),
+    ("PUT", "/v1/agent/service/deregister/x"),
+    ("PUT", "/v1/agent/service/maintenance/x?enable=true"),
+    ("PUT", "/v1/agent/check/register"),
+    ("PUT", "/v1/agent/check/pass/x"),
+    ("DELETE", "/v1/config/service-defaults/x"),
+    ("POST", "/v1/agent/connect/authorize"),
 )
-async def test_writes_take_no_namespace(ask: Plain, method: str, path: str) -> None:
-    assert await ask(method, path, headers=NAMESPACE, token="unknown") == NO_NAMESPACE_IN_HEADER
-    assert await ask(method, f"{path}{'&' if '?' in path else '?'}ns=default", token="unknown") == no_namespace()
+
+
+async def test_writes_take_no_namespace(ask: Plain) -> None:
+    for method, path in WRITES:
+        with_parameter = f"{path}{'&' if '?' in path else '?'}ns=default"
+        assert await ask(method, path, headers=NAMESPACE, token="unknown") == NO_NAMESPACE_IN_HEADER, path
+        assert await ask(method, with_parameter, token="unknown") == no_namespace(), path
 
 
 async def test_what_has_no_namespace_looks_for_none(ask: Plain, guarded: GuardedAgent) -> None:

@@ -144,7 +144,7 @@ def test_the_page_of_endpoints_has_this_table() -> None:
 def test_key_that_a_version_of_the_agent_does_not_know_has_its_version_here() -> None:
     old_elsewhere = {
         "Config", "Datacenter", "Default", "Defaults", "HTTP", "Interval", "LocalBindPort", "MaxConcurrentRequests",
-        "MaxConnections", "MaxPendingRequests", "PeerName", "Policy", "Port", "TLS", "Timeout",
+        "MaxConnections", "MaxPendingRequests", "PeerName", "Policy", "Port", "Protocol", "TLS", "Timeout",
     }  # fmt: skip
     read_only = {"ExposedPort", "ParsedFromCheck", "ServiceLocality", "ServiceSocketPath"}  # never sent
     kinds = [kind for name in dir(structs) if isinstance(kind := getattr(structs, name), type)]

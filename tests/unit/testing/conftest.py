@@ -10,7 +10,7 @@ from support import polling
 from support.agents import RealAgent, known
 from support.callers import Caller
 from support.side_by_side import OLD, running
-from support.versions import VERSIONS
+from support.versions import EACH_VERSION
 
 from aioconsulconnect.testing import Agent, Version
 
@@ -21,7 +21,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=EACH_VERSION)
 async def call(request: pytest.FixtureRequest, session: aiohttp.ClientSession) -> AsyncIterator[Caller]:
     """Sends requests to an agent of each version."""
     async with Agent(request.param, node_name="vm") as agent:
@@ -35,7 +35,7 @@ async def newest(session: aiohttp.ClientSession) -> AsyncIterator[Caller]:
         yield Caller(session, agent)
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=EACH_VERSION)
 def version(request: pytest.FixtureRequest) -> Version:
     found: Version = request.param
     return found
