@@ -36,8 +36,9 @@ async def test_all_is_denied_where_new_acls_hide_intentions_and_the_list_stays_t
         acl = {"enabled": True, "default_policy": "allow", "tokens": {management: MANAGEMENT}}
         agent.configure(merged(agent.config, {"acl": acl}))
         await agent.restart(kill=True)
-        await authorizer.until(lambda: authorizer.status.state == "incomplete", 20)
-        assert authorizer.status.visibility.acls
+        await authorizer.until(
+            lambda: authorizer.status.state == "incomplete" and authorizer.status.visibility.acls, 20
+        )
         await as_owner(agent, "PUT", "/v1/acl/policy", {"Name": "hides", "Rules": HIDES_ALL})
         await as_owner(agent, "PUT", f"/v1/acl/token/{ANONYMOUS}", {"Policies": [{"Name": "hides"}]})
         denial = {"SourceName": "evil", "DestinationName": "db", "Action": "deny"}
