@@ -439,3 +439,18 @@ async def test_half_a_character_is_marked_as_unreadable(ask: Registrar) -> None:
     body = rb'{"Name":"NAME","Meta":{"k":"\ud800-\udc00\ud83d\ude00"}}'
     await ask.register(body)
     assert (await ask("GET", f"/v1/agent/service/{ask.name}"))["Meta"] == {"k": "\ufffd-\ufffd\U0001f600"}
+
+
+async def test_terminating_gateways_are_ways_to_what_lies_behind_them(ask: Registrar) -> None:
+    gate = f"{ask.name}-gate"
+    entry = {"Kind": "terminating-gateway", "Name": gate, "Services": [{"Name": f"{ask.name}-outside"}, {"Name": "x"}]}
+    await ask("PUT", "/v1/config", entry)
+    try:
+        await ask("PUT", REGISTER, {"Name": gate, "Kind": "terminating-gateway", "Port": 8443})
+        (healthy,) = await ask.poll(f"/v1/health/connect/{ask.name}-OUTSIDE")
+        (found,) = await ask("GET", f"/v1/catalog/connect/{ask.name}-outside")
+        assert (healthy["Service"]["Service"], found["ServiceName"]) == (gate, gate)
+        assert await ask("GET", f"/v1/health/connect/{gate}") == []
+    finally:
+        await ask("DELETE", f"/v1/config/terminating-gateway/{gate}")
+    assert await ask("GET", f"/v1/health/connect/{ask.name}-outside") == []

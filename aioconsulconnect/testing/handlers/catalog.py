@@ -12,7 +12,12 @@ from aioconsulconnect.testing.go_json.schema import Struct
 from aioconsulconnect.testing.go_json.shaping import shape
 from aioconsulconnect.testing.go_json.values import Object, child, text, texts
 from aioconsulconnect.testing.handlers.context import AgentContext, Found, QueryCache
-from aioconsulconnect.testing.handlers.gateway_services import gateway_keys, gateway_services, ingresses_of
+from aioconsulconnect.testing.handlers.gateway_services import (
+    gateway_keys,
+    gateway_services,
+    ingresses_of,
+    terminating_to,
+)
 from aioconsulconnect.testing.handlers.selection import node_fits, passing
 from aioconsulconnect.testing.handlers.service_shapes import CATALOG_SERVICE, CHECK, HEALTHY_SERVICE, NODE
 from aioconsulconnect.testing.handlers.service_view import ServiceView, checks_of
@@ -61,12 +66,21 @@ class Catalog:
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
-        found = self.registry.connect(name)
+        gateways, touched = terminating_to(name, self.registry), self.context.store.touched
+        found = self.registry.connect(name) + [each for name in gateways for each in self.registry.named(name)]
         names = {each.name.lower() for each in found}
         watch = self.context.store.watch(f"meshed/{name.lower()}")
-        keys: tuple[Key, ...] = (f"mesh/{name.lower()}", *(f"instances/{each}" for each in names), watch)
-        if found and checks:
-            return _Seen(found, max(self.registry.index(each, exists=True, checks=True) for each in names), keys)
+        led = (f"instances/{each.lower()}" for each in gateways)
+        keys: tuple[Key, ...] = (
+            f"mesh/{name.lower()}",
+            *(f"instances/{each}" for each in names),
+            *led,
+            "gateway",
+            watch,
+        )
+        if found and (checks or gateways):
+            indexes = [self.registry.index(each, exists=True, checks=checks) for each in names]
+            return _Seen(found, max(*indexes, *(touched(gateway_key(each)) for each in gateways), 1), keys)
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _ingress(self, name: str) -> _Seen:

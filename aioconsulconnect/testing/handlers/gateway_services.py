@@ -6,7 +6,7 @@ A wildcard stands for the services that are registered.
 from collections.abc import Iterator
 from typing import Final
 
-from aioconsulconnect.testing.go_json.values import Object, children, number, text, texts
+from aioconsulconnect.testing.go_json.values import Object, child, children, number, text, texts
 from aioconsulconnect.testing.state.entry_graph import Graph
 from aioconsulconnect.testing.state.service_registry import Registry
 from aioconsulconnect.testing.state.store import gateway_key
@@ -50,6 +50,19 @@ def ingresses_of(service: str, registry: Registry, graph: Graph) -> list[Object]
     named: Object = {"Name": service}
     return [
         entry for entry in found if any(row["Service"] == named for row in _ingress(entry, registry, graph, service))
+    ]
+
+
+def terminating_to(service: str, registry: Registry) -> list[str]:
+    """The names of the terminating gateways that lead to `service`.
+
+    `registry` has the services that a wildcard stands for.
+    """
+    found = registry.store.of_kind("terminating-gateway")
+    return [
+        text(entry, "Name")
+        for entry in found
+        if any(text(child(row, "Service"), "Name").lower() == service.lower() for row in _terminating(entry, registry))
     ]
 
 
