@@ -66,22 +66,15 @@ class Catalog:
         return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
 
     def _in_mesh(self, name: str, *, checks: bool) -> _Seen:
-        gateways, touched = terminating_to(name, self.registry), self.context.store.touched
+        gateways, store = terminating_to(name, self.registry), self.context.store
         found = self.registry.connect(name) + [each for name in gateways for each in self.registry.named(name)]
         names = {each.name.lower() for each in found}
-        watch = self.context.store.watch(f"meshed/{name.lower()}")
-        led = (f"instances/{each.lower()}" for each in gateways)
-        keys: tuple[Key, ...] = (
-            f"mesh/{name.lower()}",
-            *(f"instances/{each}" for each in names),
-            *led,
-            "gateway",
-            watch,
-        )
-        if found and (checks or gateways):
-            indexes = [self.registry.index(each, exists=True, checks=checks) for each in names]
-            return _Seen(found, max(*indexes, *(touched(gateway_key(each)) for each in gateways), 1), keys)
-        return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+        rows = (f"instances/{each}" for each in names.union(map(str.lower, gateways)))
+        keys: tuple[Key, ...] = (f"mesh/{name.lower()}", *rows, "gateway", store.watch(f"meshed/{name.lower()}"))
+        if not found or not (checks or gateways):
+            return _Seen(found, self.registry.index(name, exists=bool(found), checks=checks), keys)
+        indexes = [self.registry.index(each, exists=True, checks=checks) for each in names]
+        return _Seen(found, max(*indexes, *map(store.touched, map(gateway_key, gateways)), 1), keys)
 
     def _ingress(self, name: str) -> _Seen:
         found: list[Instance] = []
